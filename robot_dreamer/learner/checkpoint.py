@@ -1,0 +1,225 @@
+"""Checkpoints: safetensors for the numbers, JSON for the rest; a crash never loses the last good one.
+
+A checkpoint is a numbered folder:
+
+    checkpoints/00000007/tensors.safetensors
+    checkpoints/00000007/meta.json
+
+`meta.json` holds format, spec and its hash, configuration, size and sha256 of the tensors file, and what the caller
+gave. The folder is written under another name, synced to disk, and renamed as the last step; so a folder with a number
+is whole, unless the disk itself lies, which size and sha256 find out at loading. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+
+from robot_dreamer.config import Config
+from robot_dreamer.spec import RobotSpec, require_same_spec
+
+FORMAT = 1
+FOLDER = "checkpoints"  # below a run's log directory
+_TENSORS, _META = "tensors.safetensors", "meta.json"
+_WRITING = ".writing-"
+_OWN_KEYS = ("format", "spec", "spec_hash", "config", "tensors")
+_CALLER_KEYS = ("agent", "training_step", "env_step")
+
+_log = logging.getLogger(__name__)
+
+
+class CheckpointError(RuntimeError):
+    """No usable checkpoint, or one that was made for something else; the message says which, and what to do."""
+
+
+class _TornCheckpoint(CheckpointError):
+    """A checkpoint is incomplete or damaged; an older one may still be good."""
+
+
+def save_checkpoint(
+    directory: str | Path,
+    tensors: Mapping[str, torch.Tensor],
+    meta: Mapping[str, Any],
+    *,
+    spec: RobotSpec | None,
+    config: Config,
+    keep: int = 3,
+) -> Path:
+    """Write the next checkpoint into `directory`, durably and atomically, and delete all but the newest `keep`.
+
+    Args:
+      directory: the folder of numbered checkpoints; made if absent.
+      tensors: by name, any dtype and device; the tensors of `Agent.training_state()`.
+      meta: JSON types; at least `agent` (the other half of `Agent.training_state()`), `training_step` and `env_step`.
+      spec: the robot, or None for a run without one (a Gymnasium environment).
+      config: what the agent was built from.
+
+    Returns the new checkpoint's folder. Raises ValueError for a bad `meta`, OSError if the disk refuses; the older
+    checkpoints are untouched then.
+    """
+    _require_meta(meta)
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob(f"{_WRITING}*"):
+        _log.warning("removing %s: left behind by a write that did not finish", leftover)
+        shutil.rmtree(leftover)
+    number = max((int(folder.name) for folder in _numbered(directory)), default=0) + 1
+    final, temporary = directory / f"{number:08d}", directory / f"{_WRITING}{number:08d}"
+    temporary.mkdir()
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    safetensors.torch.save_file(on_cpu, temporary / _TENSORS)
+    whole = {
+        **meta,
+        "format": FORMAT,
+        "spec": json.loads(spec.to_json()) if spec else None,
+        "spec_hash": spec.hash if spec else None,
+        "config": config.to_dict(),
+        "tensors": {"bytes": (temporary / _TENSORS).stat().st_size, "sha256": _sha256(temporary / _TENSORS)},
+    }
+    (temporary / _META).write_text(json.dumps(whole, indent=1))
+    for path in (temporary / _TENSORS, temporary / _META, temporary):
+        _sync(path)
+    temporary.rename(final)
+    _sync(directory)
+    for old in _numbered(directory)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def load_checkpoint(
+    path: str | Path, *, spec: RobotSpec | None = None, config: Config | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Load one checkpoint: (tensors on the CPU by name, meta as saved).
+
+    Args:
+      path: a checkpoint, a folder of them (the newest whole one is taken), or a log directory with such a folder.
+      spec: refuse a checkpoint of another robot.
+      config: refuse a checkpoint of another model.
+
+    A torn checkpoint in a folder of several is skipped with a warning that names it. Raises CheckpointError if nothing
+    usable is left or the model is another one, SpecMismatch if the robot is.
+    """
+    path = Path(path)
+    candidates = [path] if _is_checkpoint(path) else _numbered(path) or _numbered(path / FOLDER)
+    if not candidates:
+        expected = f"expected a checkpoint, a folder of checkpoints, or a log directory with {FOLDER}/"
+        raise CheckpointError(f"no checkpoint in {path}: {expected}")
+    for candidate in reversed(candidates):
+        try:
+            tensors, meta = _read(candidate)
+        except _TornCheckpoint as error:
+            if len(candidates) == 1:
+                raise
+            _log.warning("skipping %s; trying the one before", error)
+            continue
+        _require_same(candidate, meta, spec, config)
+        return tensors, meta
+    raise CheckpointError(f"none of the {len(candidates)} checkpoints in {candidates[0].parent} is whole")
+
+
+def has_checkpoint(path: str | Path) -> bool:
+    """Whether `path` (see `load_checkpoint`) holds any checkpoint to resume from."""
+    path = Path(path)
+    return _is_checkpoint(path) or bool(_numbered(path) or _numbered(path / FOLDER))
+
+
+def spec_of(meta: Mapping[str, Any]) -> RobotSpec | None:
+    """The robot that a checkpoint was made for; None for a run without a RobotSpec."""
+    return msgspec.convert(meta["spec"], RobotSpec) if meta["spec"] is not None else None
+
+
+def config_of(meta: Mapping[str, Any]) -> Config:
+    """The configuration that a checkpoint's agent was built from."""
+    return Config.from_dict(meta["config"])
+
+
+def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        meta = json.loads((folder / _META).read_text())
+        found_format, stated = meta["format"], meta["tensors"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _TornCheckpoint(f"checkpoint {folder}: {_META} is missing or broken ({error})") from error
+    if found_format != FORMAT:
+        raise CheckpointError(f"checkpoint {folder} has format {found_format}, this version reads {FORMAT}")
+    file = folder / _TENSORS
+    size = file.stat().st_size if file.is_file() else 0
+    if size != stated["bytes"]:
+        raise _TornCheckpoint(f"checkpoint {folder}: {_TENSORS} has {size} bytes, expected {stated['bytes']}")
+    if _sha256(file) != stated["sha256"]:
+        raise _TornCheckpoint(f"checkpoint {folder}: {_TENSORS} is damaged (its sha256 is not the one in {_META})")
+    try:
+        return safetensors.torch.load_file(file), meta
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"checkpoint {folder}: {_TENSORS} cannot be read: {error}") from error
+
+
+def _require_same(folder: Path, meta: Mapping[str, Any], spec: RobotSpec | None, config: Config | None) -> None:
+    if spec is not None:
+        theirs = spec_of(meta)
+        if theirs is None:
+            ours_is = f"ours is {spec.name!r} (spec {spec.hash[:12]})"
+            raise CheckpointError(f"checkpoint {folder} was made without a robot, {ours_is}")
+        require_same_spec(spec, theirs, f"checkpoint {folder}")
+    if config is None:
+        return
+    ours, found = config.to_dict(), meta["config"]
+    differences = [
+        f"  {section}.{name}: ours {value!r}, theirs {found[section].get(name)!r}"
+        for section in ("model", "behavior")
+        for name, value in ours[section].items()
+        # Of the behaviour only the layers decide which tensors there are; the rest may change between two runs.
+        if (section == "model" or name.endswith("_layers")) and value != found[section].get(name)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"checkpoint {folder} holds another model: theirs is {found['name']!r}, ours {config.name!r}:\n"
+            + "\n".join(differences)
+            + "\nResume with the same preset, or start in another log directory."
+        )
+
+
+def _require_meta(meta: Mapping[str, Any]) -> None:
+    missing = [key for key in _CALLER_KEYS if key not in meta]
+    taken = [key for key in _OWN_KEYS if key in meta]
+    if missing or taken:
+        raise ValueError(f"checkpoint meta: missing {missing}, reserved {taken}; required {_CALLER_KEYS}")
+
+
+def _numbered(directory: Path) -> list[Path]:
+    """Checkpoints of a folder, oldest first."""
+    if not directory.is_dir():
+        return []
+    found = [entry for entry in directory.iterdir() if entry.is_dir() and entry.name.isdecimal()]
+    return sorted(found, key=lambda entry: int(entry.name))
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return (path / _META).is_file() or (path / _TENSORS).is_file()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of entries, is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,200 @@
+"""Checkpoints survive a kill at any point of a write, and are refused for another robot or model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import safetensors.torch
+import torch
+
+from robot_dreamer.config import load_config
+from robot_dreamer.learner import checkpoint
+from robot_dreamer.learner.checkpoint import (
+    CheckpointError,
+    config_of,
+    has_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    spec_of,
+)
+from robot_dreamer.spec import SpecMismatch, load_spec
+
+SPEC = load_spec("cartpole")
+CONFIG = load_config("nano")
+KILLED = 77
+
+
+def meta(step: int) -> dict[str, Any]:
+    return {"agent": {"updates": step}, "training_step": step, "env_step": 10 * step, "replay_cursor": 5}
+
+
+def tensors(step: int) -> dict[str, torch.Tensor]:
+    flat = torch.full((6,), float(step))
+    return {
+        "kernel": torch.full((3, 2), float(step)).T,  # not contiguous
+        "first": flat[:2],  # views of one buffer
+        "second": flat[2:],
+        "count": torch.tensor(step),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+    }
+
+
+def save(directory: Path, step: int, **options: Any) -> Path:
+    return save_checkpoint(directory, tensors(step), meta(step), **{"spec": SPEC, "config": CONFIG, **options})
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    folder = save(tmp_path, 3)
+    loaded, found = load_checkpoint(folder, spec=SPEC, config=CONFIG)
+    assert loaded.keys() == tensors(3).keys()
+    for name, tensor in tensors(3).items():
+        assert loaded[name].dtype == tensor.dtype
+        assert torch.equal(loaded[name], tensor)
+    assert {key: found[key] for key in meta(3)} == meta(3)
+    assert spec_of(found) == SPEC
+    assert config_of(found) == CONFIG
+    assert found["spec_hash"] == SPEC.hash
+
+
+def test_the_newest_of_a_folder_or_log_directory_is_loaded_and_old_ones_go(tmp_path: Path) -> None:
+    assert not has_checkpoint(tmp_path)
+    for step in range(1, 6):
+        save(tmp_path / checkpoint.FOLDER, step, keep=2)
+    assert sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()) == ["00000004", "00000005"]
+    for path in (tmp_path, tmp_path / checkpoint.FOLDER):
+        assert has_checkpoint(path)
+        assert load_checkpoint(path)[1]["training_step"] == 5
+
+
+def test_a_run_without_a_robot(tmp_path: Path) -> None:
+    save(tmp_path, 1, spec=None)
+    assert spec_of(load_checkpoint(tmp_path)[1]) is None
+    with pytest.raises(CheckpointError, match=r"without a robot, ours is 'cartpole'"):
+        load_checkpoint(tmp_path, spec=SPEC)
+
+
+def test_another_robot_is_refused_with_both_shown(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    with pytest.raises(SpecMismatch, match=r"rate: ours 50.0, theirs 25.0"):
+        load_checkpoint(tmp_path, spec=msgspec.structs.replace(SPEC, rate=50.0))
+
+
+def test_another_model_is_refused_with_both_shown(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    with pytest.raises(
+        CheckpointError, match=r"(?s)theirs is 'nano', ours 'dreamer_v3:1m'.*deter: ours 512, theirs 64"
+    ):
+        load_checkpoint(tmp_path, config=load_config("dreamer_v3:1m"))
+    load_checkpoint(tmp_path, config=dataclasses.replace(CONFIG, name="faster", train_ratio=512.0))
+
+
+def test_bad_meta_and_missing_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"missing \['agent'\], reserved \['spec'\]"):
+        save_checkpoint(tmp_path, {}, {"training_step": 1, "env_step": 1, "spec": 1}, spec=SPEC, config=CONFIG)
+    with pytest.raises(CheckpointError, match="no checkpoint in"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def truncate(folder: Path) -> None:
+    os.truncate(folder / "tensors.safetensors", 100)
+
+
+def flip_a_bit(folder: Path) -> None:
+    file = folder / "tensors.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def lose_tensors(folder: Path) -> None:
+    (folder / "tensors.safetensors").unlink()
+
+
+def lose_meta(folder: Path) -> None:
+    (folder / "meta.json").unlink()
+
+
+def tear_meta(folder: Path) -> None:
+    os.truncate(folder / "meta.json", 50)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, lose_tensors, lose_meta, tear_meta])
+def test_a_torn_checkpoint_is_skipped_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    save(tmp_path, 1)
+    torn = save(tmp_path, 2)
+    damage(torn)
+    with caplog.at_level(logging.WARNING):
+        assert load_checkpoint(tmp_path)[1]["training_step"] == 1
+    assert str(torn) in caplog.text
+    with pytest.raises(CheckpointError, match=torn.name):
+        load_checkpoint(torn)
+    damage(tmp_path / "00000001")
+    with pytest.raises(CheckpointError, match="none of the 2 checkpoints"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_future_format_is_refused_not_skipped(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    newer = save(tmp_path, 2)
+    text = json.loads((newer / "meta.json").read_text())
+    (newer / "meta.json").write_text(json.dumps({**text, "format": 99}))
+    with pytest.raises(CheckpointError, match="has format 99, this version reads 1"):
+        load_checkpoint(tmp_path)
+
+
+def save_and_die(directory: Path, point: int) -> None:
+    """Save, but end the process without a word at the n-th step of the write."""
+    torch.set_num_threads(1)
+    passed = 0
+
+    def dying(work: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **options: Any) -> Any:
+            nonlocal passed
+            if passed == point:
+                os._exit(KILLED)
+            passed += 1
+            return work(*args, **options)
+
+        return step
+
+    safetensors.torch.save_file = dying(safetensors.torch.save_file)
+    Path.mkdir = dying(Path.mkdir)  # type: ignore[method-assign]
+    Path.write_text = dying(Path.write_text)  # type: ignore[method-assign]
+    Path.rename = dying(Path.rename)  # type: ignore[method-assign]
+    os.fsync = dying(os.fsync)
+    checkpoint.shutil.rmtree = dying(checkpoint.shutil.rmtree)  # type: ignore[attr-defined]
+    save(directory, 3, keep=2)
+    os._exit(0)
+
+
+def test_a_kill_at_any_point_of_a_write_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    codes = []
+    for point in range(100):
+        directory = tmp_path / str(point)
+        save(directory, 1)
+        save(directory, 2)
+        process = multiprocessing.get_context("fork").Process(target=save_and_die, args=(directory, point))
+        process.start()
+        process.join(timeout=60)
+        codes.append(process.exitcode)
+        step = load_checkpoint(directory)[1]["training_step"]
+        assert step in (2, 3)
+        save(directory, 4)  # and the next write works and clears what was left behind
+        assert load_checkpoint(directory)[1]["training_step"] == 4
+        assert not list(directory.glob(".writing-*"))
+        if process.exitcode == 0:
+            assert step == 3
+            break
+    assert codes == [KILLED] * (len(codes) - 1) + [0]
+    assert len(codes) > 8  # mkdir x2, tensors, meta, 3 fsyncs, rename, fsync, rmtree
