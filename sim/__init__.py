@@ -1,0 +1,1 @@
+"""Simulation: MuJoCo robots, the simulated robot node, environments for algorithm work, evaluation."""

@@ -1,0 +1,143 @@
+"""SimRobot: a MuJoCo robot as its RobotSpec describes it: commands in units go in, what the sensors show comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError
+from sim.sensors import JointReader, Sensors, Simulation, camera_views, imu_readers, require_known
+from sim.worlds import make_world
+
+_GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
+
+
+class SimRobot:
+    """A simulated robot.
+
+    Args:
+      spec: the robot; its `simulation` section says which model.
+      seed: of everything random in the world. The same seed and commands give the same sensors.
+
+    Raises:
+      SpecError: the spec asks for something that the model does not have; the message lists what it has.
+    """
+
+    def __init__(self, spec: RobotSpec, seed: int) -> None:
+        self.spec = spec
+        try:
+            simulation = msgspec.convert(spec.simulation, Simulation)
+            self._world = make_world(simulation.model, seed)
+            self._substeps = _whole_multiple(spec, self._world.control_step)
+            self._actuators = _actuators(spec, self._world.model)
+            self._joints = JointReader(spec, self._world.model)
+            self._imus = imu_readers(spec, simulation, self._world.model)
+            self._cameras = camera_views(spec, simulation, self._world.model)
+        except (SpecError, msgspec.ValidationError) as error:
+            raise SpecError(f"robot {spec.name!r} cannot be simulated: {error}") from error
+        self._control = np.zeros(self._world.model.nu)
+        self._tick = 0
+        self._terminal: bool | None = None  # None: before the first reset
+
+    @property
+    def joint_names(self) -> list[str]:
+        """Hinge and slide joints of the model, in its order."""
+        return list(self._joints.names)
+
+    def reset(self, seed: int | None = None) -> Sensors:
+        """Begin an episode. With a seed, the episodes from here on depend on it alone, not on what went before."""
+        if seed is not None:
+            self._world.seed(seed)
+        self._world.reset()
+        self._terminal = False
+        return self._sense(0.0)
+
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
+        """Hold the commands (by action name, in units, shape (size,)) for one control period.
+
+        A world that has ended (terminal) stands still until it is reset; only time goes on.
+        """
+        if self._terminal is None:
+            raise RuntimeError("step before the first reset")
+        for action in self.spec.actions:
+            command = np.asarray(commands[action.name], np.float64)
+            if command.shape != (action.size,) or not np.isfinite(command).all():
+                raise ValueError(f"command {action.name}: expected {action.size} finite numbers, found {command}")
+            self._control[self._actuators[action.name]] = command
+        reward = 0.0
+        for _ in range(self._substeps):
+            if self._terminal:
+                break
+            gained, self._terminal = self._world.step(self._control)
+            reward += gained
+        return self._sense(reward)
+
+    def _sense(self, reward: float) -> Sensors:
+        self._tick += 1  # from 1: a stamp of 0 means "no time yet" in ROS
+        data = self._world.data
+        terminal = bool(self._terminal)
+        return Sensors(
+            stamp=round(self._tick * 1e9 / self.spec.rate),
+            joints=self._joints.read(data, reward, terminal),
+            imus={topic: read(data) for topic, read in self._imus.items()},
+            images={topic: self._picture(*camera) for topic, camera in self._cameras.items()},
+            reward=reward,
+            terminal=terminal,
+        )
+
+    def _picture(self, camera: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+        height, width, channels = shape
+        picture = self._world.render(camera, height, width)
+        return picture if channels == 3 else np.rint(picture @ _GRAY).astype(np.uint8)[..., None]
+
+
+def _whole_multiple(spec: RobotSpec, control_step: float) -> int:
+    steps = spec.period / control_step
+    if steps < 0.999 or abs(steps - round(steps)) > 1e-6:
+        fitting = ", ".join(f"{1 / (control_step * n):.6g}" for n in range(1, 6))
+        raise SpecError(
+            f"rate {spec.rate:g} Hz: its period {spec.period:.6g} s is not a whole multiple of the model's control "
+            f"step {control_step:g} s; rates that fit: {fitting}, …"
+        )
+    return round(steps)
+
+
+def _actuators(spec: RobotSpec, model: mujoco.MjModel) -> dict[str, list[int]]:
+    """Actuator indices of each action. An action names joints (or actuators), or stands alone for all actuators."""
+    by_name = {model.actuator(i).name: i for i in range(model.nu)}
+    joint_driven = [i for i in range(model.nu) if model.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_JOINT)]
+    by_joint = {model.joint(model.actuator_trnid[i, 0]).name: i for i in joint_driven}
+    driven = by_name | by_joint
+    indices: dict[str, list[int]] = {}
+    for action in spec.actions:
+        names = action.command.names
+        if not names and (len(spec.actions) > 1 or action.size != model.nu):
+            raise SpecError(
+                f"action {action.name!r}: command.names must say which of these it drives: {', '.join(driven)}"
+            )
+        require_known("actuated joint or actuator", names, driven, f"action {action.name!r}")
+        indices[action.name] = [driven[n] for n in names] if names else list(range(model.nu))
+        low, high = _limits(action)
+        for i, a, b in zip(indices[action.name], low, high, strict=True):
+            least, most = model.actuator_ctrlrange[i]
+            if model.actuator_ctrllimited[i] and (a < least or b > most):
+                name = model.actuator(i).name
+                raise SpecError(
+                    f"action {action.name!r}: limits [{a}, {b}] exceed [{least}, {most}] of actuator {name!r}"
+                )
+    used = sorted(i for row in indices.values() for i in row)
+    if used != list(range(model.nu)):
+        once = [n for n, i in by_name.items() if used.count(i) != 1]
+        raise SpecError(f"every actuator must be driven by exactly one action; these are not: {', '.join(once)}")
+    return indices
+
+
+def _limits(action: ActionSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if action.discrete:
+        values = np.asarray(action.values)
+        return values.min(0), values.max(0)
+    return np.asarray(action.low), np.asarray(action.high)
