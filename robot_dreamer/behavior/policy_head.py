@@ -1,0 +1,80 @@
+"""The policy network: a distribution per action field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from robot_dreamer.config import BehaviorConfig
+from robot_dreamer.world_model.distributions import Categorical, Normal
+from robot_dreamer.world_model.fields import Field
+from robot_dreamer.world_model.layers import Linear, mlp
+
+ActionDistributions = dict[str, "Normal | Categorical"]
+
+
+class ContinuousHead(nn.Module):
+    """Mean and standard deviation of a normal distribution with a bounded mean."""
+
+    def __init__(self, field: Field, units: int, config: BehaviorConfig) -> None:
+        super().__init__()
+        self.shape, self.config = field.shape, config
+        self.mean = Linear(units, field.features, config.policy_outscale)
+        self.std = Linear(units, field.features, config.policy_outscale)
+
+    def forward(self, hidden: Tensor) -> Normal:
+        """(N, U) -> distribution over (N, *shape)."""
+        mean, std = self.mean(hidden).unflatten(-1, self.shape), self.std(hidden).unflatten(-1, self.shape)
+        return Normal.bounded(mean, std, self.config.min_std, self.config.max_std)
+
+
+class DiscreteHead(nn.Module):
+    """Logits of a categorical distribution."""
+
+    def __init__(self, field: Field, units: int, config: BehaviorConfig) -> None:
+        super().__init__()
+        self.shape = (*field.shape, field.classes)
+        self.unimix = config.discrete_unimix
+        self.logits = Linear(units, field.features, config.policy_outscale)
+
+    def forward(self, hidden: Tensor) -> Categorical:
+        """(N, U) -> distribution over (N, *shape)."""
+        return Categorical(self.logits(hidden).unflatten(-1, self.shape), self.unimix)
+
+
+class Policy(nn.Module):
+    """MLP on the feature with one head per action field, in alphabetical order."""
+
+    def __init__(self, fields: Sequence[Field], inputs: int, units: int, config: BehaviorConfig) -> None:
+        super().__init__()
+        self.fields = list(fields)
+        self.trunk = mlp(config.policy_layers, inputs, units)
+        self.heads = nn.ModuleList(
+            (DiscreteHead if field.kind == "discrete" else ContinuousHead)(field, units, config) for field in fields
+        )
+
+    def forward(self, feature: Tensor) -> ActionDistributions:
+        """(N, F) -> distribution per action field."""
+        hidden = self.trunk(feature)
+        return {field.name: head(hidden) for field, head in zip(self.fields, self.heads, strict=True)}
+
+
+def sample_actions(distributions: ActionDistributions, noise: dict[str, Tensor]) -> dict[str, Tensor]:
+    """One action per field; continuous actions are not clipped here."""
+    return {name: distribution.sample(noise[name]) for name, distribution in distributions.items()}
+
+
+def total_log_prob(distributions: ActionDistributions, action: dict[str, Tensor], lead: int) -> Tensor:
+    """Log-probability of the actions, summed over fields and entries; the first `lead` axes stay."""
+    return sum_entries({name: dist.log_prob(action[name]) for name, dist in distributions.items()}, lead)
+
+
+def sum_entries(terms: dict[str, Tensor], lead: int) -> Tensor:
+    """Sum of the values over all fields and all axes after the first `lead`."""
+    return sum(sum_tail(term, lead) for term in terms.values())
+
+
+def sum_tail(x: Tensor, lead: int) -> Tensor:
+    """Sum over all axes after the first `lead`."""
+    return x.reshape(*x.shape[:lead], -1).sum(-1)

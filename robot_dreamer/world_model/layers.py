@@ -1,0 +1,123 @@
+"""Linear, block-linear and convolutional layers with RMS norm and SiLU, initialised as in DreamerV3.
+
+Kernels are kept as (in, out), block kernels as (blocks, in / blocks, out / blocks): they enter the products as they are,
+so that neither the training graph nor an exported one contains a transposed weight.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robot_dreamer.world_model.rms_norm import rms_norm
+
+# Standard deviation of a unit normal after cutting it at two standard deviations.
+_TRUNCATED_STD = 0.87962566103423978
+
+
+def truncated_normal(shape: tuple[int, ...], fan_in: int, outscale: float) -> Tensor:
+    """Normal numbers cut at two standard deviations, with a standard deviation of outscale / sqrt(fan_in)."""
+    std = outscale / (fan_in**0.5 * _TRUNCATED_STD)
+    # trunc_normal_ cuts at absolute values, and a std of zero has no distribution.
+    return nn.init.trunc_normal_(torch.empty(shape), std=1.0, a=-2.0, b=2.0) * std
+
+
+class Linear(nn.Module):
+    """y = x kernel + bias on the last axis."""
+
+    def __init__(self, inputs: int, outputs: int, outscale: float = 1.0) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(truncated_normal((inputs, outputs), inputs, outscale))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        if x.dim() == 2:
+            return torch.addmm(self.bias, x, self.kernel)
+        return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.kernel).unflatten(0, x.shape[:-1])
+
+
+class Dense(Linear):
+    """Linear, RMS norm, SiLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.scale = nn.Parameter(torch.ones(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        return functional.silu(rms_norm(super().forward(x), self.scale))
+
+
+def mlp(layers: int, inputs: int, units: int) -> nn.Sequential:
+    """`layers` times linear, RMS norm, SiLU."""
+    return nn.Sequential(*(Dense(inputs if i == 0 else units, units) for i in range(layers)))
+
+
+class BlockLinear(nn.Module):
+    """Block-diagonal linear layer: each of G contiguous slices of the input gives one slice of the output.
+
+    The initial scale follows the full input width, not that of a block, as in the published code.
+    """
+
+    def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.kernel = nn.Parameter(truncated_normal((blocks, inputs // blocks, outputs // blocks), inputs, 1.0))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs) -> (N, outputs)."""
+        return self.join(self.product(self.split(x)))
+
+    def split(self, x: Tensor) -> Tensor:
+        """(N, G * n) -> (G, N, n)."""
+        return x.unflatten(-1, (self.blocks, -1)).transpose(0, 1)
+
+    def product(self, x: Tensor) -> Tensor:
+        """(G, N, inputs / G) -> (G, N, outputs / G)."""
+        return torch.matmul(x, self.kernel) + self.bias.unflatten(0, (self.blocks, 1, -1))
+
+    @staticmethod
+    def join(x: Tensor) -> Tensor:
+        """(G, N, n) -> (N, G * n)."""
+        return x.transpose(0, 1).flatten(1)
+
+
+class Conv(nn.Module):
+    """Convolution with stride 1 that keeps the resolution; images are (N, channels, height, width)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, outscale: float = 1.0) -> None:
+        super().__init__()
+        self.padding = kernel // 2
+        self.kernel = nn.Parameter(
+            truncated_normal((outputs, inputs, kernel, kernel), inputs * kernel * kernel, outscale)
+        )
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, height, width) -> (N, outputs, height, width)."""
+        return functional.conv2d(x, self.kernel, self.bias, padding=self.padding)
+
+
+class ConvBlock(Conv):
+    """Convolution, optional halving of the resolution by max-pooling, RMS norm over the channels, SiLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, pool: bool) -> None:
+        super().__init__(inputs, outputs, kernel)
+        self.pool = pool
+        self.scale = nn.Parameter(torch.ones(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, height, width) -> (N, outputs, height or height / 2, width or width / 2)."""
+        x = super().forward(x)
+        if self.pool:
+            x = functional.max_pool2d(x, 2)
+        return functional.silu(channel_norm(x, self.scale))
+
+
+def channel_norm(x: Tensor, scale: Tensor) -> Tensor:
+    """RMS norm of each pixel of (N, channels, height, width) over its channels."""
+    # In channels-last memory the permutations are free and the norm runs over contiguous numbers.
+    return rms_norm(x.permute(0, 2, 3, 1), scale).permute(0, 3, 1, 2)

@@ -1,0 +1,29 @@
+"""The world model as one module: encoder, RSSM, decoder, reward and continue head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from robot_dreamer.config import ModelConfig
+from robot_dreamer.world_model.decoder import Decoder
+from robot_dreamer.world_model.encoder import Encoder
+from robot_dreamer.world_model.fields import Field
+from robot_dreamer.world_model.heads import BinaryHead, TwoHotHead
+from robot_dreamer.world_model.rssm import RSSM
+
+
+class WorldModel(nn.Module):
+    """What the robot experiences, as a model that can be filtered and rolled out."""
+
+    def __init__(
+        self, observations: Sequence[Field], actions: Sequence[Field], config: ModelConfig, reward_outscale: float
+    ) -> None:
+        super().__init__()
+        self.feature_size = config.deter + config.stoch * config.classes
+        self.encoder = Encoder(observations, config)
+        self.rssm = RSSM(sum(field.features for field in actions), self.encoder.tokens, config)
+        self.decoder = Decoder(observations, config)
+        self.reward = TwoHotHead(self.feature_size, config.reward_layers, config.units, config.bins, reward_outscale)
+        self.continuation = BinaryHead(self.feature_size, config.continue_layers, config.units)
