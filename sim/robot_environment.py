@@ -1,0 +1,44 @@
+"""A simulated robot as an in-process environment: the same sensors and encoding as over ROS 2, without ROS 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from robot_dreamer.onboard.encoding import encode_observation
+from robot_dreamer.spec import load_spec
+from sim.environments import Step
+from sim.robot import SimRobot
+from sim.sensors import Sensors
+
+
+class RobotEnvironment:
+    """See sim.environments.Environment. Episodes end with the spec's max_steps or the task's end."""
+
+    def __init__(self, robot: str, seed: int) -> None:
+        self.spec = load_spec(robot)
+        self._robot = SimRobot(self.spec, seed)
+        self._steps: int | None = None  # since the reset; None: reset needed
+
+    def reset(self) -> Step:
+        self._steps = 0
+        return self._row(self._robot.reset())
+
+    def step(self, action: Mapping[str, NDArray[Any]]) -> Step:
+        if self._steps is None:
+            raise RuntimeError("the episode is over or has not begun: call reset first")
+        self._steps += 1
+        return self._row(self._robot.step({a.name: a.to_command(action[a.name]) for a in self.spec.actions}))
+
+    def close(self) -> None:
+        pass
+
+    def _row(self, sensors: Sensors) -> Step:
+        observation = {o.name: encode_observation(o, sensors.values(o.source)) for o in self.spec.observations}
+        is_first = self._steps == 0
+        is_last = sensors.terminal or self._steps == self.spec.episode.max_steps
+        if is_last:
+            self._steps = None
+        return Step(observation, sensors.reward, is_first, is_last, sensors.terminal)
