@@ -62,9 +62,6 @@ def make_environment(name: str, seed: int, action_repeat: int = 1, pixels: bool 
     """
     kind, _, rest = name.partition(":")
     if kind not in _KINDS:
-        known = ", ".join(
-            f"{k}:{example}" for k, example in (("dmc", "walker_walk"), ("gym", "CartPole-v1"), ("robot", "cartpole"))
-        )
         raise SpecError(
             f"unknown environment {name!r}; expected one like dmc:walker_walk, gym:CartPole-v1, robot:cartpole"
         )
