@@ -1,0 +1,177 @@
+"""The bundle: what travels to a robot. One zip archive, stored, not compressed, nothing executable in it.
+
+  policy.onnx     one policy step, batch 1: observations, state, noise -> action, state, monitor
+  manifest.json   `Manifest`: for which robot, from which training step, table of inputs and outputs, hashes
+  recording.npz   inputs and expected outputs of a few consecutive steps; the robot replays it before it trusts the model
+
+`recording.npz` holds `input/<port name>` of shape (T, *port.shape) for every input that is not a state, and
+`output/<port name>` for every action (for states and monitors too if the exporter likes). State starts from zeros and is
+fed back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.onboard.manifest import (
+    FORMAT,
+    BundleError,
+    Manifest,
+    Port,
+    check_manifest,
+    check_recording,
+    own_spec,
+)
+from robot_dreamer.spec import RobotSpec, SpecError, require_same_spec
+
+__all__ = ["Bundle", "BundleError", "Manifest", "Port", "read_bundle", "write_bundle"]
+
+MODEL, MANIFEST, RECORDING = "policy.onnx", "manifest.json", "recording.npz"
+_LIMITS = {MODEL: 2 << 30, MANIFEST: 4 << 20, RECORDING: 256 << 20}  # bytes; protobuf ends at 2 GiB
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal content gives equal bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle in memory, checked by `read_bundle`, not yet verified by replay."""
+
+    manifest: Manifest
+    model: bytes
+    recording: dict[str, NDArray[Any]]
+    spec: RobotSpec
+    source: str  # file name, for messages
+
+
+def write_bundle(path: Path, model: bytes, manifest: Manifest, recording: Mapping[str, NDArray[Any]]) -> None:
+    """Write a bundle atomically: after a crash there is the old file or the new one, never a half.
+
+    Raises:
+      BundleError: ports, recording or spec do not fit each other.
+    """
+    check_manifest(manifest, own_spec(manifest))
+    check_recording(recording, manifest)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: np.ascontiguousarray(array) for name, array in recording.items()})  # type: ignore[arg-type]
+    contents = {MODEL: model, RECORDING: buffer.getvalue()}
+    filled = msgspec.structs.replace(manifest, files={n: hashlib.sha256(b).hexdigest() for n, b in contents.items()})
+    contents[MANIFEST] = msgspec.json.format(msgspec.json.encode(filled), indent=2)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, content in contents.items():
+                    archive.writestr(zipfile.ZipInfo(name, _FIXED_DATE), content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # the rename itself must survive a power cut
+    finally:
+        os.close(directory)
+
+
+def read_bundle(path: Path, spec: RobotSpec) -> Bundle:
+    """Read a bundle for the robot `spec`; sizes are checked before anything is read, hashes before anything is parsed.
+
+    Raises:
+      BundleError: not a bundle, truncated, too large, wrong hash, unknown format, another robot, ports that do not fit.
+    """
+    path = Path(path)
+    try:
+        contents = _read_archive(path)
+        manifest = _parse_manifest(contents[MANIFEST])
+        for name in (MODEL, RECORDING):
+            found = hashlib.sha256(contents[name]).hexdigest()
+            expected = manifest.files.get(name, "none")
+            if found != expected:
+                raise BundleError(f"sha256 of {name}: expected {expected}, found {found}")
+        theirs = own_spec(manifest)
+        try:
+            require_same_spec(spec, theirs, "the bundle")
+        except SpecError as error:
+            raise BundleError(str(error)) from error
+        check_manifest(manifest, spec)
+        recording = _read_npz(contents[RECORDING])
+        check_recording(recording, manifest)
+    except BundleError as error:
+        raise BundleError(f"bundle {path}: {error}") from error
+    return Bundle(manifest, contents[MODEL], recording, spec, path.name)
+
+
+def _read_archive(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = sorted(info.filename for info in archive.infolist())
+            if found != sorted(_LIMITS):
+                raise BundleError(f"files: expected {sorted(_LIMITS)}, found {found}")
+            contents = {}
+            for info in archive.infolist():
+                _check_member(info, _LIMITS[info.filename])
+                contents[info.filename] = archive.read(info)
+            return contents
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"expected a complete zip archive, found a broken or truncated one ({error})") from error
+
+
+def _check_member(info: zipfile.ZipInfo, limit: int) -> None:
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise BundleError(f"{info.filename}: expected a stored file, found a compressed one")
+    if info.file_size > limit:
+        raise BundleError(f"{info.filename}: expected at most {limit} bytes, found {info.file_size}")
+
+
+def _parse_manifest(content: bytes) -> Manifest:
+    class Head(msgspec.Struct):
+        format: int
+
+    try:
+        head = msgspec.json.decode(content, type=Head)  # first, so that a later format is named and not half understood
+        if head.format != FORMAT:
+            raise BundleError(f"format: expected {FORMAT}, found {head.format}; update robot_dreamer on this side")
+        return msgspec.json.decode(content, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{MANIFEST}: {error}") from error
+
+
+def _read_npz(content: bytes) -> dict[str, NDArray[Any]]:
+    """numpy's own reader allocates what the header says; this one first compares it with the bytes that are there."""
+    arrays = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for info in archive.infolist():
+                _check_member(info, _LIMITS[RECORDING])
+                arrays[info.filename.removesuffix(".npy")] = _read_npy(archive.read(info))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
+        raise BundleError(f"{RECORDING}: {error}") from error
+    return arrays
+
+
+def _read_npy(content: bytes) -> NDArray[Any]:
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("expected npy version 1.0")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or fortran:
+        raise ValueError("expected C-ordered arrays of numbers")
+    body = content[stream.tell() :]
+    size = math.prod(shape) * dtype.itemsize
+    if len(body) != size:
+        raise ValueError(f"expected {size} bytes for {dtype}{list(shape)}, found {len(body)}")
+    return np.frombuffer(body, dtype).reshape(shape)

@@ -1,0 +1,302 @@
+"""The controller: from samples to commands and rows. The same on a robot, in ROS simulation and in-process evaluation.
+
+Alignment: row t holds observation_t, the reward that arrived with it, and the action executed after it. An episode of
+N actions has N+1 rows; the last row's action is zero. A time limit is is_last without is_terminal. The first row's
+reward is 0.
+
+    decision = controller.tick(sample)      # row t is open
+    send(decision.command)
+    controller.applied(stamp)               # row t is recorded
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.onboard.guard import Commands, Guard
+from robot_dreamer.onboard.policy import Noise, PolicyFault, PolicyOutput
+from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """All that the robot says at one tick.
+
+    Attributes:
+      observation: by name, shape and dtype as in the spec. The controller keeps it: never change it afterwards.
+      reward: sum since the previous sample.
+      terminal: the task has ended for good.
+      stamp: when the observation was taken, ns on the robot's ROS clock.
+    """
+
+    observation: Arrays
+    reward: float
+    terminal: bool
+    stamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a sample led to.
+
+    Attributes:
+      command: in units, by action name; None when nothing is to be sent (the episode ended, or the sample was refused).
+      is_last: the episode ended with this sample; the next one begins a new episode.
+      action: executed and normalised; empty when there is no action.
+      requested: what the policy asked for.
+      output: of the policy, for its monitors; None when it was not asked.
+      refused: why the sample was refused; empty if it was not.
+      fault: why the guard has latched; then `command` is the neutral one and nothing is recorded.
+    """
+
+    command: Commands | None
+    is_last: bool = False
+    action: Arrays = field(default_factory=dict)
+    requested: Arrays = field(default_factory=dict)
+    output: PolicyOutput | None = None
+    refused: str = ""
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class _OpenRow:
+    sample: Sample
+    reward: float
+    is_first: bool
+    action: Arrays
+    requested: Arrays
+    version: int
+
+
+class Controller:
+    """Filter, act, guard, keep the books of an episode. Not thread-safe: one thread ticks.
+
+    Args:
+      slot: holds the policy; swaps happen at the beginning of a tick.
+      robot, boot: identity of the rows.
+      record: takes each finished row; must not wait. None: nobody wants them.
+      deterministic: no action noise.
+      seed: of the policy's noise.
+      guard: default: `Guard(spec)`.
+
+    Attributes:
+      steps, episodes, abandoned: actions executed, episodes finished, episodes cut.
+      clipped: actions that the policy asked for outside [-1, 1].
+      episode_return, episode_length: of the running episode (length in actions).
+      last_return, last_length: of the last finished one; NaN and 0 before it.
+      refused: refused samples by kind.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        slot: PolicySlot,
+        *,
+        robot: str,
+        boot: str,
+        record: Callable[[StepRecord], None] | None,
+        deterministic: bool = False,
+        seed: int = 0,
+        guard: Guard | None = None,
+    ) -> None:
+        self.guard = guard or Guard(spec)
+        self.steps = 0
+        self.episodes = 0
+        self.abandoned = 0
+        self.clipped = 0
+        self.episode_return = 0.0
+        self.episode_length = 0
+        self.last_return = math.nan
+        self.last_length = 0
+        self.refused: Counter[str] = Counter()
+        self._spec = spec
+        self._slot = slot
+        self._robot = robot
+        self._boot = boot
+        self._record = record
+        self._noise = Noise(seed, deterministic)
+        self._expected = [(o.name, o.shape, np.dtype(o.dtype)) for o in spec.observations]
+        self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
+        self._executed = self._zero
+        self._running = False
+        self._episode = -1
+        self._sequence = 0
+        self._open: _OpenRow | None = None
+
+    @property
+    def running(self) -> bool:
+        """An episode is running."""
+        return self._running
+
+    def tick(self, sample: Sample) -> Decision:
+        """One control tick. Begins an episode when none runs.
+
+        A refused sample cuts the episode, because a row and its reward are missing. A sample that is terminal although
+        no episode runs ends nothing and is not recorded.
+
+        Raises:
+          RuntimeError: the previous decision had a command, and neither `applied` nor `abandon` was called after it.
+        """
+        if self._open is not None:
+            raise RuntimeError("tick() again before applied() or abandon()")
+        if self.guard.fault:
+            return self._halt()
+        kind, problem = self._problem(sample)
+        if problem:
+            return self.refuse(kind, problem)
+        is_first = not self._running
+        if is_first and sample.terminal:
+            return Decision(None, is_last=True)
+        if is_first:
+            self._begin()
+        reward = 0.0 if is_first else sample.reward
+        self.episode_return += reward
+        if sample.terminal or self.episode_length >= self._spec.episode.max_steps:
+            return self._end(sample, reward)
+        try:
+            version, output = self._act(sample, is_first)
+        except PolicyFault as error:
+            self.guard.latch(str(error))
+            return self._halt()
+        requested = {a.name: self._normalised(output.action[a.name], a.discrete) for a in self._spec.actions}
+        wanted = {a.name: a.to_command(requested[a.name]) for a in self._spec.actions}
+        command = self.guard.check(wanted)
+        if self.guard.fault:
+            return self._halt(command)
+        action: Arrays = {}
+        for spec in self._spec.actions:
+            same = np.array_equal(command[spec.name], wanted[spec.name])  # then no rounding on the way back
+            action[spec.name] = requested[spec.name] if same else spec.from_command(command[spec.name])
+        self._open = _OpenRow(sample, reward, is_first, action, output.action, version)
+        return Decision(command, False, action, output.action, output)
+
+    def applied(self, stamp: int) -> None:
+        """The command went out at `stamp`, ns on the clock of the samples: record the open row.
+
+        Raises:
+          RuntimeError: there is no open row.
+        """
+        row = self._open
+        if row is None:
+            raise RuntimeError("applied() without a command from tick()")
+        self._open = None
+        self._executed = row.action
+        self.steps += 1
+        self.episode_length += 1
+        self._write(row.sample, row.reward, row.is_first, False, False, row.action, row.requested, stamp, row.version)
+
+    def abandon(self) -> None:
+        """Cut the episode (robot lost, reset, fault). Its rows stay; the next row is_first. Harmless when none runs."""
+        self._open = None
+        if self._running:
+            self._running = False
+            self.abandoned += 1
+
+    def refuse(self, kind: str, problem: str) -> Decision:
+        """Refuse a sample that cannot even be assembled: counted under `kind`, the episode is cut."""
+        self.refused[kind] += 1
+        self.abandon()
+        return Decision(None, refused=problem)
+
+    def _problem(self, sample: Sample) -> tuple[str, str]:
+        for name, shape, dtype in self._expected:
+            array = sample.observation.get(name)
+            if array is None:
+                return "missing", f"observation {name} is missing"
+            if array.shape != shape or array.dtype != dtype:
+                found = f"{array.dtype}{list(array.shape)}"
+                return "layout", f"observation {name}: expected {dtype}{list(shape)}, found {found}"
+            if dtype.kind == "f" and not np.isfinite(array).all():
+                return "not_finite", f"observation {name}: expected finite numbers, found {array}"
+        if not math.isfinite(sample.reward):
+            return "reward", f"reward: expected a finite number, found {sample.reward}"
+        return "", ""
+
+    def _normalised(self, action: NDArray[Any], discrete: bool) -> NDArray[Any]:
+        """Within [-1, 1], as the command will be."""
+        if discrete:
+            return action
+        clipped = np.clip(action, -1.0, 1.0)
+        self.clipped += int((clipped != action).any())
+        return clipped
+
+    def _begin(self) -> None:
+        self._running = True
+        self._episode += 1
+        self.episode_return = 0.0
+        self.episode_length = 0
+        self._executed = self._zero
+        self._slot.exchange()
+        self._slot.current.reset()
+
+    def _act(self, sample: Sample, is_first: bool) -> tuple[int, PolicyOutput]:
+        policy, fresh = self._slot.exchange()
+        while True:
+            before = policy.state
+            try:
+                output = policy.step(sample.observation, self._executed, is_first or fresh, self._noise)
+            except PolicyFault as error:
+                turn = self._slot.rollback(str(error), before)
+                if turn is None:
+                    raise
+                policy, fresh = turn
+            else:
+                return policy.version, output
+
+    def _end(self, sample: Sample, reward: float) -> Decision:
+        self._running = False
+        self.episodes += 1
+        self.last_return, self.last_length = self.episode_return, self.episode_length
+        version = self._slot.current.version
+        self._write(sample, reward, False, True, sample.terminal, self._zero, self._zero, 0, version)
+        return Decision(None, is_last=True)
+
+    def _halt(self, command: Commands | None = None) -> Decision:
+        self.abandon()
+        return Decision(command or self.guard.neutral(), fault=self.guard.fault)
+
+    def _write(
+        self,
+        sample: Sample,
+        reward: float,
+        is_first: bool,
+        is_last: bool,
+        is_terminal: bool,
+        action: Arrays,
+        requested: Arrays,
+        stamp_applied: int,
+        version: int,
+    ) -> None:
+        sequence = self._sequence
+        self._sequence += 1
+        if self._record is None:
+            return
+        self._record(
+            StepRecord(
+                robot=self._robot,
+                boot=self._boot,
+                sequence=sequence,
+                episode=self._episode,
+                observation=sample.observation,
+                action=action,
+                action_requested=requested,
+                reward=reward,
+                is_first=is_first,
+                is_last=is_last,
+                is_terminal=is_terminal,
+                stamp_capture=sample.stamp,
+                stamp_applied=stamp_applied,
+                policy_version=version,
+            )
+        )

@@ -1,0 +1,148 @@
+"""The hot swap: a better bundle takes over between two control ticks, or is refused and the old one stays.
+
+A background thread reads, checks, loads and verifies; the control thread only exchanges a reference. Refused are: a
+broken bundle, one for another robot, one whose recording does not replay, one that is not newer than what has flown,
+and one whose state does not fit the present one (the filter would have to forget mid-episode). The newest offer wins.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+from robot_dreamer.onboard.bundle import BundleError, read_bundle
+from robot_dreamer.onboard.policy import OnnxPolicy, Policy, State
+from robot_dreamer.spec import RobotSpec
+
+_LOG = logging.getLogger(__name__)
+
+
+class Turn(NamedTuple):
+    """Whose turn it is to act. `fresh`: it took over without a state, so its filter starts here."""
+
+    policy: Policy
+    fresh: bool
+
+
+class PolicySlot:
+    """Holds the acting policy.
+
+    Args:
+      spec: the robot; bundles for another are refused.
+      policy: acts until the first swap.
+      threads: of ONNX Runtime, for each policy that is loaded here.
+
+    Attributes:
+      swaps, refused, rollbacks: counters; last_refusal and last_rollback say why the last one happened.
+    """
+
+    def __init__(self, spec: RobotSpec, policy: Policy, threads: int = 1) -> None:
+        self.swaps = 0
+        self.refused = 0
+        self.rollbacks = 0
+        self.last_refusal = ""
+        self.last_rollback = ""
+        self._spec = spec
+        self._threads = threads
+        self._current = policy
+        self._previous: Policy | None = None
+        self._floor = policy.version  # newest that has flown; survives a rollback
+        self._offers: deque[Path] = deque(maxlen=1)
+        self._ready: deque[OnnxPolicy] = deque(maxlen=1)  # append and pop are atomic: no lock in the control loop
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def current(self) -> Policy:
+        """The acting policy."""
+        return self._current
+
+    def offer(self, path: Path) -> None:
+        """Look at a bundle in the background; returns at once."""
+        self._offers.append(Path(path))
+        self._wake.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="policy-slot", daemon=True)
+            self._thread.start()
+
+    def exchange(self) -> Turn:
+        """Between two ticks: a ready policy takes over, with the old one's state. Control thread only; never waits."""
+        try:
+            ready = self._ready.pop()
+        except IndexError:
+            return Turn(self._current, False)
+        problem = self._misfit(ready)
+        if problem:  # the acting policy changed after the background thread had compared
+            self._refuse(problem)
+            return Turn(self._current, False)
+        state = self._current.state
+        if state:
+            ready.state = state
+        self._previous, self._current = self._current, ready
+        self._floor = ready.version
+        self.swaps += 1
+        return Turn(ready, not state)
+
+    def rollback(self, reason: str, state: State) -> Turn | None:
+        """The acting policy failed: the previous one takes over with `state`, as it was before the failed step.
+
+        None if there is no previous one. The failed bundle does not come back: only a newer one does.
+        """
+        failed, previous = self._current, self._previous
+        if previous is None:
+            return None
+        if previous.state:
+            previous.state = state
+        self._current, self._previous = previous, None
+        self.rollbacks += 1
+        self.last_rollback = reason
+        _LOG.error("policy %d failed, back to policy %d: %s", failed.version, previous.version, reason)
+        return Turn(previous, False)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the background thread; a load in progress may take `timeout` seconds."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+            self._thread = None
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._stopping:
+                return
+            try:
+                path = self._offers.pop()
+            except IndexError:
+                continue
+            try:
+                self._ready.append(self._prepare(path))
+            except BundleError as error:
+                self._refuse(str(error))
+
+    def _prepare(self, path: Path) -> OnnxPolicy:
+        bundle = read_bundle(path, self._spec)
+        version = bundle.manifest.version
+        if version <= self._floor:
+            raise BundleError(f"bundle {path}: version: expected above {self._floor}, which has flown, found {version}")
+        policy = OnnxPolicy(bundle, self._threads)
+        problem = self._misfit(policy)
+        if problem:
+            raise BundleError(f"bundle {path}: {problem}")
+        policy.verify()  # also warms it up
+        return policy
+
+    def _misfit(self, policy: OnnxPolicy) -> str:
+        state = self._current.state
+        return policy.state_mismatch(state) if state else ""
+
+    def _refuse(self, reason: str) -> None:
+        self.refused += 1
+        self.last_refusal = reason
+        _LOG.warning("refused: %s", reason)
