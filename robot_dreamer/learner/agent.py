@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.behavior.imagination import Imagined, imagine
-from robot_dreamer.behavior.losses import imagination_losses, replay_losses
+from robot_dreamer.behavior.losses import ImaginationLosses, ReplayLosses, imagination_losses, replay_losses
 from robot_dreamer.behavior.noise import Noise, draw_noise, gumbel_noise
 from robot_dreamer.behavior.policy import PolicyStep
 from robot_dreamer.behavior.policy_head import Policy
@@ -53,8 +53,10 @@ class Losses(NamedTuple):
     """Posterior latents of the trained rows."""
     imagined: Imagined
     """Imagined trajectories."""
-    return_range: ReturnRange
-    """Return percentiles after this batch."""
+    acting: ImaginationLosses
+    """Returns and losses on the imagined trajectories."""
+    replayed: ReplayLosses
+    """Returns and critic loss on the replayed trajectories."""
     metrics: dict[str, Tensor]
     """Scalars without gradient."""
 
@@ -115,7 +117,7 @@ class Agent(nn.Module):
         applied = metrics["optimizer/applied"]
         self._update_slow_critic(self.config.behavior.slow_rate * applied)
         self.return_range = ReturnRange(
-            *(torch.where(applied > 0, new, old) for new, old in zip(losses.return_range, self.return_range, strict=True))
+            *(torch.where(applied > 0, new, old) for new, old in zip(losses.acting.return_range, self.return_range, strict=True))
         )
         return Latents(losses.observed.deter.detach(), losses.observed.stoch.detach()), metrics
 
@@ -198,7 +200,7 @@ class Agent(nn.Module):
         metrics["loss/total"] = total.detach()
         metrics |= {"kl": kl.kl.mean(), "entropy/prior": kl.prior_entropy, "entropy/posterior": kl.posterior_entropy}
         metrics |= acting.metrics
-        return Losses(total, terms, observed, imagined, acting.return_range, metrics)
+        return Losses(total, terms, observed, imagined, acting, replayed, metrics)
 
     def _observe(
         self, start: Latents, tokens: Tensor, previous: dict[str, Tensor], is_first: Tensor, noise: Tensor
@@ -207,7 +209,7 @@ class Agent(nn.Module):
         action = encode_action(self.action_fields, flat).unflatten(0, is_first.shape)
         return self.world_model.rssm.observe(start, tokens, action, 1 - is_first.float(), noise)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def filter(
         self,
         observation: dict[str, Tensor],

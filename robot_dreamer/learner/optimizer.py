@@ -41,7 +41,7 @@ class Optimizer:
         """One update in place; gradients in the order of the parameters.
 
         `finite`: () bool; where it is false, or a gradient is not finite, nothing changes at all. Returns scalars:
-        norm and RMS of the gradient and whether the update was applied (1.0 or 0.0).
+        norm and RMS of the gradient, RMS of step and parameters, and whether the update was applied (1.0 or 0.0).
         """
         config = self.config
         gradient = torch.cat([part.reshape(-1) for part in gradients])
@@ -72,10 +72,18 @@ class Optimizer:
         # 4. Step; the very first one has length zero if there is a warm-up.
         ramp = (self.step_count / config.warmup).clamp(max=1) if config.warmup else torch.ones_like(age)
         length = torch.where(applied, config.learning_rate * ramp, 0.0) / (1 - config.beta1**age)
-        self.flat.sub_(self.first_moment * length)
+        update = self.first_moment * length
+        self.flat.sub_(update)
         self.step_count.copy_(count)
         return {
             "optimizer/gradient_norm": square.sqrt().float(),
             "optimizer/gradient_rms": (square / gradient.numel()).sqrt().float(),
+            "optimizer/update_rms": rms(update),
+            "optimizer/parameter_rms": rms(self.flat),
             "optimizer/applied": applied.float(),
         }
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square of all entries, ()."""
+    return torch.linalg.vector_norm(x) / x.numel() ** 0.5

@@ -43,7 +43,7 @@ class Categorical:
     """Categorical distribution over the last axis of the logits, optionally mixed with a uniform one."""
 
     def __init__(self, logits: Tensor, unimix: float = 0.0) -> None:
-        logits = logits.float()
+        self.logits = logits = logits.float()
         self.classes = logits.shape[-1]
         if unimix > 0:
             self.probs = functional.softmax(logits, -1) * (1 - unimix) + unimix / self.classes
@@ -80,7 +80,8 @@ class Categorical:
     def detach(self) -> Categorical:
         """The same distribution without gradient."""
         copy = object.__new__(Categorical)
-        copy.classes, copy.probs, copy.log_probs = self.classes, self.probs.detach(), self.log_probs.detach()
+        copy.classes, copy.logits = self.classes, self.logits.detach()
+        copy.probs, copy.log_probs = self.probs.detach(), self.log_probs.detach()
         return copy
 
 
@@ -178,7 +179,8 @@ class TwoHot:
         above = above.clamp(0, last)
         to_below = (self.bins[below] - target).abs()
         to_above = (self.bins[above] - target).abs()
-        same = below == above
+        # Outside the range both are the same bin; a NaN, which sorts last, must stay one.
+        same = (below == above) & ~target.isnan()
         to_below = torch.where(same, 1.0, to_below)
         to_above = torch.where(same, 1.0, to_above)
         total = to_below + to_above

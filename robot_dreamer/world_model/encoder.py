@@ -58,14 +58,14 @@ class Encoder(nn.Module):
 
 
 def flatten_field(field: Field, value: Tensor, squash: bool) -> Tensor:
-    """(N, *shape) of a vector or discrete field -> (N, features) floats; missing values give zeros."""
+    """(N, *shape) of a vector or discrete field -> (N, features) floats; missing values give zeros, NaN stays NaN."""
     if field.kind == "discrete":
         value = value.reshape(value.shape[0], -1).long()
         present = (value >= 0).all(-1, keepdim=True)
         x = one_hot(value, field.classes).flatten(1)
     else:
         value = value.reshape(value.shape[0], -1).float()
-        present = (value > -torch.inf).all(-1, keepdim=True)
+        present = (value != -torch.inf).all(-1, keepdim=True)
         x = symlog(value) if squash else value
     return torch.where(present, x, 0.0)
 
@@ -73,7 +73,7 @@ def flatten_field(field: Field, value: Tensor, squash: bool) -> Tensor:
 def is_present(field: Field, value: Tensor) -> Tensor:
     """(N, *shape) -> (N) bool: whether a vector or discrete field carries a value."""
     flat = value.reshape(value.shape[0], -1)
-    return (flat >= 0).all(-1) if field.kind == "discrete" else (flat > -torch.inf).all(-1)
+    return (flat >= 0).all(-1) if field.kind == "discrete" else (flat != -torch.inf).all(-1)
 
 
 def image_channels(fields: Sequence[Field]) -> int:

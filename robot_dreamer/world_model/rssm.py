@@ -193,7 +193,7 @@ def split_hidden_kernel(rssm: RSSM) -> tuple[Tensor, Tensor]:
 
 def _recur(deter: Tensor, gates: Tensor) -> Tensor:
     """deter (G, N, D/G), gates (G, N, 3D/G) -> next deter (G, N, D/G)."""
-    reset, candidate, update = gates.chunk(3, -1)
+    reset, candidate, update = gates.to(deter.dtype).chunk(3, -1)
     candidate = torch.tanh(torch.sigmoid(reset) * candidate)
     return torch.lerp(deter, candidate, torch.sigmoid(update - 1))
 

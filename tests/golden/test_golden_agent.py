@@ -1,0 +1,246 @@
+"""A whole agent against `agent_*.npz`: losses, gradients, five updates, acting."""
+
+import pytest
+import torch
+from golden import Golden, agent_config, assert_close, dict_space, files, load_parameters, metric_name
+
+from robot_dreamer.behavior.noise import Noise
+from robot_dreamer.behavior.returns import ReturnRange
+from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.batch import Batch
+from robot_dreamer.learner.official_names import OfficialNames
+from robot_dreamer.world_model.heads import feature_of
+
+OUT, TOTAL, GRAD = 1e-5, 2e-6, 3e-5
+LOSSES = {
+    "dyn": "dynamics",
+    "rep": "representation",
+    "rew": "reward",
+    "con": "continuation",
+    "policy": "policy",
+    "value": "value",
+    "repval": "replay_value",
+}
+
+
+class Case:
+    """A golden file with an agent that has its parameters."""
+
+    def __init__(self, path):
+        self.g = g = Golden(path)
+        c = g.config
+        observations, actions = dict_space(c["obs_space"], c["obs_order"]), dict_space(c["action_space"], c["action_order"])
+        self.agent = Agent(observations, actions, agent_config(c["config"]))
+        images = [name for name in c["obs_order"] if c["obs_space"][name]["image"]]
+        self.names = OfficialNames(
+            self.agent.observation_fields, self.agent.action_fields, len(self.agent.config.model.multipliers), images
+        )
+        used = load_parameters(self.agent, "", self.names, g.group("param/"))
+        assert used == set(g.group("param/"))
+        self.agent.return_range = ReturnRange(g["in/retnorm_lo"], g["in/retnorm_hi"])
+        data = g.group("in/batch/")
+        self.batch = Batch(
+            {name: data[name] for name in c["obs_space"]},
+            {name: data[name] for name in c["action_space"]},
+            data["reward"],
+            data["is_first"],
+            data["is_last"],
+            data["is_terminal"],
+            data["dyn/deter"][:, 0],
+            data["dyn/stoch"][:, 0],
+        )
+
+    def noise(self, normal=None):
+        """The constants that replaced random numbers."""
+        zero = self.agent.draw_noise(*self.batch.reward.shape)
+        normal = self.g.config["normal_noise"] if normal is None else normal
+        action = {
+            f.name: torch.full_like(zero.action[f.name], self.g.config["gumbel_noise"] if f.kind == "discrete" else normal)
+            for f in self.agent.action_fields
+        }
+        gumbel = self.g.config["gumbel_noise"]
+        return Noise(torch.full_like(zero.observe, gumbel), torch.full_like(zero.imagine, gumbel), action)
+
+    def official(self):
+        """Parameters under their published names and layouts."""
+        return {
+            self.names.name(name): self.names.to_official(name, parameter.detach())
+            for name, parameter in self.agent.named_parameters()
+        }
+
+    def loss_name(self, official):
+        return LOSSES.get(official, f"reconstruction/{official}")
+
+
+@pytest.fixture(params=files("agent"))
+def case(request):
+    return Case(request.param)
+
+
+def test_losses_and_intermediate_values(case):
+    g, agent = case.g, case.agent
+    losses = agent.losses(case.batch, case.noise())
+    for name, value in g.group("out/loss/").items():
+        assert_close(losses.terms[case.loss_name(name)], value, OUT, name)
+    assert set(losses.terms) == {case.loss_name(name) for name in g.group("out/loss/")}
+    assert_close(losses.total, g["out/total_loss"], TOTAL, "total")
+
+    world, observed, imagined = agent.world_model, losses.observed, losses.imagined
+    flat = {name: value[:, 1:].flatten(0, 1) for name, value in case.batch.observation.items()}
+    lead = g["out/tokens"].shape[:2]
+    feature = feature_of(imagined.deter, imagined.stoch)
+    assert torch.equal(observed.stoch.detach(), g["out/post/stoch"])
+    assert torch.equal(imagined.stoch, g["out/imag/feat/stoch"])
+    expected = {
+        "tokens": world.encoder(flat).unflatten(0, lead),
+        "prior_logit": world.rssm.prior_logits(observed.deter),
+        "post/deter": observed.deter,
+        "post/logit": observed.logits,
+        "imag/feat/deter": imagined.deter,
+        "imag/feat/logit": torch.cat((observed.logits.flatten(0, 1).unsqueeze(1), imagined.logits), 1),
+        "imag/con": world.continuation(feature).mean,
+        "imag/rew": world.reward(feature).mean,
+        "imag/val": agent.critic(feature).mean,
+        "imag/slowval": agent.slow_critic(feature).mean,
+        "imag/ret": losses.acting.returns,
+        "imag/policy_loss": losses.acting.policy,
+        "imag/value_loss": losses.acting.value,
+        "replay_ret": losses.replayed.returns,
+    }
+    for name, distribution in agent.policy(feature).items():
+        expected[f"imag/act/{name}"] = imagined.action[name]
+        for part in ("mean", "std", "logits"):
+            if hasattr(distribution, part):
+                expected[f"imag/pol/{name}/{part}"] = getattr(distribution, part)
+    for name, value in expected.items():
+        assert_close(value, g[f"out/{name}"], OUT, name)
+
+
+def test_gradients(case):
+    agent, golden = case.agent, case.g.group("grad/param/")
+    losses = agent.losses(case.batch, case.noise())
+    gradients = torch.autograd.grad(losses.total, agent.optimizer.parameters)
+    trained = [name for name, parameter in agent.named_parameters() if parameter.requires_grad]
+    for name, gradient in zip(trained, gradients, strict=True):
+        official = case.names.name(name)
+        assert_close(case.names.to_official(name, gradient), golden.pop(official), GRAD, official)
+    assert not golden
+
+
+def test_five_updates(case):
+    g, agent = case.g, case.agent
+    initial = case.official()
+    noise = case.noise()
+    for update in range(1, 6):
+        latents, metrics = agent.update(case.batch, noise)
+        if update not in (1, 5):
+            continue
+        state = g.group(f"after{update}/")
+        for name in ("lo", "hi"):
+            ours = {"lo": agent.return_range.low, "hi": agent.return_range.high}[name]
+            assert abs(float(ours - state[f"retnorm_{name}"])) <= 1e-5
+        assert_close(latents.deter, state["replay/dyn/deter"], OUT, "deter")
+        assert torch.equal(latents.stoch, state["replay/dyn/stoch"])
+        official = case.official()
+        differences = []
+        for name, value in g.group(f"after{update}/param/").items():
+            difference = (official[name] - value).abs()
+            if name.startswith("slowval"):
+                assert difference.max() <= 1e-5, name
+            else:
+                differences.append(difference.flatten())
+        if differences:
+            differences = torch.cat(differences)
+            assert torch.quantile(differences, 0.999) <= 5e-6 if differences.numel() < 1e7 else True
+            assert differences.max() <= 1e-4
+        if update == 1 and g.config["first_update_lr_zero"]:
+            trained = {name for name in official if not name.startswith("slowval")}
+            assert all(torch.equal(official[name], initial[name]) for name in trained)
+        for name, value in g.group(f"after{update}/metric/loss/").items():
+            # The mean of rows that cancel carries the rounding of the rows, later also that of the parameters.
+            scale = g[f"out/loss/{name}"].abs().max()
+            assert abs(metrics[f"loss/{case.loss_name(name)}"] - value) <= (OUT if update == 1 else 10 * OUT) * scale, name
+        for name, ours in {
+            "grad_norm": "gradient_norm",
+            "grad_rms": "gradient_rms",
+            "update_rms": "update_rms",
+            "param_rms": "parameter_rms",
+        }.items():
+            assert_close(metrics[f"optimizer/{ours}"], state[f"metric/opt/{name}"], GRAD if update == 1 else 10 * GRAD, name)
+        assert agent.optimizer.step_count == update == state["metric/opt/updates"]
+        assert_close(metrics["loss/total"], state["metric/opt/loss"], TOTAL if update == 1 else 10 * OUT, "total")
+    assert agent.optimizer.flat.numel() == g["out/metric/opt/param_count"]
+
+
+def test_metrics(case):
+    g = case.g
+    _, metrics = case.agent.update(case.batch, case.noise())
+    # A mean over rows that cancel carries the rounding of the rows.
+    rows = {name: f"out/imag/{name}" for name in ("rew", "con", "val", "slowval")} | {"tar": "out/imag/ret"}
+    rows |= {"adv": "out/metric/adv_mag", "ret": "out/metric/ret_max"}
+    for name, value in g.group("out/metric/").items():
+        if name.startswith(("loss/", "opt/")):
+            continue
+        ours = {"dyn_ent": "entropy/prior", "rep_ent": "entropy/posterior"}.get(name) or metric_name(name)
+        scale = torch.maximum(value.abs(), g[rows[name]].abs().max() if name in rows else value.abs())
+        assert abs(metrics[ours] - value) <= 2e-5 * scale, name
+
+
+def test_zero_noise(case):
+    g, agent = case.g, case.agent
+    zero = g.group("zero/")
+    if not zero:
+        pytest.skip("this file has no pass without Gaussian noise")
+    losses = agent.losses(case.batch, case.noise(normal=0.0))
+    assert_close(losses.total, zero["total_loss"], TOTAL)
+    for name in ("policy", "value", "repval"):
+        assert_close(losses.terms[LOSSES[name]], zero[f"loss/{name}"], OUT, name)
+    assert_close(losses.imagined.deter, zero["imag/feat/deter"], OUT)
+    assert torch.equal(losses.imagined.stoch, zero["imag/feat/stoch"])
+    assert_close(losses.acting.returns, zero["imag/ret"], OUT)
+    for name, action in losses.imagined.action.items():
+        assert_close(action, zero[f"imag/act/{name}"], OUT)
+    gradients = dict(
+        zip(
+            [name for name, p in agent.named_parameters() if p.requires_grad],
+            torch.autograd.grad(losses.total, agent.optimizer.parameters),
+            strict=True,
+        )
+    )
+    official = {case.names.name(name): case.names.to_official(name, value) for name, value in gradients.items()}
+    for name, value in g.group("zero/grad/param/").items():
+        assert_close(official[name], value, GRAD, name)
+
+
+def test_acting(case):
+    g, agent = case.g, case.agent
+    observation = {f.name: g[f"in/act/obs/{f.name}"] for f in agent.observation_fields}
+    previous = {f.name: g[f"in/act/prevact/{f.name}"] for f in agent.action_fields}
+    rows = g["in/act/carry/deter"].shape[0]
+
+    def act(normal):
+        noise = {}
+        for f in agent.action_fields:
+            if f.kind == "discrete":
+                noise[f.name] = torch.full((rows, *f.shape, f.classes), g.config["gumbel_noise"])
+            else:
+                noise[f.name] = torch.full((rows, *f.shape), normal)
+        with torch.no_grad():
+            return agent.policy_step()(
+                observation,
+                previous,
+                g["in/act/carry/deter"],
+                g["in/act/carry/stoch"],
+                g["in/act/obs/is_first"],
+                torch.full_like(g["in/act/carry/stoch"], g.config["gumbel_noise"]),
+                noise,
+            )
+
+    action, deter, stoch, *_ = act(g.config["normal_noise"])
+    assert_close(deter, g["out/act/carry/deter"], OUT)
+    assert torch.equal(stoch, g["out/act/carry/stoch"])
+    for f in agent.action_fields:
+        golden = g[f"out/act/action/{f.name}"]
+        assert_close(action[f.name], golden.clamp(-1, 1) if f.kind == "vector" else golden, OUT, f.name)
+    for name, golden in g.group("zero/act/action/").items():
+        assert_close(act(0.0)[0][name], golden.clamp(-1, 1), OUT, name)

@@ -1,0 +1,285 @@
+"""The agent as a whole: sizes, updates, resuming, filtering, acting."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from robot_dreamer.config import load_config
+from robot_dreamer.learner.agent import Agent, Carry
+from robot_dreamer.learner.batch import Batch
+
+spaces = gymnasium.spaces
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def box(*shape):
+    return spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+
+IMAGE = spaces.Dict({"image": spaces.Box(0, 255, (64, 64, 3), np.uint8)})
+WALKER = spaces.Dict({"orientations": box(14), "height": box(), "velocity": box(9)})
+SIX_ACTIONS = spaces.Dict({"action": spaces.Box(-1, 1, (6,))})
+MIXED = spaces.Dict(
+    {"camera": spaces.Box(0, 255, (48, 48, 1), np.uint8), "joints": box(3), "gear": spaces.Discrete(4), "keys": box(2, 2)}
+)
+MIXED_ACTIONS = spaces.Dict({"arm": spaces.Box(-1, 1, (2,)), "grip": spaces.Discrete(3)})
+
+
+def random_batch(agent, rows, length, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    lead = (rows, length)
+
+    def value(field, action):
+        if field.kind == "image":
+            return torch.randint(0, 256, (*lead, *field.shape), generator=g, dtype=torch.uint8)
+        if field.kind == "discrete":
+            return torch.randint(0, field.classes, (*lead, *field.shape), generator=g)
+        x = torch.randn((*lead, *field.shape), generator=g)
+        return x.clamp(-1, 1) if action else x
+
+    def flags(probability):
+        return torch.rand(lead, generator=g) < probability
+
+    last = flags(0.1)
+    model = agent.config.model
+    return Batch(
+        {f.name: value(f, False) for f in agent.observation_fields},
+        {f.name: value(f, True) for f in agent.action_fields},
+        torch.randn(lead, generator=g),
+        flags(0.1),
+        last,
+        last & flags(0.5),
+        torch.zeros(rows, model.deter),
+        torch.zeros(rows, model.stoch, model.classes),
+    )
+
+
+def nano(*overrides, observations=WALKER, actions=SIX_ACTIONS):
+    return Agent(observations, actions, load_config("nano", ["device=cpu", *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("size", "vision", "proprio"),
+    [
+        ("1m", 686_846, 640_867),
+        ("12m", 10_494_158, 9_738_019),
+        ("25m", 23_489_326, None),
+        ("50m", 41_650_062, None),
+        ("100m", 93_468_238, None),
+        ("200m", 165_948_686, None),
+        ("400m", 372_896_398, None),
+    ],
+)
+def test_parameter_counts_are_those_of_the_published_code(size, vision, proprio):
+    for observations, expected in ((IMAGE, vision), (WALKER, proprio)):
+        if expected is None:
+            continue
+        with torch.device("meta"):
+            count = count_parameters(observations, SIX_ACTIONS, load_config(size))
+        assert count == expected
+
+
+def count_parameters(observations, actions, config):
+    """Parameters that are trained, without giving them memory."""
+    from robot_dreamer.behavior.policy_head import Policy
+    from robot_dreamer.world_model.fields import fields_of
+    from robot_dreamer.world_model.heads import TwoHotHead
+    from robot_dreamer.world_model.world_model import WorldModel
+
+    world = WorldModel(fields_of(observations), fields_of(actions), config.model, 0.0)
+    policy = Policy(fields_of(actions), world.feature_size, config.model.units, config.behavior)
+    critic = TwoHotHead(world.feature_size, config.behavior.critic_layers, config.model.units, config.model.bins, 0.0)
+    return sum(p.numel() for module in (world, policy, critic) for p in module.parameters())
+
+
+def test_parameter_counts_of_the_parts():
+    agent = Agent(WALKER, SIX_ACTIONS, load_config("1m", ["device=cpu"]))
+    world = agent.world_model
+    counts = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in {
+            "rssm": world.rssm,
+            "decoder": world.decoder,
+            "critic": agent.critic,
+            "policy": agent.policy,
+            "reward": world.reward,
+            "continuation": world.continuation,
+            "encoder": world.encoder,
+        }.items()
+    }
+    assert counts == {
+        "rssm": 364_416,
+        "decoder": 51_096,
+        "critic": 66_111,
+        "policy": 50_316,
+        "reward": 57_663,
+        "continuation": 41_153,
+        "encoder": 10_112,
+    }
+
+
+def test_update_with_every_kind_of_field():
+    agent = nano(observations=MIXED, actions=MIXED_ACTIONS)
+    batch = random_batch(agent, 3, 7)
+    before = agent.optimizer.flat.clone()
+    agent.update(batch)  # The first update has learning rate 0.
+    assert torch.equal(agent.optimizer.flat, before)
+    latents, metrics = agent.update(batch)
+    assert not torch.equal(agent.optimizer.flat, before)
+    assert latents.deter.shape == (3, 6, 64) and latents.stoch.shape == (3, 6, 4, 4)
+    assert not latents.deter.requires_grad and not latents.stoch.requires_grad
+    assert all(value.shape == () and not value.requires_grad and torch.isfinite(value) for value in metrics.values())
+    assert metrics["optimizer/applied"] == 1
+
+
+def test_learning_reduces_the_losses_of_the_world_model():
+    agent = nano("optimizer.warmup=0", "optimizer.learning_rate=1e-3")
+    batch = random_batch(agent, 4, 9)
+    history = [agent.update(batch)[1] for _ in range(60)]
+    for name in ("loss/reward", "loss/reconstruction/velocity"):
+        assert history[-1][name] < 0.9 * history[0][name], name
+
+
+def test_imagination_may_start_from_the_last_rows_only():
+    agent = nano("behavior.imagine_last=3")
+    losses = agent.losses(random_batch(agent, 2, 9), agent.draw_noise(2, 9))
+    assert losses.imagined.deter.shape[0] == 2 * 3
+    assert losses.terms["replay_value"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("where", ["observation", "reward"])
+def test_a_batch_that_is_not_finite_changes_nothing(where):
+    agent = nano()
+    good = random_batch(agent, 2, 6)
+    agent.update(good)
+    before, _ = agent.training_state()
+    if where == "reward":
+        bad = good._replace(reward=torch.full_like(good.reward, torch.nan))
+    else:
+        bad = good._replace(observation={**good.observation, "height": torch.full_like(good.reward, torch.nan)})
+    _, metrics = agent.update(bad)
+    assert metrics["optimizer/applied"] == 0
+    broken = {name for name, value in metrics.items() if name.startswith("loss/") and not torch.isfinite(value)}
+    assert ("loss/reward" if where == "reward" else "loss/reconstruction/height") in broken
+    after, _ = agent.training_state()
+    assert all(torch.equal(before[name], after[name]) for name in before if name != "generator")
+
+
+def test_resumed_training_equals_uninterrupted_training():
+    batches = None
+    agent = nano(observations=MIXED, actions=MIXED_ACTIONS)
+    batches = [random_batch(agent, 2, 6, seed) for seed in range(6)]
+    for batch in batches[:3]:
+        agent.update(batch)
+    tensors, meta = agent.training_state()
+    other = nano("seed=7", observations=MIXED, actions=MIXED_ACTIONS)
+    other.load_training_state(tensors, meta)
+    for batch in batches[3:]:
+        first, first_metrics = agent.update(batch)
+        second, second_metrics = other.update(batch)
+        assert torch.equal(first.deter, second.deter)
+        assert all(torch.equal(first_metrics[name], second_metrics[name]) for name in first_metrics)
+    ours, theirs = agent.training_state()[0], other.training_state()[0]
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_loading_a_state_that_does_not_fit_names_the_tensors():
+    agent = nano()
+    tensors, meta = agent.training_state()
+    before = agent.optimizer.flat.clone()
+    name = "model/policy.trunk.0.bias"
+    broken = {key: value + 1 if value.is_floating_point() else value for key, value in tensors.items()}
+    del broken["return_range/low"]
+    broken["extra"] = torch.zeros(1)
+    broken[name] = torch.zeros(3)
+    with pytest.raises(ValueError, match="missing return_range/low.*unexpected extra") as error:
+        agent.load_training_state(broken, meta)
+    assert f"{name}: expected (16,), found (3,)" in str(error.value)
+    assert torch.equal(agent.optimizer.flat, before)
+
+
+def test_same_seed_same_parameters_and_the_global_generator_is_left_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    first, second, other = nano(), nano(), nano("seed=1")
+    assert torch.equal(torch.rand(4), expected)
+    assert torch.equal(first.optimizer.flat, second.optimizer.flat)
+    assert not torch.equal(first.optimizer.flat, other.optimizer.flat)
+
+
+def test_filtering_in_pieces_equals_filtering_at_once_and_acting_step_by_step():
+    agent = nano(observations=MIXED, actions=MIXED_ACTIONS)
+    batch = random_batch(agent, 2, 8)
+    noise = agent.draw_noise(2, 9).observe
+    whole = agent.filter(batch.observation, batch.action, batch.is_first, None, noise)
+
+    def part(data, start, stop):
+        return {name: value[:, start:stop] for name, value in data.items()}
+
+    first = agent.filter(part(batch.observation, 0, 3), part(batch.action, 0, 3), batch.is_first[:, :3], None, noise[:3])
+    carry = Carry.after(first, part(batch.action, 0, 3))
+    second = agent.filter(
+        part(batch.observation, 3, 8), part(batch.action, 3, 8), batch.is_first[:, 3:], carry, noise[3:]
+    )
+    torch.testing.assert_close(torch.cat((first.deter, second.deter), 1), whole.deter)
+    assert torch.equal(torch.cat((first.stoch, second.stoch), 1), whole.stoch)
+
+    step = agent.policy_step()
+    deter, stoch = agent.world_model.rssm.initial(2)
+    previous = {name: torch.zeros_like(value[:, 0]) for name, value in batch.action.items()}
+    quiet = {name: value[0, :2] * 0 for name, value in agent.draw_noise(2, 9).action.items()}
+    for t in range(8):
+        first = batch.is_first[:, t] if t else torch.ones(2, dtype=torch.bool)
+        observation = {name: value[:, t] for name, value in batch.observation.items()}
+        with torch.no_grad():
+            action, deter, stoch, surprise, value, reward = step(
+                observation, previous, deter, stoch, first, noise[t], quiet
+            )
+        torch.testing.assert_close(deter, whole.deter[:, t])
+        assert torch.equal(stoch, whole.stoch[:, t])
+        assert action["arm"].shape == (2, 2) and action["arm"].abs().max() <= 1
+        assert action["grip"].shape == (2,) and action["grip"].dtype == torch.int64
+        assert surprise.shape == value.shape == reward.shape == (2,) and (surprise >= 0).all()
+        assert (value == 0).all() and (reward == 0).all()  # Fresh heads predict exactly zero.
+        previous = {name: value[:, t] for name, value in batch.action.items()}
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "part"),
+    [
+        (spaces.Dict({"x": spaces.MultiDiscrete([2, 3])}), SIX_ACTIONS, "'x'"),
+        (spaces.Dict({"x": spaces.Box(0, 9, (3,), np.int32)}), SIX_ACTIONS, "'x'"),
+        (spaces.Dict({"x": spaces.Box(0, 255, (60, 64, 3), np.uint8)}), SIX_ACTIONS, "'x'"),
+        (spaces.Dict({}), SIX_ACTIONS, "observation space"),
+        (WALKER, spaces.Dict({}), "action space"),
+        (WALKER, IMAGE, "'image'"),
+    ],
+)
+def test_spaces_that_do_not_fit_are_named(observations, actions, part):
+    with pytest.raises(ValueError, match=part):
+        nano(observations=observations, actions=actions)
+
+
+def test_unknown_device_is_explained():
+    with pytest.raises(ValueError, match="device"):
+        nano("device=tpu7")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device"):
+            nano("device=cuda")
+
+
+def test_bfloat16_stays_close_to_float32():
+    exact, rough = nano(), nano("precision=bfloat16")
+    batch, noise = random_batch(exact, 2, 6), exact.draw_noise(2, 6)
+    a, b = exact.losses(batch, noise), rough.losses(batch, noise)
+    assert a.total.dtype == b.total.dtype == torch.float32
+    for name in ("reward", "continuation", "dynamics", "reconstruction/velocity"):
+        torch.testing.assert_close(a.terms[name].mean(), b.terms[name].mean(), rtol=0.1, atol=0.1)
+    _, metrics = rough.update(batch)
+    assert metrics["optimizer/applied"] == 1

@@ -1,0 +1,62 @@
+"""Presets, overrides and their errors."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from robot_dreamer.config import Config, known_presets, load_config
+
+
+def test_every_preset_loads_and_survives_json():
+    assert {"dreamer_v3", "nano", "1m", "12m", "25m", "50m", "100m", "200m", "400m", "cpu_small"} <= set(known_presets())
+    for name in known_presets():
+        config = load_config(name)
+        assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_presets_compose_from_left_to_right():
+    config = load_config("dreamer_v3:12m:dmc_vision")
+    assert (config.model.deter, config.train_ratio) == (2048, 256)
+    assert config.name == "dreamer_v3:12m:dmc_vision"
+    assert load_config("dmc_proprio:12m").model.deter == 2048
+    assert load_config("dreamer_v3").model == load_config("200m").model
+
+
+def test_overrides_are_converted_to_the_type_of_the_field():
+    config = load_config("nano", ["model.deter=256", "optimizer.learning_rate=3e-4", "model.multipliers=[1, 2]", "compile=true"])
+    assert config.model.deter == 256
+    assert config.optimizer.learning_rate == pytest.approx(3e-4)
+    assert config.model.multipliers == (1, 2)
+    assert config.compile is True
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "parts"),
+    [
+        ("unknown", "", ["unknown preset 'unknown'", "nano", "dreamer_v3"]),
+        ("nano", "model.detr=8", ["unknown field 'model.detr'", "deter"]),
+        ("nano", "batch_size=many", ["batch_size", "a whole number", "'many'"]),
+        ("nano", "model.deter=1.5", ["model.deter", "a whole number", "1.5"]),
+        ("nano", "compile=1", ["compile", "true or false", "1"]),
+        ("nano", "behavior.lam=2", ["behavior.lam", "between 0.0 and 1.0", "2"]),
+        ("nano", "behavior.lam=true", ["behavior.lam", "a number", "True"]),
+        ("nano", "precision=float8", ["precision", "float32, bfloat16", "'float8'"]),
+        ("nano", "model.deter=100", ["model.deter", "multiple of model.blocks = 8", "100"]),
+        ("nano", "model=5", ["model", "a mapping", "5"]),
+        ("nano", "batch_size", ["'batch_size'", "field=value"]),
+        ("nano", "model.multipliers=[1, a]", ["model.multipliers", "a list of whole numbers"]),
+        ("nano", "name=[", ["name", "not a YAML value"]),
+    ],
+)
+def test_errors_name_the_field_and_what_was_found(preset, override, parts):
+    with pytest.raises(ValueError) as error:
+        load_config(preset, [override] if override else [])
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_configuration_needs_no_torch():
+    code = "import sys, robot_dreamer.config as c; c.load_config('nano'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
