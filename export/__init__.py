@@ -1,0 +1,1 @@
+"""From a checkpoint, or a policy in training, to a bundle for a robot."""
