@@ -2,11 +2,11 @@
 
   policy.onnx     one policy step, batch 1: observations, state, noise -> action, state, monitor
   manifest.json   `Manifest`: for which robot, from which training step, table of inputs and outputs, hashes
-  recording.npz   inputs and expected outputs of a few consecutive steps; the robot replays it before it trusts the model
+  recording.npz   inputs and expected outputs of consecutive steps; the robot replays it before it trusts the model
 
 `recording.npz` holds `input/<port name>` of shape (T, *port.shape) for every input that is not a state, and
-`output/<port name>` for every action (for states and monitors too if the exporter likes). State starts from zeros and is
-fed back.
+`output/<port name>` for every action (for states and monitors too if the exporter likes). State starts from zeros
+and is fed back.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.guard import Commands, Guard
-from robot_dreamer.onboard.policy import Noise, PolicyFault, PolicyOutput
+from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
@@ -227,7 +228,7 @@ class Controller:
         """Within [-1, 1], as the command will be."""
         if discrete:
             return action
-        clipped = np.clip(action, -1.0, 1.0)
+        clipped: NDArray[Any] = np.clip(action, -1.0, 1.0)
         self.clipped += int((clipped != action).any())
         return clipped
 

@@ -82,7 +82,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def own_spec(manifest: Manifest) -> RobotSpec:
     """The spec inside the manifest. Raises BundleError if it is broken or not the one that was hashed."""
     try:
-        spec = parse_spec(manifest.spec, f"the spec in manifest.json")
+        spec = parse_spec(manifest.spec, "the spec in manifest.json")
     except SpecError as error:
         raise BundleError(str(error)) from error
     if spec.hash != manifest.spec_hash:

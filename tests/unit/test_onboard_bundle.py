@@ -1,0 +1,186 @@
+"""The bundle archive: what goes in comes out, and everything that does not fit is refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from robot_dreamer.onboard.bundle import BundleError, Port, read_bundle, write_bundle
+from tests.onboard_models import STEPS, make_bundle, record, toy_manifest, toy_model, toy_spec
+
+SPEC = toy_spec()
+
+
+def rewrite(path: Path, change: Callable[[dict[str, bytes]], None], compression: int = zipfile.ZIP_STORED) -> None:
+    """Change the files inside an archive, without repairing hashes."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def edit_manifest(path: Path, **fields: object) -> None:
+    def change(files: dict[str, bytes]) -> None:
+        files["manifest.json"] = msgspec.json.encode(msgspec.json.decode(files["manifest.json"]) | fields)
+
+    rewrite(path, change)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return make_bundle(tmp_path / "a.bundle", SPEC, version=3)
+
+
+def test_round_trip(path: Path) -> None:
+    bundle = read_bundle(path, SPEC)
+    model, inputs, outputs = toy_model(SPEC)
+    assert bundle.model == model
+    assert bundle.manifest.version == 3
+    assert bundle.manifest.inputs == tuple(inputs)
+    assert bundle.manifest.outputs == tuple(outputs)
+    expected = record(model, inputs, outputs)
+    assert bundle.recording.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(bundle.recording[name], array)
+        assert bundle.recording[name].dtype == array.dtype
+
+
+def test_equal_content_gives_equal_bytes_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    first = make_bundle(tmp_path / "a", SPEC).read_bytes()
+    assert make_bundle(tmp_path / "b", SPEC).read_bytes() == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_every_truncation_is_refused(path: Path) -> None:
+    content = path.read_bytes()
+    for size in (0, 1, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(BundleError, match="broken or truncated"):
+            read_bundle(path, SPEC)
+
+
+def test_flipped_bits_are_refused(path: Path) -> None:
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        starts = [info.header_offset + 60 for info in archive.infolist()]
+    for start in starts:
+        broken = bytearray(content)
+        broken[start] ^= 1
+        path.write_bytes(bytes(broken))
+        with pytest.raises(BundleError):
+            read_bundle(path, SPEC)
+
+
+@pytest.mark.parametrize("name", ["policy.onnx", "recording.npz"])
+def test_wrong_hash_names_the_file(path: Path, name: str) -> None:
+    rewrite(path, lambda files: files.update({name: files[name] + b"\0"}))
+    with pytest.raises(BundleError, match=f"sha256 of {name}: expected [0-9a-f]{{64}}, found [0-9a-f]{{64}}"):
+        read_bundle(path, SPEC)
+
+
+def test_later_format_is_named(path: Path) -> None:
+    edit_manifest(path, format=2, something_new=1)
+    with pytest.raises(BundleError, match="format: expected 1, found 2; update"):
+        read_bundle(path, SPEC)
+
+
+def test_unknown_field_of_the_manifest_is_refused(path: Path) -> None:
+    edit_manifest(path, something_new=1)
+    with pytest.raises(BundleError, match="something_new"):
+        read_bundle(path, SPEC)
+
+
+def test_another_robot_shows_both_sides(path: Path) -> None:
+    with pytest.raises(BundleError, match=r"(?s)a\.bundle.*rate: ours 100\.0, theirs 50\.0"):
+        read_bundle(path, toy_spec(rate="100.0"))
+
+
+def test_spec_and_its_hash_must_agree(path: Path) -> None:
+    edit_manifest(path, spec=toy_spec(rate="100.0").to_json())
+    with pytest.raises(BundleError, match="spec_hash"):
+        read_bundle(path, SPEC)
+
+
+def test_extra_missing_and_compressed_files_are_refused(path: Path) -> None:
+    content = path.read_bytes()
+    rewrite(path, lambda files: files.update({"run_me.py": b""}))
+    with pytest.raises(BundleError, match="run_me.py"):
+        read_bundle(path, SPEC)
+    path.write_bytes(content)
+    rewrite(path, lambda files: files.pop("recording.npz"))
+    with pytest.raises(BundleError, match="files: expected"):
+        read_bundle(path, SPEC)
+    path.write_bytes(content)
+    rewrite(path, lambda files: None, zipfile.ZIP_DEFLATED)
+    with pytest.raises(BundleError, match="compressed"):
+        read_bundle(path, SPEC)
+
+
+def test_size_is_checked_before_reading(path: Path) -> None:
+    rewrite(path, lambda files: files.update({"manifest.json": b" " * (5 << 20)}))
+    with pytest.raises(BundleError, match="manifest.json: expected at most 4194304 bytes, found 5242880"):
+        read_bundle(path, SPEC)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no.bundle: cannot be read: No such file"):
+        read_bundle(tmp_path / "no.bundle", SPEC)
+
+
+def test_header_that_promises_more_than_there_is(path: Path) -> None:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)})
+    lie = io.BytesIO()
+    with zipfile.ZipFile(lie, "w") as archive:
+        archive.writestr("input/obs_angle.npy", stream.getvalue())
+
+    def change(files: dict[str, bytes]) -> None:
+        manifest = msgspec.json.decode(files["manifest.json"])
+        manifest["files"]["recording.npz"] = hashlib.sha256(lie.getvalue()).hexdigest()
+        files.update({"recording.npz": lie.getvalue(), "manifest.json": msgspec.json.encode(manifest)})
+
+    rewrite(path, change)
+    with pytest.raises(BundleError, match="expected 4398046511104 bytes"):
+        read_bundle(path, SPEC)
+
+
+MODEL, INPUTS, OUTPUTS = toy_model(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "message"),
+    [
+        ([*INPUTS, Port("obs_x", "observation", "x", (1,))], OUTPUTS, "observation 'x' is not one of angle, speed"),
+        ([Port("obs_angle", "observation", "angle", (3,)), *INPUTS[1:]], OUTPUTS, r"float32\[2\], found float32\[3\]"),
+        ([*INPUTS, INPUTS[0]], OUTPUTS, "found twice: obs_angle"),
+        (INPUTS, [p for p in OUTPUTS if p.role != "action"], r"expected the actions \['torque'\], found \[\]"),
+        (INPUTS, [p for p in OUTPUTS if p.role != "state"], "state: inputs and outputs must agree"),
+        (INPUTS, [*OUTPUTS, Port("joy", "monitor", "joy", ())], "'joy' is not one of surprise, value, reward"),
+        (INPUTS, [*OUTPUTS, Port("f", "is_first", "f", (), "bool")], "is_first is not one of action, state, monitor"),
+    ],
+)
+def test_ports_that_do_not_fit(tmp_path: Path, inputs: list[Port], outputs: list[Port], message: str) -> None:
+    recording = record(MODEL, INPUTS, OUTPUTS)
+    with pytest.raises(BundleError, match=message):
+        write_bundle(tmp_path / "x", MODEL, toy_manifest(SPEC, inputs, outputs), recording)
+    assert not list(tmp_path.iterdir())
+
+
+def test_recording_that_does_not_fit(tmp_path: Path) -> None:
+    manifest = toy_manifest(SPEC, INPUTS, OUTPUTS)
+    good = record(MODEL, INPUTS, OUTPUTS)
+    with pytest.raises(BundleError, match="missing .*output/action_torque"):
+        write_bundle(tmp_path / "x", MODEL, manifest, {k: v for k, v in good.items() if k != "output/action_torque"})
+    with pytest.raises(BundleError, match=rf"expected one length of at least 16 steps, found \[15, {STEPS}\]"):
+        write_bundle(tmp_path / "x", MODEL, manifest, good | {"input/obs_speed": good["input/obs_speed"][:15]})
+    with pytest.raises(BundleError, match=r"input/obs_speed: expected float32\[1\] per step, found float64\[1\]"):
+        write_bundle(tmp_path / "x", MODEL, manifest, good | {"input/obs_speed": good["input/obs_speed"].astype(float)})

@@ -1,0 +1,237 @@
+"""The books of an episode: who is recorded with whom, and what cuts an episode."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from robot_dreamer.onboard.controller import Controller, Decision, Sample
+from robot_dreamer.onboard.guard import Guard
+from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput, RandomPolicy
+from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.record import RANDOM_POLICY, StepRecord, validate_record
+from robot_dreamer.spec import parse_spec
+from tests.onboard_models import TOY, discrete_spec, toy_spec
+
+SPEC = toy_spec()  # 5 actions per episode
+
+
+class Scripted:
+    """Acts torque = (0.1 t, 2) with t counted over its life; writes down how it was called."""
+
+    version = 7
+
+    def __init__(self) -> None:
+        self.state: dict[str, NDArray[Any]] = {}
+        self.calls: list[tuple[float, NDArray[Any], bool]] = []
+        self.resets = 0
+        self.broken = False
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def step(
+        self,
+        observation: Mapping[str, NDArray[Any]],
+        previous_action: Mapping[str, NDArray[Any]],
+        is_first: bool,
+        noise: Noise | None,
+    ) -> PolicyOutput:
+        if self.broken:
+            raise PolicyFault("policy 7: broken")
+        self.calls.append((float(observation["speed"][0]), previous_action["torque"], is_first))
+        return PolicyOutput({"torque": np.array([0.1 * len(self.calls), 2.0], np.float32)}, surprise=0.5)
+
+
+class Run:
+    """A controller with a clock: sample t has speed t, reward 10 t, stamp 1000 t."""
+
+    def __init__(self, guard: Guard | None = None) -> None:
+        self.rows: list[StepRecord] = []
+        self.policy = Scripted()
+        slot = PolicySlot(SPEC, self.policy)
+        self.controller = Controller(SPEC, slot, robot="r", boot="b", record=self.rows.append, guard=guard)
+        self.time = 0
+
+    def sample(self, terminal: bool = False, **changes: Any) -> Sample:
+        t = self.time
+        observation = {"angle": np.array([1, 0], np.float32), "speed": np.array([t], np.float32)} | changes
+        return Sample(observation, changes.pop("reward", 10.0 * t), terminal, 1000 * t)
+
+    def tick(self, sample: Sample | None = None) -> Decision:
+        decision = self.controller.tick(sample or self.sample())
+        if decision.command is not None and not decision.fault:
+            self.controller.applied(1000 * self.time + 5)
+        self.time += 1
+        return decision
+
+
+def test_alignment_of_a_time_limit_episode() -> None:
+    run = Run()
+    decisions = [run.tick() for _ in range(6)]
+    assert [d.is_last for d in decisions] == [False] * 5 + [True]
+    assert decisions[5].command is None
+    rows = run.rows
+    assert len(rows) == 6  # 5 actions, 6 rows
+    for t, row in enumerate(rows):
+        validate_record(row, SPEC)
+        assert (row.robot, row.boot, row.sequence, row.episode) == ("r", "b", t, 0)
+        assert row.observation["speed"][0] == t
+        assert row.reward == (10.0 * t if t else 0.0)
+        assert (row.is_first, row.is_last, row.is_terminal) == (t == 0, t == 5, False)
+        assert row.stamp_capture == 1000 * t
+        assert row.stamp_applied == (1000 * t + 5 if t < 5 else 0)
+        assert row.policy_version == 7
+        expected = [0.1 * (t + 1), 1.0] if t < 5 else [0.0, 0.0]
+        np.testing.assert_allclose(row.action["torque"], expected, rtol=1e-6)
+    np.testing.assert_allclose(rows[2].action_requested["torque"], [0.3, 2.0], rtol=1e-6)
+    np.testing.assert_array_equal(rows[5].action_requested["torque"], [0.0, 0.0])
+    c = run.controller
+    assert (c.steps, c.episodes, c.last_length, c.last_return) == (5, 1, 5, 150.0)
+    assert c.clipped == 5
+
+
+def test_command_is_in_units() -> None:
+    decision = Run().tick()
+    assert decision.command is not None and decision.output is not None
+    np.testing.assert_allclose(decision.command["torque"], [0.2, 1.0], rtol=1e-6)  # [-2, 2] and [0, 1]
+    assert decision.output.surprise == 0.5
+
+
+def test_the_policy_sees_the_executed_action_and_first_steps() -> None:
+    run = Run()
+    for _ in range(8):
+        run.tick()
+    speeds, previous, firsts = zip(*run.policy.calls, strict=True)
+    assert speeds == (0, 1, 2, 3, 4, 6, 7)  # 5 was the last row; nobody is asked there
+    assert firsts == (True, False, False, False, False, True, False)
+    np.testing.assert_allclose(previous[0], [0, 0])
+    np.testing.assert_allclose(previous[1], [0.1, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(previous[5], [0, 0])
+    assert run.policy.resets == 2
+    assert [r.episode for r in run.rows] == [0] * 6 + [1] * 2
+    assert run.rows[6].is_first and run.rows[6].reward == 0.0 and run.rows[6].sequence == 6
+
+
+def test_terminal_ends_at_once() -> None:
+    run = Run()
+    run.tick()
+    decision = run.tick(run.sample(terminal=True))
+    assert decision.is_last and decision.command is None
+    last = run.rows[-1]
+    assert last.is_last and last.is_terminal and last.reward == 10.0 and last.stamp_applied == 0
+
+
+def test_terminal_before_an_episode_is_not_an_episode() -> None:
+    run = Run()
+    assert run.tick(run.sample(terminal=True)).is_last
+    assert run.rows == [] and run.controller.episodes == 0
+    run.tick()
+    assert run.rows[0].is_first and run.rows[0].episode == 0
+
+
+def test_abandon_leaves_no_last_row_and_the_next_is_first() -> None:
+    run = Run()
+    for _ in range(2):
+        run.tick()
+    run.controller.abandon()
+    run.controller.abandon()
+    run.tick()
+    assert [(r.is_first, r.is_last, r.episode, r.sequence) for r in run.rows] == [
+        (True, False, 0, 0), (False, False, 0, 1), (True, False, 1, 2),
+    ]  # fmt: skip
+    assert run.controller.abandoned == 1 and run.controller.episodes == 0
+
+
+def test_an_open_row_is_dropped_by_abandon() -> None:
+    run = Run()
+    run.controller.tick(run.sample())
+    run.controller.abandon()
+    assert run.rows == []
+    with pytest.raises(RuntimeError, match="without a command"):
+        run.controller.applied(1)
+
+
+def test_ticking_twice_without_applied_is_a_mistake() -> None:
+    run = Run()
+    run.controller.tick(run.sample())
+    with pytest.raises(RuntimeError, match="before applied"):
+        run.controller.tick(run.sample())
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"speed": np.zeros(2, np.float32)}, "layout", r"observation speed: expected float32\[1\], found float32\[2\]"),
+        ({"speed": np.zeros(1)}, "layout", "found float64"),
+        ({"speed": np.full(1, np.nan, np.float32)}, "not_finite", "observation speed: expected finite"),
+        ({"reward": math.nan}, "reward", "reward: expected a finite number, found nan"),
+    ],
+)
+def test_invalid_samples_are_refused_and_counted(changes: dict[str, Any], kind: str, message: str) -> None:
+    run = Run()
+    run.tick()
+    decision = run.tick(run.sample(**changes))
+    assert decision.command is None and not decision.is_last
+    assert re.search(message, decision.refused)
+    assert run.controller.refused == {kind: 1} and run.controller.abandoned == 1
+    run.tick()
+    assert [r.is_first for r in run.rows] == [True, True]
+
+
+def test_missing_observation_is_refused() -> None:
+    run = Run()
+    sample = run.sample()
+    del sample.observation["angle"]
+    assert "angle is missing" in run.tick(sample).refused
+
+
+def test_slewed_command_is_the_recorded_one() -> None:
+    spec = parse_spec(TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [1.0, 100.0]"))  # 0.02 per tick
+    rows: list[StepRecord] = []
+    controller = Controller(spec, PolicySlot(spec, Scripted()), robot="r", boot="b", record=rows.append)
+    decision = controller.tick(Run().sample())
+    controller.applied(1)
+    assert decision.command is not None
+    np.testing.assert_allclose(decision.command["torque"], [0.02, 1.0])  # wanted 0.2
+    np.testing.assert_allclose(rows[0].action["torque"], [0.01, 1.0], rtol=1e-5)
+    np.testing.assert_allclose(rows[0].action_requested["torque"], [0.1, 2.0], rtol=1e-5)
+    assert controller.guard.slewed == 1
+
+
+def test_a_failing_policy_latches_and_nothing_is_recorded() -> None:
+    run = Run()
+    run.tick()
+    run.policy.broken = True
+    decision = run.tick()
+    assert "broken" in decision.fault and decision.command is not None
+    np.testing.assert_array_equal(decision.command["torque"], [0.0, 0.0])
+    run.policy.broken = False
+    assert run.tick().fault  # latched
+    assert len(run.rows) == 1 and run.controller.guard.faults == 1
+    run.controller.guard.clear()
+    assert not run.tick().fault
+    assert run.rows[1].is_first and run.rows[1].episode == 1
+
+
+def test_random_policy_with_discrete_actions_gives_valid_rows() -> None:
+    spec = discrete_spec()
+    rows: list[StepRecord] = []
+    controller = Controller(spec, PolicySlot(spec, RandomPolicy(spec, 0)), robot="r", boot="b", record=rows.append)
+    sample = Run().sample()
+    for t in range(12):
+        decision = controller.tick(sample)
+        if decision.command is not None:
+            assert decision.command["gear"] in ([0.0], [1.0], [5.0])
+            controller.applied(t)
+    assert len(rows) == 12
+    for row in rows:
+        validate_record(row, spec)
+        assert row.policy_version == RANDOM_POLICY

@@ -1,0 +1,54 @@
+"""The guard's rules, one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from robot_dreamer.onboard.guard import Guard
+from robot_dreamer.spec import parse_spec
+from tests.onboard_models import TOY, discrete_spec, toy_spec
+
+SLOW = parse_spec(TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [10.0, 5.0], neutral: [0.0, 0.5]"))
+
+
+def test_commands_within_limits_pass_unchanged() -> None:
+    guard = Guard(toy_spec())
+    np.testing.assert_array_equal(guard.check({"torque": np.array([1.5, 0.5])})["torque"], [1.5, 0.5])
+    assert (guard.clipped, guard.slewed, guard.faults, guard.fault) == (0, 0, 0, "")
+
+
+def test_outside_limits_is_clipped_and_counted() -> None:
+    guard = Guard(toy_spec())
+    np.testing.assert_array_equal(guard.check({"torque": np.array([-9.0, 9.0])})["torque"], [-2.0, 1.0])
+    assert guard.clipped == 1
+
+
+def test_rate_is_limited_from_the_last_command_sent() -> None:
+    guard = Guard(SLOW)  # per tick of 20 ms: 0.2 and 0.1; from neutral (0, 0.5)
+    for expected in ([0.2, 0.4], [0.4, 0.3], [0.6, 0.2]):
+        np.testing.assert_allclose(guard.check({"torque": np.array([2.0, 0.0])})["torque"], expected)
+    assert guard.slewed == 3
+    np.testing.assert_allclose(guard.neutral()["torque"], [0.4, 0.3])
+    guard.forget()
+    np.testing.assert_allclose(guard.check({"torque": np.array([0.1, 0.5])})["torque"], [0.1, 0.5])
+    assert guard.slewed == 4
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite_latches_until_cleared(bad: float) -> None:
+    guard = Guard(SLOW)
+    np.testing.assert_allclose(guard.check({"torque": np.array([bad, 0.0])})["torque"], [0.0, 0.5])
+    assert "command torque is not finite" in guard.fault and guard.faults == 1
+    np.testing.assert_allclose(guard.check({"torque": np.array([0.1, 0.5])})["torque"], [0.0, 0.5])
+    guard.latch("another reason")
+    assert "not finite" in guard.fault and guard.faults == 1  # the first reason stays
+    guard.clear()
+    np.testing.assert_allclose(guard.check({"torque": np.array([0.1, 0.5])})["torque"], [0.1, 0.5])
+
+
+def test_discrete_values_pass() -> None:
+    guard = Guard(discrete_spec())
+    np.testing.assert_array_equal(guard.check({"gear": np.array([5.0])})["gear"], [5.0])
+    guard.latch("stop")
+    np.testing.assert_array_equal(guard.neutral()["gear"], [0.0])
