@@ -1,0 +1,50 @@
+"""Sensors into ROS 2 messages. The messages are reused from tick to tick; only their stamps and numbers change."""
+
+from __future__ import annotations
+
+import array
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image, Imu, JointState
+
+from sim.sensors import ImuReading, JointReading
+
+
+def stamp_to_time(stamp: int) -> Time:
+    """Nanoseconds -> builtin_interfaces/Time."""
+    return Time(sec=stamp // 1_000_000_000, nanosec=stamp % 1_000_000_000)
+
+
+def fill_joint_state(message: JointState, time: Time, reading: JointReading) -> None:
+    message.header.stamp = time
+    message.name = reading.names
+    message.position = _doubles(reading.position)
+    message.velocity = _doubles(reading.velocity)
+    message.effort = _doubles(reading.effort)
+
+
+def fill_imu(message: Imu, time: Time, reading: ImuReading) -> None:
+    """A reading that the IMU does not have is marked by -1 in its covariance (REP 145)."""
+    message.header.stamp = time
+    for field in ("orientation", "angular_velocity", "linear_acceleration"):
+        values = getattr(reading, field)
+        if values is None:
+            getattr(message, f"{field}_covariance")[0] = -1.0
+            continue
+        for axis, value in zip("xyzw", values.tolist(), strict=False):
+            setattr(getattr(message, field), axis, value)
+
+
+def fill_image(message: Image, time: Time, picture: NDArray[np.uint8]) -> None:
+    message.header.stamp = time
+    message.height, message.width, channels = picture.shape
+    message.encoding = "rgb8" if channels == 3 else "mono8"
+    message.step = message.width * channels
+    message.data = array.array("B", picture.tobytes())  # anything but array.array is copied element by element
+
+
+def _doubles(values: NDArray[Any]) -> array.array[float]:
+    return array.array("d", values.tobytes())
