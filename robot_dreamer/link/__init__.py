@@ -1,0 +1,1 @@
+"""The link between robots and learner: experience up, bundles down. See docs/link.md."""

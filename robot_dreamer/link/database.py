@@ -1,0 +1,105 @@
+"""One way to open SQLite on both sides: durable, owned by one process, tied to one spec.
+
+Durability: write-ahead log with synchronous=FULL, so each commit is on the disk when it returns and survives a pulled
+plug, not just a killed process (with NORMAL a pulled plug takes back the last commits, acknowledged ones among them).
+Both sides commit in batches, so that a flash card sees at most 1 / Timing.commit small syncs a second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import uuid
+from pathlib import Path
+
+import msgspec
+
+from robot_dreamer.link.errors import LinkError
+from robot_dreamer.spec import RobotSpec, require_same_spec
+
+
+class Database:
+    """An SQLite file with a `meta` table and a lock that keeps a second process out.
+
+    Args:
+      path: the file; folders are made.
+      kind: what the file is ("spool", "store"), written into it.
+      schema: CREATE TABLE IF NOT EXISTS statements.
+      spec: a file of another spec is refused.
+
+    Raises:
+      SpecMismatch: with both sides shown.
+      LinkError: the file is in use, or is something else.
+    """
+
+    def __init__(self, path: Path, kind: str, schema: str, spec: RobotSpec) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.path)
+        try:
+            self.connection = connect(self.path)
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise LinkError(f"{self.path} cannot be opened as an experience {kind}: {error}") from error
+        try:
+            self._begin(kind, schema, spec)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise LinkError(f"{self.path} is not an experience {kind}: {error}; move it away to begin anew") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, kind: str, schema: str, spec: RobotSpec) -> None:
+        db = self.connection
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+        if self.meta("kind") is None:
+            self.set_meta("kind", kind)
+            self.set_meta("format", "1")
+            self.set_meta("id", uuid.uuid4().hex)
+            self.set_meta("spec", spec.to_json())
+        if self.meta("kind") != kind or self.meta("format") != "1":
+            found = f"{self.meta('kind')} of format {self.meta('format')}"
+            raise LinkError(f"{self.path} is a {found}, expected a {kind} of format 1")
+        theirs = msgspec.json.decode(self.meta("spec") or "", type=RobotSpec)
+        require_same_spec(spec, theirs, f"experience {kind} {self.path}")
+        for statement in filter(str.strip, schema.split(";")):
+            db.execute(statement)
+        db.execute("COMMIT")
+
+    def meta(self, name: str) -> str | None:
+        found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def set_meta(self, name: str, value: str) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def close(self) -> None:
+        """Close the file and let others have it. Safe to call twice."""
+        self.connection.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection without implicit transactions; the caller guards it against use by two threads at once."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    return db
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise LinkError(f"{path} is in use by process {holder}; stop it, or give this one another directory") from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor

@@ -1,0 +1,214 @@
+"""The robot half of the link: what the policy node holds. No torch.
+
+    link = RobotLink(spec, "robot1", Path("runs/robot1"), "tcp://workstation:5555", keys=Path("robot1.json"))
+    link.start()
+    link.record(row)          # each control tick; never waits
+    link.report({"bundle_version": 7})
+    bundle = link.take_bundle()
+    link.stop()
+
+Threads, not processes: both threads spend their time in SQLite, zlib and ZeroMQ, which release the interpreter lock
+(benchmarks/link.py prints what the control loop feels of them).
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.inbox import Inbox
+from robot_dreamer.link.keys import load_robot_keys, require_robot_id
+from robot_dreamer.link.messages import Figures, Hello
+from robot_dreamer.link.rows import RowCodec
+from robot_dreamer.link.security import require_protection
+from robot_dreamer.link.spool import Spool, WhenFull
+from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
+from robot_dreamer.link.uplink import Uplink
+from robot_dreamer.link.writer import SpoolWriter
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec
+
+
+class RobotLinkStatus(msgspec.Struct, frozen=True):
+    """How the link is doing, for people and for the node's own decisions.
+
+    Attributes:
+      state: "off" (no learner was given), "connecting", "connected", "refused", "stopped".
+      queued: rows in memory, not yet on disk.
+      recorded: rows on disk since start.
+      spooled, spooled_bytes: rows on disk now, older boots included.
+      sent: rows sent, repeats included.
+      acknowledged: rows that the learner settled since start.
+      rejected: rows that the learner refused, by kind (its totals).
+      dropped: rows that will never reach the learner, by kind.
+      bad_messages: from the learner, by kind.
+      problems: messages of ours that the learner could not use, and broken bundles, by kind.
+      rewinds: how often rows were sent again.
+      sessions: how often the learner welcomed us.
+      round_trip: seconds; None while not connected.
+      bundle_version: newest whole bundle on disk, -1 for none.
+      bundle_age: seconds since the learner published it; None if not known since this start.
+      last_error: newest trouble, in words; empty after a good connection.
+      fault: not empty: the link has stopped recording or a thread of it has died, and says why. Stop the robot.
+    """
+
+    state: str
+    queued: int
+    recorded: int
+    spooled: int
+    spooled_bytes: int
+    sent: int
+    acknowledged: int
+    rejected: dict[str, int]
+    dropped: dict[str, int]
+    bad_messages: dict[str, int]
+    problems: dict[str, int]
+    rewinds: int
+    sessions: int
+    round_trip: float | None
+    bundle_version: int
+    bundle_age: float | None
+    last_error: str
+    fault: str
+
+    @property
+    def connected(self) -> bool:
+        return self.state == "connected"
+
+
+class RobotLink:
+    """Records rows durably, ships them to the learner, fetches bundles.
+
+    Args:
+      spec: what the robot is; the learner must hold the same.
+      robot: id of this robot, unique among those of the learner.
+      directory: spool and bundles live here; one process at a time.
+      address: of the learner, "tcp://host:port"; None: only record.
+      keys: file from `robot-dreamer keys create`; needed beyond loopback.
+      insecure: allow an open link beyond loopback.
+      spool_limit: bytes of rows on disk.
+      when_full: what to do then: "drop_oldest" rows (counted), or "stop" recording and set `status().fault`.
+      timing, limits: see timing.py.
+
+    Raises:
+      LinkError: no protection, bad id, directory in use or of another robot.
+      SpecMismatch: the directory holds rows of another spec.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        robot: str,
+        directory: Path,
+        address: str | None,
+        *,
+        keys: Path | None = None,
+        insecure: bool = False,
+        spool_limit: int = LIMITS.spool_bytes,
+        when_full: WhenFull = "drop_oldest",
+        timing: Timing = TIMING,
+        limits: Limits = LIMITS,
+    ) -> None:
+        require_robot_id(robot)
+        own_keys = load_robot_keys(keys) if keys is not None else None
+        if own_keys is not None and own_keys.robot != robot:
+            raise LinkError(f"{keys} holds the keys of robot {own_keys.robot!r}, this robot is {robot!r}")
+        if address is not None:
+            require_protection(address, keys, insecure, "robot")
+        self.boot = secrets.token_hex(8)
+        self.robot = robot
+        codec = RowCodec(spec)
+        self._spool = Spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full)
+        self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits)
+        self._inbox = Inbox(directory / "bundles", timing, limits)
+        self._taken = ""
+        self._uplink: Uplink | None = None
+        if address is not None:
+            hello = Hello(robot=robot, boot=self.boot, spec_hash=spec.hash, spec=spec.to_json())
+            dropped = self._writer.dropped
+            self._uplink = Uplink(address, hello, own_keys, self._spool, self._inbox, timing, limits, dropped)
+
+    def start(self) -> None:
+        """Start the threads. Does not wait for the learner."""
+        self._writer.worker.start()
+        if self._uplink is not None:
+            self._uplink.worker.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Write all rows to disk, send what goes out within `timeout` seconds, end. The rest stays in the spool.
+
+        Raises LinkError if a thread had died.
+        """
+        try:
+            self._writer.worker.stop(timeout + 30.0)  # the disk decides; losing rows is worse than waiting
+        finally:
+            try:
+                if self._uplink is not None:
+                    self._uplink.stop(timeout)
+            finally:
+                self._spool.append([])  # forget what was settled at the end
+                self._spool.close()
+
+    def check(self) -> None:
+        """Raise LinkError if a thread has died."""
+        self._writer.worker.check()
+        if self._uplink is not None:
+            self._uplink.worker.check()
+
+    def record(self, row: StepRecord) -> None:
+        """Hand over a row; the control loop calls this. Its arrays must not be changed afterwards."""
+        self._writer.put(row)
+
+    def report(self, figures: dict[str, float | int | str]) -> None:
+        """Figures for the learner's display, sent with heartbeats; "bundle_version" is that of the bundle that acts.
+
+        Raises LinkError if they are more than 64, or a name or text is longer than 64 or 256 characters.
+        """
+        try:
+            checked = msgspec.convert(figures, Figures)
+        except msgspec.ValidationError as error:
+            raise LinkError(f"figures cannot be reported: {error}") from error
+        if self._uplink is not None:
+            self._uplink.show(checked)
+
+    def take_bundle(self) -> Path | None:
+        """The newest whole, verified bundle since the last call (at first: since ever), or None."""
+        current = self._inbox.current
+        if current is None or current.file == self._taken:
+            return None
+        self._taken = current.file
+        return self._inbox.directory / current.file
+
+    def status(self) -> RobotLinkStatus:
+        """Figures of this moment; waits for nothing."""
+        uplink, writer, inbox = self._uplink, self._writer, self._inbox
+        faults = [writer.worker.fault]
+        if writer.full:
+            faults.append("the spool is full and rows were lost: let the robot reach its learner, or raise the limit")
+        if uplink is not None:
+            faults.append(uplink.worker.fault)
+        totals = None if uplink is None else uplink.totals
+        errors = (writer.last_error, inbox.last_error, "" if uplink is None else uplink.last_error)
+        return RobotLinkStatus(
+            state="off" if uplink is None else uplink.state,
+            queued=writer.queued,
+            recorded=writer.recorded,
+            spooled=self._spool.rows,
+            spooled_bytes=self._spool.bytes,
+            sent=0 if uplink is None else uplink.shipper.sent,
+            acknowledged=0 if uplink is None else uplink.shipper.acknowledged,
+            rejected={} if totals is None else dict(totals.rejected),
+            dropped=writer.dropped(),
+            bad_messages={} if uplink is None else dict(uplink.bad_messages),
+            problems=dict(inbox.problems) | ({} if uplink is None else dict(uplink.problems)),
+            rewinds=0 if uplink is None else uplink.shipper.rewinds,
+            sessions=0 if uplink is None else uplink.sessions,
+            round_trip=None if uplink is None else uplink.round_trip,
+            bundle_version=-1 if inbox.current is None else inbox.current.version,
+            bundle_age=inbox.age(),
+            last_error="; ".join(x for x in errors if x),
+            fault="; ".join(x for x in faults if x),
+        )

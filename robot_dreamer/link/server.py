@@ -1,0 +1,280 @@
+"""The learner half of the link: one ROUTER socket, one thread, all robots.
+
+Each round: take what has arrived (bounded), decide hellos, store all rows in one transaction, acknowledge what became
+durable, and only then send pieces of bundles, so that acknowledgements never wait behind one. Whatever arrives, the
+thread lives on: a message that cannot be understood is counted by kind, its sender told, and thrown away. Sending never
+waits: a robot that does not read loses replies, and asks again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+
+from robot_dreamer.link.errors import FrameError, LinkError, RowError
+from robot_dreamer.link.keys import LearnerKeys
+from robot_dreamer.link.messages import (
+    MAX_MESSAGE,
+    Ack,
+    Alive,
+    Fetch,
+    FromLearner,
+    Goodbye,
+    Hello,
+    Problem,
+    Pulse,
+    Refused,
+    Rows,
+    Welcome,
+    decode_from_robot,
+    encode,
+)
+from robot_dreamer.link.publisher import Publisher
+from robot_dreamer.link.rows import decompress, unpack
+from robot_dreamer.link.security import Gate, key_of, protect_learner, require_protection
+from robot_dreamer.link.sessions import RobotStatus, Session, Sessions
+from robot_dreamer.link.store import AddResult, ExperienceStore
+from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
+from robot_dreamer.link.worker import Worker
+from robot_dreamer.spec import RobotSpec, require_same_spec
+
+
+class _Chunk(NamedTuple):
+    session: Session
+    rows: Rows
+    blobs: list[bytes]
+
+
+class LinkServer:
+    """Serves robots from `start` to `stop`.
+
+    Args:
+      store: where rows go; the caller closes it after `stop`.
+      spec: robots must have the same.
+      address: to bind, "tcp://127.0.0.1:5555", "tcp://*:5555", "tcp://127.0.0.1:*" for any free port.
+      keys: directory made by `robot-dreamer keys create`; needed beyond loopback.
+      insecure: allow an open link beyond loopback.
+      timing, limits: see timing.py.
+
+    Attributes:
+      address: as bound, from `start` on.
+      bad_messages: by kind, of all peers.
+      last_error: newest trouble in words.
+
+    Raises:
+      LinkError: no protection.
+      SpecMismatch: store and spec differ.
+    """
+
+    def __init__(
+        self,
+        store: ExperienceStore,
+        spec: RobotSpec,
+        address: str,
+        *,
+        keys: Path | None = None,
+        insecure: bool = False,
+        timing: Timing = TIMING,
+        limits: Limits = LIMITS,
+    ) -> None:
+        require_same_spec(spec, store.spec, f"experience store {store.path}")
+        require_protection(address, keys, insecure, "learner")
+        self.address = address
+        self.bad_messages: Counter[str] = Counter()
+        self.last_error = ""
+        self._store, self._timing, self._limits = store, timing, limits
+        self._keys = None if keys is None else LearnerKeys(keys)
+        self._sessions = Sessions(spec, self._keys, timing, limits)
+        self._publisher = Publisher(store, limits)
+        self._worker = Worker("link server", self._run)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self._gate = None if self._keys is None else Gate(self._context, self._keys)
+        self._announced = 0
+        self._swept = 0.0
+
+    def start(self) -> None:
+        """Bind and start the thread. Raises LinkError if the address cannot be had."""
+        socket = self._socket
+        socket.linger = 0
+        socket.sndhwm = socket.rcvhwm = self._limits.queued_messages
+        socket.maxmsgsize = MAX_MESSAGE
+        socket.router_mandatory = True  # a reply to a peer that is gone is an error that we see
+        if self._keys is not None:
+            protect_learner(socket, self._keys)
+        try:
+            socket.bind(self.address)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            text = f"learner cannot listen on {self.address}: {error.strerror}; choose another with --bind"
+            raise LinkError(text) from error
+        self.address = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._worker.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End the thread and free the port. Raises LinkError if the thread had died."""
+        try:
+            self._worker.stop(timeout)
+        finally:
+            self._publisher.close()
+            self._context.destroy(linger=0)
+
+    def check(self) -> None:
+        """Raise LinkError if the thread has died."""
+        self._worker.check()
+
+    def publish(self, bundle: Path, version: int, training_step: int) -> None:
+        """Announce a bundle to all robots, now and whenever one connects. See Publisher.publish for what it raises."""
+        self._publisher.publish(bundle, version, training_step)
+
+    def status(self) -> list[RobotStatus]:
+        """One entry per robot that was ever welcomed, sorted by id."""
+        return self._sessions.status()
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Refused hellos and connections, by reason."""
+        return dict(self._sessions.refusals) | ({"unknown_key": self._gate.denied} if self._gate else {})
+
+    @property
+    def fault(self) -> str:
+        """Why the thread died; empty while all is well."""
+        return self._worker.fault
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        if self._gate is not None:
+            poller.register(self._gate.socket, zmq.POLLIN)
+        while not self._worker.stopping.is_set():
+            ready = dict(poller.poll(int(self._timing.poll * 1000)))
+            if self._gate is not None and self._gate.socket in ready:
+                self._gate.answer()
+            if self._socket in ready:
+                self._round()
+            self._tick(time.monotonic())
+
+    def _round(self) -> None:
+        chunks: list[_Chunk] = []
+        fetches: list[tuple[bytes, Fetch]] = []
+        size = 0
+        while size < self._limits.batch_bytes and len(chunks) + len(fetches) < 1000:
+            try:
+                identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            size += sum(len(frame) for frame in frames)
+            self._one(identity.bytes, frames, chunks, fetches)
+        if chunks:
+            self._store_chunks(chunks)
+        for identity_bytes, fetch in fetches:
+            piece = self._publisher.piece(fetch)
+            if piece is not None:
+                self._send(identity_bytes, piece)
+
+    def _one(
+        self, identity: bytes, frames: list[zmq.Frame], chunks: list[_Chunk], fetches: list[tuple[bytes, Fetch]]
+    ) -> None:
+        """Handle one message; rows and fetches are only collected."""
+        session = self._sessions.get(identity)
+        try:
+            if len(frames) != 1:
+                raise FrameError("frames", f"message of {len(frames)} frames, expected one")
+            message = decode_from_robot(frames[0].bytes)
+            if isinstance(message, Hello):
+                self._hello(identity, message, key_of(frames[0]))
+                return
+            if session is None:
+                self.bad_messages["no_session"] += 1
+                self._send(identity, Refused("no_session", "say hello first"))
+                return
+            session.heard = time.monotonic()
+            if isinstance(message, Rows):
+                blobs = unpack(decompress(message.encoding, message.data, message.size), message.count)
+                chunks.append(_Chunk(session, message, blobs))
+            elif isinstance(message, Alive):
+                session.alive = message
+                self._pulse(identity, session, message.echo)
+            elif isinstance(message, Fetch):
+                fetches.append((identity, message))
+            elif isinstance(message, Goodbye):
+                self._sessions.drop(session)
+        except (FrameError, RowError) as error:
+            self.bad_messages[error.kind] += 1
+            if session is not None:
+                session.bad_messages[error.kind] += 1
+            self.last_error = f"bad message from {session.robot if session else 'an unknown peer'}: {error}"
+            self._send(identity, Problem(error.kind, str(error)[:1000]))
+
+    def _hello(self, identity: bytes, hello: Hello, key: str) -> None:
+        holder = self._sessions.holder(hello, identity)
+        if holder is not None and not self._send(holder, Problem("claimed", "another process claims this robot id")):
+            # The connection is gone (the robot was killed and came back): its name is free.
+            session = self._sessions.get(holder)
+            if session is not None:
+                self._sessions.drop(session)
+        answer = self._sessions.hello(hello, identity, key, time.monotonic())
+        if isinstance(answer, Refused):
+            self.last_error = f"robot {hello.robot!r} refused: {answer.text}"
+            self._send(identity, answer)
+        else:
+            self._send(identity, Welcome(self._store.id, self._publisher.announcement()))
+
+    def _store_chunks(self, chunks: list[_Chunk]) -> None:
+        """All chunks in one transaction, then the acknowledgements: an acknowledged row is on disk."""
+        acks: list[tuple[Session, Ack]] = []
+        results: list[tuple[Session, AddResult]] = []
+        try:
+            with self._store.transaction():
+                for session, rows, blobs in chunks:
+                    settled = self._store.settled(session.robot, rows.boot)
+                    resend = rows.previous > settled  # an earlier chunk is missing: taking this one would hide the loss
+                    if not resend:
+                        results.append((session, self._store.add_chunk(session.robot, rows.boot, rows.last, blobs)))
+                        settled = self._store.settled(session.robot, rows.boot)
+                    acks.append((session, Ack(rows.boot, rows.chunk, settled, resend)))
+        except sqlite3.Error as error:
+            self.last_error = f"experience store {self._store.path}: {error}"
+            self.bad_messages["store_failed"] += len(chunks)
+            for session in {id(chunk.session): chunk.session for chunk in chunks}.values():
+                self._send(session.identity, Problem("store_failed", self.last_error))
+            self._worker.stopping.wait(self._timing.disk_retry)
+            return
+        for session, result in results:
+            session.totals.merge(result)
+        for session, ack in acks:
+            self._send(session.identity, ack)
+
+    def _tick(self, now: float) -> None:
+        generation = self._publisher.generation
+        if generation != self._announced:
+            self._announced = generation
+            for identity, session in self._sessions.live():
+                self._pulse(identity, session, 0)
+        if now - self._swept > self._timing.heartbeat:
+            self._swept = now
+            for identity, refused in self._sessions.sweep(now):
+                self._send(identity, refused)
+
+    def _pulse(self, identity: bytes, session: Session, echo: int) -> None:
+        totals, bundle = session.totals, self._publisher.announcement()
+        self._send(identity, Pulse(echo, totals.stored, totals.duplicates, dict(totals.rejected), bundle))
+
+    def _send(self, identity: bytes | None, message: FromLearner) -> bool:
+        """False if the peer is gone. A peer that does not read (full queue) loses this message; it will ask again."""
+        if identity is None:
+            return False
+        try:
+            self._socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+        except zmq.Again:
+            self.bad_messages["reply_not_taken"] += 1
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True

@@ -1,0 +1,182 @@
+"""What the learner knows about each robot, and which connection may speak for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from robot_dreamer.link.keys import LearnerKeys
+from robot_dreamer.link.messages import Alive, Hello, Refused
+from robot_dreamer.link.store import AddResult
+from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.spec import RobotSpec, SpecMismatch, require_same_spec
+
+
+class RobotStatus(msgspec.Struct, frozen=True):
+    """One robot as the learner sees it; msgspec.to_builtins gives JSON types.
+
+    Attributes:
+      connected: it has a live connection.
+      last_seen: seconds since its last message.
+      received: rows stored since the server started; duplicates, rejected, missing: likewise, see AddResult.
+      acknowledged: rows settled: stored or rejected.
+      spooled: rows on its disk, dropped: rows that it lost, by kind; both as it last said.
+      fetched_version: newest bundle it has whole; bundle_version: the one that acts, from its figures; -1 for none.
+      figures: what it reported.
+      refused: why its newest connection was refused; empty after a welcome.
+    """
+
+    robot: str
+    boot: str
+    connected: bool
+    last_seen: float
+    received: int
+    duplicates: int
+    rejected: dict[str, int]
+    missing: int
+    acknowledged: int
+    spooled: int
+    dropped: dict[str, int]
+    bad_messages: dict[str, int]
+    fetched_version: int
+    bundle_version: int
+    figures: dict[str, Any]
+    refused: str
+
+
+@dataclass
+class Session:
+    """A robot, known from its first hello on; `identity` is its live connection, None while it has none."""
+
+    robot: str
+    boot: str = ""
+    identity: bytes | None = None
+    key: str = ""
+    heard: float = field(default_factory=time.monotonic)
+    totals: AddResult = field(default_factory=AddResult)
+    alive: Alive | None = None
+    bad_messages: Counter[str] = field(default_factory=Counter)
+    refused: str = ""
+
+    def status(self, now: float) -> RobotStatus:
+        alive, totals = self.alive, self.totals
+        figures = dict(alive.figures) if alive else {}
+        acting = figures.get("bundle_version", -1)
+        return RobotStatus(
+            robot=self.robot,
+            boot=self.boot,
+            connected=self.identity is not None,
+            last_seen=now - self.heard,
+            received=totals.stored,
+            duplicates=totals.duplicates,
+            rejected=dict(totals.rejected),
+            missing=totals.missing,
+            acknowledged=totals.stored + sum(totals.rejected.values()),
+            spooled=alive.spooled if alive else 0,
+            dropped=dict(alive.dropped) if alive else {},
+            bad_messages=dict(self.bad_messages),
+            fetched_version=alive.fetched if alive else -1,
+            bundle_version=acting if isinstance(acting, int) else -1,
+            figures=figures,
+            refused=self.refused,
+        )
+
+
+class Sessions:
+    """Decides hellos. Changed by the server's thread only; `status` may be called from others."""
+
+    def __init__(self, spec: RobotSpec, keys: LearnerKeys | None, timing: Timing, limits: Limits) -> None:
+        self._spec, self._keys, self._timing, self._limits = spec, keys, timing, limits
+        self._robots: dict[str, Session] = {}
+        self._by_identity: dict[bytes, Session] = {}
+        self._lock = threading.Lock()
+        self.refusals: Counter[str] = Counter()
+
+    def get(self, identity: bytes) -> Session | None:
+        return self._by_identity.get(identity)
+
+    def live(self) -> list[tuple[bytes, Session]]:
+        return list(self._by_identity.items())
+
+    def holder(self, hello: Hello, identity: bytes) -> bytes | None:
+        """The other connection that holds this robot's id with another boot, if any."""
+        session = self._robots.get(hello.robot)
+        if session is None or session.identity in (None, identity) or session.boot == hello.boot:
+            return None
+        return session.identity
+
+    def hello(self, hello: Hello, identity: bytes, key: str, now: float) -> Session | Refused:
+        """Admit a robot or say why not. The same boot may always move to a new connection: it is the same process."""
+        refused = self._objection(hello, identity, key)
+        session = self._robots.get(hello.robot)
+        if refused is not None:
+            self.refusals[refused.reason] += 1
+            # Only a robot that may use the name is shown under it.
+            if session is not None and refused.reason in ("spec", "claimed"):
+                session.refused = refused.text
+            return refused
+        with self._lock:
+            if session is None:
+                session = self._robots[hello.robot] = Session(hello.robot)
+            if session.identity is not None:
+                self._by_identity.pop(session.identity, None)
+            session.identity, session.boot, session.key = identity, hello.boot, key
+            session.heard, session.refused = now, ""
+            self._by_identity[identity] = session
+        return session
+
+    def drop(self, session: Session) -> None:
+        """Its connection is gone."""
+        with self._lock:
+            if session.identity is not None:
+                self._by_identity.pop(session.identity, None)
+                session.identity = None
+
+    def sweep(self, now: float) -> list[tuple[bytes, Refused]]:
+        """Drop silent robots and those whose keys were revoked; returns what to tell the latter."""
+        told = []
+        allowed = None if self._keys is None else self._keys.allowed()
+        for identity, session in self.live():
+            if now - session.heard > self._timing.silence:
+                self.drop(session)
+            elif allowed is not None and allowed.get(session.key) != session.robot:
+                self.drop(session)
+                session.refused = "its key was revoked"
+                self.refusals["not_allowed"] += 1
+                told.append((identity, Refused("not_allowed", "the key of this robot was revoked")))
+        return told
+
+    def status(self) -> list[RobotStatus]:
+        now = time.monotonic()
+        with self._lock:
+            return [session.status(now) for _, session in sorted(self._robots.items())]
+
+    def _objection(self, hello: Hello, identity: bytes, key: str) -> Refused | None:
+        if self._keys is not None:
+            owner = self._keys.allowed().get(key)
+            if owner != hello.robot:
+                return Refused("not_allowed", f"this key belongs to {owner or 'nobody'}, not to robot {hello.robot!r}")
+        if hello.spec_hash != self._spec.hash:
+            return Refused("spec", self._difference(hello))
+        if self.holder(hello, identity) is not None:
+            text = f"robot id {hello.robot!r} is in use by another live connection; give each robot its own id"
+            return Refused("claimed", text)
+        if hello.robot not in self._robots and len(self._robots) >= self._limits.robots:
+            return Refused("full", f"the learner serves {self._limits.robots} robots already")
+        return None
+
+    def _difference(self, hello: Hello) -> str:
+        hashes = f"spec hash {hello.spec_hash[:12]} is not ours ({self._spec.hash[:12]})"
+        try:
+            theirs = msgspec.json.decode(hello.spec, type=RobotSpec)
+            require_same_spec(self._spec, theirs, f"robot {hello.robot!r}")
+        except SpecMismatch as error:
+            return str(error)[:16384]
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            return f"{hashes}, and the spec sent with it is broken: {error}"[:16384]
+        return f"{hashes}, though the spec sent with it is"

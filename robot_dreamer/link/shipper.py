@@ -1,0 +1,111 @@
+"""Which rows go out next, and what an acknowledgement settles. No sockets here: the uplink carries the messages.
+
+A few chunks are in flight at once. Rows stay in the spool until the learner has settled them, so every doubt has one
+answer: go back to the oldest row in the spool and send from there; the learner discards what it has. Doubts are: a new
+session, an acknowledgement that does not come in time, and a learner that misses the chunk before this one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from robot_dreamer.link.messages import Ack, Rows
+from robot_dreamer.link.rows import Compressor, pack
+from robot_dreamer.link.spool import Spool
+from robot_dreamer.link.timing import Limits, Timing
+
+
+class _InFlight(NamedTuple):
+    boot: str
+    last: int
+    rows: int
+
+
+class Shipper:
+    """Owned by the uplink's thread.
+
+    Attributes:
+      sent: rows sent, repeats included.
+      acknowledged: rows settled by the learner.
+      rewinds: how often rows were sent again after a doubt within a session.
+      bad_acks: acknowledgements of rows that were never sent; ignored.
+    """
+
+    def __init__(self, spool: Spool, timing: Timing, limits: Limits) -> None:
+        self._spool, self._timing, self._limits = spool, timing, limits
+        self._compressor = Compressor()
+        self._flight: deque[_InFlight] = deque()
+        self._cursor = 0  # id in the spool of the newest row sent since the last rewind
+        self._previous: dict[str, int] = {}  # boot -> last sequence sent since the last rewind
+        self._highest: dict[str, int] = {}  # boot -> highest sequence ever sent by this process
+        self._chunk = 0
+        self._rewound_at = 0  # chunk number; answers to older chunks cause no further rewind
+        self._progress = 0.0
+        self.sent = self.acknowledged = self.rewinds = self.bad_acks = 0
+
+    def rewind(self) -> None:
+        """Forget what is in flight and start again at the oldest row."""
+        self._flight.clear()
+        self._previous.clear()
+        self._cursor = 0
+        self._rewound_at = self._chunk
+
+    @property
+    def drained(self) -> bool:
+        """Everything in the spool was sent and settled."""
+        return not self._flight and self._cursor >= self._spool.newest_id
+
+    def next_chunk(self, now: float) -> Rows | None:
+        """The next chunk, or None while the window is full or nothing is new. The caller must send it or rewind."""
+        if len(self._flight) >= self._limits.window or self._cursor >= self._spool.newest_id:
+            return None
+        rows = self._spool.read(self._cursor, self._limits.chunk_rows, self._limits.chunk_bytes)
+        if not rows:  # all of it is settled or was dropped
+            self._cursor = self._spool.newest_id
+            return None
+        boot, last = rows[0].boot, rows[-1].sequence
+        data = pack(row.blob for row in rows)
+        encoding, packed = self._compressor.compress(data)
+        chunk = Rows(
+            boot=boot,
+            chunk=self._chunk,
+            previous=self._previous.get(boot, -1),
+            last=last,
+            count=len(rows),
+            encoding=encoding,
+            size=len(data),
+            data=packed,
+        )
+        if not self._flight:
+            self._progress = now
+        self._flight.append(_InFlight(boot, last, len(rows)))
+        self._chunk += 1
+        self._cursor = rows[-1].id
+        self._previous[boot] = last
+        self._highest[boot] = max(last, self._highest.get(boot, -1))
+        self.sent += len(rows)
+        return chunk
+
+    def handle(self, ack: Ack, now: float) -> None:
+        """Settle what the learner has, or go back."""
+        if ack.sequence > self._highest.get(ack.boot, -1):
+            self.bad_acks += 1
+            return
+        if ack.sequence >= 0:
+            self._spool.settle(ack.boot, ack.sequence)
+        before = len(self._flight)
+        kept = [x for x in self._flight if x.boot != ack.boot or x.last > ack.sequence]
+        self.acknowledged += sum(x.rows for x in self._flight) - sum(x.rows for x in kept)
+        self._flight = deque(kept)
+        if len(kept) < before:
+            self._progress = now
+        if ack.resend and ack.chunk >= self._rewound_at:
+            self.rewinds += 1
+            self.rewind()
+
+    def check(self, now: float) -> None:
+        """Go back if acknowledgements stay away."""
+        if self._flight and now - self._progress > self._timing.acknowledge:
+            self.rewinds += 1
+            self.rewind()

@@ -1,0 +1,150 @@
+"""The robot's spool: rows on disk from the moment they count as recorded until the learner has settled them.
+
+Rows are kept in order of recording, over all boots, so a restarted robot first sends what the last run left behind.
+When the spool is full, one of two stated rules applies: drop the oldest rows (of those not yet settled) and count them,
+or refuse new ones, so that the robot can stop with a fault.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from robot_dreamer.link.database import Database
+from robot_dreamer.link.errors import LinkError
+from robot_dreamer.spec import RobotSpec
+
+WhenFull = Literal["drop_oldest", "stop"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, sequence INTEGER NOT NULL,
+                                 blob BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS rows_by_boot ON rows (boot, sequence);
+"""
+_INSERT = "INSERT INTO rows (boot, sequence, blob) VALUES (?, ?, ?)"
+_READ = "SELECT id, boot, sequence, blob FROM rows WHERE id > ? ORDER BY id"
+
+
+class SpoolRow(NamedTuple):
+    """`id` orders rows over all boots."""
+
+    id: int
+    boot: str
+    sequence: int
+    blob: bytes
+
+
+class SpoolResult(NamedTuple):
+    """What one append did: rows kept, new rows refused, old rows dropped."""
+
+    kept: int
+    refused: int
+    dropped: int
+
+
+class Spool:
+    """Thread safe; only `append` waits for the disk.
+
+    Attributes:
+      rows, bytes: on disk, settled ones included until the next append.
+      newest_id: id of the newest row.
+
+    Args:
+      path: SQLite file.
+      spec, robot: a spool of another spec or robot is refused (SpecMismatch, LinkError).
+      limit: bytes of encoded rows.
+      when_full: the rule above.
+    """
+
+    def __init__(self, path: Path, spec: RobotSpec, robot: str, limit: int, when_full: WhenFull) -> None:
+        self._limit, self._when_full = limit, when_full
+        self._lock = threading.Lock()
+        self._database = Database(path, "spool", _SCHEMA, spec)
+        self._db = self._database.connection
+        owner = self._database.meta("robot")
+        if owner is None:
+            self._database.set_meta("robot", robot)
+        elif owner != robot:
+            self._database.close()
+            raise LinkError(f"{path} holds rows of robot {owner!r}, this robot is {robot!r}; use another directory")
+        self._settled: dict[str, int] = {}  # acknowledged, not yet deleted
+        totals = "SELECT COUNT(*), COALESCE(SUM(LENGTH(blob)), 0), COALESCE(MAX(id), 0) FROM rows"
+        self.rows, self.bytes, self.newest_id = self._db.execute(totals).fetchone()
+
+    def append(self, rows: Sequence[tuple[str, int, bytes]]) -> SpoolResult:
+        """Commit (boot, sequence, blob) in order, and forget what is settled. On the disk when it returns."""
+        with self._lock:
+            if not rows and not self._settled:
+                return SpoolResult(0, 0, 0)
+            counts = self.rows, self.bytes, self.newest_id
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for boot, sequence in self._settled.items():
+                    self._delete("boot = ? AND sequence <= ?", (boot, sequence))
+                kept = list(rows)
+                size = sum(len(blob) for *_, blob in kept)
+                dropped = 0
+                if self._when_full == "drop_oldest":
+                    dropped = self._make_room(size)
+                else:
+                    while kept and self.bytes + size > self._limit:
+                        size -= len(kept.pop()[2])
+                for row in kept:
+                    self.newest_id = self._db.execute(_INSERT, row).lastrowid or 0
+                self.rows += len(kept)
+                self.bytes += size
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self.rows, self.bytes, self.newest_id = counts
+                raise
+            self._settled.clear()
+            return SpoolResult(len(kept), len(rows) - len(kept), dropped)
+
+    def read(self, after: int, max_rows: int, max_bytes: int) -> list[SpoolRow]:
+        """Next rows of one boot with id > after; at least one if there is any, then up to the limits."""
+        with self._lock:
+            chunk: list[SpoolRow] = []
+            size = 0
+            for found in self._db.execute(_READ, (after,)):
+                row = SpoolRow(*found)
+                if row.sequence <= self._settled.get(row.boot, -1):
+                    continue
+                size += len(row.blob)
+                if chunk and (row.boot != chunk[0].boot or size > max_bytes or len(chunk) >= max_rows):
+                    break
+                chunk.append(row)
+            return chunk
+
+    def settle(self, boot: str, sequence: int) -> None:
+        """The learner has everything of `boot` up to `sequence`. Deleted with the next append, to save a sync."""
+        with self._lock:
+            self._settled[boot] = max(sequence, self._settled.get(boot, -1))
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    def _delete(self, where: str, values: tuple[object, ...]) -> int:
+        totals = f"SELECT COUNT(*), COALESCE(SUM(LENGTH(blob)), 0) FROM rows WHERE {where}"
+        count, size = self._db.execute(totals, values).fetchone()
+        self._db.execute(f"DELETE FROM rows WHERE {where}", values)
+        self.rows -= count
+        self.bytes -= size
+        return int(count)
+
+    def _make_room(self, size: int) -> int:
+        """Drop the oldest rows until `size` more bytes fit; returns how many."""
+        excess = self.bytes + size - self._limit
+        if excess <= 0:
+            return 0
+        last = 0
+        for number, length in self._db.execute("SELECT id, LENGTH(blob) FROM rows ORDER BY id"):
+            last = number
+            excess -= length
+            if excess <= 0:
+                break
+        return self._delete("id <= ?", (last,))

@@ -1,0 +1,267 @@
+"""The robot's network thread: one DEALER socket, from connecting to goodbye.
+
+States: connecting (hello repeated until answered), connected, refused (pause, then try again: a person may have mended
+it). A learner that stays silent for `Timing.silence` is given up: the socket is closed, which is the only cure for a
+half-open connection, and a new one is opened after a back-off. Nothing is lost by it, because rows leave the spool only
+when they are settled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from robot_dreamer.link.errors import FrameError
+from robot_dreamer.link.inbox import Inbox
+from robot_dreamer.link.keys import RobotKeys
+from robot_dreamer.link.messages import (
+    MAX_MESSAGE,
+    Ack,
+    Alive,
+    FromLearner,
+    FromRobot,
+    Goodbye,
+    Hello,
+    Piece,
+    Problem,
+    Pulse,
+    Refused,
+    Welcome,
+    decode_from_learner,
+    encode,
+)
+from robot_dreamer.link.security import protect_robot
+from robot_dreamer.link.shipper import Shipper
+from robot_dreamer.link.spool import Spool
+from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.worker import Worker
+
+_MONITORED = (
+    zmq.Event.CONNECTED | zmq.Event.DISCONNECTED | zmq.Event.HANDSHAKE_FAILED_AUTH | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+) | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+
+
+class Uplink:
+    """Owns the network thread. Attributes are written by it and read by others for display."""
+
+    def __init__(
+        self,
+        address: str,
+        hello: Hello,
+        keys: RobotKeys | None,
+        spool: Spool,
+        inbox: Inbox,
+        timing: Timing,
+        limits: Limits,
+        dropped: Callable[[], dict[str, int]],
+    ) -> None:
+        self._address, self._hello, self._keys = address, hello, keys
+        self._spool, self._inbox, self._timing, self._limits = spool, inbox, timing, limits
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.shipper = Shipper(spool, timing, limits)
+        self.worker = Worker("link uplink", self._run)
+        self.state = "connecting"
+        self.last_error = ""
+        self.sessions = 0
+        self.round_trip: float | None = None
+        self.totals: Pulse | None = None  # the learner's counters of this robot
+        self.bad_messages: Counter[str] = Counter()
+        self.problems: Counter[str] = Counter()  # told by the learner
+        self._figures: Mapping[str, float | int | str] = {}
+        self._dropped = dropped
+        self._store = ""
+        self._heard = self._said = self._greeted = 0.0
+        self._deadline: float | None = None  # set by stop: give up draining at this time
+
+    def show(self, figures: Mapping[str, float | int | str]) -> None:
+        """What the next heartbeats tell the learner."""
+        self._figures = figures
+
+    def stop(self, timeout: float) -> None:
+        """Send what is left for at most `timeout` (1 s if the learner is not there), say goodbye, end.
+
+        Call when no more rows are added. Raises LinkError if the thread had died.
+        """
+        self._deadline = time.monotonic() + (timeout if self.state == "connected" else min(timeout, 1.0))
+        try:
+            self.worker.stop(timeout + 2 * self._timing.silence)
+        finally:
+            self._context.destroy(linger=0)
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._finished():
+            sessions = self.sessions
+            pause = self._connection()
+            attempt = 1 if self.sessions > sessions else attempt + 1
+            self.state = "refused" if pause else "connecting"
+            until = time.monotonic() + (pause or self._timing.backoff(attempt))
+            while time.monotonic() < until and not self.worker.stopping.wait(self._timing.poll):
+                pass
+        self.state = "stopped"
+
+    def _finished(self) -> bool:
+        if not self.worker.stopping.is_set():
+            return False
+        late = self._deadline is None or time.monotonic() >= self._deadline
+        return late or self.state == "refused" or self.shipper.drained
+
+    def _connection(self) -> float:
+        """One connection. Returns the pause that a refusal asks for, 0 otherwise."""
+        socket = self._context.socket(zmq.DEALER)
+        monitor = socket.get_monitor_socket(_MONITORED)
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(monitor, zmq.POLLIN)
+        try:
+            self._open(socket)
+            self.state = "connecting"
+            self._heard, self._greeted = time.monotonic(), 0.0
+            while not self._finished():
+                ready = dict(poller.poll(int(self._timing.poll * 1000)))
+                if monitor in ready:
+                    self._note(recv_monitor_message(monitor))
+                if socket in ready:
+                    pause = self._receive(socket)
+                    if pause:
+                        return pause
+                now = time.monotonic()
+                if now - self._heard > self._timing.silence:
+                    silent = f"no answer from the learner at {self._address} for {self._timing.silence} s"
+                    self.last_error = self.last_error or silent
+                    return 0.0
+                self._act(socket, now)
+            if self.state == "connected":
+                self._send(socket, Goodbye())
+                socket.linger = 200
+            return 0.0
+        finally:
+            poller.unregister(monitor)
+            socket.disable_monitor()
+            socket.close()
+            self.round_trip = None
+
+    def _open(self, socket: zmq.Socket[bytes]) -> None:
+        socket.linger = 0
+        socket.sndhwm = socket.rcvhwm = self._limits.queued_messages
+        socket.maxmsgsize = MAX_MESSAGE
+        socket.immediate = True  # never queue for a connection that does not exist: old heartbeats help nobody
+        socket.reconnect_ivl = int(self._timing.retry_first * 1000)
+        socket.reconnect_ivl_max = int(self._timing.retry_last * 1000)
+        if self._keys is not None:
+            protect_robot(socket, self._keys)
+        socket.connect(self._address)
+
+    def _note(self, event: Any) -> None:
+        what = event["event"]
+        if what == zmq.Event.HANDSHAKE_FAILED_AUTH:
+            self.last_error = "the learner refuses our key: it is not in its list (`robot-dreamer keys list` there)"
+        elif what in (zmq.Event.HANDSHAKE_FAILED_PROTOCOL, zmq.Event.HANDSHAKE_FAILED_NO_DETAIL):
+            self.last_error = "secure handshake with the learner failed: keys on one side only, or another learner's"
+        elif what == zmq.Event.DISCONNECTED and self.state == "connected":
+            self.last_error = f"connection to {self._address} was cut"
+
+    def _receive(self, socket: zmq.Socket[bytes]) -> float:
+        for _ in range(self._limits.queued_messages):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            try:
+                if len(frames) != 1:
+                    raise FrameError("frames", f"message of {len(frames)} frames, expected one")
+                message = decode_from_learner(frames[0])
+            except FrameError as error:
+                self.bad_messages[error.kind] += 1
+                self.last_error = str(error)
+                continue
+            self._heard = time.monotonic()
+            pause = self._handle(message, self._heard)
+            if pause:
+                return pause
+        return 0.0
+
+    def _handle(self, message: FromLearner, now: float) -> float:
+        if isinstance(message, Refused):
+            return self._refused(message)
+        if isinstance(message, Problem):
+            self.problems[message.kind] += 1
+            self.last_error = f"learner: {message.text}"
+        elif isinstance(message, Welcome):
+            if self.state != "connected":
+                self.state, self.last_error, self._said = "connected", "", 0.0
+                self.sessions += 1
+                self._store = message.store
+                self.shipper.rewind()
+                self._inbox.new_session()
+            if message.bundle is not None:
+                self._offer(message, now)
+        elif self.state != "connected":
+            self.bad_messages["out_of_state"] += 1
+        elif isinstance(message, Ack):
+            self.shipper.handle(message, now)
+        elif isinstance(message, Pulse):
+            self.totals = message
+            if message.echo:
+                self.round_trip = max(0.0, now - message.echo / 1e9)
+            if message.bundle is not None:
+                self._offer(message, now)
+        elif isinstance(message, Piece):
+            try:
+                self._inbox.receive(message, now)
+            except OSError as error:
+                self._inbox.disk_failed(error, now)
+        return 0.0
+
+    def _offer(self, message: Welcome | Pulse, now: float) -> None:
+        assert message.bundle is not None
+        try:
+            self._inbox.offer(message.bundle, self._store, now)
+        except OSError as error:
+            self._inbox.disk_failed(error, now)
+
+    def _refused(self, message: Refused) -> float:
+        if message.reason == "no_session":  # the learner restarted or lost sight of us: introduce ourselves again
+            self.state, self._greeted = "connecting", 0.0
+            return 0.0
+        self.last_error = f"the learner refuses this robot ({message.reason}): {message.text}"
+        return self._timing.hello if message.reason == "claimed" else self._timing.refused
+
+    def _act(self, socket: zmq.Socket[bytes], now: float) -> None:
+        """Send whatever is due."""
+        if self.state != "connected":
+            if now - self._greeted > self._timing.hello and self._send(socket, self._hello):
+                self._greeted = now
+            return
+        if now - self._said > self._timing.heartbeat and self._send(socket, self._alive(now)):
+            self._said = now
+        self.shipper.check(now)
+        while (chunk := self.shipper.next_chunk(now)) is not None:
+            if not self._send(socket, chunk):
+                self.shipper.rewind()
+                break
+        for fetch in self._inbox.requests(now):
+            self._send(socket, fetch)
+
+    def _alive(self, now: float) -> Alive:
+        current = self._inbox.current
+        fetched = -1 if current is None else current.version
+        return Alive(
+            echo=int(now * 1e9),
+            spooled=self._spool.rows,
+            dropped=self._dropped(),
+            figures=dict(self._figures),
+            fetched=fetched,
+        )
+
+    def _send(self, socket: zmq.Socket[bytes], message: FromRobot) -> bool:
+        try:
+            socket.send(encode(message), zmq.NOBLOCK)
+        except zmq.Again:  # not connected, or the queue is full: later
+            return False
+        return True
