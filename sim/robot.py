@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -13,6 +14,7 @@ from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError
 from sim.sensors import JointReader, Sensors, Simulation, camera_views, imu_readers, require_known
 from sim.worlds import make_world
 
+_RESET_TIME = 1.0  # s; the stamps leap, so that a reset which the policy did not ask for cannot pass as a step
 _GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 
 
@@ -49,11 +51,12 @@ class SimRobot:
         return list(self._joints.names)
 
     def reset(self, seed: int | None = None) -> Sensors:
-        """Begin an episode. With a seed, the episodes from here on depend on it alone, not on what went before."""
+        """Begin an episode, a second later. With a seed, what follows depends on it alone, not on what went before."""
         if seed is not None:
             self._world.seed(seed)
         self._world.reset()
         self._terminal = False
+        self._tick += math.ceil(_RESET_TIME * self.spec.rate)
         return self._sense(0.0)
 
     def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:

@@ -7,11 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import load_spec
 from sim.environments import Step
 from sim.robot import SimRobot
-from sim.sensors import Sensors
+from sim.sensors import Sensors, observe
 
 
 class RobotEnvironment:
@@ -36,9 +35,8 @@ class RobotEnvironment:
         pass
 
     def _row(self, sensors: Sensors) -> Step:
-        observation = {o.name: encode_observation(o, sensors.values(o.source)) for o in self.spec.observations}
         is_first = self._steps == 0
         is_last = sensors.terminal or self._steps == self.spec.episode.max_steps
         if is_last:
             self._steps = None
-        return Step(observation, sensors.reward, is_first, is_last, sensors.terminal)
+        return Step(observe(self.spec, sensors), sensors.reward, is_first, is_last, sensors.terminal)

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, SpecError
 
 _JOINT_STATE = "sensor_msgs/msg/JointState"
@@ -83,6 +84,11 @@ class Sensors:
         joints = self.joints[source.topic]
         column: NDArray[np.float64] = getattr(joints, source.field)
         return column[[joints.names.index(name) for name in source.names]]
+
+
+def observe(spec: RobotSpec, sensors: Sensors) -> dict[str, NDArray[Any]]:
+    """The observations that a spec makes of the sensors, as the ROS 2 side makes them of the messages."""
+    return {o.name: encode_observation(o, sensors.values(o.source)) for o in spec.observations}
 
 
 class JointReader:

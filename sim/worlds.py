@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from types import ModuleType
@@ -108,6 +109,8 @@ def load_suite() -> ModuleType:
     dm_control chooses its OpenGL backend while it is imported, and its first choice (a window) fails on a machine
     without a screen only when the first picture is taken. MUJOCO_GL, if set, is obeyed.
     """
+    for chatty in ("absl", "OpenGL"):  # they tell at every start which OpenGL they found
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if "MUJOCO_GL" not in os.environ and "DISPLAY" not in os.environ:
         os.environ["MUJOCO_GL"] = "egl"
         try:

@@ -1,0 +1,201 @@
+"""Evaluation: the onboard code against the simulated robot, in one process, with a seed for every episode.
+
+robot-dreamer evaluate --bundle runs/default/policy.bundle --robot cartpole --episodes 10 --against-random
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from scipy import stats
+
+from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.controller import Controller, Sample
+from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
+from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.spec import RobotSpec, load_spec
+from sim.robot import SimRobot
+from sim.sensors import Sensors, observe
+
+FORMAT = 1  # of the JSON file
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of some episodes.
+
+    Attributes:
+      policy: "random", or the bundle's file name.
+      version: the bundle's version; -1 for the random policy.
+      deterministic: mean or most likely actions; False: sampled ones.
+      seeds, returns, lengths: per episode; lengths in actions. An episode depends on its seed alone.
+      mean: of the returns.
+      interval: of the mean, 95 %, by Student's t; None for a single episode.
+    """
+
+    robot: str
+    spec_hash: str
+    policy: str
+    version: int
+    deterministic: bool
+    seeds: list[int]
+    returns: list[float]
+    lengths: list[int]
+    mean: float
+    interval: tuple[float, float] | None
+
+
+def evaluate(
+    bundle: Path | None,
+    spec: RobotSpec,
+    episodes: int = 10,
+    seed: int = 0,
+    deterministic: bool = True,
+    progress: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Run episodes with seeds seed, seed + 1, ….
+
+    Args:
+      bundle: None for the random policy.
+      deterministic: mean or most likely actions instead of sampled ones; the random policy ignores it.
+      progress: called after each episode.
+
+    Raises:
+      ValueError: the bundle is broken or for another robot, or the robot cannot be simulated.
+      RuntimeError: the guard stopped an episode.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, found {episodes}")
+    robot = SimRobot(spec, seed)
+    onnx_policy = None
+    if bundle is not None:
+        onnx_policy = OnnxPolicy(read_bundle(bundle, spec))
+        onnx_policy.verify()
+    seeds = [seed + i for i in range(episodes)]
+    returns, lengths = [], []
+    for one in seeds:
+        policy: Policy = RandomPolicy(spec, one) if onnx_policy is None else onnx_policy
+        total, length = _episode(robot, policy, one, deterministic)
+        returns.append(total)
+        lengths.append(length)
+        progress()
+    return Evaluation(
+        robot=spec.name,
+        spec_hash=spec.hash,
+        policy="random" if bundle is None else bundle.name,
+        version=policy.version,
+        deterministic=deterministic and bundle is not None,
+        seeds=seeds,
+        returns=returns,
+        lengths=lengths,
+        mean=float(np.mean(returns)),
+        interval=student_interval(returns),
+    )
+
+
+def student_interval(values: list[float]) -> tuple[float, float] | None:
+    """95 % confidence interval of the mean by Student's t; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(np.mean(values) - margin), float(np.mean(values) + margin)
+
+
+def _episode(robot: SimRobot, policy: Policy, seed: int, deterministic: bool) -> tuple[float, int]:
+    """One episode through the onboard controller; returns its return and its length in actions."""
+    spec = robot.spec
+    slot = PolicySlot(spec, policy)
+    controller = Controller(
+        spec, slot, robot="evaluation", boot=str(seed), record=None, deterministic=deterministic, seed=seed
+    )
+    sensors = robot.reset(seed)
+    while True:
+        decision = controller.tick(_sample(spec, sensors))
+        if decision.fault or decision.refused:
+            raise RuntimeError(f"episode with seed {seed} stopped: {decision.fault or decision.refused}")
+        if decision.command is None:
+            return controller.last_return, controller.last_length
+        controller.applied(sensors.stamp)
+        sensors = robot.step(decision.command)
+
+
+def _sample(spec: RobotSpec, sensors: Sensors) -> Sample:
+    return Sample(observe(spec, sensors), sensors.reward, sensors.terminal, sensors.stamp)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `robot-dreamer evaluate`."""
+    parser.add_argument("--bundle", type=Path, help="policy to evaluate; without it the random policy")
+    parser.add_argument("--robot", default="cartpole", help="name of a robot, or path to its RobotSpec")
+    parser.add_argument("--episodes", type=int, default=10, help="number of episodes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode; the next ones count up")
+    parser.add_argument(
+        "--sample", action="store_true", help="sample actions, as in training, instead of taking the mean"
+    )
+    parser.add_argument("--against-random", action="store_true", help="run the random policy too, with the same seeds")
+    parser.add_argument("--min-return", type=float, help="exit status 1 if the mean return is below")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, print a table on stdout. Returns 0, or 1 below --min-return."""
+    spec = load_spec(args.robot)
+    policies = [args.bundle, None] if args.against_random and args.bundle is not None else [args.bundle]
+    results = []
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        for bundle in policies:
+            task = bar.add_task("random policy" if bundle is None else bundle.name, total=args.episodes)
+            advance = functools.partial(bar.advance, task)
+            results.append(evaluate(bundle, spec, args.episodes, args.seed, not args.sample, advance))
+    Console().print(_table(results))
+    passed = args.min_return is None or results[0].mean >= args.min_return
+    if args.output is not None:
+        _write(args.output, results, args.min_return, passed)
+        print(f"written: {args.output}")
+    if not passed:
+        print(f"mean return {results[0].mean:.1f} is below --min-return {args.min_return:g}", file=sys.stderr)
+    return 0 if passed else 1
+
+
+def _table(results: list[Evaluation]) -> Table:
+    first = results[0]
+    table = Table(title=f"{first.robot}: {len(first.seeds)} episodes, seeds {first.seeds[0]} to {first.seeds[-1]}")
+    table.caption = "interval of the mean by Student's t"
+    for column in ("policy", "actions", "mean return", "95 % interval", "lowest", "highest", "length"):
+        table.add_column(column, justify="left" if column in ("policy", "actions") else "right")
+    for result in results:
+        interval = "–" if result.interval is None else f"{result.interval[0]:.1f} to {result.interval[1]:.1f}"
+        table.add_row(
+            result.policy,
+            "mean" if result.deterministic else "sampled",
+            f"{result.mean:.1f}",
+            interval,
+            f"{min(result.returns):.1f}",
+            f"{max(result.returns):.1f}",
+            f"{np.mean(result.lengths):.0f}",
+        )
+    return table
+
+
+def _write(path: Path, results: list[Evaluation], min_return: float | None, passed: bool) -> None:
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "evaluation": asdict(results[0]),
+        "random": asdict(results[1]) if len(results) > 1 else None,
+        "min_return": min_return,
+        "passed": passed,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n")
