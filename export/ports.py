@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robot_dreamer.config import Config
 from robot_dreamer.onboard.manifest import Port
 from robot_dreamer.spec import RobotSpec
 
+Dtype = Literal["float32", "int64"]
+
 
 @dataclass(frozen=True)
 class Ports:
-    """The table of policy.onnx, in the order of its inputs and outputs. Tensors have a batch dimension of 1 in front."""
+    """The table of policy.onnx, in the order of its inputs and outputs. Tensors have a batch of 1 in front."""
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
@@ -32,6 +35,7 @@ class Ports:
         ]
         previous, noises, actions = [], [], []
         for a in spec.actions:
+            dtype: Dtype
             dtype, unit = ("int64", "class") if a.discrete else ("float32", "normalised, -1 to 1")
             previous.append(Port(f"previous_action_{a.name}", "previous_action", a.name, a.shape, dtype, unit))
             actions.append(Port(f"action_{a.name}", "action", a.name, a.shape, dtype, unit))
@@ -75,7 +79,7 @@ class Ports:
         by_key = {"deter": deter, "stoch": stoch, "surprise": surprise, "value": value, "reward": reward}
         return {p.name: action[p.key] if p.role == "action" else by_key[p.key] for p in self.outputs}
 
-    def next_states(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def next_states(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The state inputs, by port name, of the step after the one with these outputs."""
         by_key = {port.key: outputs[port.name] for port in self.outputs if port.role == "state"}
         return {port.name: by_key[port.key] for port in self.inputs if port.role == "state"}

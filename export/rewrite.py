@@ -21,7 +21,7 @@ def lerp(start: Any, end: Any, weight: Any) -> Any:
     return opset18.Add(start, opset18.Mul(weight, opset18.Sub(end, start)))
 
 
-class DivideByRoot(pattern.RewriteRuleClassBase):  # type: ignore[misc]
+class DivideByRoot(pattern.RewriteRuleClassBase):
     """x * (1 / sqrt(v)) -> x / sqrt(v): the only form in which ONNX Runtime finds an RMS norm and makes it one node."""
 
     def pattern(self, op: Any, x: Any, v: Any) -> Any:
@@ -31,11 +31,11 @@ class DivideByRoot(pattern.RewriteRuleClassBase):  # type: ignore[misc]
         return op.Div(x, op.Sqrt(v))
 
 
-class SplitBlocks(pattern.RewriteRuleClassBase):  # type: ignore[misc]
+class SplitBlocks(pattern.RewriteRuleClassBase):
     """A product with a large block kernel (G, in, out) -> G products with matrices.
 
-    ONNX Runtime packs constant matrices into a layout that it reads at full memory bandwidth, but not constant stacks of
-    them. It cuts the constant kernel once, when it loads the model; no step cuts or copies weights.
+    ONNX Runtime packs constant matrices into a layout that it reads at full memory bandwidth, but not constant stacks
+    of them. It cuts the constant kernel once, when it loads the model; no step cuts or copies weights.
     """
 
     def __init__(self, parameters: Collection[str]) -> None:
@@ -45,7 +45,7 @@ class SplitBlocks(pattern.RewriteRuleClassBase):  # type: ignore[misc]
     def pattern(self, op: Any, x: Any, kernel: Any) -> Any:
         return op.MatMul(x, kernel)
 
-    def check(self, context: Any, x: Any, kernel: onnx_ir.Value) -> bool:
+    def check(self, op: Any, x: Any, kernel: onnx_ir.Value) -> bool:  # type: ignore[override]
         if kernel.name not in self._parameters or kernel.shape is None or len(kernel.shape) != 3:
             return False
         return math.prod(kernel.shape.numpy()) * 4 > SPLIT_ABOVE

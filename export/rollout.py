@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from export.ports import Ports
 from robot_dreamer.onboard.manifest import Port
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 MARGIN = 0.01  # nats by which a drawn class beats all others in a recording
 _SMOOTH = 0.9  # how much of an observation is left in the next one
 _OUTLIER = 5.0  # observations in units such as rad/s are not of size 1
@@ -48,29 +49,29 @@ class RandomInputs:
         self._step += 1
         return inputs
 
-    def _next_observation(self, port: Port) -> NDArray[np.generic]:
+    def _next_observation(self, port: Port) -> NDArray[Any]:
         fresh = self._observation(port)
         if port.dtype == "uint8":
             return fresh
         mixed = _SMOOTH * self._smooth[port.name] + np.sqrt(1 - _SMOOTH**2) * fresh
         self._smooth[port.name] = mixed
-        return mixed.astype(np.float32)
+        return np.asarray(mixed, np.float32)
 
-    def _observation(self, port: Port) -> NDArray[np.generic]:
+    def _observation(self, port: Port) -> NDArray[Any]:
         shape = (1, *port.shape)
         if port.dtype == "uint8":
             return self._random.integers(0, 256, shape, np.uint8)
         return self._random.standard_normal(shape) * _OUTLIER
 
 
-def step(policy: nn.Module, ports: Ports, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+def step(policy: nn.Module, ports: Ports, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """One step of the torch policy on arrays."""
     with torch.inference_mode():
         outputs = ports.call(policy, {name: torch.from_numpy(array) for name, array in inputs.items()})
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
-def with_margin(ports: Ports, noise: Mapping[str, NDArray[np.generic]], outputs: Arrays, margin: float) -> Arrays:
+def with_margin(ports: Ports, noise: Mapping[str, NDArray[Any]], outputs: Arrays, margin: float) -> Arrays:
     """The noise, raised by `margin` at each class that won with it: the same classes win, and by at least that much."""
     raised = dict(noise)
     states = [outputs[p.name] for p in ports.outputs if p.role == "state"]
@@ -86,7 +87,7 @@ def with_margin(ports: Ports, noise: Mapping[str, NDArray[np.generic]], outputs:
     return raised
 
 
-def previous_actions(ports: Ports, outputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+def previous_actions(ports: Ports, outputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """The previous actions of the step after the one with these outputs, by port name."""
     by_key = {p.key: outputs[p.name] for p in ports.outputs if p.role == "action"}
     return {p.name: by_key[p.key] for p in ports.inputs if p.role == "previous_action"}
@@ -95,8 +96,8 @@ def previous_actions(ports: Ports, outputs: Mapping[str, NDArray[np.generic]]) -
 def record(policy: nn.Module, ports: Ports, steps: int, seed: int) -> Arrays:
     """A roll-out of the torch policy as recording.npz wants it: `input/<port>` and `output/<port>`, (T, *shape) each.
 
-    The noise leaves each drawn class a margin, so that rounding on another machine cannot draw another class, after which
-    nothing could be compared. Value and reward are not recorded: before a critic has learned much they are small
+    The noise leaves each drawn class a margin, so that rounding on another machine cannot draw another class, after
+    which nothing could be compared. Value and reward are not recorded: before a critic has learned much they are small
     differences of numbers as large as 1e8, and differ by rounding alone.
     """
     stream = RandomInputs(ports, seed, starts=frozenset({0, 2 * steps // 3}))

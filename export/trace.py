@@ -21,8 +21,8 @@ OPSET = 18  # everything later is read by fewer runtimes, and the policy step ga
 class _Flat(nn.Module):
     """A PolicyStep as a function of a flat list of tensors: inputs, then parameters.
 
-    With the parameters as inputs the exporter can neither fold them into constants nor merge two that happen to be equal
-    (all biases are zero at the start), so each can be refreshed by name later.
+    With the parameters as inputs the exporter can neither fold them into constants nor merge two that happen to be
+    equal (all biases are zero at the start), so each can be refreshed by name later.
     """
 
     def __init__(self, policy: nn.Module, ports: Ports, parameters: list[str]) -> None:

@@ -60,7 +60,7 @@ def save_checkpoint(
 
     Args:
       directory: the folder of numbered checkpoints; made if absent.
-      tensors: by name, any dtype and device; the tensors of `Agent.training_state()`.
+      tensors: by name, any dtype and device; those of the agent begin with `agent/`, so that an export finds them.
       meta: JSON types; at least `agent` (the other half of `Agent.training_state()`), `training_step` and `env_step`.
       spec: the robot, or None for a run without one (a Gymnasium environment).
       config: what the agent was built from.

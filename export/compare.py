@@ -1,0 +1,155 @@
+"""PyTorch against ONNX Runtime: how far apart their outputs are over a long roll-out, and how long a step takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from export.ports import Ports
+from export.rollout import Arrays, RandomInputs, previous_actions, step, with_margin
+from robot_dreamer.onboard.bundle import Bundle
+from robot_dreamer.onboard.manifest import Port
+from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.policy import OnnxPolicy
+
+ROUNDING = 1e-3  # nats; two classes closer than this may swap places by rounding
+RESOLUTION = 0.25  # of value and reward: float32's rounding of nearly uniform probabilities on bins as large as 5e8
+TIMED_STEPS, _WARM_UP = 200, 20
+
+
+class GivenNoise(Noise):
+    """Noise that somebody else has drawn, by port name, batch dimension included."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        super().__init__(seed=0)
+        self._arrays = arrays
+
+    def fill(self, port: Port, discrete: bool, out: NDArray[np.float32]) -> None:
+        """Copy the noise of one port into `out`."""
+        out[...] = self._arrays[port.name]
+
+
+class OnnxSide:
+    """`OnnxPolicy`, the code on board, called as `rollout.step` is: all inputs in, all outputs out."""
+
+    def __init__(self, bundle: Bundle, ports: Ports) -> None:
+        self._policy, self._ports = OnnxPolicy(bundle, threads=1), ports
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        """One step; state in and out by port name, batch dimension included."""
+
+        def group(role: str) -> Arrays:
+            return {p.key: inputs[p.name] for p in self._ports.inputs if p.role == role}
+
+        self._policy.state = group("state")
+        output = self._policy.step(
+            {key: array[0] for key, array in group("observation").items()},
+            {key: array[0] for key, array in group("previous_action").items()},
+            bool(next(iter(group("is_first").values()))[0]),
+            GivenNoise(inputs),
+        )
+        found: Arrays = {}
+        for port in self._ports.outputs:
+            if port.role == "action":
+                found[port.name] = output.action[port.key][None]
+            elif port.role == "state":
+                found[port.name] = self._policy.state[port.key]
+            else:
+                found[port.name] = np.asarray([getattr(output, port.key)], np.float32)
+        return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a roll-out showed.
+
+    Attributes:
+      injected: per output, the drift of each step when ONNX Runtime gets torch's state: the error of one step.
+      own: the same when each side feeds back its own state and actions: the error that builds up.
+      resolution: per output, the drift of each step that float32 cannot avoid.
+      flips: steps at which a draw fell on another class; they were repeated with `ROUNDING` more noise at torch's.
+
+    Drift is |found - expected| / (1 + |expected|), the largest over the entries of an output.
+    """
+
+    injected: dict[str, NDArray[np.float64]]
+    own: dict[str, NDArray[np.float64]]
+    resolution: dict[str, NDArray[np.float64]]
+    flips: int
+
+    def above(self, tolerance: float) -> list[str]:
+        """The outputs whose drift is larger than `tolerance` beyond their resolution, or not a number."""
+        bad = []
+        for name, resolution in self.resolution.items():
+            allowed = tolerance + resolution
+            if not ((self.injected[name] <= allowed) & (self.own[name] <= allowed)).all():
+                bad.append(name)
+        return bad
+
+
+def compare(policy: nn.Module, ports: Ports, bundle: Bundle, steps: int, seed: int) -> Comparison:
+    """Roll out `steps` steps in one episode on both sides, with the same observations and noise."""
+    theirs = OnnxSide(bundle, ports)
+    stream = RandomInputs(ports, seed, starts=frozenset({0}))
+    fed = own_fed = _zeros(ports)
+    rows: list[tuple[dict[str, float], dict[str, float], dict[str, float]]] = []
+    flips = 0
+    for _ in range(steps):
+        fresh = stream.next()
+        expected = step(policy, ports, fresh | fed)
+        injected, own = theirs(fresh | fed), theirs(fresh | own_fed)
+        if _drew_differently(ports, expected, injected) or _drew_differently(ports, expected, own):
+            # If it was only rounding, a little more noise at torch's classes draws them here too; if not, it shows.
+            flips += 1
+            raised = with_margin(ports, fresh, expected, ROUNDING)
+            injected, own = theirs(raised | fed), theirs(raised | own_fed)
+        rows.append((_drift(expected, injected), _drift(expected, own), _resolution(expected)))
+        fed = ports.next_states(expected) | previous_actions(ports, expected)
+        own_fed = ports.next_states(own) | previous_actions(ports, own)
+    injected_drift, own_drift, resolution = (
+        {name: np.asarray([row[i][name] for row in rows]) for name in rows[0][i]} for i in range(3)
+    )
+    return Comparison(injected_drift, own_drift, resolution, flips)
+
+
+def latency(run: Callable[[Arrays], Arrays], ports: Ports, steps: int = TIMED_STEPS) -> NDArray[np.float64]:
+    """Milliseconds of each of `steps` steps of one side alone, everything included that it does to its arrays."""
+    stream = RandomInputs(ports, 0, starts=frozenset({0}))
+    fed = _zeros(ports)
+    times = []
+    for _ in range(_WARM_UP + steps):
+        inputs = stream.next() | fed
+        start = time.perf_counter()
+        outputs = run(inputs)
+        times.append(time.perf_counter() - start)
+        fed = ports.next_states(outputs) | previous_actions(ports, outputs)
+    return 1e3 * np.asarray(times[_WARM_UP:])
+
+
+def _zeros(ports: Ports) -> Arrays:
+    return {p.name: p.zeros() for p in ports.inputs if p.role in ("state", "previous_action")}
+
+
+def _drew_differently(ports: Ports, expected: Arrays, found: Arrays) -> bool:
+    """Whether a one-hot latent or a discrete action differs."""
+    latents = [p.shape for p in ports.inputs if p.role == "latent_noise"]
+    drawn = [p.name for p in ports.outputs if p.dtype == "int64" or (p.role == "state" and p.shape in latents)]
+    return any(np.abs(expected[name] - found[name]).max() > 0.5 for name in drawn)
+
+
+def _resolution(expected: Arrays) -> dict[str, float]:
+    coarse = ("value", "reward")
+    return {n: RESOLUTION / (1 + float(np.abs(x).max())) if n in coarse else 0.0 for n, x in expected.items()}
+
+
+def _drift(expected: Arrays, found: Arrays) -> dict[str, float]:
+    drift = {}
+    for name, array in expected.items():
+        wide = array.astype(np.float64)
+        drift[name] = float((np.abs(found[name].astype(np.float64) - wide) / (1 + np.abs(wide))).max())
+    return drift

@@ -1,0 +1,145 @@
+"""`python -m export.onnx`: a bundle from a checkpoint, refused unless ONNX Runtime computes what PyTorch does."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.compare import Comparison, OnnxSide, compare, latency
+from export.exporter import BundleExporter
+from export.rollout import Arrays, step
+from robot_dreamer.config import Config
+from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.checkpoint import CheckpointError, config_of, load_checkpoint, spec_of
+from robot_dreamer.onboard.bundle import Bundle, read_bundle
+from robot_dreamer.onboard.manifest import BundleError
+from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.spec import RobotSpec, SpecError, load_spec, require_same_spec
+
+TOLERANCE = 1e-3
+
+
+class ExportRefused(RuntimeError):
+    """PyTorch and ONNX Runtime differ by more than the tolerance."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 if the bundle was written, 1 if anything is wrong with it."""
+    parser = argparse.ArgumentParser(prog="python -m export.onnx", description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="log directory of a run, or one checkpoint")
+    parser.add_argument("--output", type=Path, required=True, help="bundle to write")
+    parser.add_argument("--steps", type=int, default=500, help="length of the compared roll-out (default: %(default)s)")
+    parser.add_argument(
+        "--tolerance", type=float, default=TOLERANCE, help="largest allowed relative drift (default: %(default)s)"
+    )
+    parser.add_argument("--robot", help="robot that it must be for; needed where the checkpoint was made without one")
+    parser.add_argument(
+        "--version",
+        type=int,
+        default=0,
+        help="of the bundle; a robot replaces it by any later one (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of observations and noise (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if options.steps < 1:
+        parser.error(f"--steps: expected at least 1, found {options.steps}")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    torch.set_num_threads(1)
+    try:
+        spec, config, agent, training_step = load_agent(options.checkpoint, options.robot)
+        exporter = BundleExporter(agent.policy_step(), spec, config)
+        export_checked(exporter, spec, training_step, options)
+    except (CheckpointError, SpecError, BundleError, ExportRefused, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def load_agent(checkpoint: Path, robot: str | None) -> tuple[RobotSpec, Config, Agent, int]:
+    """Rebuild an agent on the CPU from a checkpoint alone: (robot, configuration, agent, training step).
+
+    Raises CheckpointError, SpecError or ValueError if there is none, or it is of another robot than `robot`.
+    """
+    tensors, meta = load_checkpoint(checkpoint)
+    theirs, ours = spec_of(meta), load_spec(robot) if robot else None
+    spec = theirs or ours
+    if spec is None:
+        raise CheckpointError(f"checkpoint {checkpoint} was made without a robot: name one with --robot")
+    if theirs and ours:
+        require_same_spec(ours, theirs, f"checkpoint {checkpoint}")
+    config = dataclasses.replace(config_of(meta), device="cpu")
+    agent = Agent(spec.observation_space(), spec.action_space(), config)
+    own = {name.removeprefix("agent/"): value for name, value in tensors.items() if name.startswith("agent/")}
+    agent.load_training_state(own, meta["agent"])
+    return spec, config, agent, meta["training_step"]
+
+
+def export_checked(exporter: BundleExporter, spec: RobotSpec, training_step: int, options: argparse.Namespace) -> None:
+    """Write the bundle beside `--output`, compare, print both tables, and move it there only if all is well.
+
+    Raises ExportRefused or BundleError; the output is then as it was before.
+    """
+    output: Path = options.output
+    candidate = output.with_name(f".{output.name}.candidate")
+    try:
+        exporter.export(candidate, options.version, training_step)
+        bundle = read_bundle(candidate, spec)
+        OnnxPolicy(bundle).verify()
+        comparison = compare(exporter.policy, exporter.ports, bundle, options.steps, options.seed)
+        megabytes = len(bundle.model) / 1e6
+        print(f"{bundle.manifest.algorithm} for robot {spec.name}, {training_step} updates, {megabytes:.1f} MB\n")
+        print(drift_table(comparison, options.steps, options.tolerance))
+        print(latency_table(exporter, bundle))
+        bad = ", ".join(comparison.above(options.tolerance))
+        if bad:
+            found = f"PyTorch and ONNX Runtime differ by more than {options.tolerance:g} in {bad}"
+            raise ExportRefused(f"{found}: {output} was not written")
+        candidate.replace(output)
+        print(f"written: {output} (version {options.version}, recording verified)")
+    finally:
+        candidate.unlink(missing_ok=True)
+
+
+def drift_table(comparison: Comparison, steps: int, tolerance: float) -> str:
+    """Drift of every output, one line each."""
+    lines = [
+        f"drift over {steps} steps, |onnx - torch| / (1 + |torch|), tolerance {tolerance:g}",
+        f"{'':24}{'torch state given':>24}{'own state fed back':>24}",
+        f"{'output':24}{'p99':>12}{'max':>12}{'p99':>12}{'max':>12}",
+    ]
+    bad = comparison.above(tolerance)
+    for name in comparison.injected:
+        numbers = [f(x) for x in (comparison.injected[name], comparison.own[name]) for f in (_p99, np.max)]
+        verdict = "  ABOVE TOLERANCE" if name in bad else ""
+        lines.append(f"{name:24}" + "".join(f"{number:12.2e}" for number in numbers) + verdict)
+    lines.append(f"draws that rounding moved to another class, and that were repeated: {comparison.flips}\n")
+    return "\n".join(lines)
+
+
+def latency_table(exporter: BundleExporter, bundle: Bundle) -> str:
+    """Milliseconds of a step on both sides, one thread."""
+    sides: dict[str, Callable[[Arrays], Arrays]] = {
+        "PyTorch, eager": lambda inputs: step(exporter.policy, exporter.ports, inputs),
+        "ONNX Runtime": OnnxSide(bundle, exporter.ports),
+    }
+    lines = [f"{'ms per step, 1 thread':24}{'p50':>12}{'p99':>12}"]
+    for name, side in sides.items():
+        times = latency(side, exporter.ports)
+        lines.append(f"{name:24}{np.median(times):12.3f}{_p99(times):12.3f}")
+    return "\n".join(lines) + "\n"
+
+
+def _p99(values: NDArray[np.float64]) -> float:
+    return float(np.percentile(values, 99))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

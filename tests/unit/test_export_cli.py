@@ -1,0 +1,92 @@
+"""`python -m export.onnx`: from a checkpoint alone, tables printed, refused above tolerance."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from export.onnx import main
+from export.trace import fill
+from robot_dreamer.config import load_config
+from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.checkpoint import FOLDER, save_checkpoint
+from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.spec import RobotSpec, load_spec
+
+SPEC = load_spec("cartpole")
+CONFIG = load_config("nano", ["device=cpu"])
+ROOT = Path(__file__).parents[2]
+
+
+def save(logdir: Path, spec: RobotSpec | None) -> None:
+    agent = Agent(SPEC.observation_space(), SPEC.action_space(), CONFIG)
+    tensors, agent_meta = agent.training_state()
+    tensors = {f"agent/{name}": value for name, value in tensors.items()} | {"replay/sampler": torch.zeros(3)}
+    meta = {"agent": agent_meta, "training_step": 42, "env_step": 7}
+    save_checkpoint(logdir / FOLDER, tensors, meta, spec=spec, config=CONFIG)
+
+
+def test_a_bundle_from_a_checkpoint(tmp_path: Path) -> None:
+    save(tmp_path, SPEC)
+    output = tmp_path / "policy.bundle"
+    command = [sys.executable, "-m", "export.onnx", "--checkpoint", str(tmp_path), "--output", str(output)]
+    command += ["--steps", "30", "--robot", "cartpole", "--version", "3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = ("drift over 30 steps", "action_force", "surprise", "PyTorch, eager", "ONNX Runtime", f"written: {output}")
+    for text in shown:
+        assert text in done.stdout
+    bundle = read_bundle(output, SPEC)
+    assert (bundle.manifest.version, bundle.manifest.training_step) == (3, 42)
+    OnnxPolicy(bundle).verify()
+
+
+def test_above_tolerance_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path, SPEC)
+    output = tmp_path / "policy.bundle"
+    output.write_bytes(b"the one before")
+
+    def tampering_fill(model: onnx.ModelProto, state: dict[str, torch.Tensor]) -> None:
+        fill(model, {**state, "critic.out.bias": torch.full_like(state["critic.out.bias"], 0.5).cumsum(0)})
+
+    monkeypatch.setattr("export.exporter.fill", tampering_fill)
+    assert main(["--checkpoint", str(tmp_path), "--output", str(output), "--steps", "20"]) == 1
+    captured = capsys.readouterr()
+    assert "ABOVE TOLERANCE" in captured.out
+    assert "differ by more than 0.001 in value" in captured.err
+    assert output.read_bytes() == b"the one before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [FOLDER, "policy.bundle"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "robot", "message"),
+    [
+        (None, None, "made without a robot: name one with --robot"),
+        (SPEC, "cartpole_fast", "rate: ours 50.0, theirs 25.0"),
+        (SPEC, "nobody", "unknown robot 'nobody'; known:"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spec: RobotSpec | None, robot: str | None, message: str
+) -> None:
+    save(tmp_path, spec)
+    fast = tmp_path / "fast.yaml"
+    fast.write_text((ROOT / "robot_dreamer/robots/cartpole.yaml").read_text().replace("rate: 25.0", "rate: 50.0"))
+    options = ["--checkpoint", str(tmp_path), "--output", str(tmp_path / "policy.bundle")]
+    options += ["--robot", str(fast) if robot == "cartpole_fast" else robot] if robot else []
+    assert main(options) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "policy.bundle").exists()
+
+
+def test_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--checkpoint", str(tmp_path), "--output", str(tmp_path / "policy.bundle")]) == 1
+    assert f"no checkpoint in {tmp_path}" in capsys.readouterr().err
