@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,14 @@ class Batch(NamedTuple):
     """(B, D) stored deterministic state of row 0."""
     stoch: Tensor
     """(B, S, K) stored latent of row 0, one-hot."""
+
+
+def batch_to(batch: Batch, device: torch.device) -> Batch:
+    """The same batch on another device."""
+
+    def move(value: Tensor | dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        if isinstance(value, dict):
+            return {name: tensor.to(device, non_blocking=True) for name, tensor in value.items()}
+        return value.to(device, non_blocking=True)
+
+    return Batch(*map(move, batch))  # type: ignore[arg-type]

@@ -1,0 +1,50 @@
+"""The `robot-dreamer` command: one sub-command per thing that a person does."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+import robot_dreamer
+
+# name -> (module with add_arguments(parser) and run(args) -> exit status, help); imported only when called, so that
+# the robot's commands work where torch is not installed
+COMMANDS = {
+    "train": ("robot_dreamer.commands.train", "train: the whole split with a simulated robot, or an environment in this process"),
+    "learn": ("robot_dreamer.commands.learn", "the learner alone, for a workstation; the robot is elsewhere"),
+    "evaluate": ("sim.evaluate", "run a bundle on the simulated robot with the onboard code and print its returns"),
+    "keys": ("robot_dreamer.link.keys", "create, list and revoke the keys of robots and learner"),
+    "link-status": ("robot_dreamer.commands.link_status", "show the robots that a learner knows"),
+    "list": ("robot_dreamer.commands.list", "list the known robots and presets"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status. Errors of the user's making are one message on stderr and status 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="robot-dreamer", description=robot_dreamer.__doc__)
+    parser.add_argument("--version", action="version", version=f"robot_dreamer {robot_dreamer.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    chosen = next((a for a in argv if not a.startswith("-")), None)
+    for name, (module_name, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        if name == chosen:
+            module = importlib.import_module(module_name)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    try:
+        return int(args.run(args))
+    except (ValueError, OSError, RuntimeError) as error:
+        if logging.getLogger().isEnabledFor(logging.DEBUG):
+            raise
+        print(f"robot-dreamer {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

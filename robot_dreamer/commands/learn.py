@@ -1,0 +1,68 @@
+"""`robot-dreamer learn`: the learner alone; robots connect to it over ZeroMQ."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from export.exporter import BundleExporter
+from robot_dreamer.commands.options import STOPPED, add_training_arguments, chosen_config
+from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.link.server import LinkServer
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.spec import load_spec
+
+_log = logging.getLogger(__name__)
+DEFAULT_BIND = "tcp://127.0.0.1:5757"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--robot", default="cartpole", help="name of a robot, or path to its RobotSpec")
+    parser.add_argument("--bind", default=DEFAULT_BIND, help="address to listen on; beyond loopback it needs --keys or --insecure")
+    parser.add_argument("--keys", type=Path, help="folder with the learner's keys and the allowed robots (robot-dreamer keys)")
+    parser.add_argument("--insecure", action="store_true", help="accept any robot, unencrypted, beyond loopback too")
+    add_training_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train until the budget is spent (0) or a signal comes (0, resumable)."""
+    spec, config = load_spec(args.robot), chosen_config(args)
+    torch.set_num_threads(args.threads)
+    logdir = args.logdir.expanduser()
+    logdir.mkdir(parents=True, exist_ok=True)
+    store = ExperienceStore(logdir / "experience.sqlite", spec)
+    server = LinkServer(store, spec, args.bind, keys=args.keys, insecure=args.insecure)
+    server.start()  # before the long set-up: robots connect and send meanwhile
+    try:
+        trainer = Trainer(spec, config, store, logdir)
+        _log.info("replay: at most %d rows, %.1f MB", config.replay_capacity, trainer.replay.bytes / 1e6)
+        if trainer.resume():
+            _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
+        exporter = BundleExporter(trainer.agent.policy_step(), spec, config)
+
+        def publish(path: Path, version: int, training_step: int) -> None:
+            exporter.export(path, version, training_step)
+            server.publish(path, version, training_step)
+
+        def robots() -> list[dict[str, Any]]:
+            server.check()
+            return msgspec.to_builtins(server.status())
+
+        budget = Budget(args.steps, args.minutes * 60)
+        training = Run(trainer, budget, publish, robots)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: training.stop())
+        finished = training.loop()
+        _log.info("%s at %d updates, %d environment steps", "finished" if finished else "stopped", trainer.updates, trainer.env_steps)
+    finally:
+        server.stop()
+        store.close()
+    return 0 if finished else STOPPED

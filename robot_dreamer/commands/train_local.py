@@ -1,0 +1,52 @@
+"""Training in one process: environment, actor and learner take turns."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from pathlib import Path
+
+import torch
+
+from export.exporter import BundleExporter
+from robot_dreamer.commands.options import STOPPED, chosen_config
+from robot_dreamer.learner.local import LocalActor
+from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.report.display import Display
+from sim.environments import make_environment
+
+_log = logging.getLogger(__name__)
+
+
+def train_local(args: argparse.Namespace) -> int:
+    """See `robot-dreamer train --env`."""
+    config = chosen_config(args)
+    torch.set_num_threads(args.threads)
+    environment = make_environment(args.env, seed=args.seed, action_repeat=config.action_repeat)
+    spec = environment.spec
+    logdir = args.logdir.expanduser()
+    logdir.mkdir(parents=True, exist_ok=True)
+    store = ExperienceStore(logdir / "experience.sqlite", spec)
+    try:
+        trainer = Trainer(spec, config, store, logdir)
+        if trainer.resume():
+            _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
+        actor = LocalActor(environment, trainer.agent.policy_step(), config.model, store, args.seed, lambda: trainer.updates)
+        exporter = BundleExporter(trainer.agent.policy_step(), spec, config)
+
+        def publish(path: Path, version: int, training_step: int) -> None:
+            exporter.export(path, version, training_step)
+
+        training = Run(trainer, Budget(args.steps, args.minutes * 60), publish, step_environment=actor.step)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: training.stop())
+        with Display(logdir):
+            finished = training.loop()
+        print(f"{'finished' if finished else 'stopped'}: {logdir}, newest bundle {training.bundle}")
+    finally:
+        environment.close()
+        store.close()
+    return 0 if finished else STOPPED

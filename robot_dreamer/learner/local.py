@@ -1,0 +1,117 @@
+"""An environment in the learner's own process, for algorithm work without ROS.
+
+It records the same rows into the same store as a robot; only the transport is missing.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robot_dreamer.behavior.noise import action_noise, gumbel_noise
+from robot_dreamer.behavior.policy import PolicyStep
+from robot_dreamer.config import ModelConfig
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec
+
+FLUSH = 16  # rows per write to the store
+
+
+class Step(Protocol):
+    """What an environment returns."""
+
+    observation: dict[str, NDArray[Any]]
+    reward: float
+    is_first: bool
+    is_last: bool
+    is_terminal: bool
+
+
+class Environment(Protocol):
+    """See sim.environments."""
+
+    spec: RobotSpec
+
+    def reset(self) -> Step: ...
+
+    def step(self, action: dict[str, NDArray[Any]]) -> Step: ...
+
+
+class LocalActor:
+    """Acts in an environment with the agent's own weights, one step per call, and records what happens.
+
+    Args:
+      version: returns the number of gradient updates so far, recorded as the policy's version.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        policy: PolicyStep,
+        model: ModelConfig,
+        store: ExperienceStore,
+        seed: int,
+        version: Any = lambda: 0,
+    ) -> None:
+        self._environment, self._policy, self._model, self._store, self._version = environment, policy, model, store, version
+        self._spec = environment.spec
+        self._generator = torch.Generator().manual_seed(seed)
+        self._boot = uuid.uuid4().hex
+        self._sequence = 0
+        self._episode = -1
+        self._rows: list[StepRecord] = []
+        self._next: Step | None = None  # None: the episode is over
+
+    def step(self) -> None:
+        """Record one row: observe, act, execute."""
+        now = self._next if self._next is not None else self._begin()
+        action = {a.name: a.zero() for a in self._spec.actions} if now.is_last else self._act(now)
+        stamp = time.time_ns()
+        self._rows.append(
+            StepRecord(
+                robot=self._spec.name,
+                boot=self._boot,
+                sequence=self._sequence,
+                episode=self._episode,
+                observation=now.observation,
+                action=action,
+                action_requested=action,
+                reward=float(now.reward),
+                is_first=now.is_first,
+                is_last=now.is_last,
+                is_terminal=now.is_terminal,
+                stamp_capture=stamp,
+                stamp_applied=0 if now.is_last else stamp,
+                policy_version=self._version(),
+            )
+        )
+        self._sequence += 1
+        self._next = None if now.is_last else self._environment.step(action)
+        if len(self._rows) >= FLUSH:
+            self._store.add(self._rows)
+            self._rows = []
+
+    def _begin(self) -> Step:
+        self._episode += 1
+        model = self._model
+        self._deter = torch.zeros(1, model.deter)
+        self._stoch = torch.zeros(1, model.stoch, model.classes)
+        self._previous = {a.name: torch.from_numpy(np.asarray(a.zero()))[None] for a in self._spec.actions}
+        return self._environment.reset()
+
+    @torch.no_grad()
+    def _act(self, now: Step) -> dict[str, NDArray[Any]]:
+        observation = {k: torch.from_numpy(np.asarray(v))[None] for k, v in now.observation.items()}
+        latent_noise = gumbel_noise(self._stoch.shape, self._generator)
+        noise = {field.name: action_noise(field, (1,), self._generator) for field in self._policy.actions}
+        action, self._deter, self._stoch, *_ = self._policy(
+            observation, self._previous, self._deter, self._stoch, torch.tensor([now.is_first]), latent_noise, noise
+        )
+        self._previous = action
+        return {a.name: action[a.name][0].numpy().astype(a.dtype) for a in self._spec.actions}

@@ -1,0 +1,105 @@
+"""What a run leaves for people to see: status.json (now), episodes.jsonl and metrics.jsonl (history), TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from robot_dreamer.record import StepRecord
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Replace a JSON file so that a reader sees the old or the new one, never half of one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value))
+    os.replace(temporary, path)
+
+
+class EpisodeLog:
+    """Sums rewards of the running episodes and appends each finished one to episodes.jsonl.
+
+    A restarted learner reads its store again; episodes that the file already holds are not written twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.returns: deque[float] = deque(maxlen=10)
+        self.count = 0
+        self._logged_until = 0
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the line that was being written when the power went
+            self._logged_until = max(self._logged_until, entry["env_step"])
+        self._running: dict[tuple[str, str], tuple[int, float, int]] = {}
+
+    def add(self, env_step: int, row: StepRecord) -> None:
+        """Count one row; env_step is its number in the store."""
+        stream = (row.robot, row.boot)
+        episode, total, length = self._running.get(stream, (row.episode, 0.0, 0))
+        if row.is_first or episode != row.episode:
+            episode, total, length = row.episode, 0.0, 0
+        total += row.reward
+        length += not row.is_first
+        self._running[stream] = (episode, total, length)
+        if not row.is_last:
+            return
+        self.count += 1
+        self.returns.append(total)
+        if env_step > self._logged_until:
+            entry = {
+                "env_step": env_step,
+                "robot": row.robot,
+                "return": total,
+                "length": length,
+                "policy_version": row.policy_version,
+                "time": time.time(),
+            }
+            with self._path.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+
+
+class MetricsLog:
+    """Appends learner metrics to metrics.jsonl and, where it is installed, TensorBoard."""
+
+    def __init__(self, logdir: Path) -> None:
+        self._file = (logdir / "metrics.jsonl").open("a")
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self._board = None
+        else:
+            self._board = SummaryWriter(str(logdir / "tensorboard"))
+
+    def write(self, env_step: int, update: int, metrics: dict[str, float]) -> None:
+        self._file.write(json.dumps({"env_step": env_step, "update": update, "time": time.time(), **metrics}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in metrics.items():
+                self._board.add_scalar(name, value, env_step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+class Rate:
+    """Events per second over the last `window` seconds."""
+
+    def __init__(self, window: float = 15.0) -> None:
+        self._window = window
+        self._points: deque[tuple[float, int]] = deque()
+
+    def update(self, total: int) -> float:
+        now = time.monotonic()
+        self._points.append((now, total))
+        while len(self._points) > 2 and now - self._points[0][0] > self._window:
+            self._points.popleft()
+        (then, before), span = self._points[0], now - self._points[0][0]
+        return (total - before) / span if span > 0 else 0.0

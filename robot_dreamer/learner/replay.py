@@ -1,0 +1,232 @@
+"""Replay: uniform over all windows of the streams that the robots lived, with stored latents.
+
+A window is `length` consecutive rows of one stream (one robot, one boot) and may cross episode borders: is_first inside it
+resets the state. Its first row only supplies the start state (the stored latent) and the first previous action; the other
+rows are trained. After an update the fresh latents overwrite the stored ones. Every `length` rows of a stream the
+window just completed is queued and trained once before uniform sampling (the online queue). Sources: DreamerV3 (Hafner et al.
+2023), replay context and online queue of its 2024 code.
+
+Rows live in one ring in order of arrival, so the oldest row of all is evicted first and the rows that follow a living row in
+its stream are alive too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robot_dreamer.learner.batch import Batch
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec
+
+_NONE = -1
+
+
+class Window(NamedTuple):
+    """Which rows a batch came from, for the write-back of latents: (B, T) each, context row excluded."""
+
+    slots: NDArray[np.int64]
+    serials: NDArray[np.int64]
+
+
+class Replay:
+    """FIFO store of rows in memory.
+
+    Args:
+      spec: names, shapes and dtypes of a row.
+      capacity: rows kept.
+      length: rows in a window, context row included (65 in DreamerV3).
+      deter, stoch: latent sizes D and S; a latent class index needs one byte.
+      classes: K, at most 256.
+      seed: of the sampler.
+      online_queue: train each fresh window once before uniform sampling.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        capacity: int,
+        length: int,
+        deter: int,
+        stoch: int,
+        classes: int,
+        seed: int = 0,
+        online_queue: bool = True,
+    ) -> None:
+        if capacity < length:
+            raise ValueError(f"replay capacity {capacity} is smaller than one window of {length} rows")
+        if classes > 256:
+            raise ValueError(f"a latent class is stored in one byte: at most 256 classes, found {classes}")
+        self.capacity, self.length, self.classes = capacity, length, classes
+        self._rng = np.random.default_rng(seed)
+        self._online_queue = online_queue
+        columns: dict[str, tuple[tuple[int, ...], Any]] = {
+            "reward": ((), np.float32),
+            "is_first": ((), np.bool_),
+            "is_last": ((), np.bool_),
+            "is_terminal": ((), np.bool_),
+            "deter": ((deter,), np.float32),
+            "stoch": ((stoch,), np.uint8),
+        }
+        columns |= {f"observation/{o.name}": (o.shape, o.dtype) for o in spec.observations}
+        columns |= {f"action/{a.name}": (a.shape, a.dtype) for a in spec.actions}
+        # np.zeros maps memory lazily: it counts only once it is used
+        self._rows = {name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in columns.items()}
+        self._serial = np.full(capacity, _NONE, np.int64)
+        self._next = np.full(capacity, _NONE, np.int64)
+        self._starts = np.zeros(capacity, np.int64)  # slots where a whole window begins, in no order
+        self._start_count = 0
+        self._place = np.full(capacity, _NONE, np.int64)  # where a slot stands in _starts
+        self._added = 0
+        self._tails: dict[str, deque[tuple[int, int]]] = {}  # the last `length` (slot, serial) of each stream
+        self._since_queued: dict[str, int] = {}
+        self._fresh: deque[tuple[int, int]] = deque(maxlen=max(1, capacity // length))
+        self.observation_names = [o.name for o in spec.observations]
+        self.action_names = [a.name for a in spec.actions]
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the full replay."""
+        own = (self._serial, self._next, self._starts, self._place)
+        return sum(a.nbytes for a in (*self._rows.values(), *own))
+
+    @property
+    def added(self) -> int:
+        """Rows ever added."""
+        return self._added
+
+    def __len__(self) -> int:
+        return min(self._added, self.capacity)
+
+    @property
+    def windows(self) -> int:
+        """Windows that can be sampled now."""
+        return self._start_count
+
+    def add(self, stream: str, row: StepRecord, deter: NDArray[np.float32], stoch: NDArray[np.uint8]) -> None:
+        """Append one row to its stream. deter (D,), stoch (S,) class indices: its posterior latent."""
+        slot = self._added % self.capacity
+        if self._added >= self.capacity:
+            self._remove_start(slot)
+        for name in self.observation_names:
+            self._rows[f"observation/{name}"][slot] = row.observation[name]
+        for name in self.action_names:
+            self._rows[f"action/{name}"][slot] = row.action[name]
+        for name in ("reward", "is_first", "is_last", "is_terminal"):
+            self._rows[name][slot] = getattr(row, name)
+        self._rows["deter"][slot] = deter
+        self._rows["stoch"][slot] = stoch
+        self._serial[slot] = self._added
+        self._next[slot] = _NONE
+        self._added += 1
+        self._extend(stream, slot)
+
+    def _extend(self, stream: str, slot: int) -> None:
+        tail = self._tails.setdefault(stream, deque(maxlen=self.length))
+        while tail and self._serial[tail[0][0]] != tail[0][1]:  # evicted, oldest first
+            tail.popleft()
+        if tail:
+            self._next[tail[-1][0]] = slot
+        tail.append((slot, int(self._serial[slot])))
+        self._since_queued[stream] = self._since_queued.get(stream, 0) + 1
+        if len(tail) < self.length:
+            return
+        start, serial = tail[0]
+        self._place[start] = self._start_count
+        self._starts[self._start_count] = start
+        self._start_count += 1
+        if self._online_queue and self._since_queued[stream] >= self.length:
+            self._since_queued[stream] = 0
+            self._fresh.append((start, serial))
+
+    def _remove_start(self, slot: int) -> None:
+        place = self._place[slot]
+        if place == _NONE:
+            return
+        self._start_count -= 1
+        last = self._starts[self._start_count]
+        self._starts[place] = last
+        self._place[last] = place
+        self._place[slot] = _NONE
+
+    def last(self, stream: str) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[str, NDArray[Any]]] | None:
+        """Stored latent (D,), (S,) and action of a stream's newest row: where the filter goes on. None: no such row."""
+        tail = self._tails.get(stream)
+        if not tail or self._serial[tail[-1][0]] != tail[-1][1]:
+            return None
+        slot = tail[-1][0]
+        action = {name: self._rows[f"action/{name}"][slot] for name in self.action_names}
+        return self._rows["deter"][slot], self._rows["stoch"][slot], action
+
+    def sample(self, size: int) -> tuple[Batch, Window]:
+        """Draw `size` windows, fresh ones first.
+
+        Raises:
+          ValueError: fewer rows than one window; says how many are missing.
+        """
+        if self._start_count == 0:
+            longest = max((len(t) for t in self._tails.values()), default=0)
+            raise ValueError(f"the replay holds no window of {self.length} rows yet: {self.length - longest} rows are missing")
+        starts = self._starts[self._rng.integers(0, self._start_count, size)]
+        for i in range(size):
+            while self._fresh:
+                slot, serial = self._fresh.popleft()
+                if self._serial[slot] == serial:
+                    starts[i] = slot
+                    break
+        slots = np.empty((size, self.length), np.int64)
+        slots[:, 0] = starts
+        for t in range(1, self.length):
+            slots[:, t] = self._next[slots[:, t - 1]]
+        return self._gather(slots), Window(slots[:, 1:], self._serial[slots[:, 1:]])
+
+    def _gather(self, slots: NDArray[np.int64]) -> Batch:
+        def take(name: str) -> torch.Tensor:
+            return torch.from_numpy(self._rows[name][slots])
+
+        is_first, is_last = take("is_first"), take("is_last")
+        # an episode that was cut off has no last row: the one before the next first row ends it
+        is_last[:, :-1] |= is_first[:, 1:]
+        stoch = torch.from_numpy(self._rows["stoch"][slots[:, 0]]).long()
+        return Batch(
+            observation={k: take(f"observation/{k}") for k in self.observation_names},
+            action={k: take(f"action/{k}") for k in self.action_names},
+            reward=take("reward"),
+            is_first=is_first,
+            is_last=is_last,
+            is_terminal=take("is_terminal"),
+            deter=torch.from_numpy(self._rows["deter"][slots[:, 0]]),
+            stoch=torch.nn.functional.one_hot(stoch, self.classes).float(),
+        )
+
+    def write_latents(self, window: Window, deter: torch.Tensor, stoch: torch.Tensor) -> None:
+        """Overwrite the stored latents of rows that are still there. deter (B, T, D), stoch (B, T, S, K) one-hot."""
+        alive = self._serial[window.slots] == window.serials
+        slots = window.slots[alive]
+        self._rows["deter"][slots] = deter.float().cpu().numpy()[alive]
+        self._rows["stoch"][slots] = stoch.argmax(-1).to(torch.uint8).cpu().numpy()[alive]
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Latents and sampler state; the rows themselves come back from the experience store, in the same order."""
+        n = len(self)
+        tensors = {name: torch.from_numpy(self._rows[name][:n].copy()) for name in ("deter", "stoch")}
+        fresh: Sequence[tuple[int, int]] = list(self._fresh)
+        return tensors, {"added": self._added, "rng": self._rng.bit_generator.state, "fresh": fresh}
+
+    def load_state(self, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
+        """Put latents and sampler state back after the same rows were added again.
+
+        Raises:
+          ValueError: other rows were added than the state speaks of.
+        """
+        if meta["added"] != self._added:
+            raise ValueError(f"the replay state speaks of {meta['added']} rows, the store gave back {self._added}")
+        for name in ("deter", "stoch"):
+            self._rows[name][: len(self)] = tensors[name].numpy()
+        self._rng.bit_generator.state = meta["rng"]
+        self._fresh = deque(((int(a), int(b)) for a, b in meta["fresh"]), maxlen=self._fresh.maxlen)

@@ -1,0 +1,159 @@
+"""One training run: drive the trainer until a budget is spent, show progress, publish bundles, save checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
+from robot_dreamer.learner.trainer import Trainer
+
+_log = logging.getLogger(__name__)
+STATUS_EVERY = 1.0  # seconds
+METRICS_EVERY = 10.0
+PAUSE = 0.01  # between two looks for experience while no update is due
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run is complete; 0 means no limit."""
+
+    env_steps: int = 0
+    seconds: float = 0.0
+
+    def spent(self, trainer: Trainer) -> bool:
+        steps = self.env_steps > 0 and trainer.env_steps >= self.env_steps
+        return steps or (self.seconds > 0 and trainer.training_seconds >= self.seconds)
+
+
+class Run:
+    """The loop around a trainer.
+
+    Args:
+      trainer: resumed or fresh.
+      budget: when to finish.
+      publish: called with (path, version, training_step): writes a bundle there and announces it.
+      robots: figures of the connected robots for status.json.
+      step_environment: called before each look for experience; for environments in this process.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        budget: Budget,
+        publish: Callable[[Path, int, int], None],
+        robots: Callable[[], list[dict[str, Any]]] = lambda: [],
+        step_environment: Callable[[], None] | None = None,
+    ) -> None:
+        self.trainer, self.budget = trainer, budget
+        self._publish, self._robots, self._step_environment = publish, robots, step_environment
+        self._bundles = trainer.logdir / "bundles"
+        self._bundles.mkdir(parents=True, exist_ok=True)
+        self.version = max((int(p.stem.split("-")[1]) for p in self._bundles.glob("bundle-*.zip")), default=0)
+        self._published_updates = -1
+        self._metrics = MetricsLog(trainer.logdir)
+        self._update_rate, self._step_rate = Rate(), Rate()
+        self._stop = threading.Event()
+        self._started = time.monotonic()
+        self._before = trainer.training_seconds
+        self._phase = ""
+        self._losses: dict[str, float] = {}
+
+    def stop(self) -> None:
+        """Ask the loop to end after the update that it is in; safe from a signal handler."""
+        self._stop.set()
+
+    @property
+    def bundle(self) -> Path:
+        """The newest bundle."""
+        return self._bundles / f"bundle-{self.version:08d}.zip"
+
+    def loop(self) -> bool:
+        """Train until the budget is spent (True) or `stop` is called (False). Saves and publishes at the end of both."""
+        trainer = self.trainer
+        due = {"status": 0.0, "metrics": 0.0, "publish": 0.0, "save": time.monotonic() + trainer.config.checkpoint_every}
+        try:
+            while not self._stop.is_set() and not self.budget.spent(trainer):
+                self._advance()
+                now = time.monotonic()
+                trainer.training_seconds = self._before + now - self._started
+                if now >= due["status"]:
+                    due["status"] = now + STATUS_EVERY
+                    self.write_status(self._phase)
+                if now >= due["metrics"] and trainer.metrics:
+                    due["metrics"] = now + METRICS_EVERY
+                    self._write_metrics()
+                if now >= due["publish"] and trainer.updates > max(0, self._published_updates):
+                    self.publish()
+                    due["publish"] = time.monotonic() + trainer.config.publish_every
+                if now >= due["save"]:
+                    trainer.save()
+                    due["save"] = time.monotonic() + trainer.config.checkpoint_every
+            finished = not self._stop.is_set()
+            if trainer.updates > self._published_updates:
+                self.publish()
+            trainer.save()
+            self.write_status("finished" if finished else "stopped")
+            return finished
+        finally:
+            self._metrics.close()
+
+    def _advance(self) -> None:
+        trainer = self.trainer
+        if self._step_environment is not None and not trainer.due:
+            self._step_environment()
+        new = trainer.ingest()
+        if trainer.due:
+            self._phase = "training"
+            trainer.update()
+        elif self._step_environment is None and not new:
+            missing = trainer.rows_missing
+            phase = f"waiting for experience: {missing} rows missing" if missing else "paused: no new experience"
+            if phase.split(":")[0] != self._phase.split(":")[0]:
+                _log.info("%s", phase)
+            self._phase = phase
+            time.sleep(PAUSE)
+
+    def publish(self) -> None:
+        """Write the next bundle and announce it; keeps the files of the last few."""
+        self.version += 1
+        self._publish(self.bundle, self.version, self.trainer.updates)
+        self._published_updates = self.trainer.updates
+        for old in sorted(self._bundles.glob("bundle-*.zip"))[:-5]:
+            old.unlink()
+
+    def _write_metrics(self) -> None:
+        metrics = {name: float(value) for name, value in self.trainer.metrics.items()}
+        self._metrics.write(self.trainer.env_steps, self.trainer.updates, metrics)
+        self._losses = {k: v for k, v in metrics.items() if k.startswith("loss/")}
+
+    def write_status(self, phase: str) -> None:
+        """Replace status.json, which the live display reads."""
+        trainer = self.trainer
+        returns = trainer.episodes.returns
+        status = {
+            "time": time.time(),
+            "phase": phase,
+            "env_steps": trainer.env_steps,
+            "episodes": trainer.episodes.count,
+            "last_return": returns[-1] if returns else None,
+            "mean_return_10": sum(returns) / len(returns) if returns else None,
+            "updates": trainer.updates,
+            "updates_per_s": self._update_rate.update(trainer.updates),
+            "env_steps_per_s": self._step_rate.update(trainer.env_steps),
+            "replay_size": len(trainer.replay),
+            "replay_capacity": trainer.replay.capacity,
+            "bundle_version": self.version,
+            "train_ratio": trainer.config.train_ratio,
+            "elapsed_s": trainer.training_seconds,
+            "budget_s": self.budget.seconds,
+            "budget_steps": self.budget.env_steps,
+            "losses": self._losses,
+            "robots": self._robots(),
+        }
+        write_json_atomically(trainer.logdir / "status.json", status)

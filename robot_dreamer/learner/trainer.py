@@ -1,0 +1,215 @@
+"""The learner's loop body: experience in, updates at the train ratio, checkpoints and bundles out.
+
+The trainer owns no clock, thread or socket: `run.py` drives it from the link, `local.py` from an environment in the same
+process.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robot_dreamer.config import Config
+from robot_dreamer.learner.agent import Agent, Carry
+from robot_dreamer.learner.batch import batch_to
+from robot_dreamer.learner.checkpoint import FOLDER, CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint
+from robot_dreamer.learner.progress import EpisodeLog
+from robot_dreamer.learner.replay import Replay
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec
+
+_log = logging.getLogger(__name__)
+FILTER_CHUNK = 16  # rows of a stream whose latents are computed in one go
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why."""
+
+
+class Trainer:
+    """Agent, replay and experience store of one run.
+
+    Train ratio: replayed rows per row of experience. An update replays batch_size x batch_length rows, so one row of
+    experience pays for train_ratio / (batch_size x batch_length) updates. Training never outruns that: when no experience
+    comes, it stops.
+    """
+
+    def __init__(self, spec: RobotSpec, config: Config, store: ExperienceStore, logdir: Path) -> None:
+        self.spec, self.config, self.store, self.logdir = spec, config, store, logdir
+        self.agent = Agent(spec.observation_space(), spec.action_space(), config)
+        model = config.model
+        self.replay = Replay(
+            spec,
+            config.replay_capacity,
+            config.batch_length + 1,
+            model.deter,
+            model.stoch,
+            model.classes,
+            seed=config.seed,
+            online_queue=config.online_queue,
+        )
+        self.episodes = EpisodeLog(logdir / "episodes.jsonl")
+        self.updates = 0
+        self.skipped = 0  # updates whose loss or gradient was not finite
+        self.env_steps = 0  # rows read from the store
+        self.training_seconds = 0.0  # over all starts of this run
+        self.metrics: dict[str, torch.Tensor] = {}
+        self._cursor = 0
+        self._credit = 0.0  # updates that the experience so far has paid for and that were not made
+        self._pending: dict[str, list[StepRecord]] = {}
+
+    @property
+    def due(self) -> bool:
+        """Whether the train ratio and the replay allow an update now."""
+        return self._credit >= 1.0 and self.replay.windows > 0
+
+    @property
+    def rows_missing(self) -> int:
+        """Rows until the first update can be made; 0 once the replay holds a window."""
+        return 0 if self.replay.windows else max(1, self.replay.length - len(self.replay))
+
+    def ingest(self, limit: int = 1024) -> int:
+        """Read new experience from the store into the replay; returns the rows read."""
+        entries = self.store.read(self._cursor, limit)
+        for cursor, row in entries:
+            self._cursor = cursor
+            self._count(row)
+            for stream, rows in self._chunks(row):
+                self._filter_and_add(stream, rows)
+        return len(entries)
+
+    def _count(self, row: StepRecord) -> None:
+        self.env_steps += 1
+        self.episodes.add(self.env_steps, row)
+        if self.replay.windows:
+            self._credit += self.config.train_ratio / (self.config.batch_size * self.config.batch_length)
+
+    def _chunks(self, row: StepRecord) -> list[tuple[str, list[StepRecord]]]:
+        # chunks end at fixed rows of the stream, so that reading the store again gives the same order of rows
+        stream = f"{row.robot}/{row.boot}"
+        rows = self._pending.setdefault(stream, [])
+        rows.append(row)
+        if len(rows) < FILTER_CHUNK and not row.is_last:
+            return []
+        del self._pending[stream]
+        return [(stream, rows)]
+
+    def _filter_and_add(self, stream: str, rows: list[StepRecord]) -> None:
+        """Latents of new experience are computed here: robots send none."""
+        device = self.agent.device
+        observation = {o.name: _sequence([row.observation[o.name] for row in rows], device) for o in self.spec.observations}
+        action = {a.name: _sequence([row.action[a.name] for row in rows], device) for a in self.spec.actions}
+        is_first = _sequence([np.asarray(row.is_first) for row in rows], device)
+        latents = self.agent.filter(observation, action, is_first, self._carry(stream))
+        deter = latents.deter[0].float().cpu().numpy()
+        stoch = latents.stoch[0].argmax(-1).to(torch.uint8).cpu().numpy()
+        for t, row in enumerate(rows):
+            self.replay.add(stream, row, deter[t], stoch[t])
+
+    def _carry(self, stream: str) -> Carry | None:
+        last = self.replay.last(stream)
+        if last is None:
+            return None
+        deter, stoch, action = last
+        classes = torch.from_numpy(stoch).long()[None]
+        carry = Carry(
+            torch.from_numpy(deter)[None],
+            torch.nn.functional.one_hot(classes, self.config.model.classes).float(),
+            {name: torch.from_numpy(np.asarray(value))[None] for name, value in action.items()},
+        )
+        device = self.agent.device
+        return Carry(carry.deter.to(device), carry.stoch.to(device), {k: v.to(device) for k, v in carry.action.items()})
+
+    def update(self) -> None:
+        """One gradient update, latents written back.
+
+        Raises:
+          TrainingError: too many updates were skipped for a loss that is not finite; names the term.
+        """
+        batch, window = self.replay.sample(self.config.batch_size)
+        latents, self.metrics = self.agent.update(batch_to(batch, self.agent.device))
+        self._credit -= 1.0
+        if not self.metrics["optimizer/applied"]:
+            self._skip()
+            return
+        self.replay.write_latents(window, latents.deter, latents.stoch)
+        self.updates += 1
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        terms = [k for k, v in self.metrics.items() if k.startswith("loss/") and not torch.isfinite(v)]
+        cause = f"not finite: {', '.join(terms)}" if terms else "the gradient is not finite"
+        _log.warning("update skipped (%d so far): %s", self.skipped, cause)
+        if self.skipped >= self.config.max_nonfinite:
+            self.save()
+            raise TrainingError(f"{self.skipped} updates were skipped, the last one because {cause}; a checkpoint is in {self.logdir}")
+
+    def save(self) -> Path:
+        """Write a checkpoint from which `resume` goes on exactly."""
+        tensors, agent_meta = self.agent.training_state()
+        replay_tensors, replay_meta = self.replay.state()
+        tensors = {f"agent/{k}": v for k, v in tensors.items()} | {f"replay/{k}": v for k, v in replay_tensors.items()}
+        meta = {
+            "training_step": self.updates,
+            "env_step": self.env_steps,
+            "cursor": self._cursor,
+            "credit": self._credit,
+            "training_seconds": self.training_seconds,
+            "agent": agent_meta,
+            "replay": replay_meta,
+        }
+        return save_checkpoint(self.logdir / FOLDER, tensors, meta, spec=self.spec, config=self.config)
+
+    def resume(self) -> bool:
+        """Go on from the newest checkpoint in the log directory; False if there is none.
+
+        Rows come back from the experience store in their old order, latents and sampler from the checkpoint.
+
+        Raises:
+          CheckpointError, SpecMismatch: the checkpoint is of another robot or model; both sides are shown.
+        """
+        if not has_checkpoint(self.logdir):
+            return False
+        tensors, meta = load_checkpoint(self.logdir, spec=self.spec, config=self.config)
+        self._reload_rows(meta["cursor"])
+        self.replay.load_state(_below(tensors, "replay/"), meta["replay"])
+        self.agent.load_training_state(_below(tensors, "agent/"), meta["agent"])
+        self.updates = meta["training_step"]
+        self.training_seconds = meta["training_seconds"]
+        self._credit = meta["credit"]
+        return True
+
+    def _reload_rows(self, until: int) -> None:
+        """Add the rows up to a cursor of the store without computing their latents."""
+        model = self.config.model
+        deter, stoch = np.zeros(model.deter, np.float32), np.zeros(model.stoch, np.uint8)
+        while self._cursor < until:
+            entries = self.store.read(self._cursor, 1024)
+            if not entries or entries[0][0] > until:
+                raise CheckpointError(
+                    f"the checkpoint in {self.logdir} has seen row {until} of the experience store, which ends at row {self._cursor}: "
+                    "the store is not the one that it was trained with"
+                )
+            for cursor, row in entries:
+                if cursor > until:
+                    break
+                self._cursor = cursor
+                self._count(row)
+                for stream, rows in self._chunks(row):
+                    for chunk_row in rows:
+                        self.replay.add(stream, chunk_row, deter, stoch)
+
+
+def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:
+    """T arrays -> (1, T, ...)."""
+    return torch.from_numpy(np.stack(values))[None].to(device)
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
