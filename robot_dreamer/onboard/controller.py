@@ -136,6 +136,15 @@ class Controller:
         self._open: _OpenRow | None = None
 
     @property
+    def deterministic(self) -> bool:
+        """No action noise; may be changed at any time, from any thread."""
+        return self._noise.deterministic
+
+    @deterministic.setter
+    def deterministic(self, value: bool) -> None:
+        self._noise.deterministic = value
+
+    @property
     def running(self) -> bool:
         """An episode is running."""
         return self._running
@@ -151,7 +160,8 @@ class Controller:
         """
         if self._open is not None:
             raise RuntimeError("tick() again before applied() or abandon()")
-        if self.guard.fault:
+        latched = self.guard.fault
+        if latched:
             return self._halt()
         kind, problem = self._problem(sample)
         if problem:

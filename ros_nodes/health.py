@@ -1,0 +1,132 @@
+"""How a policy node is doing: figures for the learner's display, diagnostics, and words for the log."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from robot_dreamer.link.robot import RobotLinkStatus
+from robot_dreamer.onboard.policy import OnnxPolicy
+from ros_nodes.realtime import Realtime
+from ros_nodes.rig import Rig
+
+_OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+def figures(rig: Rig) -> dict[str, float | int | str]:
+    """What the learner's display shows of this robot."""
+    controller, policy = rig.controller, rig.slot.current
+    age = (datetime.now(timezone.utc) - policy.created).total_seconds() if isinstance(policy, OnnxPolicy) else 0.0
+    shown: dict[str, float | int | str] = {
+        "bundle_version": policy.version,
+        "bundle_age_s": max(0.0, age),  # the two computers' clocks may differ
+        "loop_misses": rig.runner.misses,
+        "loop_ticks": rig.runner.ticks,
+        "episode_length": controller.last_length,
+        "episodes": controller.episodes,
+        "faults": controller.guard.faults,
+        "swaps": rig.slot.swaps,
+        "refused_samples": controller.refused.total(),
+        "steps": controller.steps,
+    }
+    if not math.isnan(controller.last_return):
+        shown["episode_return"] = controller.last_return
+    return shown
+
+
+def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str) -> DiagnosticArray:
+    """All parts, each with a level, a line and its counters."""
+    controller, guard, slot, observer = rig.controller, rig.controller.guard, rig.slot, rig.observer
+    loop: dict[str, Any] = {"rate": rig.spec.rate, "ticks": rig.runner.ticks, "misses": rig.runner.misses}
+    if isinstance(rig.runner, Realtime):
+        stats = rig.runner.loop.stats()
+        loop |= {"phase": rig.runner.phase.value, "period": stats.period, "jitter_p99": stats.jitter_p99}
+        loop |= {"jitter_max": stats.jitter_max, "busy_max": stats.busy_max}
+    else:
+        loop |= {"repeats": rig.runner.repeats}
+    loop |= {"resets": rig.resetter.resets, "reset_retries": rig.resetter.retries}
+    sensors = {"received": observer.received, "late": observer.late, "clock_jumps": observer.clock_jumps}
+    sensors |= {f"refused_{kind}": n for kind, n in controller.refused.items()}
+    limits = {"faults": guard.faults, "clipped": controller.clipped + guard.clipped, "slewed": guard.slewed}
+    policy: dict[str, Any] = {"version": slot.current.version, "swaps": slot.swaps, "refused": slot.refused}
+    policy |= {"rollbacks": slot.rollbacks, "last_refusal": slot.last_refusal, "last_rollback": slot.last_rollback}
+    episodes: dict[str, Any] = {"episodes": controller.episodes, "abandoned": controller.abandoned}
+    episodes |= {"steps": controller.steps, "last_return": controller.last_return}
+    parts: list[tuple[str, bytes, str, dict[str, Any]]] = [
+        ("control loop", _WARN if complaint else _OK, complaint or "running", loop),
+        ("sensors", _OK, "", sensors),
+        ("guard", _ERROR if guard.fault else _OK, guard.fault or "no fault", limits),
+        ("policy", _OK, "random" if slot.current.version < 0 else "bundle", policy),
+        ("episodes", _OK, "", episodes),
+    ]
+    if link is not None:
+        counts = {"spooled": link.spooled, "acknowledged": link.acknowledged, "dropped": sum(link.dropped.values())}
+        level = _ERROR if link.fault else _OK if link.connected else _WARN
+        parts.append(("link", level, link.fault or link.last_error or link.state, counts))
+    array = DiagnosticArray()
+    array.header.stamp = node.get_clock().now().to_msg()
+    for name, level, message, values in parts:
+        shown = [KeyValue(key=k, value=f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in values.items()]
+        whole = f"{node.get_name()}: {name}"
+        array.status.append(
+            DiagnosticStatus(level=level, name=whole, hardware_id=rig.robot_id, message=message, values=shown)
+        )
+    return array
+
+
+def complain(node: Node, rig: Rig) -> str:
+    """What the runner has been waiting for, with what the ROS graph knows about it; empty if nothing."""
+    waiting = rig.runner.waiting_for()
+    if not waiting:
+        return ""
+    published = dict(node.get_topic_names_and_types())
+    hints = []
+    for topic, kind in rig.observer.topics.items():
+        name = node.resolve_topic_name(topic)
+        if node.count_publishers(name) == 0:
+            hints.append(f"nobody publishes {name}")
+        elif kind not in published.get(name, [kind]):
+            hints.append(f"{name}: expected {kind}, found {', '.join(published[name])}")
+    return "; ".join([waiting, *hints])
+
+
+class Speaker:
+    """Says in the log what a person should know: what began, what is wrong, what is over. Throttled."""
+
+    def __init__(self, node: Node, learner: str) -> None:
+        self._logger = node.get_logger()
+        self._learner = learner
+        self._version: int | None = None
+        self._complaint = ""
+        self._away = False
+
+    def say(self, rig: Rig, link: RobotLinkStatus | None, complaint: str) -> None:
+        """Call it once a second."""
+        logger, version = self._logger, rig.slot.current.version
+        if version != self._version:
+            self._version = version
+            logger.info("random actions, until a bundle comes" if version < 0 else f"policy {version} acts")
+        if rig.controller.guard.fault:
+            fault = f"fault: {rig.controller.guard.fault}; neutral commands until ~/clear_fault is called"
+            logger.error(fault, throttle_duration_sec=5.0)
+        if complaint:
+            logger.warning(complaint, throttle_duration_sec=5.0)
+        elif self._complaint:
+            logger.info("sensors are back")
+        self._complaint = complaint
+        if link is None:
+            return
+        if not link.connected:
+            why = f"{link.state}: {link.last_error}" if link.last_error else link.state
+            logger.warning(
+                f"no learner at {self._learner} ({why}); acting on, {link.spooled} rows are kept here",
+                throttle_duration_sec=10.0,
+                skip_first=True,  # it may just be about to answer
+            )
+        elif self._away:
+            logger.info(f"learner at {self._learner} is there")
+        self._away = not link.connected

@@ -1,0 +1,72 @@
+"""The policy node's ROS parameters: one table, declared with descriptions and ranges, read into one dataclass."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+
+CLOCKS = ("realtime", "lockstep")
+
+
+class ParameterError(ValueError):
+    """A parameter has the wrong type or value; the message names it."""
+
+
+def _parameter(
+    default: Any, description: str, least: int | None = None, most: int = 2**31 - 1, fixed: bool = True
+) -> Any:
+    return field(default=default, metadata={"description": description, "least": least, "most": most, "fixed": fixed})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the policy node. All but `deterministic` are read when the node starts."""
+
+    robot: str = _parameter("cartpole", "name of a shipped RobotSpec, or path of a YAML file")
+    robot_id: str = _parameter("", "name of this robot among all that learn together; empty: the spec's name")
+    clock: str = _parameter("realtime", "realtime: the world does not wait; lockstep: it waits for every command")
+    learner: str = _parameter("", "address of the learner, tcp://host:port; empty: act only, record nothing")
+    bundle: str = _parameter("", "bundle to act with from the start; empty: random actions until the learner sends one")
+    logdir: str = _parameter("", "folder of the spool and the received bundles; empty: ~/.ros/robot_dreamer/<robot_id>")
+    deterministic: bool = _parameter(False, "no action noise: the mean or most likely action", fixed=False)
+    insecure: bool = _parameter(False, "allow a link without keys beyond this machine")
+    keys: str = _parameter("", "file with this robot's link keys; empty: none")
+    seed: int = _parameter(0, "of the action and latent noise and of random actions", least=0)
+    threads: int = _parameter(1, "of ONNX Runtime within one policy step", least=1, most=64)
+    autostart: bool = _parameter(True, "configure and activate at once, without a lifecycle manager")
+
+    def directory(self, robot_id: str) -> Path:
+        """Where the link keeps its files."""
+        if self.logdir:
+            return Path(self.logdir)
+        return Path(os.environ.get("ROS_HOME", Path.home() / ".ros")) / "robot_dreamer" / robot_id
+
+
+def declare_parameters(node: Node) -> Parameters:
+    """Declare all parameters on `node` and read them.
+
+    Raises:
+      ParameterError: wrong type, out of range, or not one of the choices.
+    """
+    values = {}
+    for entry in fields(Parameters):
+        descriptor = ParameterDescriptor(description=entry.metadata["description"], read_only=entry.metadata["fixed"])
+        if entry.metadata["least"] is not None:
+            bounds = IntegerRange(from_value=entry.metadata["least"], to_value=entry.metadata["most"], step=1)
+            descriptor.integer_range = [bounds]
+        try:
+            values[entry.name] = node.declare_parameter(entry.name, entry.default, descriptor).value
+        except ParameterException as error:
+            expected = type(entry.default).__name__
+            meaning = f"{expected}; {entry.metadata['description']}"
+            raise ParameterError(f"parameter {entry.name} ({meaning}): {error}") from error
+    parameters = Parameters(**values)
+    if parameters.clock not in CLOCKS:
+        raise ParameterError(f"parameter clock: expected {' or '.join(CLOCKS)}, found {parameters.clock!r}")
+    return parameters

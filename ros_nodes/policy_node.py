@@ -1,0 +1,207 @@
+"""The policy node: sensors in, commands out, experience to the learner. `python -m ros_nodes.policy_node`.
+
+A managed node: configure loads and proves everything and connects the link, activate starts the loop, deactivate cuts
+the episode and sends the neutral command, cleanup flushes the link. With the parameter `autostart` it brings itself up.
+See docs/onboard.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from robot_dreamer.link.errors import LinkError
+from robot_dreamer.spec import SpecError
+from ros_nodes.health import Speaker, complain, diagnose, figures
+from ros_nodes.parameters import ParameterError, declare_parameters
+from ros_nodes.rig import Rig
+
+_FAST, _SLOW = 0.05, 1.0  # seconds between two looks at the reset, and at everything else
+_SPIN = 0.1  # longest wait before a signal is seen; without a limit EventsExecutor may hang
+
+
+class PolicyNode(LifecycleNode):
+    """See the module. `rclpy` must have been initialised.
+
+    Attributes:
+      rig: what `configure` built; None while unconfigured.
+      failure: why the process must end; empty while all is well.
+
+    Raises:
+      ParameterError: a parameter has the wrong type or value.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__("policy", **node_options)
+        self.parameters = declare_parameters(self)
+        self.failure = ""
+        self.rig: Rig | None = None
+        self._acting = False
+        self._speaker = Speaker(self, self.parameters.learner)
+        self._health = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_service(Trigger, "~/clear_fault", self._on_clear_fault)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # the node's own clock may be simulated
+        self.create_timer(_FAST, self._look, clock=steady)
+        self.create_timer(_SLOW, self._report, clock=steady)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Build the rig. What is wrong with the parameters is logged, and the node stays unconfigured."""
+        p = self.parameters
+        try:
+            self.rig = rig = Rig(self, p)
+        except (SpecError, LinkError, ValueError) as error:  # BundleError is a ValueError
+            self.failure = str(error)
+            self.get_logger().fatal(self.failure)
+            return TransitionCallbackReturn.FAILURE
+        self.failure = ""
+        version = rig.slot.current.version
+        self.get_logger().info(
+            f"robot {rig.robot_id} ({rig.spec.name}, spec {rig.spec.hash[:12]}), {rig.spec.rate:g} Hz, {p.clock}, "
+            f"learner {p.learner or 'none'}, policy {'random' if version < 0 else version}"
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start acting."""
+        assert self.rig is not None
+        self.rig.runner.start()
+        self._acting = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Episode cut, neutral command out."""
+        self._halt()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back; rows are on disk afterwards."""
+        return self._dismantle()
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """From any state."""
+        return self._dismantle()
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition raised: the robot gets the neutral command, the node is unconfigured."""
+        return self._dismantle()
+
+    def _halt(self) -> None:
+        if self._acting and self.rig is not None:
+            self._acting = False
+            self.rig.runner.stop()
+
+    def _dismantle(self) -> TransitionCallbackReturn:
+        self._halt()
+        rig, self.rig = self.rig, None
+        if rig is not None:
+            rig.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _look(self) -> None:
+        if self.rig is None:
+            return
+        self.rig.resetter.poll()
+        if self.rig.runner.failure and not self.failure:
+            self.failure = self.rig.runner.failure
+            self.get_logger().fatal(f"the control loop died:\n{self.failure}")
+
+    def _report(self) -> None:
+        """Once a second: fetch a bundle, say what is wrong, send figures."""
+        rig = self.rig
+        if rig is None:
+            return
+        status = None
+        if rig.link is not None:
+            status = rig.link.status()
+            bundle = rig.link.take_bundle()
+            if bundle is not None:
+                rig.slot.offer(bundle)
+            if status.fault:  # what it lives through would be lost
+                rig.controller.guard.latch(f"link: {status.fault}")
+            rig.link.report(figures(rig))
+        complaint = complain(self, rig) if self._acting else ""
+        self._speaker.say(rig, status, complaint)
+        self._health.publish(diagnose(self, rig, status, complaint))
+
+    def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
+        for change in changes:
+            if change.name == "deterministic" and self.rig is not None:
+                self.rig.controller.deterministic = bool(change.value)
+        return SetParametersResult(successful=True)
+
+    def _on_clear_fault(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.rig is None:
+            response.success, response.message = False, "the node is not configured"
+            return response
+        guard = self.rig.controller.guard
+        response.success, response.message = True, f"cleared: {guard.fault}" if guard.fault else "there was no fault"
+        guard.clear()
+        return response
+
+    def bring_up(self) -> bool:
+        """Configure and activate; False if that failed (`failure` says why)."""
+        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            return False
+        return bool(self.trigger_activate() == TransitionCallbackReturn.SUCCESS)
+
+    def run(self, stop: threading.Event) -> int:
+        """Spin until `stop` or a failure. At the end the neutral command is out and the link flushed. Exit status."""
+        executor = _make_executor(self)
+        try:
+            if self.parameters.autostart and not self.bring_up():
+                return 2
+            while not stop.is_set() and not self.failure:
+                executor.spin_once(timeout_sec=_SPIN)
+            return 1 if self.failure else 0
+        finally:
+            self.trigger_shutdown()
+            executor.shutdown()
+
+
+def _make_executor(node: LifecycleNode) -> Executor:
+    """EventsExecutor, where ROS 2 has it, takes a third to half of the time."""
+    try:
+        from rclpy.experimental import EventsExecutor  # type: ignore[attr-defined]
+    except ImportError:
+        executor: Executor = SingleThreadedExecutor(context=node.context)
+    else:
+        executor = EventsExecutor(context=node.context)
+    executor.add_node(node)
+    return executor
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM. Exit status 0; 1 after a failure; 2 if it could not be configured."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="[%(levelname)s] [%(name)s]: %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)  # ours send the neutral command first
+    try:
+        node = PolicyNode()
+        exit_status = node.run(stop)
+        node.destroy_node()
+    except ParameterError as error:
+        print(f"policy node: {error}", file=sys.stderr)
+        return 2
+    finally:
+        rclpy.try_shutdown()
+    return exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The reset service, called without waiting for it: asked again after a timeout, until the robot says it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from robot_dreamer.spec import Episode
+
+_AFTER_REFUSAL = 1.0  # seconds before a robot that refused is asked again
+
+
+class Resetter:
+    """Client of the spec's reset service.
+
+    `request` may be called from any thread; everything else, the service's answer too, happens in the thread that calls
+    `poll` and spins the node.
+
+    Attributes:
+      available: the spec names a service.
+      active: asked for and not done yet.
+      resets, retries: resets done; times it had to be asked for again.
+    """
+
+    def __init__(self, node: Node, episode: Episode, clock: Callable[[], float] = time.monotonic) -> None:
+        self.available = bool(episode.reset_service)
+        self.active = False
+        self.resets = 0
+        self.retries = 0
+        self.on_done: Callable[[], None] = lambda: None
+        self._node = node
+        self._name = episode.reset_service
+        self._timeout = episode.reset_timeout
+        self._clock = clock
+        self._client: Any = node.create_client(Trigger, self._name) if self.available else None
+        self._future: Any = None
+        self._ask_at = 0.0  # not before
+        self._sent_at = 0.0
+
+    def request(self) -> None:
+        """Reset the robot as soon as `poll` is called."""
+        if self.available:
+            self.active = True
+
+    def poll(self) -> None:
+        """Send the request, or send it again when the answer does not come. Call it often; it never waits."""
+        if not self.active or self._client is None:
+            return
+        now = self._clock()
+        if self._future is not None:
+            if now - self._sent_at < self._timeout and self._client.service_is_ready():
+                return
+            self._node.get_logger().warning(f"no answer from reset service {self._name}; asking again")
+            self.restart()
+        if now < self._ask_at:
+            return
+        if not self._client.service_is_ready():
+            self._node.get_logger().warning(
+                f"waiting for reset service {self._name} (std_srvs/srv/Trigger)",
+                throttle_duration_sec=5.0,
+                skip_first=True,
+            )
+            return
+        self._sent_at = now
+        self._future = self._client.call_async(Trigger.Request())
+        self._future.add_done_callback(self._answered)
+
+    def restart(self) -> None:
+        """Forget the request that is under way (the robot began again and cannot answer it); `poll` sends a new one."""
+        if self._future is not None and self._client is not None:
+            self._client.remove_pending_request(self._future)
+            self._future = None
+            self.retries += 1
+
+    def cancel(self) -> None:
+        """No reset any more."""
+        self.restart()
+        self.active = False
+
+    def destroy(self) -> None:
+        self.cancel()
+        if self._client is not None:
+            self._node.destroy_client(self._client)
+
+    def _answered(self, future: Any) -> None:
+        if future is not self._future:
+            return  # of a request that was given up
+        self._future = None
+        error = future.exception()
+        if error is not None or not future.result().success:
+            why = error if error is not None else future.result().message
+            self._node.get_logger().error(f"reset service {self._name} refused: {why}", throttle_duration_sec=5.0)
+            self.retries += 1
+            self._ask_at = self._clock() + _AFTER_REFUSAL
+            return
+        self.active = False
+        self.resets += 1
+        self.on_done()

@@ -1,0 +1,107 @@
+"""All that a configured policy node consists of, put together from its parameters."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.robot import RobotLink
+from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.controller import Controller
+from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
+from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.spec import load_spec
+from ros_nodes.commander import Commander
+from ros_nodes.lockstep import Lockstep
+from ros_nodes.messages import MESSAGE_TYPES
+from ros_nodes.observer import Observer
+from ros_nodes.parameters import Parameters
+from ros_nodes.realtime import Realtime
+from ros_nodes.reset import Resetter
+
+SENSORS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches reliable publishers too
+_LOG = logging.getLogger(__name__)
+
+
+class Rig:
+    """Spec, policy, link, controller, topics and the runner that drives them. The link runs as long as the rig exists.
+
+    Args:
+      node: owner of the topics.
+
+    Raises:
+      SpecError, BundleError, LinkError, ValueError: something in the parameters cannot be used; nothing is left behind.
+    """
+
+    def __init__(self, node: Node, parameters: Parameters) -> None:
+        p = parameters
+        self.spec = spec = load_spec(p.robot)
+        self.robot_id = p.robot_id or spec.name
+        policy: Policy = RandomPolicy(spec, p.seed)
+        if p.bundle:
+            policy = OnnxPolicy(read_bundle(Path(p.bundle), spec), p.threads)
+            policy.verify()
+        self._stack = ExitStack()
+        with ExitStack() as stack:
+            self.link = self._make_link(p, stack)
+            self.slot = PolicySlot(spec, policy, p.threads)
+            stack.callback(self.slot.stop)
+            self.controller = Controller(
+                spec,
+                self.slot,
+                robot=self.robot_id,
+                boot=self.link.boot if self.link else secrets.token_hex(8),
+                record=self.link.record if self.link else None,
+                deterministic=bool(node.get_parameter("deterministic").value),  # may have changed
+                seed=p.seed,
+            )
+            lockstep = p.clock == "lockstep"
+            self.observer = Observer(spec, need_reward=lockstep or self.link is not None, lockstep=lockstep)
+            commander = Commander(node, spec)
+            stack.callback(commander.destroy)
+            self.resetter = Resetter(node, spec.episode)
+            stack.callback(self.resetter.destroy)
+            parts = (spec, self.observer, self.controller, commander, self.resetter, node.get_logger())
+            self.runner: Lockstep | Realtime
+            if lockstep:
+                self.runner = Lockstep(*parts)
+            else:
+                self.runner = Realtime(*parts, now=lambda: int(node.get_clock().now().nanoseconds))
+            for topic, kind in self.observer.topics.items():
+                inlet = node.create_subscription(MESSAGE_TYPES[kind], topic, partial(self._receive, topic), SENSORS)
+                stack.callback(node.destroy_subscription, inlet)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Give everything back, the link last: what was recorded is on disk then."""
+        self._stack.close()
+
+    def _make_link(self, p: Parameters, stack: ExitStack) -> RobotLink | None:
+        if not p.learner:
+            return None
+        keys = Path(p.keys) if p.keys else None
+        folder = p.directory(self.robot_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        link = RobotLink(self.spec, self.robot_id, folder, p.learner, keys=keys, insecure=p.insecure)
+        stack.callback(_stop_link, link)
+        link.start()
+        return link
+
+    def _receive(self, topic: str, message: Any) -> None:
+        self.observer.receive(topic, message)
+        self.runner.received(topic)
+
+
+def _stop_link(link: RobotLink) -> None:
+    try:
+        link.stop()
+    except LinkError as error:
+        _LOG.error("link: %s", error)
