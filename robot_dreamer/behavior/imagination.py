@@ -10,17 +10,14 @@ from torch import Tensor
 
 from robot_dreamer.behavior.policy_head import Policy, sample_actions
 from robot_dreamer.world_model.fields import Field
-from robot_dreamer.world_model.heads import feature_of
 from robot_dreamer.world_model.rssm import RSSM, Latents, encode_action
 
 
 class Imagined(NamedTuple):
     """Trajectories of H steps from N starts; entry 0 is the start."""
 
-    deter: Tensor
-    """(N, H+1, D)."""
-    stoch: Tensor
-    """(N, H+1, S, K)."""
+    feature: Tensor
+    """(N, H+1, F): deter (D), then stoch flattened (S * K)."""
     action: dict[str, Tensor]
     """(N, H+1, *shape) each, not clipped; one more than steps."""
     logits: Tensor
@@ -37,20 +34,19 @@ def imagine(
     the model: the policy gradient is REINFORCE for every kind of action.
     """
     deter, stoch = start
-    deters, stochs, actions, logits = [deter], [stoch], [], []
-    for t in range(noise.shape[0]):
-        action = _act(policy, deter, stoch, {name: value[t] for name, value in action_noise.items()})
-        deter = rssm.step(deter, stoch, encode_action(fields, action))
-        logit = rssm.prior_logits(deter)
-        stoch = rssm.draw(logit, noise[t])
-        actions.append(action)
-        deters.append(deter)
-        stochs.append(stoch)
-        logits.append(logit)
-    actions.append(_act(policy, deter, stoch, {name: value[-1] for name, value in action_noise.items()}))
+    steps, rows, width = noise.shape[0], deter.shape[0], deter.shape[1]
+    split = rssm.split_kernel()
+    # One buffer that the heads read as it is; concatenating and stacking would copy it twice more.
+    feature = deter.new_empty(rows, steps + 1, width + stoch[0].numel())
+    actions, logits = [], []
+    for t in range(steps + 1):
+        if t > 0:
+            deter = rssm.step(deter, stoch, encode_action(fields, actions[-1]), split)
+            logits.append(rssm.prior_logits(deter))
+            stoch = rssm.draw(logits[-1], noise[t - 1])
+        feature[:, t, :width] = deter
+        feature[:, t, width:] = stoch.flatten(1)
+        noise_now = {name: value[t] for name, value in action_noise.items()}
+        actions.append(sample_actions(policy(feature[:, t]), noise_now))
     stacked = {name: torch.stack([action[name] for action in actions], 1) for name in actions[0]}
-    return Imagined(torch.stack(deters, 1), torch.stack(stochs, 1), stacked, torch.stack(logits, 1))
-
-
-def _act(policy: Policy, deter: Tensor, stoch: Tensor, noise: dict[str, Tensor]) -> dict[str, Tensor]:
-    return sample_actions(policy(feature_of(deter, stoch)), noise)
+    return Imagined(feature, stacked, torch.stack(logits, 1))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from robot_dreamer.behavior.policy_head import ActionDistributions, sum_entries, sum_tail, total_log_prob
 from robot_dreamer.behavior.returns import ReturnRange, lambda_return
@@ -121,6 +122,10 @@ def replay_losses(
 
 
 def critic_loss(value: TwoHot, returns: Tensor, slow_value: Tensor, config: BehaviorConfig) -> Tensor:
-    """Cross-entropy with the returns (N, T-1), and with the slow critic's prediction (N, T) re-encoded as two-hot."""
-    value = TwoHot(value.logits[:, :-1], value.bins)
-    return value.loss(returns.detach()) + config.slow_regularizer * value.loss(slow_value.detach()[:, :-1])
+    """Cross-entropy with the returns (N, T-1), and with the slow critic's prediction (N, T) re-encoded as two-hot.
+
+    value: over (N, T); its last row is not trained. Returns (N, T-1).
+    """
+    padded = functional.pad(returns.detach(), (0, 1))  # Cheaper than to cut the last row off the logits.
+    to_returns, to_slow = value.loss(padded, slow_value.detach())
+    return (to_returns + config.slow_regularizer * to_slow)[:, :-1]

@@ -149,7 +149,7 @@ class Agent(nn.Module):
         terms = {
             "dynamics": kl.dynamics,
             "representation": kl.representation,
-            "reward": world.reward(feature).loss(reward),
+            "reward": world.reward(feature).loss(reward)[0],
             "continuation": world.continuation(feature).loss(label),
         }
         for name, loss in world.decoder.losses(deter, stoch, flat).items():
@@ -161,17 +161,16 @@ class Agent(nn.Module):
             observed.deter[:, -last:].flatten(0, 1).detach(), observed.stoch[:, -last:].flatten(0, 1).detach()
         )
         imagined = imagine(world.rssm, self.policy, self.action_fields, starts, noise.imagine, noise.action)
-        imagined_feature = feature_of(imagined.deter, imagined.stoch)  # (N, H+1, F)
         with torch.no_grad():
-            imagined_reward = world.reward(imagined_feature).mean
-            imagined_continue = world.continuation(imagined_feature).mean
-            slow_value = self.slow_critic(imagined_feature).mean
+            imagined_reward = world.reward(imagined.feature).mean
+            imagined_continue = world.continuation(imagined.feature).mean
+            slow_value = self.slow_critic(imagined.feature).mean
         acting = imagination_losses(
             imagined.action,
             imagined_reward,
             imagined_continue,
-            self.policy(imagined_feature),
-            self.critic(imagined_feature),
+            self.policy(imagined.feature),
+            self.critic(imagined.feature),
             slow_value,
             self.return_range,
             behavior,

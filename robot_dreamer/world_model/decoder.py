@@ -13,7 +13,7 @@ from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.distributions import MSE, Categorical, SymlogMSE
 from robot_dreamer.world_model.encoder import image_channels, is_present, smallest_map
 from robot_dreamer.world_model.fields import Field
-from robot_dreamer.world_model.layers import BlockLinear, Conv, ConvBlock, Dense, Linear, channel_norm, mlp
+from robot_dreamer.world_model.layers import BlockLinear, Conv, ConvBlock, Dense, Linear, channel_norm_silu, mlp
 
 
 class Decoder(nn.Module):
@@ -91,7 +91,7 @@ class ImageDecoder(nn.Module):
         from_deter = self.deter(deter).view(-1, self.blocks, height, width, self.scale.shape[0] // self.blocks)
         from_deter = from_deter.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)  # (N, c, h, w)
         from_stoch = self.stoch(stoch.flatten(1)).view(-1, height, width, self.scale.shape[0]).permute(0, 3, 1, 2)
-        x = functional.silu(channel_norm(from_deter + from_stoch, self.scale))
+        x = channel_norm_silu(from_deter + from_stoch, self.scale)
         for stage in self.stages:
             x = stage(_double(x))
         x = torch.sigmoid(self.out(_double(x)).float()).permute(0, 2, 3, 1)  # (N, H, W, C)

@@ -46,7 +46,7 @@ class Categorical:
         self.logits = logits = logits.float()
         self.classes = logits.shape[-1]
         if unimix > 0:
-            self.probs = functional.softmax(logits, -1) * (1 - unimix) + unimix / self.classes
+            self.probs = _softmax(logits) * (1 - unimix) + unimix / self.classes
             self.log_probs = torch.log(self.probs)
         else:
             self.log_probs = functional.log_softmax(logits, -1)
@@ -58,8 +58,11 @@ class Categorical:
 
     def sample_one_hot(self, noise: Tensor) -> Tensor:
         """One-hot classes of the shape of the logits, whose gradient is that of the probabilities (straight-through)."""
+        sample = one_hot(self.sample(noise), self.classes)
+        if not self.probs.requires_grad:
+            return sample
         # In this order the value is exactly one-hot, and classes that never occur leave their weights alone.
-        return one_hot(self.sample(noise), self.classes) + (self.probs - self.probs.detach())
+        return sample + (self.probs - self.probs.detach())
 
     def log_prob(self, event: Tensor) -> Tensor:
         """Log-probability of class indices."""
@@ -83,6 +86,14 @@ class Categorical:
         copy.classes, copy.logits = self.classes, self.logits.detach()
         copy.probs, copy.log_probs = self.probs.detach(), self.log_probs.detach()
         return copy
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    if logits.shape[-1] > 8 or torch.is_grad_enabled():
+        return functional.softmax(logits, -1)
+    # Torch's kernel is several times slower than its parts on rows as short as these.
+    weights = torch.exp(logits - logits.amax(-1, keepdim=True))
+    return weights.div_(weights.sum(-1, keepdim=True))
 
 
 class Normal:
@@ -159,14 +170,15 @@ class TwoHot:
     """
 
     def __init__(self, logits: Tensor, bins: Tensor) -> None:
-        self.logits, self.bins = logits.float(), bins
+        self.bins = bins
+        self.log_probs = functional.log_softmax(logits.float(), -1)
 
     @property
     def mean(self) -> Tensor:
         """Expectation; exactly 0 for uniform probabilities, because opposite bins are paired before the sum."""
         # A plain sum of terms as large as 5e8 would give -0.5 instead of 0 in float32.
         half = self.bins.shape[0] // 2
-        probs = functional.softmax(self.logits, -1)
+        probs = torch.exp(self.log_probs)
         difference = probs[..., half + 1 :] - probs[..., :half].flip(-1)
         return torch.matmul(difference, self.bins[half + 1 :])
 
@@ -174,7 +186,7 @@ class TwoHot:
         """Indices (..., 2) of the neighbouring bins and their weights (..., 2); outside values go to the last bin."""
         last = self.bins.shape[0] - 1
         # Last bin at or below the target, first bin above it.
-        above = torch.bucketize(target, self.bins, right=True)
+        above = torch.bucketize(target.contiguous(), self.bins, right=True)
         below = (above - 1).clamp(0, last)
         above = above.clamp(0, last)
         to_below = (self.bins[below] - target).abs()
@@ -186,8 +198,8 @@ class TwoHot:
         total = to_below + to_above
         return torch.stack((below, above), -1), torch.stack((to_above / total, to_below / total), -1)
 
-    def loss(self, target: Tensor) -> Tensor:
-        """Cross-entropy between the two-hot target and the bins."""
-        index, weight = self.encode(target.contiguous())
-        # sum(weight) = 1, so the normaliser enters once.
-        return torch.logsumexp(self.logits, -1) - (weight * self.logits.gather(-1, index)).sum(-1)
+    def loss(self, *targets: Tensor) -> Tensor:
+        """Cross-entropies with the two-hot encodings of one or several targets (...), stacked: (targets, ...)."""
+        index, weight = self.encode(torch.stack(targets, -1))  # (..., M, 2)
+        chosen = self.log_probs.gather(-1, index.flatten(-2)).view_as(weight)
+        return -(weight * chosen).sum(-1).movedim(-1, 0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robot_dreamer.world_model.rms_norm import rms_norm
+from robot_dreamer.world_model.rms_norm import norm_silu
 
 # Standard deviation of a unit normal after cutting it at two standard deviations.
 _TRUNCATED_STD = 0.87962566103423978
@@ -47,7 +47,7 @@ class Dense(Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        return functional.silu(rms_norm(super().forward(x), self.scale))
+        return norm_silu(super().forward(x), self.scale)
 
 
 def mlp(layers: int, inputs: int, units: int) -> nn.Sequential:
@@ -77,7 +77,7 @@ class BlockLinear(nn.Module):
 
     def product(self, x: Tensor) -> Tensor:
         """(G, N, inputs / G) -> (G, N, outputs / G)."""
-        return torch.matmul(x, self.kernel) + self.bias.unflatten(0, (self.blocks, 1, -1))
+        return torch.baddbmm(self.bias.unflatten(0, (self.blocks, 1, -1)), x, self.kernel)
 
     @staticmethod
     def join(x: Tensor) -> Tensor:
@@ -114,10 +114,10 @@ class ConvBlock(Conv):
         x = super().forward(x)
         if self.pool:
             x = functional.max_pool2d(x, 2)
-        return functional.silu(channel_norm(x, self.scale))
+        return channel_norm_silu(x, self.scale)
 
 
-def channel_norm(x: Tensor, scale: Tensor) -> Tensor:
-    """RMS norm of each pixel of (N, channels, height, width) over its channels."""
+def channel_norm_silu(x: Tensor, scale: Tensor) -> Tensor:
+    """RMS norm of each pixel of (N, channels, height, width) over its channels, SiLU."""
     # In channels-last memory the permutations are free and the norm runs over contiguous numbers.
-    return rms_norm(x.permute(0, 2, 3, 1), scale).permute(0, 3, 1, 2)
+    return norm_silu(x.permute(0, 2, 3, 1), scale).permute(0, 3, 1, 2)

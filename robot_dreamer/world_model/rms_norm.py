@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 EPSILON = 1e-4
 
@@ -13,16 +14,24 @@ EPSILON = 1e-4
 def rms_norm(x: Tensor, scale: Tensor) -> Tensor:
     """y = x / sqrt(mean(x^2) + 1e-4) * scale over the last axis, computed in float32, returned in the dtype of x.
 
-    x: (..., n), scale: (n) or the shape of x.
+    x: (..., n), scale: (n).
     """
     full = x.float()
-    if torch.compiler.is_compiling() or scale.dim() > 1 or not torch.is_grad_enabled():
-        return _plain(full, scale).to(x.dtype)
-    return _RMSNorm.apply(full, scale).to(x.dtype)
+    if torch.compiler.is_compiling():
+        return (full * _inverse(full) * scale).to(x.dtype)
+    if torch.is_grad_enabled():
+        return _RMSNorm.apply(full, scale).to(x.dtype)
+    return (full * _inverse(full)).mul_(scale).to(x.dtype)
 
 
-def _plain(x: Tensor, scale: Tensor) -> Tensor:
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON) * scale
+def norm_silu(x: Tensor, scale: Tensor) -> Tensor:
+    """silu(rms_norm(x, scale))."""
+    # Without gradient nobody else holds the normalised values.
+    return functional.silu(rms_norm(x, scale), inplace=not torch.is_grad_enabled())
+
+
+def _inverse(x: Tensor) -> Tensor:
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -30,7 +39,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
-        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
+        inverse = _inverse(x)
         ctx.save_for_backward(x, scale, inverse)
         return (x * inverse).mul_(scale)
 

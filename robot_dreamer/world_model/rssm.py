@@ -17,14 +17,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.deferred import DeferredLinear
 from robot_dreamer.world_model.distributions import Categorical, one_hot
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.layers import BlockLinear, Dense, Linear, mlp
-from robot_dreamer.world_model.rms_norm import rms_norm
+from robot_dreamer.world_model.rms_norm import norm_silu
 
 Map = Callable[[Tensor], Tensor]
 
@@ -49,6 +48,15 @@ class Observed(NamedTuple):
     """(B, T, S, K) of the posterior, before the uniform mix."""
 
 
+class SplitKernel(NamedTuple):
+    """Kernel of the first block layer: all blocks read the same 3h inputs, so one product replaces G on copies of them."""
+
+    block: Tensor
+    """(G, D/G, D/G) on each block's slice of the state."""
+    shared: Tensor
+    """(3h, D) on the inputs that all blocks share."""
+
+
 class BlockDense(BlockLinear):
     """Block-linear layer, RMS norm over the whole output, SiLU."""
 
@@ -58,7 +66,7 @@ class BlockDense(BlockLinear):
 
     def activate(self, x: Tensor) -> Tensor:
         """Norm and activation of the linear output (N, outputs)."""
-        return functional.silu(rms_norm(x, self.scale))
+        return norm_silu(x, self.scale)
 
 
 class RSSM(nn.Module):
@@ -100,16 +108,29 @@ class RSSM(nn.Module):
         """Straight-through one-hot latents (..., S, K) from raw logits and Gumbel noise of the same shape."""
         return Categorical(logits, self.unimix).sample_one_hot(noise)
 
-    def step(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
-        """Next deterministic state, written plainly; deter (N, D), stoch (N, S, K), action (N, A) -> (N, D)."""
+    def step(self, deter: Tensor, stoch: Tensor, action: Tensor, split: SplitKernel | None = None) -> Tensor:
+        """Next deterministic state: deter (N, D), stoch (N, S, K), action (N, A) -> (N, D).
+
+        `split`, the result of `split_kernel`, makes it faster where N is large or there are many steps.
+        """
         first = self.hidden[0]
         shared = torch.cat((self.deter_in(deter), self.stoch_in(stoch.flatten(1)), self.action_in(action)), -1)
         blocks = first.split(deter)  # (G, N, D/G)
-        inputs = torch.cat((blocks, shared.unsqueeze(0).expand(self.blocks, -1, -1)), -1)
-        x = first.activate(first.join(first.product(inputs)))
+        if split is None:
+            inputs = torch.cat((blocks, shared.unsqueeze(0).expand(self.blocks, -1, -1)), -1)
+            x = first.join(first.product(inputs))
+        else:
+            x = torch.addmm(first.bias, shared, split.shared) + first.join(torch.bmm(blocks, split.block))
+        x = first.activate(x)
         for layer in self.hidden[1:]:
             x = layer.activate(layer(x))
         return BlockLinear.join(_recur(blocks, self.gates.product(self.gates.split(x))))
+
+    def split_kernel(self) -> SplitKernel:
+        """The first block layer's kernel in two parts."""
+        kernel = self.hidden[0].kernel  # (G, D/G + 3h, D/G)
+        size = self.deter // self.blocks
+        return SplitKernel(kernel[:, :size], kernel[:, size:].transpose(0, 1).flatten(1))
 
     def observe(
         self, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor
@@ -138,9 +159,9 @@ class RSSM(nn.Module):
         deters, stochs, logits = [], [], []
         for t in range(steps):
             deter = core(deter * keep[t], stoch.flatten(1) * keep[t])  # (B, D)
-            x = functional.silu(rms_norm(posterior_in(deter), first.scale))
+            x = norm_silu(posterior_in(deter), first.scale)
             for linear, scale in posterior_rest:
-                x = functional.silu(rms_norm(linear(x), scale))
+                x = norm_silu(linear(x), scale)
             logit = posterior_out(x).unflatten(-1, self.shape)  # (B, S, K)
             stoch = self.draw(logit, noise[t])
             deters.append(deter)
@@ -157,7 +178,7 @@ class _Scan:
         steps, rows = action.shape[:2]
         self.rssm = rssm
         first = rssm.hidden[0]
-        block, shared = split_hidden_kernel(rssm)
+        block, shared = rssm.split_kernel()
         width = 2 * rssm.hidden_units
         from_action = rssm.action_in(action) @ shared[width:]  # (T, N, D)
         self.deter_in = DeferredLinear(rssm.deter_in.kernel, _repeat(rssm.deter_in.bias, steps, rows))
@@ -171,24 +192,14 @@ class _Scan:
         """deter (N, D), stoch (N, S*K), both already masked -> next deter (N, D)."""
         rssm = self.rssm
         first = rssm.hidden[0]
-        from_deter = functional.silu(rms_norm(self.deter_in(deter), rssm.deter_in.scale))
-        from_stoch = functional.silu(rms_norm(self.stoch_in(stoch), rssm.stoch_in.scale))
+        from_deter = norm_silu(self.deter_in(deter), rssm.deter_in.scale)
+        from_stoch = norm_silu(self.stoch_in(stoch), rssm.stoch_in.scale)
         blocks = first.split(deter)  # (G, N, D/G)
         x = self.shared(torch.cat((from_deter, from_stoch), -1)) + first.join(self.block(blocks))
         x = first.activate(x)  # (N, D)
         for layer, linear in zip(rssm.hidden[1:], self.rest, strict=True):
             x = layer.activate(layer.join(linear(layer.split(x))))
         return BlockLinear.join(_recur(blocks, self.gates(rssm.gates.split(x))))
-
-
-def split_hidden_kernel(rssm: RSSM) -> tuple[Tensor, Tensor]:
-    """The first block layer as a block kernel (G, D/G, D/G) on the state and one kernel (3h, D) on the shared inputs.
-
-    All blocks read the same 3h inputs, so one product replaces G of them on copies of the inputs.
-    """
-    kernel = rssm.hidden[0].kernel  # (G, D/G + 3h, D/G)
-    size = rssm.deter // rssm.blocks
-    return kernel[:, :size], kernel[:, size:].transpose(0, 1).flatten(1)
 
 
 def _recur(deter: Tensor, gates: Tensor) -> Tensor:

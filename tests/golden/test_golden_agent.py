@@ -9,7 +9,6 @@ from robot_dreamer.behavior.returns import ReturnRange
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.official_names import OfficialNames
-from robot_dreamer.world_model.heads import feature_of
 
 OUT, TOTAL, GRAD = 1e-5, 2e-6, 3e-5
 LOSSES = {
@@ -72,6 +71,12 @@ class Case:
         return LOSSES.get(official, f"reconstruction/{official}")
 
 
+def split_feature(agent, feature):
+    """Deter and stoch of a feature."""
+    width = agent.config.model.deter
+    return feature[..., :width], feature[..., width:].unflatten(-1, agent.world_model.rssm.shape)
+
+
 @pytest.fixture(params=files("agent"))
 def case(request):
     return Case(request.param)
@@ -88,15 +93,16 @@ def test_losses_and_intermediate_values(case):
     world, observed, imagined = agent.world_model, losses.observed, losses.imagined
     flat = {name: value[:, 1:].flatten(0, 1) for name, value in case.batch.observation.items()}
     lead = g["out/tokens"].shape[:2]
-    feature = feature_of(imagined.deter, imagined.stoch)
+    feature = imagined.feature
     assert torch.equal(observed.stoch.detach(), g["out/post/stoch"])
-    assert torch.equal(imagined.stoch, g["out/imag/feat/stoch"])
+    imagined_deter, imagined_stoch = split_feature(agent, feature)
+    assert torch.equal(imagined_stoch, g["out/imag/feat/stoch"])
     expected = {
         "tokens": world.encoder(flat).unflatten(0, lead),
         "prior_logit": world.rssm.prior_logits(observed.deter),
         "post/deter": observed.deter,
         "post/logit": observed.logits,
-        "imag/feat/deter": imagined.deter,
+        "imag/feat/deter": imagined_deter,
         "imag/feat/logit": torch.cat((observed.logits.flatten(0, 1).unsqueeze(1), imagined.logits), 1),
         "imag/con": world.continuation(feature).mean,
         "imag/rew": world.reward(feature).mean,
@@ -195,8 +201,9 @@ def test_zero_noise(case):
     assert_close(losses.total, zero["total_loss"], TOTAL)
     for name in ("policy", "value", "repval"):
         assert_close(losses.terms[LOSSES[name]], zero[f"loss/{name}"], OUT, name)
-    assert_close(losses.imagined.deter, zero["imag/feat/deter"], OUT)
-    assert torch.equal(losses.imagined.stoch, zero["imag/feat/stoch"])
+    deter, stoch = split_feature(agent, losses.imagined.feature)
+    assert_close(deter, zero["imag/feat/deter"], OUT)
+    assert torch.equal(stoch, zero["imag/feat/stoch"])
     assert_close(losses.acting.returns, zero["imag/ret"], OUT)
     for name, action in losses.imagined.action.items():
         assert_close(action, zero[f"imag/act/{name}"], OUT)

@@ -148,7 +148,7 @@ def test_learning_reduces_the_losses_of_the_world_model():
 def test_imagination_may_start_from_the_last_rows_only():
     agent = nano("behavior.imagine_last=3")
     losses = agent.losses(random_batch(agent, 2, 9), agent.draw_noise(2, 9))
-    assert losses.imagined.deter.shape[0] == 2 * 3
+    assert losses.imagined.feature.shape[0] == 2 * 3
     assert losses.terms["replay_value"].shape == (2, 2)
 
 
