@@ -1,0 +1,36 @@
+# make train   a robot learns: environment, three processes, live display, evaluation, pictures
+# make test    all tests
+# make lint    style, types, and the rule about which room may import which
+# make clean   removes the environment (never a run)
+#
+# ARGS="..." goes to the command: make train ARGS="--minutes 5"; make test ARGS="-k spec". PYTHON=... picks the Python.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHON
+# Where ROS 2's tools look up packages; without it none is found in a virtual environment.
+export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
+
+.PHONY: train test lint environment clean help
+
+train: environment
+	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small $(ARGS)
+
+test: environment
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+environment:
+	@scripts/make_environment.sh $(VENV)
+
+clean:
+	rm -rf $(VENV) build install log *.egg-info
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
