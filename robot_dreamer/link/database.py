@@ -39,16 +39,15 @@ class Database:
         self._lock = _lock(self.path)
         try:
             self.connection = connect(self.path)
-        except sqlite3.Error as error:
+            try:
+                self._begin(kind, schema, spec)
+            except BaseException:
+                self.connection.close()
+                raise
+        except BaseException as error:
             os.close(self._lock)
-            raise LinkError(f"{self.path} cannot be opened as an experience {kind}: {error}") from error
-        try:
-            self._begin(kind, schema, spec)
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise LinkError(f"{self.path} is not an experience {kind}: {error}; move it away to begin anew") from error
-        except BaseException:
-            self.close()
+            if isinstance(error, sqlite3.Error):
+                raise LinkError(f"{self.path} cannot be opened as an experience {kind}: {error}") from error
             raise
 
     def _begin(self, kind: str, schema: str, spec: RobotSpec) -> None:

@@ -47,17 +47,29 @@ class _Allowed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LearnerKeys:
-    """The learner's pair and its list. Raises LinkError if the directory has no learner key."""
+    """The learner's pair and its list. Raises LinkError if the directory has no learner key.
+
+    Attributes:
+      problem: the newest broken entry of the list, in words.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._robots = directory / "robots"
         pair = _read(directory / "learner.json", _Pair)
         self.public, self.secret = pair.public, pair.secret
+        self.problem = ""
 
     def allowed(self) -> dict[str, str]:
-        """Public key -> robot, as the list on disk is now: revoking needs no restart."""
-        entries = [_read(path, _Allowed) for path in sorted(self._robots.glob("*.json"))]
-        return {entry.public: entry.robot for entry in entries}
+        """Public key -> robot, as the list on disk is now: revoking needs no restart. A broken entry allows nobody."""
+        robots = {}
+        for path in sorted(self._robots.glob("*.json")):
+            try:
+                entry = _read(path, _Allowed)
+            except LinkError as error:  # a slip in one file must not stop a learner that serves the others
+                self.problem = str(error)
+                continue
+            robots[entry.public] = entry.robot
+        return robots
 
 
 def require_robot_id(robot: str) -> None:
@@ -125,8 +137,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"copy {handout} to robot {handout.stem}, pass it there as --keys, then delete it here")
         print(f"learner: --keys {args.keys}")
     elif args.action == "list":
-        for robot, key in listed(args.keys).items():
+        keys = LearnerKeys(args.keys)
+        for key, robot in keys.allowed().items():
             print(f"{robot}\t{key}")
+        if keys.problem:
+            raise LinkError(keys.problem)
     else:
         if not args.robots:
             raise LinkError("name the robots to revoke")

@@ -68,7 +68,7 @@ class Publisher:
             now = self._current
             if now is None or fetch.sha256 != now.sha256 or fetch.offset >= now.size:
                 return None
-            data = os.pread(self._descriptor, min(fetch.length, self._limits.piece_bytes), fetch.offset)
+            data = os.pread(self._descriptor, fetch.length, fetch.offset)
             return Piece(fetch.sha256, fetch.offset, data)
 
     def close(self) -> None:

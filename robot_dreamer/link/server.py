@@ -232,12 +232,11 @@ class LinkServer:
         try:
             with self._store.transaction():
                 for session, rows, blobs in chunks:
+                    result = self._store.add_chunk(session.robot, rows.boot, rows.previous, rows.last, blobs)
+                    if result is not None:
+                        results.append((session, result))
                     settled = self._store.settled(session.robot, rows.boot)
-                    resend = rows.previous > settled  # an earlier chunk is missing: taking this one would hide the loss
-                    if not resend:
-                        results.append((session, self._store.add_chunk(session.robot, rows.boot, rows.last, blobs)))
-                        settled = self._store.settled(session.robot, rows.boot)
-                    acks.append((session, Ack(rows.boot, rows.chunk, settled, resend)))
+                    acks.append((session, Ack(rows.boot, rows.chunk, settled, resend=result is None)))
         except sqlite3.Error as error:
             self.last_error = f"experience store {self._store.path}: {error}"
             self.bad_messages["store_failed"] += len(chunks)
@@ -260,6 +259,8 @@ class LinkServer:
             self._swept = now
             for identity, refused in self._sessions.sweep(now):
                 self._send(identity, refused)
+            if self._keys is not None and self._keys.problem:
+                self.last_error = self._keys.problem
 
     def _pulse(self, identity: bytes, session: Session, echo: int) -> None:
         totals, bundle = session.totals, self._publisher.announcement()

@@ -54,7 +54,7 @@ class Spool:
     Args:
       path: SQLite file.
       spec, robot: a spool of another spec or robot is refused (SpecMismatch, LinkError).
-      limit: bytes of encoded rows.
+      limit: bytes of encoded rows; what one append brings may exceed it for a moment.
       when_full: the rule above.
     """
 
