@@ -1,0 +1,195 @@
+"""SimRobot: physics and reward are dm_control's own; sensors, time and errors are as the spec says."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, SpecError, load_spec, parse_spec
+
+pytest.importorskip("dm_control")
+from sim.robot import SimRobot
+from sim.sensors import observe
+from sim.worlds import load_suite
+
+CARTPOLE = load_spec("cartpole")
+CARTPOLE_TEXT = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
+QUADRUPED = """
+name: quadruped
+rate: 25.0
+observations:
+  - {name: gyro, shape: [3], source: {topic: imu, type: sensor_msgs/msg/Imu, field: angular_velocity}}
+  - {name: acceleration, shape: [3], source: {topic: imu, type: sensor_msgs/msg/Imu, field: linear_acceleration}}
+  - {name: orientation, shape: [4], source: {topic: imu, type: sensor_msgs/msg/Imu, field: orientation}}
+actions:
+  - {name: joints, low: [LOW], high: [HIGH],
+     command: {topic: commands}}
+reward: {topic: task, type: sensor_msgs/msg/JointState, field: effort, names: [reward]}
+episode: {max_steps: 100}
+simulation:
+  model: dm_control:quadruped/walk
+  imus: {imu: {angular_velocity: imu_gyro, linear_acceleration: imu_accel, orientation: torso}}
+""".replace("LOW", "-0.5, " * 12).replace("HIGH", "0.5, " * 12)
+CAMERA = """
+name: watched
+rate: 50.0
+observations:
+  - {name: image, shape: [24, 32, CHANNELS], dtype: uint8,
+     source: {topic: camera/image, type: sensor_msgs/msg/Image, field: data}}
+actions:
+  - {name: force, low: [-1], high: [1], command: {topic: commands}}
+reward: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: [reward]}
+episode: {max_steps: 100}
+simulation: {model: "dm_control:cartpole/swingup", cameras: {camera/image: lookatcart}}
+"""
+
+
+def force(value: float) -> dict[str, np.ndarray]:
+    return {"force": np.array([value])}
+
+
+def changed(old: str, new: str, text: str = CARTPOLE_TEXT) -> RobotSpec:
+    """The cartpole (or another text) with a piece of its YAML replaced."""
+    assert old in text, text
+    return parse_spec(text.replace(old, new))
+
+
+@pytest.mark.parametrize("rate, substeps", [(25.0, 4), (100.0, 1)])
+def test_sensors_and_reward_are_dm_controls_own(rate: float, substeps: int) -> None:
+    reference = load_suite().load("cartpole", "swingup", task_kwargs={"random": 3})
+    robot = SimRobot(msgspec.structs.replace(CARTPOLE, rate=rate), seed=3)
+    generator = np.random.default_rng(0)
+    for _ in range(2):  # the second episode begins elsewhere
+        reference.reset()
+        sensors = robot.reset()
+        for _ in range(100):
+            action = generator.uniform(-1, 1)
+            sensors = robot.step(force(action))
+            reward = sum(reference.step(np.array([action])).reward for _ in range(substeps))
+            joints = sensors.joints["joint_states"]
+            assert joints.names == ["slider", "hinge_1"]
+            np.testing.assert_array_equal(joints.position, reference.physics.data.qpos)
+            np.testing.assert_array_equal(joints.velocity, reference.physics.data.qvel)
+            np.testing.assert_array_equal(joints.effort, reference.physics.data.qfrc_actuator)
+            assert sensors.reward == pytest.approx(reward, abs=1e-12)
+            assert sensors.joints["task"].names == ["reward", "terminal"]
+            np.testing.assert_array_equal(sensors.joints["task"].position, [sensors.reward, 0.0])
+
+
+def test_observations_follow_the_spec() -> None:
+    sensors = SimRobot(CARTPOLE, seed=0).reset()
+    observation = observe(CARTPOLE, sensors)
+    (slider, hinge), velocity = sensors.joints["joint_states"].position, sensors.joints["joint_states"].velocity
+    np.testing.assert_array_equal(observation["cart_position"], np.float32([slider]))
+    np.testing.assert_array_equal(observation["joint_velocity"], np.float32(velocity))
+    np.testing.assert_allclose(observation["pole_angle"], [np.cos(hinge), np.sin(hinge)], rtol=1e-6)
+    assert {k: v.dtype for k, v in observation.items()} == dict.fromkeys(observation, np.dtype(np.float32))
+
+
+def test_same_seed_same_sensors_and_reseeding_forgets_the_past() -> None:
+    def run(robot: SimRobot) -> list[list[float]]:
+        return [robot.step(force(0.3)).joints["joint_states"].position.tolist() for _ in range(20)]
+
+    first, second = SimRobot(CARTPOLE, seed=5), SimRobot(CARTPOLE, seed=6)
+    first.reset()
+    second.reset()
+    theirs = run(second)
+    ours = run(first)
+    assert ours != theirs
+    second.reset(seed=5)
+    assert run(second) == ours
+
+
+def test_time_never_runs_back_and_leaps_at_a_reset() -> None:
+    robot = SimRobot(CARTPOLE, seed=0)
+    stamps = [robot.reset().stamp, robot.step(force(0)).stamp, robot.step(force(0)).stamp, robot.reset().stamp]
+    assert stamps[0] > 0
+    assert np.diff(stamps).tolist() == [40_000_000, 40_000_000, 1_040_000_000]
+
+
+def test_a_terminal_world_stands_still_until_it_is_reset() -> None:
+    robot = SimRobot(CARTPOLE, seed=0)
+    robot.reset()
+    robot._world = EndsAtOnce(robot._world)  # none of the suite's position-only tasks ends early
+    sensors = robot.step(force(1))
+    assert sensors.terminal and sensors.reward == 7.0 and sensors.joints["task"].position.tolist() == [7.0, 1.0]
+    later = robot.step(force(1))
+    assert later.terminal and later.reward == 0.0 and later.stamp > sensors.stamp
+    assert not robot.reset().terminal
+
+
+class EndsAtOnce:
+    """The world, whose task ends in its first step."""
+
+    def __init__(self, world: object) -> None:
+        self._world = world
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._world, name)
+
+    def step(self, control: np.ndarray) -> tuple[float, bool]:
+        return 7.0, True
+
+
+def test_imu_shows_rotation_gravity_and_orientation() -> None:
+    spec = parse_spec(QUADRUPED)
+    robot = SimRobot(spec, seed=0)
+    robot.reset()
+    for _ in range(50):  # until it stands still
+        sensors = robot.step({"joints": np.zeros(12)})
+    observation = observe(spec, sensors)
+    assert np.abs(observation["gyro"]).max() < 0.05
+    assert np.linalg.norm(observation["acceleration"]) == pytest.approx(9.81, abs=0.3)
+    np.testing.assert_allclose(np.linalg.norm(observation["orientation"]), 1.0, rtol=1e-6)
+    physics_quaternion = robot._world.data.xquat[robot._world.model.body("torso").id]
+    np.testing.assert_allclose(observation["orientation"], np.roll(physics_quaternion, -1), rtol=1e-6)
+    assert sensors.joints["task"].effort[0] == sensors.reward > 0  # the field that the spec names
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures(channels: int) -> None:
+    spec = parse_spec(CAMERA.replace("CHANNELS", str(channels)))
+    robot = SimRobot(spec, seed=0)
+    try:
+        before = observe(spec, robot.reset())["image"]
+    except RuntimeError as error:
+        pytest.skip(str(error))  # a machine without OpenGL
+    for _ in range(20):
+        after = observe(spec, robot.step(force(1)))["image"]
+    assert before.shape == (24, 32, channels) and before.dtype == np.uint8
+    assert before.std() > 5 and (before != after).any()
+
+
+@pytest.mark.parametrize(
+    "spec, words",
+    [
+        (changed("hinge_1", "elbow"), ["no joint elbow", "slider, hinge_1"]),
+        (changed("cartpole/swingup", "cartpole/juggle"), ["cartpole/juggle", "cartpole/swingup", "walker/walk"]),
+        (changed("dm_control:", "gazebo:"), ["gazebo:", "dm_control:"]),
+        (changed("rate: 25.0", "rate: 30.0"), ["30 Hz", "0.01 s", "100, 50, 33.3333, 25"]),
+        (changed("rate: 25.0", "rate: 200.0"), ["200 Hz", "0.01 s"]),
+        (changed("commands, names: [slider]", "commands, names: [hinge_1]"), ["no actuated joint", "hinge_1", "slide"]),
+        (changed("low: [-1.0]", "low: [-2.0]"), ["'force'", "[-2.0, 1.0]", "[-1.0, 1.0]"]),
+        (changed("model:", "modle:"), ["modle"]),
+        (changed("imu_gyro", "gyroscope", QUADRUPED), ["no gyro gyroscope", "imu_gyro"]),
+        (changed("angular_velocity: imu_gyro, ", "", QUADRUPED), ["'gyro'", "simulation.imus", "angular_velocity"]),
+        (changed("torso}", "chest}", QUADRUPED), ["no body chest", "torso"]),
+        (changed("lookatcart", "drone", CAMERA.replace("CHANNELS", "3")), ["no camera drone", "fixed, lookatcart"]),
+    ],
+)
+def test_what_the_model_lacks_is_refused_by_name(spec: RobotSpec, words: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        SimRobot(spec, seed=0)
+    for word in [spec.name, *words]:
+        assert word in str(caught.value)
+
+
+def test_broken_commands_are_refused() -> None:
+    robot = SimRobot(CARTPOLE, seed=0)
+    with pytest.raises(RuntimeError, match="before the first reset"):
+        robot.step(force(0))
+    robot.reset()
+    for command in ([np.nan], [0.0, 0.0], []):
+        with pytest.raises(ValueError, match="command force: expected 1 finite"):
+            robot.step({"force": np.array(command)})
