@@ -14,6 +14,7 @@ from robot_dreamer.onboard.policy import OnnxPolicy
 from ros_nodes.realtime import Realtime
 from ros_nodes.rig import Rig
 
+_PATIENCE = 3  # seconds without the learner before saying so
 _OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -102,7 +103,7 @@ class Speaker:
         self._learner = learner
         self._version: int | None = None
         self._complaint = ""
-        self._away = False
+        self._away = 0  # seconds without the learner
 
     def say(self, rig: Rig, link: RobotLinkStatus | None, complaint: str) -> None:
         """Call it once a second."""
@@ -120,13 +121,13 @@ class Speaker:
         self._complaint = complaint
         if link is None:
             return
-        if not link.connected:
+        if link.connected:
+            if self._away:
+                logger.info(f"learner at {self._learner} is there")
+            self._away = 0
+            return
+        self._away += 1
+        if self._away >= _PATIENCE:  # it may just be about to answer
             why = f"{link.state}: {link.last_error}" if link.last_error else link.state
-            logger.warning(
-                f"no learner at {self._learner} ({why}); acting on, {link.spooled} rows are kept here",
-                throttle_duration_sec=10.0,
-                skip_first=True,  # it may just be about to answer
-            )
-        elif self._away:
-            logger.info(f"learner at {self._learner} is there")
-        self._away = not link.connected
+            text = f"no learner at {self._learner} ({why}); acting on, {link.spooled} rows are kept here"
+            logger.warning(text, throttle_duration_sec=10.0)

@@ -1,0 +1,89 @@
+"""Every ROS test has a domain of its own, locked against other processes, on this machine only."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_SAFE = [*range(1, 102), *range(215, 233)]  # on Linux; the others meet the ephemeral ports
+
+
+class Ros:
+    """A context and an executor for the nodes of one test."""
+
+    def __init__(self, context: Any, domain: int) -> None:
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.context, self.domain = context, domain
+        self.executor = SingleThreadedExecutor(context=context)
+        self.nodes: list[Any] = []
+
+    def add(self, node: Any) -> Any:
+        """Spin `node`, and destroy it at the end."""
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def until(self, condition: Callable[[], object], what: str, timeout: float = 30.0, each: Callable[[], None] | None = None) -> None:
+        """Spin until `condition`; `each` is called between two callbacks."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+            self.executor.spin_once(timeout_sec=0.01)
+            if each is not None:
+                each()
+
+    def spin(self, seconds: float, each: Callable[[], None] | None = None) -> None:
+        """Spin for a while; only for what must not happen."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.01)
+            if each is not None:
+                each()
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[int]:
+    """A domain id that no other test process uses, also in the environment for child processes."""
+    pytest.importorskip("rclpy")
+    start = os.getpid() % len(_SAFE)
+    for domain in _SAFE[start:] + _SAFE[:start]:
+        file = (Path(tempfile.gettempdir()) / f"ros_domain_{domain}.lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            file.close()
+    else:
+        pytest.fail("all ROS domains are locked")
+    for name in ("RMW_IMPLEMENTATION", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
+    monkeypatch.setenv("ROS_HOME", str(tmp_path / "ros_home"))
+    with file:
+        yield domain
+
+
+@pytest.fixture
+def ros(ros_domain: int) -> Iterator[Ros]:
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain, signal_handler_options=SignalHandlerOptions.NO)
+    ros = Ros(context, ros_domain)
+    yield ros
+    for node in ros.nodes:
+        ros.executor.remove_node(node)
+        node.destroy_node()
+    ros.executor.shutdown()
+    rclpy.try_shutdown(context=context)

@@ -1,0 +1,208 @@
+"""The policy node against a scripted robot in lockstep: nothing lost may stop it, and no step may happen twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from rclpy.parameter import Parameter
+
+from robot_dreamer.record import StepRecord, validate_record
+from ros_nodes.health import complain
+from ros_nodes.policy_node import PolicyNode
+from tests.onboard_models import TOY, make_bundle, toy_spec
+from tests.ros.conftest import Ros
+from tests.ros.fake_robot import PERIOD, FakeRobot, joint_state
+
+SPEC = toy_spec()  # 5 actions per episode, reset service
+
+
+class Stage:
+    """A policy node and a robot."""
+
+    def __init__(self, ros: Ros, folder: Path, spec: str = TOY, with_reset: bool = True, **parameters: Any) -> None:
+        file = folder / "toy.yaml"
+        file.write_text(spec)
+        values = {"robot": str(file), "clock": "lockstep", "threads": 1} | parameters
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        self.ros = ros
+        self.robot = ros.add(FakeRobot(ros.context, with_reset))
+        self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+        self.rows: list[StepRecord] = []
+        assert self.node.bring_up(), self.node.failure
+        self.rig.controller._record = self.rows.append
+
+    @property
+    def rig(self) -> Any:
+        return self.node.rig
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        self.ros.until(condition, what, each=self.robot.poke)
+
+
+@pytest.fixture
+def make(ros: Ros, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    stages: list[Stage] = []
+
+    def build(**options: Any) -> Stage:
+        stages.append(Stage(ros, tmp_path, **options))
+        return stages[-1]
+
+    yield build
+    for stage in stages:
+        stage.node.trigger_shutdown()
+
+
+def check_rows(rows: list[StepRecord], robot: FakeRobot) -> None:
+    """Every row is valid, in order, and says what the robot showed and received."""
+    received = dict(robot.answered)
+    for sequence, row in enumerate(rows):
+        validate_record(row, toy_spec())
+        tick = row.stamp_capture // PERIOD
+        assert row.sequence == sequence
+        assert row.observation["speed"][0] == tick  # speed counts ticks
+        assert row.reward == (0.0 if row.is_first else 1.0)
+        if row.is_last:
+            assert tick not in received and not row.action["torque"].any()
+        elif tick in received:  # the last answer may still be on its way
+            executed = toy_spec().actions[0].to_command(row.action["torque"])
+            np.testing.assert_allclose(executed, received[tick], rtol=1e-6)
+
+
+def test_episodes_and_resets(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.rig.controller.episodes == 3, "three episodes")
+    rows, robot = stage.rows, stage.robot
+    check_rows(rows, robot)
+    whole = [r for r in rows if r.episode < 3]
+    assert [r.is_last for r in whole] == ([False] * 5 + [True]) * 3
+    assert [r.is_first for r in whole] == ([True] + [False] * 5) * 3
+    assert not any(r.is_terminal for r in whole)
+    assert robot.resets[:3] == [1, 7, 13]  # once at the start, and at each last row
+    assert len({t for t, _ in robot.answered}) == len(robot.answered)
+    assert stage.rig.controller.last_return == 5.0
+
+
+@pytest.mark.parametrize("topic", ["joint_states", "task", "command"])
+def test_lost_messages_cost_a_retry_and_nothing_else(make: Callable[..., Stage], topic: str) -> None:
+    stage = make()
+    stage.robot.lost = {(t, topic) for t in (3, 4, 9, 10, 14)}
+    stage.until(lambda: stage.rig.controller.episodes == 3, "three episodes")
+    check_rows(stage.rows, stage.robot)
+    assert [r.stamp_capture // PERIOD for r in stage.rows][:18] == [*range(2, 8), *range(8, 14), *range(14, 20)]
+    remaining = {(t, x) for t, x in stage.robot.lost}
+    assert not remaining
+    if topic == "command":
+        assert stage.rig.runner.repeats >= 4  # 14 is an episode's first row
+
+
+def test_terminal_is_recorded(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.robot.terminal = {4: True}
+    stage.until(lambda: len(stage.robot.resets) == 2, "the reset after an episode")
+    assert [(r.is_last, r.is_terminal) for r in stage.rows[:3]] == [(False, False), (False, False), (True, True)]
+    assert stage.robot.resets[1] == 4
+
+
+def test_a_refused_reset_is_asked_again(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.rig.controller.episodes == 1, "an episode")
+    stage.robot.refuse = 1
+    stage.until(lambda: stage.rig.controller.episodes == 2, "another one")
+    assert stage.rig.resetter.retries >= 1
+    check_rows(stage.rows, stage.robot)
+
+
+def test_reset_without_answer_is_asked_again(make: Callable[..., Stage]) -> None:
+    """The robot's process dies with the request and comes back: its stamps begin again."""
+    stage = make()
+    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
+    resetter = stage.rig.resetter
+    answered, resetter._answered = resetter._answered, lambda future: None  # the answer gets lost
+    stage.until(lambda: resetter.active and resetter._future is not None, "the reset")
+    stage.ros.spin(0.2, stage.robot.poke)
+    resetter._answered = answered
+    stage.until(lambda: stage.rig.controller.episodes == 2, "another episode")  # after reset_timeout 0.5 s
+    assert resetter.retries >= 1
+    check_rows(stage.rows, stage.robot)
+
+
+def test_robot_that_begins_again_cuts_the_episode(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.rig.controller.steps == 8, "into the second episode")
+    stage.robot.restart()
+    stage.until(lambda: stage.rig.controller.episodes == 2, "another whole episode")
+    assert stage.rig.controller.abandoned == 1
+    cut = next(i for i, r in enumerate(stage.rows) if i > 6 and r.is_first)
+    assert not stage.rows[cut - 1].is_last and stage.rows[cut].episode == stage.rows[cut - 1].episode + 1
+    assert [r.sequence for r in stage.rows] == list(range(len(stage.rows)))
+
+
+def test_invalid_samples_are_refused_and_the_robot_is_reset(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.robot.reward = {4: float("nan")}
+    stage.robot.speed = {9: float("inf")}
+    stage.until(lambda: stage.rig.controller.episodes == 2, "two episodes in spite of it")
+    assert stage.rig.controller.refused == {"reward": 1, "message": 1}
+    assert stage.rig.controller.abandoned == 2
+    check_rows(stage.rows, stage.robot)
+
+
+def test_without_a_reset_service_the_world_goes_on(make: Callable[..., Stage]) -> None:
+    spec = TOY.replace("reset_service: reset, ", "")
+    stage = make(spec=spec, with_reset=False)
+    stage.until(lambda: stage.rig.controller.episodes == 3, "three episodes")
+    ticks = [t for t, _ in stage.robot.answered]
+    assert ticks == list(range(1, len(ticks) + 1))
+    assert [r.is_last for r in stage.rows][:18] == ([False] * 5 + [True]) * 3
+
+
+def test_bundle_from_the_start_and_a_hot_swap(make: Callable[..., Stage], tmp_path: Path) -> None:
+    first = make_bundle(tmp_path / "1.bundle", SPEC, 1)
+    stage = make(bundle=str(first), deterministic=True)
+    stage.until(lambda: stage.rig.controller.steps >= 7, "some steps")
+    assert {r.policy_version for r in stage.rows} == {1}
+    stage.rig.slot.offer(make_bundle(tmp_path / "2.bundle", SPEC, 2))
+    stage.until(lambda: stage.rig.slot.swaps == 1, "the swap")
+    n = len(stage.rows)
+    stage.until(lambda: len(stage.rows) > n + 7, "more steps")
+    assert [r.policy_version for r in stage.rows] == sorted(r.policy_version for r in stage.rows)
+    assert stage.rows[-1].policy_version == 2
+    check_rows(stage.rows, stage.robot)
+
+
+def test_deactivate_sends_the_neutral_command_and_activate_goes_on(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
+    stage.node.trigger_deactivate()
+    stage.ros.until(lambda: stage.robot.commands[-1] == ("", [0.0, 0.0]), "the neutral command")
+    steps = stage.rig.controller.steps
+    stage.ros.spin(0.3, stage.robot.poke)
+    assert stage.rig.controller.steps == steps
+    stage.node.trigger_activate()
+    stage.until(lambda: stage.rig.controller.episodes == 1, "a whole episode")
+    assert stage.rig.controller.abandoned == 1
+    stage.node.trigger_deactivate()
+    stage.node.trigger_cleanup()
+    assert stage.node.rig is None
+    assert stage.node.bring_up()
+    stage.until(lambda: stage.rig.controller.episodes == 1, "an episode after cleanup")
+
+
+def test_complaint_names_what_is_silent(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.ros.until(lambda: complain(stage.node, stage.rig), "a complaint")
+    assert complain(stage.node, stage.rig) == "no message yet from joint_states, task"
+    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
+    assert complain(stage.node, stage.rig) == ""
+    tick = stage.robot.tick + 1
+    message = joint_state(tick * PERIOD, ["hinge"], [0.0], [0.0])
+    stage.ros.until(lambda: complain(stage.node, stage.rig), "it", each=lambda: stage.robot.joints.publish(message))
+    assert complain(stage.node, stage.rig).endswith("behind the others: task")
+    stage.until(lambda: stage.rig.controller.episodes == 1, "recovery")
