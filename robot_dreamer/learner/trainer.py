@@ -63,6 +63,7 @@ class Trainer:
         self._cursor = 0
         self._credit = 0.0  # updates that the experience so far has paid for and that were not made
         self._pending: dict[str, list[StepRecord]] = {}
+        self._segments: dict[str, tuple[int, int]] = {}  # by boot: next sequence number, first one of the gapless run
 
     @property
     def due(self) -> bool:
@@ -92,13 +93,18 @@ class Trainer:
 
     def _chunks(self, row: StepRecord) -> list[tuple[str, list[StepRecord]]]:
         # chunks end at fixed rows of the stream, so that reading the store again gives the same order of rows
-        stream = f"{row.robot}/{row.boot}"
-        rows = self._pending.setdefault(stream, [])
+        boot = f"{row.robot}/{row.boot}"
+        expected, begin = self._segments.get(boot, (row.sequence, row.sequence))
+        done = []
+        if row.sequence != expected:  # rows are missing in between: what follows is a stream of its own
+            done = [(f"{boot}/{begin}", rows) for rows in [self._pending.pop(boot, [])] if rows]
+            begin = row.sequence
+        self._segments[boot] = (row.sequence + 1, begin)
+        rows = self._pending.setdefault(boot, [])
         rows.append(row)
-        if len(rows) < FILTER_CHUNK and not row.is_last:
-            return []
-        del self._pending[stream]
-        return [(stream, rows)]
+        if len(rows) >= FILTER_CHUNK or row.is_last:
+            done.append((f"{boot}/{begin}", self._pending.pop(boot)))
+        return done
 
     def _filter_and_add(self, stream: str, rows: list[StepRecord]) -> None:
         """Latents of new experience are computed here: robots send none."""

@@ -1,0 +1,165 @@
+"""Trainer: train ratio, exact resume, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robot_dreamer.config import Config, load_config
+from robot_dreamer.learner.checkpoint import CheckpointError
+from robot_dreamer.learner.trainer import FILTER_CHUNK, Trainer, TrainingError
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import SpecMismatch, load_spec, parse_spec
+
+SPEC = load_spec("cartpole")
+EPISODE = 30
+
+
+def config(*overrides: str) -> Config:
+    return load_config("nano", ["device=cpu", "train_ratio=6", *overrides])
+
+
+def rows(start: int, stop: int, robot: str = "cartpole") -> list[StepRecord]:
+    """Rows of episodes of 30 actions with smooth observations; the same for the same numbers."""
+    made = []
+    for t in range(start, stop):
+        in_episode = t % (EPISODE + 1)
+        is_last = in_episode == EPISODE
+        action = {"force": np.full(1, 0.0 if is_last else np.sin(0.3 * t), np.float32)}
+        observation = {o.name: np.cos(0.1 * t + np.arange(o.shape[0])).astype(np.float32) for o in SPEC.observations}
+        reward = 0.0 if in_episode == 0 else float(observation["pole_angle"][0])
+        flags = (in_episode == 0, is_last, False)
+        episode = t // (EPISODE + 1)
+        made.append(StepRecord(robot, "boot", t, episode, observation, action, action, reward, *flags, t, t, 0))
+    return made
+
+
+def make(logdir: Path, setting: Config | None = None) -> Trainer:
+    logdir.mkdir(exist_ok=True)
+    store = ExperienceStore(logdir / "experience.sqlite", SPEC)
+    return Trainer(SPEC, setting or config(), store, logdir)
+
+
+def train(trainer: Trainer, start: int, stop: int) -> None:
+    """Feed rows in small portions and make every update that is due."""
+    for t in range(start, stop, 10):
+        trainer.store.add(rows(t, min(t + 10, stop)))
+        trainer.ingest()
+        while trainer.due:
+            trainer.update()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_updates_follow_the_train_ratio_and_stop_when_experience_stops(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    train(trainer, 0, 300)
+    per_row = trainer.config.train_ratio / (trainer.config.batch_size * trainer.config.batch_length)
+    most = (300 - trainer.replay.length) * per_row
+    assert most - FILTER_CHUNK * per_row - 1 <= trainer.updates <= most  # the first window waits for a chunk to fill
+    assert not trainer.due and trainer.ingest() == 0 and not trainer.due
+
+
+def test_missing_rows_are_counted(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    assert trainer.rows_missing == trainer.replay.length
+    train(trainer, 0, 300)
+    assert trainer.rows_missing == 0
+
+
+def test_a_run_cut_and_resumed_equals_the_uncut_run(tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole")
+    train(whole, 0, 330)
+    first = make(tmp_path / "cut")
+    train(first, 0, 200)
+    first.save()
+    first.store.close()
+    second = make(tmp_path / "cut")
+    assert second.resume()
+    assert second.updates == first.updates > 3
+    train(second, 200, 330)
+    assert second.updates == whole.updates > first.updates + 3
+    ours, theirs = second.agent.training_state()[0], whole.agent.training_state()[0]
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+    assert second.episodes.count == whole.episodes.count
+    for name, value in second.replay.state()[0].items():
+        assert torch.equal(value, whole.replay.state()[0][name]), name
+
+
+def test_experience_that_came_after_the_checkpoint_is_trained_on_after_a_crash(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    train(trainer, 0, 100)
+    trainer.save()
+    trainer.store.add(rows(100, 160))  # durable, then the power went
+    trainer.store.close()
+    again = make(tmp_path)
+    assert again.resume()
+    assert again.ingest() == 60 and again.env_steps == 160
+
+
+def test_rows_behind_a_gap_do_not_continue_the_stream(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 40))
+    trainer.store.add(rows(50, 90))
+    trainer.ingest()
+    batch, _ = trainer.replay.sample(200)
+    steps = np.diff(batch.action["force"][..., 0].numpy(), axis=1)
+    gap = np.sin(0.3 * 50) - np.sin(0.3 * 39)
+    assert not np.isclose(steps, gap, atol=1e-4).any()
+    assert len(trainer.replay) == 40 + 12 + 16  # rows before the gap do not wait for their chunk to fill
+
+
+def test_episodes_are_logged_once_over_restarts(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    train(trainer, 0, 100)
+    trainer.store.close()
+    again = make(tmp_path)  # no checkpoint: everything is read again
+    again.ingest()
+    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == again.episodes.count == 3
+
+
+def test_checkpoint_of_another_robot_or_model_is_refused_with_both_sides(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    train(trainer, 0, 60)
+    trainer.save()
+    trainer.store.close()
+    with pytest.raises(CheckpointError, match=r"model.deter: ours 128, theirs 64"):
+        (bigger := make(tmp_path, config("model.deter=128"))).resume()
+    bigger.store.close()
+    other = parse_spec(SPEC.to_json().replace('"rate":25.0', '"rate":20.0'))
+    (tmp_path / "experience.sqlite").unlink()
+    store = ExperienceStore(tmp_path / "experience.sqlite", other)
+    with pytest.raises(SpecMismatch, match=r"rate: ours 20.0, theirs 25.0"):
+        Trainer(other, config(), store, tmp_path).resume()
+
+
+def test_a_store_that_lost_rows_of_the_checkpoint_is_refused(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    train(trainer, 0, 100)
+    trainer.save()
+    trainer.store.close()
+    (tmp_path / "experience.sqlite").unlink()
+    with pytest.raises(CheckpointError, match="has seen row 100"):
+        make(tmp_path).resume()
+
+
+def test_non_finite_updates_are_skipped_counted_and_end_training_with_a_checkpoint(tmp_path: Path) -> None:
+    trainer = make(tmp_path, config("max_nonfinite=2"))
+    train(trainer, 0, 60)
+    with torch.no_grad():
+        next(trainer.agent.world_model.reward.parameters()).fill_(float("nan"))
+    before = trainer.updates
+    trainer.update()
+    assert trainer.updates == before and trainer.skipped == 1
+    with pytest.raises(TrainingError, match="loss/reward"):
+        trainer.update()
+    assert (tmp_path / "checkpoints").is_dir()
