@@ -1,0 +1,107 @@
+"""Evaluation: reproducible by seed, episode by episode, and its exit status means what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_dreamer.cli import main
+from robot_dreamer.onboard.bundle import BundleError
+from robot_dreamer.spec import load_spec
+from tests.onboard_models import make_bundle, toy_spec
+
+pytest.importorskip("dm_control")
+from sim.evaluate import evaluate, student_interval
+from sim.robot import SimRobot
+
+SPEC = load_spec("cartpole")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy.bundle", SPEC, version=7)
+
+
+def test_an_episode_depends_on_its_seed_alone(bundle: Path) -> None:
+    for deterministic in (True, False):
+        three = evaluate(bundle, SPEC, episodes=3, seed=4, deterministic=deterministic)
+        last = evaluate(bundle, SPEC, episodes=1, seed=6, deterministic=deterministic)
+        assert three.seeds == [4, 5, 6] and three.returns[2:] == last.returns
+        assert len(set(three.returns)) == 3
+        assert three.lengths == [SPEC.episode.max_steps] * 3
+        assert (three.policy, three.version, three.deterministic) == ("toy.bundle", 7, deterministic)
+        assert last.interval is None
+
+
+def test_sampled_actions_differ_from_mean_actions(bundle: Path) -> None:
+    mean, sampled = (evaluate(bundle, SPEC, episodes=1, seed=0, deterministic=d) for d in (True, False))
+    assert mean.returns != sampled.returns
+
+
+def test_random_policy_return_is_the_robots_reward() -> None:
+    result = evaluate(None, SPEC, episodes=1, seed=3)
+    robot, generator = SimRobot(SPEC, seed=0), np.random.default_rng(3)
+    robot.reset(3)
+    total = 0.0
+    for _ in range(SPEC.episode.max_steps):
+        action = generator.uniform(-1.0, 1.0, 1).astype(np.float32)
+        total += robot.step({"force": np.float64(action)}).reward
+    assert result.returns == [pytest.approx(total)]
+    assert (result.policy, result.version, result.deterministic) == ("random", -1, False)
+
+
+def test_students_interval() -> None:
+    # t(0.975, 3) = 3.1824; standard deviation of 1, 2, 3, 4 is 1.29099
+    low, high = student_interval([1.0, 2.0, 3.0, 4.0]) or (0, 0)
+    assert (low, high) == (
+        pytest.approx(2.5 - 3.18245 * 1.290994 / 2, 1e-5),
+        pytest.approx(2.5 + 3.18245 * 1.290994 / 2, 1e-5),
+    )
+
+
+def test_bundle_of_another_robot_is_refused(tmp_path: Path) -> None:
+    other = make_bundle(tmp_path / "other.bundle", toy_spec())
+    with pytest.raises(BundleError, match="toy"):
+        evaluate(other, SPEC, episodes=1)
+
+
+def test_a_fault_of_the_policy_is_an_error_not_a_score(tmp_path: Path) -> None:
+    # NaN when the sum of the observations exceeds 5.2: more than in the bundle's recording, less than the cart reaches
+    broken = make_bundle(tmp_path / "nan.bundle", SPEC, nan_above=5.2, gain=0.0)
+    with pytest.raises(RuntimeError, match=r"seed \d stopped: .*not finite"):
+        evaluate(broken, SPEC, episodes=10, seed=0, deterministic=False)
+
+
+def test_command(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "new" / "eval.json"
+    command = ["evaluate", "--bundle", str(bundle), "--episodes", "2", "--seed", "5", "--against-random"]
+    assert main([*command, "--output", str(output), "--min-return", "-1"]) == 0
+    shown = capsys.readouterr().out
+    assert "toy.bundle" in shown and "random" in shown and "seeds 5 to 6" in shown
+    written = json.loads(output.read_text())
+    assert written["passed"] is True and written["evaluation"]["seeds"] == written["random"]["seeds"] == [5, 6]
+    assert written["evaluation"]["mean"] == pytest.approx(np.mean(written["evaluation"]["returns"]))
+    assert written["evaluation"]["spec_hash"] == SPEC.hash
+
+
+def test_command_fails_below_min_return(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--episodes", "1", "--min-return", "999"]) == 1
+    assert "below --min-return 999" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--bundle", "missing.bundle"], ["missing.bundle"]),
+        (["--robot", "hexapod"], ["hexapod", "cartpole"]),
+        (["--episodes", "0"], ["episodes", "0"]),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *arguments]) == 2
+    error = capsys.readouterr().err
+    for word in words:
+        assert word in error
