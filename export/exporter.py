@@ -20,7 +20,7 @@ from robot_dreamer.onboard.bundle import write_bundle
 from robot_dreamer.onboard.manifest import Manifest
 from robot_dreamer.spec import RobotSpec
 
-RECORDED_STEPS = 24
+RECORDED_STEPS = 16
 TOLERANCE = 1e-3  # of the recording, relative; float32 rounding gives about 1e-5 across machines
 
 
@@ -40,7 +40,7 @@ class BundleExporter:
         self._model: onnx.ModelProto | None = None
 
     def export(self, path: str | Path, version: int, training_step: int) -> None:
-        """Write the policy as it is now. The first call takes seconds, later ones about as long as 24 policy steps.
+        """Write the policy as it is now. The first call takes seconds, later ones about as long as 16 policy steps.
 
         Args:
           path: of the bundle; replaced atomically.

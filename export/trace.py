@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from export.ports import Ports
 from export.rewrite import lerp, optimise
 
-OPSET = 18  # everything later is read by fewer runtimes, and the policy step gains nothing from it
+# Robots keep their runtimes for years; later versions are read by fewer of them, and the policy step gains nothing.
+OPSET, IR_VERSION = 18, 8
 
 
 class _Flat(nn.Module):
@@ -104,7 +105,7 @@ def _with_initializers(model: onnx.ModelProto, state: dict[str, Tensor]) -> onnx
         thing.ClearField("metadata_props")
         thing.ClearField("doc_string")
     del model.graph.value_info[:]
-    model.producer_name, model.graph.name = "robot_dreamer", "policy_step"
+    model.producer_name, model.graph.name, model.ir_version = "robot_dreamer", "policy_step", IR_VERSION
     fill(model, state)
     return model
 
