@@ -1,0 +1,56 @@
+"""A ROS 2 domain of our own for a simulation on this machine, so that two runs (or a real robot) never hear each other."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DOMAINS = range(1, 102)  # 0 is everybody's default; above 101 the ports may be taken on Linux
+
+
+class NoDomainError(RuntimeError):
+    """All ROS 2 domains of this machine are in use."""
+
+
+@contextmanager
+def own_domain() -> Iterator[dict[str, str]]:
+    """Environment variables for programs that shall hear only each other; the domain is ours inside the `with`.
+
+    A ROS_DOMAIN_ID or discovery range that the user has set is kept.
+
+    Raises:
+      NoDomainError: none is free.
+    """
+    reach = {"ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")}
+    if os.environ.get("ROS_DOMAIN_ID"):
+        yield reach | {"ROS_DOMAIN_ID": os.environ["ROS_DOMAIN_ID"]}
+        return
+    domain, lock = _lock_free_domain()
+    try:
+        yield reach | {"ROS_DOMAIN_ID": str(domain)}
+    finally:
+        os.close(lock)
+
+
+def _lock_free_domain() -> tuple[int, int]:
+    """(domain, descriptor whose lock holds it until closed). The kernel frees it when we die, however that is."""
+    folder = Path(tempfile.gettempdir())
+    for domain in DOMAINS:
+        try:
+            path = folder / f"robot_dreamer-ros-domain-{domain}.lock"
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError:
+            continue  # another user's
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        return domain, descriptor
+    raise NoDomainError(
+        f"no ROS 2 domain from {DOMAINS[0]} to {DOMAINS[-1]} is free (locks in {folder}); choose one: ROS_DOMAIN_ID=..."
+    )

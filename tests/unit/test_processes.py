@@ -1,0 +1,109 @@
+"""The process table: who is started, with what."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.processes import Options, Process, connectable, processes
+from robot_dreamer.ros_domain import own_domain
+
+
+def table(**options: object) -> dict[str, Process]:
+    return {p.name: p for p in processes(Options("cartpole", Path("runs/x"), **options))}  # type: ignore[arg-type]
+
+
+def test_training_here_is_three_programs() -> None:
+    programs = table(preset="nano", overrides=("model.deter=8",), minutes=3.0, seed=5)
+    assert list(programs) == ["learner", "sim_robot", "policy_node"]
+    assert [p.finishes for p in programs.values()] == [True, False, False]
+    line = programs["learner"].command("python")
+    assert line[:4] == ["python", "-m", "robot_dreamer.cli", "learn"]
+    pairs = dict(zip(line[4::2], line[5::2], strict=True))
+    assert pairs == {
+        "--robot": "cartpole",
+        "--preset": "nano",
+        "--logdir": "runs/x",
+        "--bind": "tcp://127.0.0.1:5757",
+        "--seed": "5",
+        "--threads": "1",
+        "--set": "model.deter=8",
+        "--minutes": "3.0",
+    }
+
+
+def test_policy_node_and_robot_agree() -> None:
+    programs = table(clock="realtime", bind="tcp://0.0.0.0:6000", namespace="left", task="balance")
+    policy, robot = programs["policy_node"], programs["sim_robot"]
+    assert policy.parameters is not None and robot.parameters is not None
+    assert policy.parameters["robot"] == robot.parameters["robot"] == "cartpole_balance"
+    assert policy.parameters["clock"] == robot.parameters["clock"] == "realtime"
+    assert policy.parameters["learner"] == "tcp://127.0.0.1:6000"
+    assert policy.namespace == robot.namespace == "left"
+
+
+def test_a_real_robot_with_a_learner_elsewhere_is_one_program() -> None:
+    programs = table(sim=False, clock="realtime", learner="tcp://192.0.2.1:5757", keys="left.key")
+    assert list(programs) == ["policy_node"]
+    assert programs["policy_node"].parameters is not None
+    assert programs["policy_node"].parameters["learner"] == "tcp://192.0.2.1:5757"
+    assert programs["policy_node"].parameters["keys"] == "left.key"
+
+
+def test_without_a_learner_the_policy_node_connects_to_none() -> None:
+    parameters = table(learner="")["policy_node"].parameters
+    assert parameters is not None and parameters["learner"] == ""
+
+
+def test_ros_parameters_keep_their_types() -> None:
+    """A string that looks like a number stays a string: it is quoted for ROS 2's YAML."""
+    values = {"a": "1", "b": "", "c": 1, "d": 2.0, "e": True, "f": "true"}
+    process = Process("x", "x", ("pkg.x",), parameters=values, namespace="/left/")
+    line = process.command("python")
+    assert line[:6] == ["python", "-m", "pkg.x", "--ros-args", "-r", "__ns:=/left"]
+    given = dict(x.split(":=", 1) for x in line[7::2])
+    assert {k: json.loads(v) for k, v in given.items()} == values
+    assert given["d"] == "2.0"  # with its point: ROS 2 refuses an integer for a double
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sim": False}, "lockstep needs the simulated robot"),
+        ({"clock": "fast"}, "expected lockstep or realtime, found 'fast'"),
+        ({"learner": "192.0.2.1:5757"}, "tcp://host:port"),
+        ({"bind": "5757"}, "tcp://address:port"),
+        ({"bundle": "no/such.zip"}, "no/such.zip is not a file"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        table(**options)
+
+
+def test_a_task_needs_a_robot_by_name() -> None:
+    with pytest.raises(ValueError, match="goes with a robot's name"):
+        Options("mine.yaml", Path("runs/x"), task="run")
+
+
+def test_connectable() -> None:
+    assert connectable("tcp://*:1") == connectable("tcp://0.0.0.0:1") == "tcp://127.0.0.1:1"
+    assert connectable("tcp://192.0.2.1:1") == "tcp://192.0.2.1:1"
+
+
+def test_two_runs_get_two_domains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
+    with own_domain() as one, own_domain() as two:
+        assert one["ROS_DOMAIN_ID"] != two["ROS_DOMAIN_ID"]
+        assert one["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert "ROS_DOMAIN_ID" not in os.environ
+
+
+def test_a_chosen_domain_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "77")
+    with own_domain() as one:
+        assert one["ROS_DOMAIN_ID"] == "77"
