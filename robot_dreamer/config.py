@@ -235,7 +235,8 @@ class Config:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the matrix products; parameters, distributions and losses are float32 in any case."""
     compile: bool = False
-    """Compile the hot parts with torch.compile; needs a C++ compiler on a CPU, and falls back with one warning."""
+    """Compile the imagined step with torch.compile, which takes tens of seconds at the start and on a CPU needs a C++
+    compiler; falls back with one warning."""
     publish_every: float = 10.0
     """Seconds between two policy bundles sent to the robots."""
     checkpoint_every: float = 300.0

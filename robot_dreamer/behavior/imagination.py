@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from robot_dreamer.behavior.policy_head import Policy, sample_actions
 from robot_dreamer.world_model.fields import Field
-from robot_dreamer.world_model.rssm import RSSM, Latents, encode_action
+from robot_dreamer.world_model.rssm import RSSM, Latents, SplitKernel, encode_action
 
 
 class Imagined(NamedTuple):
@@ -24,26 +25,57 @@ class Imagined(NamedTuple):
     """(N, H, S, K) of the prior at entries 1 to H, before the uniform mix."""
 
 
+class Transition(NamedTuple):
+    """One imagined step."""
+
+    deter: Tensor
+    """(N, D)."""
+    stoch: Tensor
+    """(N, S, K)."""
+    logits: Tensor
+    """(N, S, K) of the prior, before the uniform mix."""
+
+
+Step = Callable[[Tensor, Tensor, Tensor, SplitKernel, Tensor], Transition]
+
+
+def transition(
+    rssm: RSSM, deter: Tensor, stoch: Tensor, action: Tensor, split: SplitKernel, noise: Tensor
+) -> Transition:
+    """Step the model from deter (N, D), stoch (N, S, K) with action features (N, A) and Gumbel noise (N, S, K)."""
+    deter = rssm.step(deter, stoch, action, split)
+    logits = rssm.prior_logits(deter)
+    return Transition(deter, rssm.draw(logits, noise), logits)
+
+
 @torch.no_grad()
 def imagine(
-    rssm: RSSM, policy: Policy, fields: Sequence[Field], start: Latents, noise: Tensor, action_noise: dict[str, Tensor]
+    rssm: RSSM,
+    policy: Policy,
+    fields: Sequence[Field],
+    start: Latents,
+    noise: Tensor,
+    action_noise: dict[str, Tensor],
+    step: Step | None = None,
 ) -> Imagined:
     """Imagine from start (N, D), (N, S, K) without gradient.
 
-    noise: (H, N, S, K) Gumbel; action_noise: see `Noise.action`. The losses of actor and critic need no gradient through
-    the model: the policy gradient is REINFORCE for every kind of action.
+    noise: (H, N, S, K) Gumbel; action_noise: see `Noise.action`; step: `transition` of this model, or a compiled form of
+    it. The losses of actor and critic need no gradient through the model: the policy gradient is REINFORCE for every
+    kind of action.
     """
+    step = step or partial(transition, rssm)
     deter, stoch = start
     steps, rows, width = noise.shape[0], deter.shape[0], deter.shape[1]
     split = rssm.split_kernel()
     # One buffer that the heads read as it is; concatenating and stacking would copy it twice more.
     feature = deter.new_empty(rows, steps + 1, width + stoch[0].numel())
-    actions, logits = [], []
+    actions: list[dict[str, Tensor]] = []
+    logits = []
     for t in range(steps + 1):
         if t > 0:
-            deter = rssm.step(deter, stoch, encode_action(fields, actions[-1]), split)
-            logits.append(rssm.prior_logits(deter))
-            stoch = rssm.draw(logits[-1], noise[t - 1])
+            deter, stoch, logit = step(deter, stoch, encode_action(fields, actions[-1]), split, noise[t - 1])
+            logits.append(logit)
         feature[:, t, :width] = deter
         feature[:, t, width:] = stoch.flatten(1)
         noise_now = {name: value[t] for name, value in action_noise.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.behavior.imagination import Imagined, imagine
+from robot_dreamer.behavior.imagination import Imagined, imagine, transition
 from robot_dreamer.behavior.losses import ImaginationLosses, ReplayLosses, imagination_losses, replay_losses
 from robot_dreamer.behavior.noise import Noise, draw_noise, gumbel_noise
 from robot_dreamer.behavior.policy import PolicyStep
@@ -17,6 +18,7 @@ from robot_dreamer.behavior.policy_head import Policy
 from robot_dreamer.behavior.returns import ReturnRange
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
+from robot_dreamer.learner.compiled import Compiled
 from robot_dreamer.learner.optimizer import Optimizer
 from robot_dreamer.learner.state import check_tensors
 from robot_dreamer.world_model.fields import fields_of
@@ -99,6 +101,8 @@ class Agent(nn.Module):
         self.optimizer = Optimizer([p for _, p in trained], config.optimizer)
         self.return_range = ReturnRange.initial(self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        step = partial(transition, self.world_model.rssm)
+        self._imagine_step = Compiled(step) if config.compile else step
 
     def update(self, batch: Batch, noise: Noise | None = None) -> tuple[Latents, dict[str, Tensor]]:
         """One whole update: losses, gradients, optimiser, slow critic, return range.
@@ -160,7 +164,9 @@ class Agent(nn.Module):
         starts = Latents(
             observed.deter[:, -last:].flatten(0, 1).detach(), observed.stoch[:, -last:].flatten(0, 1).detach()
         )
-        imagined = imagine(world.rssm, self.policy, self.action_fields, starts, noise.imagine, noise.action)
+        imagined = imagine(
+            world.rssm, self.policy, self.action_fields, starts, noise.imagine, noise.action, self._imagine_step
+        )
         with torch.no_grad():
             imagined_reward = world.reward(imagined.feature).mean
             imagined_continue = world.continuation(imagined.feature).mean

@@ -1,5 +1,8 @@
 """The agent as a whole: sizes, updates, resuming, filtering, acting."""
 
+import shutil
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent, Carry
 from robot_dreamer.learner.batch import Batch
+from robot_dreamer.learner.memory import keep_freed_memory
 
 spaces = gymnasium.spaces
 
@@ -283,3 +287,39 @@ def test_bfloat16_stays_close_to_float32():
         torch.testing.assert_close(a.terms[name].mean(), b.terms[name].mean(), rtol=0.1, atol=0.1)
     _, metrics = rough.update(batch)
     assert metrics["optimizer/applied"] == 1
+
+
+def test_a_compiler_that_fails_costs_one_warning_and_nothing_else(monkeypatch):
+    def broken(function, **options):
+        def run(*arguments):
+            raise RuntimeError("no compiler found\nand many more lines")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", broken)
+    plain, fallen_back = nano(), nano("compile=true")
+    batch = random_batch(plain, 2, 6)
+    with pytest.warns(UserWarning, match="torch.compile failed.*no compiler found") as caught:
+        for _ in range(2):
+            expected, _ = plain.update(batch)
+            found, _ = fallen_back.update(batch)
+            assert torch.equal(expected.deter, found.deter)
+    assert len(caught) == 1
+    assert torch.equal(plain.optimizer.flat, fallen_back.optimizer.flat)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_equals_eager():
+    eager, fast = nano(), nano("compile=true")
+    batch, noise = random_batch(eager, 2, 6), eager.draw_noise(2, 6)
+    for _ in range(2):
+        eager.update(batch, noise)
+        fast.update(batch, noise)
+    assert not isinstance(fast._imagine_step._run, type(fast._imagine_step._plain))
+    a, b = eager.losses(batch, noise), fast.losses(batch, noise)
+    torch.testing.assert_close(a.imagined.feature, b.imagined.feature)
+    torch.testing.assert_close(a.total, b.total)
+
+
+def test_freed_memory_is_kept_on_linux():
+    assert keep_freed_memory() is sys.platform.startswith("linux")
