@@ -1,0 +1,55 @@
+"""What the simulated robot puts into messages is what the policy node takes out of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+from sensor_msgs.msg import Image, Imu, JointState
+
+from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.spec import Source
+from ros_nodes.messages import make_reader, stamp_of
+from sim import messages
+from sim.sensors import ImuReading, JointReading
+
+STAMP = 12_345_678_901
+TIME = messages.stamp_to_time(STAMP)
+
+
+def source(kind: str, field: str, names: tuple[str, ...] = ()) -> Source:
+    return Source("topic", f"sensor_msgs/msg/{kind}", field, names)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", ["position", "velocity", "effort"])
+def test_joint_states(field: str) -> None:
+    message = JointState()
+    for scale in (1.0, 2.0):  # the message is used again
+        reading = JointReading(["a", "b", "c"], *(scale * np.arange(9.0).reshape(3, 3)))
+        messages.fill_joint_state(message, TIME, reading)
+        read = make_reader(source("JointState", field, ("c", "a")))(message)
+        np.testing.assert_array_equal(read, getattr(reading, field)[[2, 0]])
+        assert stamp_of(message) == STAMP
+
+
+def test_imu() -> None:
+    reading = ImuReading(np.array([0.1, 0.2, 0.3, 0.9]), None, np.array([1.0, 2.0, 9.81]))
+    message = Imu()
+    messages.fill_imu(message, TIME, reading)
+    for field in ("orientation", "linear_acceleration"):
+        np.testing.assert_array_equal(make_reader(source("Imu", field))(message), getattr(reading, field))
+    with pytest.raises(ObservationError, match="does not provide angular_velocity"):
+        make_reader(source("Imu", "angular_velocity"))(message)
+    assert stamp_of(message) == STAMP
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures(channels: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
+    message: Any = Image()
+    messages.fill_image(message, TIME, picture)
+    np.testing.assert_array_equal(make_reader(source("Image", "data"))(message), picture)
+    assert stamp_of(message) == STAMP

@@ -1,0 +1,56 @@
+"""The simulated robot as a process: how it starts, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("dm_control")
+from sensor_msgs.msg import JointState
+
+
+def start(*parameters: str) -> subprocess.Popen[str]:
+    arguments = [x for p in parameters for x in ("-p", p)]
+    command = [sys.executable, "-m", "sim.node", *(["--ros-args", *arguments] if arguments else [])]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("clock", ["lockstep", "realtime"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly(ros: Any, clock: str, number: signal.Signals) -> None:
+    from rclpy.node import Node
+
+    node = ros.add(Node("listener", context=ros.context))
+    heard: list[JointState] = []
+    node.create_subscription(JointState, "joint_states", heard.append, 1)
+    process = start(f"clock:={clock}")
+    try:
+        ros.until(lambda: len(heard) > 1 or process.poll() is not None, "sensors")
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "stopped: steps" in errors and "Traceback" not in errors
+    assert output == ""
+
+
+@pytest.mark.parametrize(
+    "parameter, words",
+    [
+        ("robot:=hexapod", ["hexapod", "cartpole"]),
+        ("clock:=sundial", ["sundial", "lockstep"]),
+        ("loss:=2", ["loss", "0.99"]),
+    ],
+)
+def test_wrong_parameters_end_it_with_a_message(ros_domain: int, parameter: str, words: list[str]) -> None:
+    process = start(parameter)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and "Traceback" not in errors
+    for word in words:
+        assert word in errors
