@@ -43,10 +43,15 @@ class _Flat(nn.Module):
         return tuple(outputs[port.name] for port in self._ports.outputs)
 
 
-def trace(policy: nn.Module, ports: Ports) -> onnx.ModelProto:
-    """The graph of one step, batch 1, without weights: `fill` puts them in.
+def trace(policy: nn.Module, ports: Ports, rewrite: bool = True) -> onnx.ModelProto:
+    """The graph of one step, batch 1, with the weights as they are; `fill` puts others in.
 
     Every tensor of `policy.state_dict()` becomes an initializer of that name. Takes seconds, whatever the size.
+
+    Args:
+      policy: a PolicyStep on the CPU.
+      ports: its inputs and outputs.
+      rewrite: False keeps torch's own graph, to measure against.
     """
     state = {name: tensor.detach() for name, tensor in policy.state_dict().items()}
     flat = _Flat(policy, ports, list(state))
@@ -57,13 +62,14 @@ def trace(policy: nn.Module, ports: Ports) -> onnx.ModelProto:
             example,
             dynamo=True,
             opset_version=OPSET,
-            custom_translation_table={torch.ops.aten.lerp.Tensor: lerp},
+            custom_translation_table={torch.ops.aten.lerp.Tensor: lerp} if rewrite else None,
             verbose=False,
         )
     assert program is not None  # with dynamo=True and no file it returns a program
     model = program.model
     _rename(model, [port.name for port in ports.inputs] + list(state), [port.name for port in ports.outputs])
-    optimise(model, state.keys())
+    if rewrite:
+        optimise(model, state.keys())
     return _with_initializers(onnx_ir.to_proto(model), state)
 
 
