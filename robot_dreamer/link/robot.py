@@ -202,7 +202,7 @@ class RobotLink:
             acknowledged=0 if uplink is None else uplink.shipper.acknowledged,
             rejected={} if totals is None else dict(totals.rejected),
             dropped=writer.dropped(),
-            bad_messages={} if uplink is None else dict(uplink.bad_messages),
+            bad_messages={} if uplink is None else uplink.bad(),
             problems=dict(inbox.problems) | ({} if uplink is None else dict(uplink.problems)),
             rewinds=0 if uplink is None else uplink.shipper.rewinds,
             sessions=0 if uplink is None else uplink.sessions,

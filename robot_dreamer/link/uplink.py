@@ -82,6 +82,11 @@ class Uplink:
         """What the next heartbeats tell the learner."""
         self._figures = figures
 
+    def bad(self) -> dict[str, int]:
+        """Messages from the learner that made no sense, by kind."""
+        lies = self.shipper.bad_acks
+        return dict(self.bad_messages) | ({"acknowledgement": lies} if lies else {})
+
     def stop(self, timeout: float) -> None:
         """Send what is left for at most `timeout` (1 s if the learner is not there), say goodbye, end.
 

@@ -107,7 +107,7 @@ class TcpProxy:
         self.frozen = threading.Event()
         self._stopping = threading.Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self.connections = 0
+        self.seen = bytearray()  # what went over the wire, for tests of secrecy
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -132,7 +132,6 @@ class TcpProxy:
                 near, _ = self._listener.accept()
             except OSError:
                 return  # stopped
-            self.connections += 1
             try:
                 far = socket.create_connection(self._target, 5)
             except OSError:
@@ -145,6 +144,7 @@ class TcpProxy:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         try:
             while data := source.recv(65536):
+                self.seen += data
                 while self.frozen.is_set():  # bytes of a connection that froze arrive late or never
                     time.sleep(0.01)
                 sink.sendall(data)

@@ -1,0 +1,368 @@
+"""Who is served, who is refused, and what garbage does: nothing, but it is counted."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+
+from link_faults import TcpProxy
+from link_peers import FAST, SPEC
+from robot_dreamer.link import keys
+from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.messages import (
+    MAGIC,
+    MAX_MESSAGE,
+    PROTOCOL,
+    Ack,
+    Alive,
+    Fetch,
+    Hello,
+    Problem,
+    Refused,
+    Rows,
+    Welcome,
+    decode_from_learner,
+    decode_from_robot,
+    encode,
+)
+from robot_dreamer.link.robot import RobotLink
+from robot_dreamer.link.rows import RowCodec, pack
+from robot_dreamer.link.security import is_loopback
+from robot_dreamer.link.server import LinkServer
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.link.synthetic import synthetic_row
+from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
+
+
+class Client:
+    """A bare DEALER that says whatever the test wants."""
+
+    def __init__(self, address: str) -> None:
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.rcvtimeo = 20_000
+        self.socket.connect(address)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._context.destroy(linger=0)
+
+    def say(self, message) -> None:
+        self.socket.send(message if isinstance(message, bytes) else encode(message))
+
+    def hear(self, kind):
+        """The next message of a kind."""
+        for _ in range(1000):
+            message = decode_from_learner(self.socket.recv())
+            if isinstance(message, kind):
+                return message
+        raise AssertionError(f"no {kind}")
+
+    def hello(self, name: str = "raw", boot: str = "boot", spec=SPEC) -> None:
+        self.say(Hello(robot=name, boot=boot, spec_hash=spec.hash, spec=spec.to_json()))
+
+
+def chunk(*numbers: int, previous: int = -1, name: str = "raw", boot: str = "boot") -> Rows:
+    data = pack(RowCodec(SPEC).encode(synthetic_row(SPEC, name, boot, i)) for i in numbers)
+    return Rows(
+        boot=boot, chunk=0, previous=previous, last=numbers[-1], count=len(numbers), encoding="raw", size=len(data), data=data
+    )
+
+
+def test_a_client_written_from_the_message_table_is_served(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, server), Client(server.address) as client:
+        client.hello()
+        assert client.hear(Welcome).store == store.id
+        client.say(chunk(0, 1, 2))
+        assert client.hear(Ack) == Ack("boot", 0, 2, False)
+        client.say(chunk(5, 6, previous=4))
+        assert client.hear(Ack) == Ack("boot", 0, 2, True)
+        client.say(chunk(0, 1, 2, 3))
+        assert client.hear(Ack) == Ack("boot", 0, 3, False)
+        assert sequences(store, "boot") == [0, 1, 2, 3]
+        assert server.status()[0].duplicates == 3
+
+
+def test_speaking_before_hello_is_answered(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, server), Client(server.address) as client:
+        client.say(chunk(0))
+        assert client.hear(Refused).reason == "no_session"
+        client.say(Fetch("0" * 64, 0, 10))
+        assert client.hear(Refused).reason == "no_session"
+        assert store.count() == 0 and server.bad_messages["no_session"] == 2
+
+
+def garbage(rng: random.Random, good: bytes) -> bytes:
+    """Noise, or a good message cut short, with a flipped bit, or with a good frame around noise."""
+    choice = rng.randrange(4)
+    if choice == 0:
+        return rng.randbytes(rng.randrange(60))
+    if choice == 1:
+        return good[: rng.randrange(len(good))]
+    if choice == 2:
+        damaged = bytearray(good)
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        return bytes(damaged)
+    noise = rng.randbytes(rng.randrange(60))
+    return MAGIC + bytes([PROTOCOL]) + zlib.crc32(noise).to_bytes(4, "little") + noise
+
+
+def test_garbage_is_counted_by_kind_and_disturbs_nobody(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    good = encode(chunk(0, 1))
+    sent = 0
+    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link, Client(server.address) as client:
+        wait_for(lambda: link.status().connected)
+        client.hello()
+        client.hear(Welcome)
+        for _ in range(100):
+            for _ in range(10):
+                client.say(garbage(rng, good))
+                sent += 1
+            for _ in range(10):
+                client.hear(Problem)
+        client.socket.send_multipart([b"two", b"frames"])
+        client.hear(Problem)
+        record(link, 0, 50)
+        wait_for(lambda: store.count() == 50)
+        counted = {s.robot: s for s in server.status()}
+        assert sum(counted["raw"].bad_messages.values()) == sent + 1 == server.bad_messages.total()
+        assert {"truncated", "foreign", "checksum", "malformed", "frames"} <= set(counted["raw"].bad_messages)
+        assert counted["r1"].bad_messages == {}
+        assert link.status().sessions == 1
+        server.check()
+
+
+@pytest.mark.parametrize("count", [5_000, pytest.param(120_000, marks=pytest.mark.soak)])
+def test_a_flood_of_garbage_from_a_peer_that_never_reads(tmp_path: Path, count: int) -> None:
+    """Replies pile up in front of it until they are dropped; nobody else notices."""
+    rng = random.Random(1)
+    good = encode(chunk(0, 1))
+    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link, Client(server.address) as client:
+        wait_for(lambda: link.status().connected)
+        for i in range(count):
+            client.say(garbage(rng, good))
+            if i % (count // 20) == 0:
+                record(link, i // (count // 20), 1)
+        wait_for(lambda: sum(v for k, v in server.bad_messages.items() if k != "reply_not_taken") == count, 120)
+        wait_for(lambda: store.count() == 20)
+        assert link.status().sessions == 1
+        server.check()
+
+
+def test_a_row_of_somebody_else_or_of_nonsense_is_rejected_and_settled(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, server), Client(server.address) as client:
+        client.hello()
+        client.hear(Welcome)
+        data = pack([RowCodec(SPEC).encode(synthetic_row(SPEC, "victim", "boot", 0)), b"nonsense"])
+        client.say(Rows("boot", 0, -1, 1, 2, "raw", len(data), data))
+        assert client.hear(Ack).sequence == 1
+        assert store.count() == 0
+        assert server.status()[0].rejected == {"identity": 1, "truncated": 1}
+
+
+def test_a_message_that_claims_too_much_ends_only_its_own_connection(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link:
+        with Client(server.address) as client:
+            client.say(bytes(MAX_MESSAGE + 1))
+            record(link, 0, 20)
+            wait_for(lambda: store.count() == 20)
+        assert link.status().sessions == 1
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_garbage_from_the_learner_is_counted_on_the_robot(tmp_path: Path, count: int) -> None:
+    context = zmq.Context()
+    fake = context.socket(zmq.ROUTER)
+    fake.linger, fake.rcvtimeo = 0, 20_000
+    fake.bind(LOCAL)
+    rng = random.Random(0)
+    try:
+        with robot(tmp_path, fake.getsockopt_string(zmq.LAST_ENDPOINT)) as link:
+            identity, frame = fake.recv_multipart()
+            assert isinstance(decode_from_robot(frame), Hello)
+            good = encode(Welcome("store", None))
+            for i in range(count):
+                fake.send_multipart([identity, garbage(rng, good)])
+                if i % 50 == 49:  # never more than the robot's queue holds; the Problem is a sign of life
+                    fake.send_multipart([identity, encode(Problem("x", "garbage follows"))])
+                    wait_for(lambda sent=i + 1: sum(link.status().bad_messages.values()) == sent)
+            fake.send_multipart([identity, encode(Ack("b", 0, 5, False))])  # valid, but nobody said welcome
+            wait_for(lambda: sum(link.status().bad_messages.values()) == count + 1)
+            assert link.status().bad_messages["out_of_state"] == 1
+            fake.send_multipart([identity, encode(Welcome("store", None))])
+            wait_for(lambda: link.status().connected)
+            record(link, 0, 5)
+            wait_for(lambda: link.status().sent >= 5)
+            fake.send_multipart([identity, encode(Ack(link.boot, 0, 10**6, False))])  # of rows that were never sent
+            wait_for(lambda: link.status().bad_messages.get("acknowledgement") == 1)
+            assert link.status().spooled == 5 and link.status().fault == ""
+            fake.send_multipart([identity, encode(Ack(link.boot, 0, 4, False))])
+            wait_for(lambda: link.status().spooled == 0)
+    finally:
+        context.destroy(linger=0)
+
+
+def test_another_spec_is_refused_with_both_sides_at_both_ends(tmp_path: Path) -> None:
+    other = msgspec.structs.replace(SPEC, rate=50.0)
+    with learner(tmp_path) as (_, server):
+        link = RobotLink(other, "r1", tmp_path / "r1", server.address, timing=FAST)
+        link.start()
+        wait_for(lambda: link.status().state == "refused")
+        for text in (link.status().last_error, server.last_error):
+            assert "rate: ours 25.0, theirs 50.0" in text
+        assert server.refusals["spec"] >= 1
+        link.stop()
+
+
+def test_the_second_of_two_robots_with_one_id_is_refused(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as first:
+        wait_for(lambda: first.status().connected)
+        with robot(tmp_path / "elsewhere", server.address) as second:
+            wait_for(lambda: "in use by another live connection" in second.status().last_error)
+            record(first, 0, 20)
+            record(second, 0, 20)
+            wait_for(lambda: store.count() == 20)
+            assert sequences(store, first.boot) == list(range(20))
+            wait_for(lambda: second.status().spooled == 20)  # kept, for when it may come in
+            assert "in use" in server.status()[0].refused
+            assert first.status().sessions == 1
+
+
+def test_a_killed_robot_gets_its_id_back_at_once(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server):
+        with Client(server.address) as killed:
+            killed.hello(boot="before")
+            killed.hear(Welcome)
+        with Client(server.address) as again:
+            again.hello(boot="after")
+            assert isinstance(again.hear((Welcome, Refused)), Welcome)
+
+
+def test_another_protocol_is_refused_with_a_reason(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server), Client(server.address) as client:
+        frame = bytearray(encode(Alive(0, 0, {}, {}, -1)))
+        frame[3] = PROTOCOL + 1
+        client.say(bytes(frame))
+        problem = client.hear(Problem)
+        assert problem.kind == "protocol" and f"we speak {PROTOCOL}" in problem.text
+
+
+def test_a_port_in_use_is_named_with_the_flag(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, server):
+        second = LinkServer(store, SPEC, server.address, timing=FAST)
+        with pytest.raises(LinkError, match=rf"cannot listen on {server.address}: Address already in use.*--bind"):
+            second.start()
+
+
+def test_a_store_of_another_spec_is_refused(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, _), pytest.raises(ValueError, match="rate"):
+        LinkServer(store, msgspec.structs.replace(SPEC, rate=50.0), LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("tcp://127.0.0.1:5555", True),
+        ("tcp://127.8.8.8:5555", True),
+        ("tcp://localhost:5555", True),
+        ("tcp://[::1]:5555", True),
+        ("ipc:///tmp/x", True),
+        ("tcp://*:5555", False),
+        ("tcp://0.0.0.0:5555", False),
+        ("tcp://192.168.1.2:5555", False),
+        ("tcp://workstation:5555", False),
+        ("tcp://localhost.evil.org:5555", False),
+    ],
+)
+def test_what_counts_as_loopback(address: str, expected: bool) -> None:
+    assert is_loopback(address) is expected
+
+
+def test_beyond_loopback_keys_or_the_flag_are_needed(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, _):
+        with pytest.raises(LinkError, match="--insecure"):
+            LinkServer(store, SPEC, "tcp://*:0")
+        open_server = LinkServer(store, SPEC, "tcp://*:*", insecure=True, timing=FAST)
+        open_server.start()
+        open_server.stop()
+    with pytest.raises(LinkError, match="--insecure"), robot(tmp_path, "tcp://192.168.7.7:5555"):
+        pass
+
+
+@pytest.fixture
+def secured(tmp_path: Path):
+    """A learner with keys, and the key files of two robots."""
+    directory = tmp_path / "keys"
+    handouts = keys.create(directory, ["r1", "r2"])
+    store = ExperienceStore(tmp_path / "store.sqlite", SPEC)
+    server = LinkServer(store, SPEC, LOCAL, keys=directory, timing=FAST)
+    server.start()
+    yield store, server, directory, handouts
+    server.stop()
+    store.close()
+
+
+def test_a_robot_on_the_list_comes_in_encrypted(tmp_path: Path, secured) -> None:
+    store, server, _, handouts = secured
+    proxy = TcpProxy(server.address)
+    with robot(tmp_path, proxy.address, keys=handouts[0]) as link:
+        record(link, 0, 20)
+        wait_for(lambda: store.count() == 20)
+        link.report({"secret_word": "xyzzy"})
+        wait_for(lambda: "secret_word" in server.status()[0].figures)
+    proxy.stop()
+    assert b"secret_word" not in proxy.seen and len(proxy.seen) > 2000
+
+
+def test_strangers_stay_out(tmp_path: Path, secured) -> None:
+    store, server, directory, handouts = secured
+    keys.create(tmp_path / "other", ["r1"])
+    stolen_place = msgspec.structs.replace(
+        keys.load_robot_keys(tmp_path / "other" / "handout" / "r1.json"), learner=keys.load_robot_keys(handouts[0]).learner
+    )
+    forged = tmp_path / "forged.json"
+    forged.write_bytes(msgspec.json.encode(stolen_place))
+    with robot(tmp_path / "a", server.address) as plain, robot(tmp_path / "b", server.address, keys=forged) as stranger:
+        record(plain, 0, 5)
+        record(stranger, 0, 5)
+        wait_for(lambda: "refuses our key" in stranger.status().last_error)
+        wait_for(lambda: "handshake" in plain.status().last_error or "no answer" in plain.status().last_error)
+        assert store.count() == 0 and server.status() == []
+        assert server.refusals["unknown_key"] >= 1
+
+
+def test_a_robot_may_not_use_the_name_of_another(tmp_path: Path, secured) -> None:
+    store, server, _, handouts = secured
+    renamed = tmp_path / "renamed.json"
+    renamed.write_bytes(msgspec.json.encode(msgspec.structs.replace(keys.load_robot_keys(handouts[1]), robot="r1")))
+    with robot(tmp_path, server.address, keys=renamed) as liar:
+        record(liar, 0, 5)
+        wait_for(lambda: "belongs to r2, not to robot 'r1'" in liar.status().last_error)
+        assert store.count() == 0
+    with pytest.raises(LinkError, match="keys of robot 'r2', this robot is 'r1'"), robot(tmp_path, "x", keys=handouts[1]):
+        pass
+
+
+def test_a_revoked_robot_is_cut_off_while_it_runs(tmp_path: Path, secured) -> None:
+    store, server, directory, handouts = secured
+    with robot(tmp_path, server.address, keys=handouts[0]) as link, robot(
+        tmp_path, server.address, "r2", keys=handouts[1]
+    ) as other:
+        wait_for(lambda: link.status().connected and other.status().connected)
+        keys.revoke(directory, "r1")
+        wait_for(lambda: link.status().state == "refused")
+        record(link, 0, 5)
+        record(other, 0, 5)
+        wait_for(lambda: store.count() == 5)
+        wait_for(lambda: link.status().spooled == 5)
+        assert sequences(store, other.boot) == list(range(5))
+        assert "revoked" in [s for s in server.status() if s.robot == "r1"][0].refused
