@@ -2,11 +2,11 @@
 
     python benchmarks/onboard.py [--sizes 1m 12m 50m] [--threads 1 2] [--steps 600] [--robot cartpole]
 
-The floor is the time that reading all weights once takes: their bytes divided by the memory bandwidth, measured in the
-same run, by a matrix-vector product over as many bytes with as many threads. The sides take turns, a hundred steps
-each, so that other work on the machine disturbs all alike. `ours` is `OnnxPolicy.step` with the exported bundle, everything
-included that it does on a robot (noise, checks, feeding back the state); `naive` is the same with the graph as torch's
-exporter gives it; `eager` is the bare module.
+The floor is the time that reading all weights once takes: their bytes divided by the memory bandwidth, measured in
+the same run, by a matrix-vector product over as many bytes with as many threads. The sides take turns, a hundred
+steps each, so that other work on the machine disturbs all alike. `ours` is `OnnxPolicy.step` with the exported
+bundle, everything included that it does on a robot (noise, checks, feeding back the state); `naive` is the same with
+the graph as torch's exporter gives it; `eager` is the bare module.
 """
 
 from __future__ import annotations
