@@ -55,7 +55,7 @@ class Inbox:
         self._received = 0  # bytes in the part file
         self._asked: dict[int, float] = {}  # offset -> when
         self._early: dict[int, bytes] = {}  # pieces that arrived before their turn
-        self._refused: set[str] = set()
+        self._refused: set[CurrentBundle] = set()  # in this session; announcements repeat
         self._not_before = 0.0
         self._published: float | None = None  # monotonic time at which the current bundle was published
         self.current = self._load()
@@ -71,14 +71,14 @@ class Inbox:
         if current == wanted:
             self._published = now - offered.age
             return
-        if self._wanted == wanted or offered.sha256 in self._refused:
+        if self._wanted == wanted or wanted in self._refused:
             return
         if current is not None and current.store == store and wanted.version <= current.version:
             text = f"bundle version {wanted.version} refused: version {current.version} is on board"
-            self._refuse(offered.sha256, "bundle_older", text)
+            self._refuse(wanted, "bundle_older", text)
         elif wanted.size > self._limits.bundle_bytes:
             text = f"bundle of {wanted.size} bytes refused: the limit is {self._limits.bundle_bytes}"
-            self._refuse(offered.sha256, "bundle_too_large", text)
+            self._refuse(wanted, "bundle_too_large", text)
         else:
             self._begin(wanted)
 
@@ -142,7 +142,7 @@ class Inbox:
             self._received = 0
         if wanted.size - self._received > free:
             text = f"bundle of {wanted.size} bytes refused: {free} bytes are free in {self.directory}"
-            self._refuse(wanted.sha256, "bundle_disk", text)
+            self._refuse(wanted, "bundle_disk", text)
             return
         # A partial piece is fetched again whole, so that offsets stay multiples of the piece size.
         self._received -= self._received % self._limits.piece_bytes
@@ -189,8 +189,8 @@ class Inbox:
         self.last_error = f"the bundle named by {manifest} cannot be used: {problem}; waiting for the learner's"
         return None
 
-    def _refuse(self, sha256: str, kind: str, text: str) -> None:
-        self._refused.add(sha256)  # once per session: announcements repeat
+    def _refuse(self, bundle: CurrentBundle, kind: str, text: str) -> None:
+        self._refused.add(bundle)
         self.problems[kind] += 1
         self.last_error = text
 

@@ -105,8 +105,8 @@ class ExperienceStore:
     def add_chunk(self, robot: str, boot: str, previous: int, last: int, blobs: Sequence[bytes]) -> AddResult | None:
         """Like `add` for a chunk of one boot (see messages.Rows), inside `transaction`.
 
-        None: row `previous` is not settled, so an earlier chunk was lost on the way; taking this one would hide it. Otherwise
-        the chunk is settled, whatever its rows are worth: bad ones are counted, not asked for again.
+        None: row `previous` is not settled, so an earlier chunk was lost on the way; taking this one would hide it.
+        Otherwise the chunk is settled, whatever its rows are worth: bad ones are counted, not asked for again.
         """
         if previous > self.settled(robot, boot):
             return None
@@ -142,11 +142,11 @@ class ExperienceStore:
         return -1 if mark is None else mark.sequence
 
     def read(self, after: int, limit: int) -> list[tuple[int, StepRecord]]:
-        """Up to `limit` rows with id > after, in order of arrival, each with its id: the next `after`. Arrays are read-only.
+        """Up to `limit` rows with id > after, in order of arrival, each with its id: the next `after`.
 
         Within one (robot, boot) the sequence numbers rise by one. A jump means rows that the robot dropped or that were
         rejected, all counted: the row behind a jump does not follow the one before it. Raises LinkError if the disk
-        returns other bytes than were stored.
+        returns other bytes than were stored. Arrays are read-only.
         """
         with self._read_lock:
             found = self._reader.execute(_READ, (after, limit)).fetchall()

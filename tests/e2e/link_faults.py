@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import threading
@@ -25,7 +26,7 @@ class Faults:
 
 
 class MessageProxy:
-    """Sits between robots and learner and damages single ZeroMQ messages, both ways. Each robot keeps its own connection."""
+    """Sits between robots and learner and damages single ZeroMQ messages, both ways; one connection per robot."""
 
     def __init__(self, target: str, faults: Faults, seed: int = 0) -> None:
         self.faults, self.done = faults, Counter()
@@ -115,10 +116,8 @@ class TcpProxy:
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for end in pair:
-                try:
+                with contextlib.suppress(OSError):  # closed by its peer already
                     end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass  # closed by its peer already
 
     def stop(self) -> None:
         self._stopping.set()

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from link_faults import Faults, MessageProxy, TcpProxy
 from link_peers import FAST, SPEC
+
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
@@ -59,7 +59,9 @@ def robot(folder: Path, address: str | None, name: str = "r1", **options) -> Ite
 @contextmanager
 def process(*arguments: str) -> Iterator[subprocess.Popen]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    child = subprocess.Popen([sys.executable, str(PEERS), *arguments], stdout=subprocess.PIPE, text=True, env=environment)
+    child = subprocess.Popen(
+        [sys.executable, str(PEERS), *arguments], stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         yield child
     finally:

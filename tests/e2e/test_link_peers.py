@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
-
 from link_faults import TcpProxy
 from link_peers import FAST, SPEC
+from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
+
 from robot_dreamer.link import keys
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.messages import (
@@ -36,7 +37,6 @@ from robot_dreamer.link.security import is_loopback
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.synthetic import synthetic_row
-from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
 
 
 class Client:
@@ -73,7 +73,14 @@ class Client:
 def chunk(*numbers: int, previous: int = -1, name: str = "raw", boot: str = "boot") -> Rows:
     data = pack(RowCodec(SPEC).encode(synthetic_row(SPEC, name, boot, i)) for i in numbers)
     return Rows(
-        boot=boot, chunk=0, previous=previous, last=numbers[-1], count=len(numbers), encoding="raw", size=len(data), data=data
+        boot=boot,
+        chunk=0,
+        previous=previous,
+        last=numbers[-1],
+        count=len(numbers),
+        encoding="raw",
+        size=len(data),
+        data=data,
     )
 
 
@@ -119,7 +126,11 @@ def test_garbage_is_counted_by_kind_and_disturbs_nobody(tmp_path: Path) -> None:
     rng = random.Random(0)
     good = encode(chunk(0, 1))
     sent = 0
-    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link, Client(server.address) as client:
+    with (
+        learner(tmp_path) as (store, server),
+        robot(tmp_path, server.address) as link,
+        Client(server.address) as client,
+    ):
         wait_for(lambda: link.status().connected)
         client.hello()
         client.hear(Welcome)
@@ -146,7 +157,11 @@ def test_a_flood_of_garbage_from_a_peer_that_never_reads(tmp_path: Path, count: 
     """Replies pile up in front of it until they are dropped; nobody else notices."""
     rng = random.Random(1)
     good = encode(chunk(0, 1))
-    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link, Client(server.address) as client:
+    with (
+        learner(tmp_path) as (store, server),
+        robot(tmp_path, server.address) as link,
+        Client(server.address) as client,
+    ):
         wait_for(lambda: link.status().connected)
         for i in range(count):
             client.say(garbage(rng, good))
@@ -327,7 +342,8 @@ def test_strangers_stay_out(tmp_path: Path, secured) -> None:
     store, server, directory, handouts = secured
     keys.create(tmp_path / "other", ["r1"])
     stolen_place = msgspec.structs.replace(
-        keys.load_robot_keys(tmp_path / "other" / "handout" / "r1.json"), learner=keys.load_robot_keys(handouts[0]).learner
+        keys.load_robot_keys(tmp_path / "other" / "handout" / "r1.json"),
+        learner=keys.load_robot_keys(handouts[0]).learner,
     )
     forged = tmp_path / "forged.json"
     forged.write_bytes(msgspec.json.encode(stolen_place))
@@ -348,15 +364,19 @@ def test_a_robot_may_not_use_the_name_of_another(tmp_path: Path, secured) -> Non
         record(liar, 0, 5)
         wait_for(lambda: "belongs to r2, not to robot 'r1'" in liar.status().last_error)
         assert store.count() == 0
-    with pytest.raises(LinkError, match="keys of robot 'r2', this robot is 'r1'"), robot(tmp_path, "x", keys=handouts[1]):
+    with (
+        pytest.raises(LinkError, match="keys of robot 'r2', this robot is 'r1'"),
+        robot(tmp_path, "x", keys=handouts[1]),
+    ):
         pass
 
 
 def test_a_revoked_robot_is_cut_off_while_it_runs(tmp_path: Path, secured) -> None:
     store, server, directory, handouts = secured
-    with robot(tmp_path, server.address, keys=handouts[0]) as link, robot(
-        tmp_path, server.address, "r2", keys=handouts[1]
-    ) as other:
+    with (
+        robot(tmp_path, server.address, keys=handouts[0]) as link,
+        robot(tmp_path, server.address, "r2", keys=handouts[1]) as other,
+    ):
         wait_for(lambda: link.status().connected and other.status().connected)
         keys.revoke(directory, "r1")
         wait_for(lambda: link.status().state == "refused")

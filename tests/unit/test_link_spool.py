@@ -153,7 +153,9 @@ def test_a_failing_disk_is_shown_and_retried(tmp_path: Path, monkeypatch: pytest
     spool.close()
 
 
-def test_a_dying_thread_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+def test_a_dying_thread_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
     link = RobotLink(SPEC, "r", tmp_path, None, timing=FAST)
 
     def explode(batch):
@@ -195,7 +197,7 @@ def test_stop_recording_when_full_raises_a_fault(tmp_path: Path) -> None:
 @given(st.integers(0, 10**9))
 @settings(max_examples=6, deadline=None)
 def test_shipper_and_store_agree_over_any_network(tmp_path_factory, seed: int) -> None:
-    """A simulated network that drops, repeats and reorders messages of both directions, with a small spool that overflows.
+    """A simulated network that drops, repeats and reorders messages both ways, and at times a spool that overflows.
 
     In the end each row is in the store once, or was counted as dropped by the robot.
     """

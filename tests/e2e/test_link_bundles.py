@@ -1,0 +1,125 @@
+"""Bundles down the real link: late joiners, resumption, replacement, and no waiting for acknowledgements."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from link_faults import TcpProxy
+from test_link_faults import learner, record, robot, wait_for
+
+from robot_dreamer.link.errors import LinkError
+
+
+def make_bundle(folder: Path, seed: int, size: int = 300_000) -> Path:
+    path = folder / f"made-{seed}.zip"
+    path.write_bytes(random.Random(seed).randbytes(size))
+    return path
+
+
+def test_a_late_joiner_gets_the_current_bundle_and_then_each_newer_one(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server):
+        first, second = make_bundle(tmp_path, 1), make_bundle(tmp_path, 2)
+        server.publish(first, 1, 100)
+        with robot(tmp_path, server.address) as link:
+            assert wait_for(link.take_bundle).read_bytes() == first.read_bytes()
+            assert link.take_bundle() is None
+            server.publish(second, 2, 200)
+            assert wait_for(link.take_bundle).read_bytes() == second.read_bytes()
+            wait_for(lambda: server.status()[0].fetched_version == 2)
+            assert link.status().bundle_version == 2
+            assert wait_for(lambda: link.status().bundle_age) > 0
+
+
+def test_the_bundle_is_on_board_after_a_restart_without_learner(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server):
+        path = make_bundle(tmp_path, 1)
+        server.publish(path, 1, 100)
+        with robot(tmp_path, server.address) as link:
+            wait_for(link.take_bundle)
+    with robot(tmp_path, None) as link:
+        again = link.take_bundle()
+        assert again is not None and again.read_bytes() == path.read_bytes()
+        assert link.take_bundle() is None
+
+
+def test_the_file_may_be_replaced_while_robots_fetch_it(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server):
+        path = make_bundle(tmp_path, 1, size=3_000_000)
+        content = path.read_bytes()
+        server.publish(path, 1, 100)
+        path.unlink()
+        path.write_bytes(b"something else")
+        with robot(tmp_path, server.address) as link:
+            assert wait_for(link.take_bundle).read_bytes() == content
+
+
+def test_a_cut_download_goes_on_where_it_was(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server):
+        proxy = TcpProxy(server.address)
+        path = make_bundle(tmp_path, 1, size=8_000_000)
+        server.publish(path, 1, 100)
+        folder = tmp_path / "r1" / "bundles"
+        try:
+            with robot(tmp_path, proxy.address) as link:
+                part = wait_for(lambda: [p for p in folder.glob("*.part") if p.stat().st_size > 500_000])[0]
+                proxy.cut()
+                at_cut = len(proxy.seen)
+                wait_for(lambda: link.status().sessions >= 2)
+                assert not part.exists() or part.stat().st_size >= 500_000
+                assert wait_for(link.take_bundle).read_bytes() == path.read_bytes()
+                assert len(proxy.seen) - at_cut < 8_000_000, "all of it was fetched again"
+        finally:
+            proxy.stop()
+
+
+def test_acknowledgements_do_not_wait_for_a_big_bundle(tmp_path: Path) -> None:
+    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link:
+        wait_for(lambda: link.status().connected)
+        server.publish(make_bundle(tmp_path, 1, size=40_000_000), 1, 100)
+        wait_for(lambda: list((tmp_path / "r1" / "bundles").glob("*.part")))
+        acknowledged = 0
+        while link.status().bundle_version < 0 and acknowledged < 200:
+            record(link, acknowledged, 10)
+            acknowledged += 10
+            wait_for(lambda expected=acknowledged: link.status().acknowledged == expected)
+        assert acknowledged >= 20, "rows were settled while the bundle was on its way"
+        wait_for(link.take_bundle)
+        assert link.status().rewinds == 0
+
+
+def test_versions_only_rise_within_a_store(tmp_path: Path) -> None:
+    first, second = make_bundle(tmp_path, 1), make_bundle(tmp_path, 2)
+    with learner(tmp_path) as (store, server):
+        server.publish(first, 5, 100)
+        with pytest.raises(LinkError, match="use 6 or more"):
+            server.publish(second, 4, 100)
+    with learner(tmp_path) as (store, server):  # a restarted learner knows
+        assert store.published()[0] == 5
+        with pytest.raises(LinkError, match="use 6 or more"):
+            server.publish(second, 5, 100)
+        server.publish(first, 5, 100)  # the same bundle again
+        server.publish(second, 6, 100)
+
+
+def test_what_cannot_be_published_is_named(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server):
+        with pytest.raises(LinkError, match="none.zip: No such file"):
+            server.publish(tmp_path / "none.zip", 1, 1)
+        (tmp_path / "empty.zip").touch()
+        with pytest.raises(LinkError, match="0 bytes"):
+            server.publish(tmp_path / "empty.zip", 1, 1)
+
+
+def test_a_jump_of_the_wall_clock_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link:
+        record(link, 0, 10)
+        wait_for(lambda: store.count() == 10)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() - 10 * 365 * 86400)
+        monkeypatch.setattr(time, "time_ns", lambda: 0)
+        record(link, 10, 10)
+        wait_for(lambda: store.count() == 20)
+        assert link.status().sessions == 1 and server.status()[0].last_seen < 60

@@ -1,0 +1,179 @@
+"""Bundles on board: in pieces, resumed, verified whole. No sockets: the test plays the learner."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.link.inbox import KEEP, Inbox
+from robot_dreamer.link.messages import Announcement, Piece
+from robot_dreamer.link.timing import Limits, Timing
+
+LIMITS = Limits(piece_bytes=1000, piece_window=2, bundle_bytes=50_000)
+TIMING = Timing(piece=2.0, refused=5.0)
+
+
+def bundle(version: int, size: int = 4_500) -> tuple[bytes, Announcement]:
+    data = random.Random(version).randbytes(size)
+    return data, Announcement(version, version * 100, hashlib.sha256(data).hexdigest(), size, age=0.0)
+
+
+def open_inbox(folder: Path) -> Inbox:
+    return Inbox(folder / "bundles", TIMING, LIMITS)
+
+
+def serve(inbox: Inbox, data: bytes, now: float, pieces: int = 1000) -> int:
+    """Answer up to `pieces` requests; returns how many were answered."""
+    answered = 0
+    while answered < pieces:
+        requests = inbox.requests(now)
+        if not requests:
+            break
+        for fetch in requests[: pieces - answered]:
+            inbox.receive(Piece(fetch.sha256, fetch.offset, data[fetch.offset : fetch.offset + fetch.length]), now)
+            answered += 1
+    return answered
+
+
+def test_a_bundle_arrives_whole(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    data, offer = bundle(1)
+    inbox.offer(offer, "store", 0.0)
+    assert inbox.current is None
+    assert serve(inbox, data, 0.0) == 5
+    assert inbox.current is not None and inbox.current.version == 1
+    assert (inbox.directory / inbox.current.file).read_bytes() == data
+    assert inbox.requests(1.0) == [] and not list(inbox.directory.glob("*.part"))
+
+
+def test_a_download_resumes_after_a_restart(tmp_path: Path) -> None:
+    data, offer = bundle(1)
+    inbox = open_inbox(tmp_path)
+    inbox.offer(offer, "store", 0.0)
+    assert serve(inbox, data, 0.0, pieces=3) == 3
+    again = open_inbox(tmp_path)
+    assert again.current is None  # never used before it is whole
+    again.offer(offer, "store", 0.0)
+    assert serve(again, data, 0.0) == 2
+    assert again.current is not None
+
+
+def test_a_torn_piece_of_a_download_is_fetched_again(tmp_path: Path) -> None:
+    data, offer = bundle(1)
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / f"{offer.sha256}.part").write_bytes(data[:1500])
+    inbox = open_inbox(tmp_path)
+    inbox.offer(offer, "store", 0.0)
+    assert serve(inbox, data, 0.0) == 4 and inbox.current is not None
+
+
+def test_pieces_may_arrive_late_twice_and_in_any_order(tmp_path: Path) -> None:
+    data, offer = bundle(1)
+    inbox = open_inbox(tmp_path)
+    inbox.offer(offer, "store", 0.0)
+    now = 0.0
+    rng = random.Random(0)
+    while inbox.current is None:
+        now += 3.0  # every request has timed out by then
+        pieces = [Piece(f.sha256, f.offset, data[f.offset : f.offset + f.length]) for f in inbox.requests(now)]
+        for piece in rng.sample(pieces * 2, len(pieces) * 2 - 1):
+            inbox.receive(piece, now)
+        assert now < 100
+    assert (inbox.directory / inbox.current.file).read_bytes() == data
+
+
+def test_a_corrupt_bundle_is_refused_and_fetched_again_later(tmp_path: Path) -> None:
+    data, offer = bundle(1)
+    inbox = open_inbox(tmp_path)
+    inbox.offer(offer, "store", 0.0)
+    serve(inbox, data[:-1] + b"?", 0.0)
+    assert inbox.current is None and inbox.problems == {"bundle_corrupt": 1} and "sha256" in inbox.last_error
+    inbox.offer(offer, "store", 1.0)
+    assert inbox.requests(1.0) == []
+    assert serve(inbox, data, 6.0) == 5 and inbox.current is not None
+
+
+def test_an_older_bundle_is_refused_within_a_store_only(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    for version in (5, 6):
+        data, offer = bundle(version)
+        inbox.offer(offer, "store", 0.0)
+        serve(inbox, data, 0.0)
+    old, offer = bundle(5)
+    inbox.offer(offer, "store", 0.0)
+    inbox.offer(offer, "store", 0.0)  # heartbeats repeat it
+    assert inbox.requests(0.0) == [] and inbox.problems == {"bundle_older": 1}
+    assert "version 5 refused: version 6 is on board" in inbox.last_error
+    again = open_inbox(tmp_path)  # a restart forgets nothing
+    again.offer(offer, "store", 0.0)
+    assert again.requests(0.0) == []
+    again.offer(offer, "another_store", 0.0)
+    assert serve(again, old, 0.0) == 5 and again.current is not None and again.current.version == 5
+
+
+def test_a_bundle_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    inbox.offer(Announcement(1, 1, "0" * 64, 50_001, 0.0), "store", 0.0)
+    assert inbox.requests(0.0) == [] and inbox.problems == {"bundle_too_large": 1}
+
+
+def test_a_newer_announcement_replaces_a_download(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    data1, offer1 = bundle(1)
+    data2, offer2 = bundle(2)
+    inbox.offer(offer1, "store", 0.0)
+    serve(inbox, data1, 0.0, pieces=2)
+    inbox.offer(offer2, "store", 0.0)
+    assert serve(inbox, data2, 0.0) == 5
+    assert inbox.current is not None and inbox.current.version == 2
+    assert not list(inbox.directory.glob("*.part"))
+
+
+def test_a_bundle_damaged_on_disk_is_not_used_after_a_restart(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    data, offer = bundle(1)
+    inbox.offer(offer, "store", 0.0)
+    serve(inbox, data, 0.0)
+    assert inbox.current is not None
+    file = inbox.directory / inbox.current.file
+    file.write_bytes(data[:-1])
+    again = open_inbox(tmp_path)
+    assert again.current is None and again.problems == {"bundle_corrupt": 1}
+    again.offer(offer, "store", 0.0)
+    serve(again, data, 0.0)
+    assert again.current is not None and file.read_bytes() == data
+
+
+def test_few_old_bundles_are_kept(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    for version in range(1, 8):
+        data, offer = bundle(version)
+        inbox.offer(offer, "store", 0.0)
+        serve(inbox, data, 0.0)
+    assert len(list(inbox.directory.glob("bundle-*.zip"))) == KEEP
+    assert inbox.current is not None and (inbox.directory / inbox.current.file).exists()
+
+
+def test_a_full_disk_is_a_counted_delay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = open_inbox(tmp_path)
+    data, offer = bundle(1)
+    inbox.offer(offer, "store", 0.0)
+    serve(inbox, data, 0.0, pieces=2)
+    inbox.disk_failed(OSError(28, "No space left on device"), 1.0)
+    assert inbox.problems == {"bundle_disk": 1} and inbox.requests(1.5) == []
+    assert serve(inbox, data, 3.0) == 3 and inbox.current is not None
+
+
+def test_the_age_counts_from_the_announcement(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    data, offer = bundle(1)
+    inbox.offer(offer, "store", 0.0)
+    serve(inbox, data, 0.0)
+    now = time.monotonic()
+    inbox.offer(Announcement(offer.version, offer.training_step, offer.sha256, offer.size, age=100.0), "store", now)
+    age = inbox.age()
+    assert age is not None and 100.0 <= age < 160.0

@@ -1,0 +1,69 @@
+"""Key files: made, listed, revoked, protected, and read with care."""
+
+from __future__ import annotations
+
+import argparse
+import stat
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.link import keys
+from robot_dreamer.link.errors import LinkError
+
+
+def run(folder: Path, *arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    keys.add_arguments(parser)
+    return keys.run(parser.parse_args([*arguments, "--keys", str(folder)]))
+
+
+def test_create_list_revoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "create", "r1", "r2") == 0
+    handout = tmp_path / "handout" / "r1.json"
+    assert str(handout) in capsys.readouterr().out
+    run(tmp_path, "list")
+    listing = capsys.readouterr().out
+    mine = keys.load_robot_keys(handout)
+    learner = keys.LearnerKeys(tmp_path)
+    assert mine.robot == "r1" and mine.learner == learner.public and f"r1\t{mine.public}" in listing
+    assert mine.secret not in listing and learner.allowed()[mine.public] == "r1"
+    run(tmp_path, "revoke", "r1")
+    assert keys.listed(tmp_path).keys() == {"r2"} and not handout.exists()
+
+
+def test_more_robots_keep_the_learners_key(tmp_path: Path) -> None:
+    keys.create(tmp_path, ["r1"])
+    before = keys.LearnerKeys(tmp_path).public
+    keys.create(tmp_path, ["r2"])
+    assert keys.LearnerKeys(tmp_path).public == before and set(keys.listed(tmp_path)) == {"r1", "r2"}
+
+
+def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    keys.create(tmp_path, ["r1"])
+    for path in (tmp_path / "learner.json", tmp_path / "handout" / "r1.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_wrong_use_is_explained(tmp_path: Path) -> None:
+    keys.create(tmp_path, ["r1"])
+    for call, text in [
+        (lambda: keys.create(tmp_path, ["r1"]), "has keys already"),
+        (lambda: keys.create(tmp_path, ["../r"]), "robot id '../r' is not possible"),
+        (lambda: keys.revoke(tmp_path, "r9"), "not allowed anyway; allowed: r1"),
+        (lambda: keys.load_robot_keys(tmp_path / "none.json"), "robot-dreamer keys create"),
+        (lambda: keys.load_robot_keys(tmp_path / "learner.json"), "not a key file of the expected kind"),
+        (lambda: keys.LearnerKeys(tmp_path / "nowhere"), "cannot read key file"),
+        (lambda: run(tmp_path, "revoke"), "name the robots"),
+    ]:
+        with pytest.raises(LinkError, match=text):
+            call()
+
+
+def test_one_broken_entry_allows_nobody_and_stops_nobody(tmp_path: Path) -> None:
+    keys.create(tmp_path, ["r1", "r2"])
+    learner = keys.LearnerKeys(tmp_path)
+    (tmp_path / "robots" / "r1.json").write_text("{")
+    assert list(learner.allowed().values()) == ["r2"] and "r1.json" in learner.problem
+    with pytest.raises(LinkError, match="r1.json"):
+        run(tmp_path, "list")
