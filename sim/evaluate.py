@@ -151,22 +151,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print a table on stdout. Returns 0, or 1 below --min-return."""
-    spec = load_spec(args.robot)
     policies = [args.bundle, None] if args.against_random and args.bundle is not None else [args.bundle]
-    results = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        for bundle in policies:
-            task = bar.add_task("random policy" if bundle is None else bundle.name, total=args.episodes)
-            advance = functools.partial(bar.advance, task)
-            results.append(evaluate(bundle, spec, args.episodes, args.seed, not args.sample, advance))
-    Console().print(_table(results))
+    results = compare(policies, load_spec(args.robot), args.episodes, args.seed, not args.sample)
     passed = args.min_return is None or results[0].mean >= args.min_return
     if args.output is not None:
-        _write(args.output, results, args.min_return, passed)
+        write_evaluation(args.output, results, args.min_return, passed)
         print(f"written: {args.output}")
     if not passed:
         print(f"mean return {results[0].mean:.1f} is below --min-return {args.min_return:g}", file=sys.stderr)
     return 0 if passed else 1
+
+
+def compare(
+    bundles: list[Path | None], spec: RobotSpec, episodes: int, seed: int, deterministic: bool = True
+) -> list[Evaluation]:
+    """Evaluate several policies on the same seeds, with a progress bar, and print a table; arguments as of `evaluate`."""
+    results = []
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        for bundle in bundles:
+            task = bar.add_task("random policy" if bundle is None else bundle.name, total=episodes)
+            advance = functools.partial(bar.advance, task)
+            results.append(evaluate(bundle, spec, episodes, seed, deterministic, advance))
+    Console().print(_table(results))
+    return results
 
 
 def _table(results: list[Evaluation]) -> Table:
@@ -189,7 +196,10 @@ def _table(results: list[Evaluation]) -> Table:
     return table
 
 
-def _write(path: Path, results: list[Evaluation], min_return: float | None, passed: bool) -> None:
+def write_evaluation(
+    path: Path, results: list[Evaluation], min_return: float | None = None, passed: bool = True
+) -> None:
+    """Write results as JSON: the policy's, and beside it the random policy's if there is one."""
     content: dict[str, Any] = {
         "format": FORMAT,
         "evaluation": asdict(results[0]),

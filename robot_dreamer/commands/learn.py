@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from export.exporter import BundleExporter
-from robot_dreamer.commands.options import STOPPED, add_training_arguments, chosen_config
+from robot_dreamer.commands.options import add_training_arguments, chosen_config
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.link.server import LinkServer
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train until the budget is spent (0) or a signal comes (0, resumable)."""
+    """Train until the budget is spent or a signal comes; both are 0, and running again resumes."""
     spec, config = load_spec(args.robot), chosen_config(args)
     torch.set_num_threads(args.threads)
     logdir = args.logdir.expanduser()
@@ -65,4 +65,4 @@ def run(args: argparse.Namespace) -> int:
     finally:
         server.stop()
         store.close()
-    return 0 if finished else STOPPED
+    return 0  # also when a signal came: that is how a learner without a budget ends

@@ -1,0 +1,99 @@
+"""The whole split on this machine: simulated robot, policy node and learner as processes of their own, then an evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import socket
+from pathlib import Path
+
+from rich.console import Console
+
+from robot_dreamer.commands.options import STOPPED, chosen_config
+from robot_dreamer.processes import LOCAL_ADDRESS, Options, processes
+from robot_dreamer.report.curve import draw_curve
+from robot_dreamer.report.display import Display
+from robot_dreamer.ros_domain import own_domain
+from robot_dreamer.spec import RobotSpec, load_spec
+from robot_dreamer.supervisor import Result, Supervisor
+from sim.evaluate import Evaluation, compare, write_evaluation
+
+_log = logging.getLogger(__name__)
+EVALUATION_SEED = 1000  # far from the seeds of training
+
+
+def train_split(args: argparse.Namespace) -> int:
+    """See `robot-dreamer train --robot`."""
+    spec = load_spec(args.robot)
+    chosen_config(args)  # refuse a wrong preset before anything starts
+    logdir = args.logdir.expanduser()
+    logdir.mkdir(parents=True, exist_ok=True)
+    result = _run(args, logdir)
+    console = Console()
+    if result.state == "failed":
+        console.print(f"[red]failed[/red]: {result.message}", highlight=False)
+        return 1
+    if _phase(logdir) != "finished":
+        console.print(f"stopped; everything is in {logdir}; run the same command again to go on")
+        return STOPPED
+    _report(spec, logdir, args.evaluate, console)
+    return 0
+
+
+def _run(args: argparse.Namespace, logdir: Path) -> Result:
+    options = Options(
+        robot=args.robot,
+        logdir=logdir,
+        clock=args.clock,
+        bind=args.bind or _free_address(),
+        preset=args.preset,
+        overrides=tuple(args.set),
+        minutes=args.minutes,
+        steps=args.steps,
+        seed=args.seed,
+        speed=args.speed,
+        threads=args.threads,
+    )
+    with own_domain() as environment, Display(logdir):
+        return Supervisor(processes(options), logdir, environment).run()
+
+
+def _free_address() -> str:
+    """The usual address, or another port if a program holds that one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(LOCAL_ADDRESS.rpartition(":")[2])))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _phase(logdir: Path) -> str:
+    try:
+        return str(json.loads((logdir / "status.json").read_text())["phase"])
+    except FileNotFoundError:
+        return "stopped before the learner was up"
+
+
+def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> None:
+    """Evaluate the newest bundle and a random policy on the same seeds; write and print everything."""
+    bundle = max((logdir / "bundles").glob("bundle-*.zip"))
+    results: list[Evaluation] = []
+    if episodes:
+        results = compare([bundle, None], spec, episodes, EVALUATION_SEED)
+        write_evaluation(logdir / "evaluation.json", results)
+    curve = draw_curve(
+        logdir / "episodes.jsonl",
+        logdir / "learning_curve.png",
+        title=spec.name,
+        random_return=results[1].mean if results else None,
+        evaluation=(results[0].mean, results[0].interval) if results else None,
+    )
+    console.print("everything of this run:")
+    places = {"bundle": bundle, "learning curve": curve, "run": logdir}
+    if results:
+        places["evaluation"] = logdir / "evaluation.json"
+    for label, place in places.items():
+        console.print(f"  {label:15} {place}", highlight=False)

@@ -1,0 +1,167 @@
+"""The whole split with its three real processes: a robot learns, crashes are survived, nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+QUICK = ["--robot", "cartpole", "--preset", "nano", "--set", "publish_every=2", "--set", "checkpoint_every=5", "--set", "device=cpu"]
+
+
+def start(logdir: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "robot_dreamer.cli", "train", *QUICK, "--logdir", str(logdir), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def processes_of(logdir: Path) -> dict[int, str]:
+    """Living processes whose command line names the log directory."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it ended meanwhile
+            if str(logdir) in line:
+                found[int(folder.name)] = line
+    return found
+
+
+def pid_of(logdir: Path, part: str) -> int | None:
+    return next((pid for pid, line in processes_of(logdir).items() if part in line and "/bin/sh" not in line), None)
+
+
+def status(logdir: Path) -> dict[str, Any]:
+    path = logdir / "status.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"updates": 0, "env_steps": 0, "robots": []}
+    return found
+
+
+def wait_for(condition: Callable[[], Any], what: str, run: subprocess.Popen[str], seconds: float = 150.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if run.poll() is not None:
+            pytest.fail(f"the run ended while waiting for {what}:\n{run.stdout.read() if run.stdout else ''}")
+        if time.monotonic() > deadline:
+            run.kill()
+            pytest.fail(f"no {what} within {seconds:g} s")
+        time.sleep(0.2)
+
+
+def on_board(logdir: Path) -> int:
+    robots = status(logdir)["robots"]
+    return int(robots[0]["figures"].get("bundle_version", -1)) if robots else -1
+
+
+def stored(logdir: Path) -> list[tuple[str, int]]:
+    """(boot, sequence) of all rows, in the order in which they were stored."""
+    from robot_dreamer.link.store import ExperienceStore
+    from robot_dreamer.spec import load_spec
+
+    store = ExperienceStore(logdir / "experience.sqlite", load_spec("cartpole"))
+    try:
+        return [(row.boot, row.sequence) for _, row in store.read(0, 1_000_000)]
+    finally:
+        store.close()
+
+
+def assert_gapless(rows: list[tuple[str, int]]) -> None:
+    assert len(set(rows)) == len(rows), "a row is stored twice"
+    for boot in {boot for boot, _ in rows}:
+        sequence = [number for name, number in rows if name == boot]
+        assert sequence == list(range(len(sequence))), f"boot {boot} has holes"
+
+
+def test_a_robot_learns_through_the_split_and_is_evaluated(tmp_path: Path) -> None:
+    run = start(tmp_path, "--steps", "2500", "--evaluate", "2", "--speed", "4")
+    try:
+        output, _ = run.communicate(timeout=240)
+    finally:
+        run.kill()
+    assert run.returncode == 0, output
+    final = status(tmp_path)
+    assert final["phase"] == "finished"
+    assert final["env_steps"] >= 2500 and final["updates"] > 5
+    robot = final["robots"][0]
+    assert robot["figures"]["swaps"] >= 2 and robot["figures"]["bundle_version"] >= 2
+    assert robot["duplicates"] == 0 and not robot["rejected"] and not robot["dropped"]
+    assert_gapless(stored(tmp_path))
+    evaluation = json.loads((tmp_path / "evaluation.json").read_text())
+    assert len(evaluation["evaluation"]["returns"]) == len(evaluation["random"]["returns"]) == 2
+    assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "evaluation.json" in output and "learning_curve.png" in output
+    assert not processes_of(tmp_path)
+
+
+def test_killed_processes_come_back_nothing_is_lost_and_the_run_resumes(tmp_path: Path) -> None:
+    run = start(tmp_path, "--speed", "4")
+    try:
+        wait_for(lambda: on_board(tmp_path) >= 1 and (tmp_path / "checkpoints").exists(), "bundle on board", run)
+        for victim in ("robot_dreamer.cli learn", "ros_nodes.policy_node", "sim.node"):
+            before, old = status(tmp_path)["env_steps"], pid_of(tmp_path, victim) if "sim" not in victim else None
+            if old is None:  # the simulated robot's command line does not name the log directory
+                old = child(run.pid, victim)
+            os.kill(old, signal.SIGKILL)
+            wait_for(lambda: status(tmp_path)["env_steps"] > before + 150, f"experience after killing {victim}", run)  # noqa: B023
+        version = on_board(tmp_path)
+        wait_for(lambda: on_board(tmp_path) > version, "newer bundle after the crashes", run)
+        run.send_signal(signal.SIGINT)
+        output, _ = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == 130, output
+    assert "run the same command again" in output
+    assert not processes_of(tmp_path)
+    rows = stored(tmp_path)
+    assert len({boot for boot, _ in rows}) == 2  # the policy node was killed once
+    assert_gapless(rows)
+
+    updates = status(tmp_path)["updates"]
+    again = start(tmp_path, "--steps", str(len(rows) + 300), "--evaluate", "0")
+    try:
+        output, _ = again.communicate(timeout=150)
+    finally:
+        again.kill()
+    assert again.returncode == 0, output
+    assert status(tmp_path)["updates"] > updates > 0
+    assert_gapless(stored(tmp_path))
+
+
+def child(parent: int, part: str) -> int:
+    """A process below `parent` whose command line contains `part`."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    for pid in parents:
+        above = parents.get(pid)
+        while above and above != parent:
+            above = parents.get(above)
+        if above == parent and part in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
+            return pid
+    raise AssertionError(f"no process {part!r} below {parent}")
+
+
+def test_an_unknown_robot_or_preset_starts_nothing_and_lists_the_known_ones(tmp_path: Path) -> None:
+    run = start(tmp_path, "--robot", "catpole")
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 2 and "known: cartpole" in output
+    run = start(tmp_path, "--preset", "huge")
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 2 and "cpu_small" in output and "nano" in output
+    assert not (tmp_path / "logs").exists()
