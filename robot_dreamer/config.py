@@ -72,7 +72,9 @@ class ModelConfig:
         _require_positive(self, "model", exclude=("unimix", "free_nats", "symlog_inputs", "multipliers"))
         _require_range("model.unimix", self.unimix, 0.0, 1.0)
         _require_range("model.free_nats", self.free_nats, 0.0, math.inf)
-        _require(self.deter % self.blocks == 0, "model.deter", f"a multiple of model.blocks = {self.blocks}", self.deter)
+        _require(
+            self.deter % self.blocks == 0, "model.deter", f"a multiple of model.blocks = {self.blocks}", self.deter
+        )
         _require(
             self.deter % self.decoder_blocks == 0,
             "model.deter",
@@ -300,7 +302,9 @@ def _read_preset(name: str) -> dict[str, Any]:
     known = known_presets()
     if name not in known:
         raise ValueError(f"unknown preset {name!r}; known presets: {', '.join(known)}")
-    text = resources.files(_PRESET_PACKAGE).joinpath(_PRESET_FOLDER, f"{name}.yaml").read_text(encoding="utf-8")
+    text = (
+        resources.files(_PRESET_PACKAGE).joinpath(_PRESET_FOLDER).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    )
     data = yaml.safe_load(text) or {}
     if not isinstance(data, dict):
         raise ValueError(f"preset {name!r}: expected a mapping, found {type(data).__name__}")
@@ -340,7 +344,8 @@ def _build(cls: type, data: Any, path: str) -> Any:
         if key not in known:
             raise ValueError(f"unknown field {full!r}; known fields: {', '.join(known)}")
         kind = hints[key]
-        values[key] = _build(kind, value, full) if dataclasses.is_dataclass(kind) else _convert(kind, value, full)
+        nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        values[key] = _build(kind, value, full) if nested else _convert(kind, value, full)
     return cls(**values)
 
 

@@ -60,9 +60,9 @@ def imagine(
 ) -> Imagined:
     """Imagine from start (N, D), (N, S, K) without gradient.
 
-    noise: (H, N, S, K) Gumbel; action_noise: see `Noise.action`; step: `transition` of this model, or a compiled form of
-    it. The losses of actor and critic need no gradient through the model: the policy gradient is REINFORCE for every
-    kind of action.
+    noise: (H, N, S, K) Gumbel; action_noise: see `Noise.action`; step: `transition` of this model, or a
+    compiled form of it. The losses of actor and critic need no gradient through the model: the policy gradient is
+    REINFORCE for every kind of action.
     """
     step = step or partial(transition, rssm)
     deter, stoch = start

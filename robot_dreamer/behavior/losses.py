@@ -41,8 +41,8 @@ def imagination_losses(
 ) -> ImaginationLosses:
     """Losses on imagined trajectories of H + 1 rows.
 
-    action: (N, H or more, *shape) each; reward, continuation (probability, with the discount where it is folded into the
-    head), slow_value (prediction): (N, H+1); policy: over (N, H) or more rows; value: over (N, H+1).
+    action: (N, H or more, *shape) each; reward, continuation (probability, with the discount where it is folded into
+    the head), slow_value (prediction): (N, H+1); policy: over (N, H) or more rows; value: over (N, H+1).
 
         w_t      = product of the continue probabilities of rows 0 to t
         A_t      = (R_t - v_t) / S,     S the range of the returns including this batch, at least the limit

@@ -20,7 +20,7 @@ class Noise(NamedTuple):
     imagine: Tensor
     """(H, N, S, K) Gumbel noise of the imagined draws; N imagination starts."""
     action: dict[str, Tensor]
-    """(H+1, N, *shape) standard-normal noise of continuous, (H+1, N, *shape, classes) Gumbel noise of discrete actions."""
+    """Standard-normal (H+1, N, *shape) for a continuous action, Gumbel (H+1, N, *shape, classes) for a discrete one."""
 
 
 def draw_noise(

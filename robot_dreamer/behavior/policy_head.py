@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from robot_dreamer.config import BehaviorConfig
@@ -72,7 +73,7 @@ def total_log_prob(distributions: ActionDistributions, action: dict[str, Tensor]
 
 def sum_entries(terms: dict[str, Tensor], lead: int) -> Tensor:
     """Sum of the values over all fields and all axes after the first `lead`."""
-    return sum(sum_tail(term, lead) for term in terms.values())
+    return torch.stack([sum_tail(term, lead) for term in terms.values()]).sum(0)
 
 
 def sum_tail(x: Tensor, lead: int) -> Tensor:

@@ -86,9 +86,7 @@ class Agent(nn.Module):
         model, behavior = config.model, config.behavior
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.world_model = WorldModel(
-                self.observation_fields, self.action_fields, model, behavior.critic_outscale
-            )
+            self.world_model = WorldModel(self.observation_fields, self.action_fields, model, behavior.critic_outscale)
             size = self.world_model.feature_size
             self.policy = Policy(self.action_fields, size, model.units, behavior)
             self.critic = TwoHotHead(size, behavior.critic_layers, model.units, model.bins, behavior.critic_outscale)
@@ -109,8 +107,8 @@ class Agent(nn.Module):
 
         Returns the latents of rows 1 to T, deter (B, T, D) and stoch (B, T, S, K), as computed before the parameters
         changed, and metrics as scalar tensors without gradient. A batch with a loss or gradient that is not finite
-        changes nothing: `optimizer/applied` is then 0, and the `loss/...` metrics tell which term it was; the latents are
-        then worth nothing and must not be stored.
+        changes nothing: `optimizer/applied` is then 0, and the `loss/...` metrics tell which term it was; the latents
+        are then worth nothing and must not be stored.
         """
         if noise is None:
             noise = self.draw_noise(*batch.reward.shape)
@@ -120,8 +118,9 @@ class Agent(nn.Module):
         metrics |= self.optimizer.step(gradients, torch.isfinite(losses.total.detach()))
         applied = metrics["optimizer/applied"]
         self._update_slow_critic(self.config.behavior.slow_rate * applied)
+        old, new = self.return_range, losses.acting.return_range
         self.return_range = ReturnRange(
-            *(torch.where(applied > 0, new, old) for new, old in zip(losses.acting.return_range, self.return_range, strict=True))
+            torch.where(applied > 0, new.low, old.low), torch.where(applied > 0, new.high, old.high)
         )
         return Latents(losses.observed.deter.detach(), losses.observed.stoch.detach()), metrics
 
@@ -226,8 +225,8 @@ class Agent(nn.Module):
         """Posterior latents of rows that have just arrived.
 
         observation, action: (B, T, *shape) each, action_t executed after observation_t; is_first: (B, T) bool; carry:
-        the row before (see `Carry.after`), None at the start of a stream; noise: (T, B, S, K) Gumbel noise. Returns deter
-        (B, T, D) and stoch (B, T, S, K).
+        the row before (see `Carry.after`), None at the start of a stream; noise: (T, B, S, K) Gumbel noise. Returns
+        deter (B, T, D) and stoch (B, T, S, K).
         """
         rows, steps = is_first.shape
         if carry is None:
@@ -266,7 +265,7 @@ class Agent(nn.Module):
         )
 
     def training_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that training needs to continue exactly: tensors by flat name (copies on the CPU), and JSON data."""
+        """Everything that training needs to continue exactly: tensors by name (copies on the CPU), and JSON data."""
         tensors = {name: value.detach().clone().cpu() for name, value in self._state_tensors().items()}
         tensors["generator"] = self.generator.get_state()
         return tensors, {"config": self.config.to_dict(), "updates": int(self.optimizer.step_count)}
@@ -296,8 +295,8 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def _update_slow_critic(self, rate: Tensor) -> None:
-        slow, fast = list(self.slow_critic.parameters()), list(self.critic.parameters())
-        torch._foreach_lerp_(slow, fast, [rate] * len(slow))
+        for slow, fast in zip(self.slow_critic.parameters(), self.critic.parameters(), strict=True):
+            slow.lerp_(fast, rate)
 
     def _precision(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
@@ -312,5 +311,7 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, found {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device: {name!r} is configured, but torch finds no CUDA device; use device=auto or device=cpu")
+        raise ValueError(
+            f"device: {name!r} is configured, but torch finds no CUDA device; use device=auto or device=cpu"
+        )
     return device

@@ -27,7 +27,9 @@ class Compiled:
             result = self._run(*arguments)
         except Exception as error:  # Whatever a missing or broken toolchain raises.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(f"torch.compile failed, continuing without it (compile=false avoids the try): {reason}", stacklevel=2)
+            warnings.warn(
+                f"torch.compile failed, continuing without it (compile=false avoids the try): {reason}", stacklevel=2
+            )
             self._run = self._plain
             result = self._plain(*arguments)
         self._proven = True

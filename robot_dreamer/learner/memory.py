@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Tell the C library of this process to reuse large blocks; call it once, early, in a process that trains on a CPU.
 
     By default glibc maps blocks above 128 KiB freshly from the kernel, which then clears each page again: intermediate
-    results of an update are of that size, and an update becomes about a quarter faster without it. Memory of the process
-    stays at its peak afterwards. Returns False where the C library has no such option (then nothing changes).
+    results of an update are of that size, and an update becomes about a quarter faster without it. Memory of the
+    process stays at its peak afterwards. Returns False where the C library has no such option; nothing changes then.
     """
     if not sys.platform.startswith("linux"):
         return False

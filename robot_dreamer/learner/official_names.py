@@ -15,34 +15,34 @@ from torch import Tensor
 from robot_dreamer.world_model.fields import Field
 
 _RULES = (
-    (r"world_model\.encoder\.vector\.(\d+)\.scale", r"enc/mlp\1norm/scale"),
-    (r"world_model\.encoder\.vector\.(\d+)\.", r"enc/mlp\1/"),
-    (r"world_model\.encoder\.image\.(\d+)\.scale", r"enc/cnn\1norm/scale"),
-    (r"world_model\.encoder\.image\.(\d+)\.", r"enc/cnn\1/"),
-    (r"world_model\.rssm\.deter_in\.", "dyn/dynin0."),
-    (r"world_model\.rssm\.stoch_in\.", "dyn/dynin1."),
-    (r"world_model\.rssm\.action_in\.", "dyn/dynin2."),
-    (r"world_model\.rssm\.hidden\.(\d+)\.", r"dyn/dynhid\1."),
-    (r"world_model\.rssm\.gates\.", "dyn/dyngru."),
-    (r"world_model\.rssm\.prior\.(\d+)\.", r"dyn/prior\1."),
-    (r"world_model\.rssm\.prior_out\.", "dyn/priorlogit."),
-    (r"world_model\.rssm\.posterior\.(\d+)\.", r"dyn/obs\1."),
-    (r"world_model\.rssm\.posterior_out\.", "dyn/obslogit."),
-    (r"world_model\.decoder\.vector\.(\d+)\.", r"dec/mlp.\1."),
-    (r"world_model\.decoder\.image\.deter\.", "dec/sp0."),
-    (r"world_model\.decoder\.image\.stoch\.0\.", "dec/sp1."),
-    (r"world_model\.decoder\.image\.stoch\.1\.", "dec/sp2."),
-    (r"world_model\.decoder\.image\.scale", "dec/spnorm/scale"),
-    (r"world_model\.decoder\.image\.out\.", "dec/imgout."),
-    (r"world_model\.reward\.trunk\.(\d+)\.", r"rew/mlp.\1."),
-    (r"world_model\.reward\.out\.", "rew/head/logits."),
-    (r"world_model\.continuation\.trunk\.(\d+)\.", r"con/mlp.\1."),
-    (r"world_model\.continuation\.out\.", "con/head/logit."),
-    (r"policy\.trunk\.(\d+)\.", r"pol/mlp.\1."),
-    (r"slow_critic\.trunk\.(\d+)\.", r"slowval/mlp.\1."),
-    (r"slow_critic\.out\.", "slowval/head/logits."),
-    (r"critic\.trunk\.(\d+)\.", r"val/mlp.\1."),
-    (r"critic\.out\.", "val/head/logits."),
+    (r"^world_model\.encoder\.vector\.(\d+)\.scale", r"enc/mlp\1norm/scale"),
+    (r"^world_model\.encoder\.vector\.(\d+)\.", r"enc/mlp\1/"),
+    (r"^world_model\.encoder\.image\.(\d+)\.scale", r"enc/cnn\1norm/scale"),
+    (r"^world_model\.encoder\.image\.(\d+)\.", r"enc/cnn\1/"),
+    (r"^world_model\.rssm\.deter_in\.", "dyn/dynin0."),
+    (r"^world_model\.rssm\.stoch_in\.", "dyn/dynin1."),
+    (r"^world_model\.rssm\.action_in\.", "dyn/dynin2."),
+    (r"^world_model\.rssm\.hidden\.(\d+)\.", r"dyn/dynhid\1."),
+    (r"^world_model\.rssm\.gates\.", "dyn/dyngru."),
+    (r"^world_model\.rssm\.prior\.(\d+)\.", r"dyn/prior\1."),
+    (r"^world_model\.rssm\.prior_out\.", "dyn/priorlogit."),
+    (r"^world_model\.rssm\.posterior\.(\d+)\.", r"dyn/obs\1."),
+    (r"^world_model\.rssm\.posterior_out\.", "dyn/obslogit."),
+    (r"^world_model\.decoder\.vector\.(\d+)\.", r"dec/mlp.\1."),
+    (r"^world_model\.decoder\.image\.deter\.", "dec/sp0."),
+    (r"^world_model\.decoder\.image\.stoch\.0\.", "dec/sp1."),
+    (r"^world_model\.decoder\.image\.stoch\.1\.", "dec/sp2."),
+    (r"^world_model\.decoder\.image\.scale", "dec/spnorm/scale"),
+    (r"^world_model\.decoder\.image\.out\.", "dec/imgout."),
+    (r"^world_model\.reward\.trunk\.(\d+)\.", r"rew/mlp.\1."),
+    (r"^world_model\.reward\.out\.", "rew/head/logits."),
+    (r"^world_model\.continuation\.trunk\.(\d+)\.", r"con/mlp.\1."),
+    (r"^world_model\.continuation\.out\.", "con/head/logit."),
+    (r"^policy\.trunk\.(\d+)\.", r"pol/mlp.\1."),
+    (r"^slow_critic\.trunk\.(\d+)\.", r"slowval/mlp.\1."),
+    (r"^slow_critic\.out\.", "slowval/head/logits."),
+    (r"^critic\.trunk\.(\d+)\.", r"val/mlp.\1."),
+    (r"^critic\.out\.", "val/head/logits."),
     # What is left: "layer.kernel" and "layer.scale", where the norm is a layer of its own.
     (r"mlp\.(\d+)\.scale$", r"mlp/norm\1/scale"),
     (r"mlp\.(\d+)\.", r"mlp/linear\1/"),
@@ -70,18 +70,18 @@ class OfficialNames:
 
     def name(self, name: str) -> str:
         """The published name of one of our parameters."""
-        if match := re.fullmatch(r"world_model\.decoder\.vector_heads\.(\d+)\.(.*)", name):
+        if match := re.fullmatch(r"^world_model\.decoder\.vector_heads\.(\d+)\.(.*)", name):
             field = self._heads[int(match[1])]
             return f"dec/vec/{field.name}/{'logits' if field.kind == 'discrete' else 'pred'}/{match[2]}"
-        if match := re.fullmatch(r"policy\.heads\.(\d+)\.(\w+)\.(.*)", name):
+        if match := re.fullmatch(r"^policy\.heads\.(\d+)\.(\w+)\.(.*)", name):
             part = {"std": "stddev"}.get(match[2], match[2])
             return f"pol/head/{self._actions[int(match[1])].name}/{part}/{match[3]}"
-        if match := re.fullmatch(r"world_model\.decoder\.image\.stages\.(\d+)\.(.*)", name):
+        if match := re.fullmatch(r"^world_model\.decoder\.image\.stages\.(\d+)\.(.*)", name):
             # Numbered from the output side there.
             index = self._stages - 2 - int(match[1])
             return f"dec/conv{index}norm/scale" if match[2] == "scale" else f"dec/conv{index}/{match[2]}"
         for pattern, replacement in _RULES:
-            name = re.sub(rf"^{pattern}" if pattern.startswith(("world", "policy", "critic", "slow")) else pattern, replacement, name)
+            name = re.sub(pattern, replacement, name)
         return name
 
     def to_ours(self, name: str, value: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class ImageDecoder(nn.Module):
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, MSE]:
         """deter (N, D), stoch (N, S, K) -> images (N, height, width, channels) in [0, 1]."""
         height, width = self.map
-        # Each block of the state gives a slice of the channels of every pixel: (N, G, h, w, c / G) -> (N, G, c / G, h, w).
+        # Each block of the state gives a slice of the channels of every pixel: (N, G, h, w, c / G) -> (N, h, w, c).
         from_deter = self.deter(deter).view(-1, self.blocks, height, width, self.scale.shape[0] // self.blocks)
         from_deter = from_deter.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)  # (N, c, h, w)
         from_stoch = self.stoch(stoch.flatten(1)).view(-1, height, width, self.scale.shape[0]).permute(0, 3, 1, 2)

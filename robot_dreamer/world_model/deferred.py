@@ -44,9 +44,7 @@ class _Deferred(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         inputs = torch.cat(ctx.inputs, -2)  # (T N, in) or (G, T N, in)
-        if grad.dim() == 4:
-            grads = grad.transpose(0, 1).flatten(1, 2)  # (G, T N, out)
-        else:
-            grads = grad.flatten(0, 1)  # (T N, out)
+        # (G, T N, out) or (T N, out)
+        grads = grad.transpose(0, 1).flatten(1, 2) if grad.dim() == 4 else grad.flatten(0, 1)
         kernel_grad = torch.matmul(inputs.transpose(-1, -2), grads.to(inputs.dtype))
         return kernel_grad.to(ctx.kernel_dtype), grad, None

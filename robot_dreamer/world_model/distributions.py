@@ -23,7 +23,7 @@ def symexp(x: Tensor) -> Tensor:
 
 
 def symexp_bins(count: int) -> Tensor:
-    """`count` (odd) values between -symexp(20) and symexp(20), equally spaced in symlog space, exactly antisymmetric."""
+    """`count` (odd) values from -symexp(20) to symexp(20), equally spaced in symlog space, exactly antisymmetric."""
     half = symexp(torch.linspace(-20.0, 0.0, count // 2 + 1))
     return torch.cat((half, -half[:-1].flip(0)))
 
@@ -57,11 +57,11 @@ class Categorical:
         return torch.argmax(self.log_probs.detach() + noise, -1)
 
     def sample_one_hot(self, noise: Tensor) -> Tensor:
-        """One-hot classes of the shape of the logits, whose gradient is that of the probabilities (straight-through)."""
+        """One-hot classes of the shape of the logits; their gradient is that of the probabilities."""
         sample = one_hot(self.sample(noise), self.classes)
         if not self.probs.requires_grad:
             return sample
-        # In this order the value is exactly one-hot, and classes that never occur leave their weights alone.
+        # Straight-through. In this order the value is exactly one-hot, and classes that never occur leave their weights alone.
         return sample + (self.probs - self.probs.detach())
 
     def log_prob(self, event: Tensor) -> Tensor:

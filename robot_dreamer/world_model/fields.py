@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -35,7 +35,7 @@ def fields_of(space: gymnasium.spaces.Dict) -> tuple[Field, ...]:
     return tuple(_field(name, space.spaces[name]) for name in sorted(space.spaces))
 
 
-def _field(name: str, space: gymnasium.Space) -> Field:
+def _field(name: str, space: gymnasium.Space[Any]) -> Field:
     spaces = gymnasium.spaces
     if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
         return Field(name, "image", tuple(space.shape))
@@ -48,6 +48,7 @@ def _field(name: str, space: gymnasium.Space) -> Field:
     if isinstance(space, spaces.MultiDiscrete) and len(set(space.nvec.flat)) == 1 and not np.any(space.start):
         return Field(name, "discrete", tuple(space.shape), int(space.nvec.flat[0]))
     raise ValueError(
-        f"field {name!r}: expected a Box of floats, a uint8 Box of shape (height, width, channels), a Discrete that starts "
-        f"at 0, or a MultiDiscrete with equally many classes everywhere (use one Discrete per entry otherwise), found {space}"
+        f"field {name!r}: expected a Box of floats, a uint8 Box of shape (height, width, channels), a Discrete that "
+        f"starts at 0, or a MultiDiscrete with equally many classes everywhere (use one Discrete per entry otherwise), "
+        f"found {space}"
     )

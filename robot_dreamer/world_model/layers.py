@@ -1,7 +1,7 @@
 """Linear, block-linear and convolutional layers with RMS norm and SiLU, initialised as in DreamerV3.
 
-Kernels are kept as (in, out), block kernels as (blocks, in / blocks, out / blocks): they enter the products as they are,
-so that neither the training graph nor an exported one contains a transposed weight.
+Kernels are kept as (in, out), block kernels as (blocks, in / blocks, out / blocks): they enter the products as they
+are, so that neither the training graph nor an exported one contains a transposed weight.
 """
 
 from __future__ import annotations

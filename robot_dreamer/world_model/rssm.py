@@ -13,7 +13,7 @@ Letters: N rows, B batch, T time, D deter, S stoch groups, K classes, G blocks, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class Observed(NamedTuple):
 
 
 class SplitKernel(NamedTuple):
-    """Kernel of the first block layer: all blocks read the same 3h inputs, so one product replaces G on copies of them."""
+    """Kernel of the first block layer in two parts: one product on the inputs that all blocks share replaces G."""
 
     block: Tensor
     """(G, D/G, D/G) on each block's slice of the state."""
@@ -91,6 +91,11 @@ class RSSM(nn.Module):
         self.posterior = mlp(config.posterior_layers, deter + tokens, hidden)
         self.posterior_out = Linear(hidden, latent)
 
+    @property
+    def layers(self) -> Sequence[BlockDense]:
+        """The block-linear hidden layers in front of the gates."""
+        return cast(Sequence[BlockDense], self.hidden)
+
     def initial(self, rows: int) -> Latents:
         """The zero state of `rows` rows."""
         like = self.gates.bias
@@ -113,7 +118,7 @@ class RSSM(nn.Module):
 
         `split`, the result of `split_kernel`, makes it faster where N is large or there are many steps.
         """
-        first = self.hidden[0]
+        first, *rest = self.layers
         shared = torch.cat((self.deter_in(deter), self.stoch_in(stoch.flatten(1)), self.action_in(action)), -1)
         blocks = first.split(deter)  # (G, N, D/G)
         if split is None:
@@ -122,19 +127,17 @@ class RSSM(nn.Module):
         else:
             x = torch.addmm(first.bias, shared, split.shared) + first.join(torch.bmm(blocks, split.block))
         x = first.activate(x)
-        for layer in self.hidden[1:]:
+        for layer in rest:
             x = layer.activate(layer(x))
         return BlockLinear.join(_recur(blocks, self.gates.product(self.gates.split(x))))
 
     def split_kernel(self) -> SplitKernel:
         """The first block layer's kernel in two parts."""
-        kernel = self.hidden[0].kernel  # (G, D/G + 3h, D/G)
+        kernel = self.layers[0].kernel  # (G, D/G + 3h, D/G)
         size = self.deter // self.blocks
         return SplitKernel(kernel[:, :size], kernel[:, size:].transpose(0, 1).flatten(1))
 
-    def observe(
-        self, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor
-    ) -> Observed:
+    def observe(self, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor) -> Observed:
         """Filter a sequence.
 
         start: (B, D), (B, S, K) of the row before; tokens: (B, T, E); action: (B, T, A) features of the action before
@@ -145,16 +148,14 @@ class RSSM(nn.Module):
         keep = keep.transpose(0, 1).unsqueeze(-1)  # (T, B, 1)
         action = action.transpose(0, 1) * keep  # (T, B, A)
         core = _Scan(self, action)
-        first, *rest = self.posterior
+        first, *rest = cast(Sequence[Dense], self.posterior)
         width = self.deter
         # The token half of the first posterior layer does not depend on the state.
         from_tokens = tokens.transpose(0, 1) @ first.kernel[width:] + first.bias  # (T, B, h)
         batch = tokens.shape[0]
         posterior_in = DeferredLinear(first.kernel[:width], from_tokens)
-        posterior_rest = [(DeferredLinear(l.kernel, _repeat(l.bias, steps, batch)), l.scale) for l in rest]
-        posterior_out = DeferredLinear(
-            self.posterior_out.kernel, _repeat(self.posterior_out.bias, steps, batch)
-        )
+        posterior_rest = [(DeferredLinear(x.kernel, _repeat(x.bias, steps, batch)), x.scale) for x in rest]
+        posterior_out = DeferredLinear(self.posterior_out.kernel, _repeat(self.posterior_out.bias, steps, batch))
         deter, stoch = start
         deters, stochs, logits = [], [], []
         for t in range(steps):
@@ -177,7 +178,7 @@ class _Scan:
         """action: (T, N, A) features of all steps."""
         steps, rows = action.shape[:2]
         self.rssm = rssm
-        first = rssm.hidden[0]
+        first, *rest = rssm.layers
         block, shared = rssm.split_kernel()
         width = 2 * rssm.hidden_units
         from_action = rssm.action_in(action) @ shared[width:]  # (T, N, D)
@@ -185,19 +186,19 @@ class _Scan:
         self.stoch_in = DeferredLinear(rssm.stoch_in.kernel, _repeat(rssm.stoch_in.bias, steps, rows))
         self.shared = DeferredLinear(shared[:width], from_action)
         self.block = DeferredLinear(block, _repeat_blocks(first, steps, rows))
-        self.rest = [DeferredLinear(layer.kernel, _repeat_blocks(layer, steps, rows)) for layer in rssm.hidden[1:]]
+        self.rest = [DeferredLinear(layer.kernel, _repeat_blocks(layer, steps, rows)) for layer in rest]
         self.gates = DeferredLinear(rssm.gates.kernel, _repeat_blocks(rssm.gates, steps, rows))
 
     def __call__(self, deter: Tensor, stoch: Tensor) -> Tensor:
         """deter (N, D), stoch (N, S*K), both already masked -> next deter (N, D)."""
         rssm = self.rssm
-        first = rssm.hidden[0]
+        first, *rest = rssm.layers
         from_deter = norm_silu(self.deter_in(deter), rssm.deter_in.scale)
         from_stoch = norm_silu(self.stoch_in(stoch), rssm.stoch_in.scale)
         blocks = first.split(deter)  # (G, N, D/G)
         x = self.shared(torch.cat((from_deter, from_stoch), -1)) + first.join(self.block(blocks))
         x = first.activate(x)  # (N, D)
-        for layer, linear in zip(rssm.hidden[1:], self.rest, strict=True):
+        for layer, linear in zip(rest, self.rest, strict=True):
             x = layer.activate(layer.join(linear(layer.split(x))))
         return BlockLinear.join(_recur(blocks, self.gates(rssm.gates.split(x))))
 

@@ -28,7 +28,10 @@ class Case:
     def __init__(self, path):
         self.g = g = Golden(path)
         c = g.config
-        observations, actions = dict_space(c["obs_space"], c["obs_order"]), dict_space(c["action_space"], c["action_order"])
+        observations, actions = (
+            dict_space(c["obs_space"], c["obs_order"]),
+            dict_space(c["action_space"], c["action_order"]),
+        )
         self.agent = Agent(observations, actions, agent_config(c["config"]))
         images = [name for name in c["obs_order"] if c["obs_space"][name]["image"]]
         self.names = OfficialNames(
@@ -54,7 +57,9 @@ class Case:
         zero = self.agent.draw_noise(*self.batch.reward.shape)
         normal = self.g.config["normal_noise"] if normal is None else normal
         action = {
-            f.name: torch.full_like(zero.action[f.name], self.g.config["gumbel_noise"] if f.kind == "discrete" else normal)
+            f.name: torch.full_like(
+                zero.action[f.name], self.g.config["gumbel_noise"] if f.kind == "discrete" else normal
+            )
             for f in self.agent.action_fields
         }
         gumbel = self.g.config["gumbel_noise"]
@@ -165,14 +170,18 @@ def test_five_updates(case):
         for name, value in g.group(f"after{update}/metric/loss/").items():
             # The mean of rows that cancel carries the rounding of the rows, later also that of the parameters.
             scale = g[f"out/loss/{name}"].abs().max()
-            assert abs(metrics[f"loss/{case.loss_name(name)}"] - value) <= (OUT if update == 1 else 10 * OUT) * scale, name
+            assert abs(metrics[f"loss/{case.loss_name(name)}"] - value) <= (OUT if update == 1 else 10 * OUT) * scale, (
+                name
+            )
         for name, ours in {
             "grad_norm": "gradient_norm",
             "grad_rms": "gradient_rms",
             "update_rms": "update_rms",
             "param_rms": "parameter_rms",
         }.items():
-            assert_close(metrics[f"optimizer/{ours}"], state[f"metric/opt/{name}"], GRAD if update == 1 else 10 * GRAD, name)
+            assert_close(
+                metrics[f"optimizer/{ours}"], state[f"metric/opt/{name}"], GRAD if update == 1 else 10 * GRAD, name
+            )
         assert agent.optimizer.step_count == update == state["metric/opt/updates"]
         assert_close(metrics["loss/total"], state["metric/opt/loss"], TOTAL if update == 1 else 10 * OUT, "total")
     assert agent.optimizer.flat.numel() == g["out/metric/opt/param_count"]

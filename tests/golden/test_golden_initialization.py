@@ -22,7 +22,13 @@ def test_initial_parameters(path, case):
             action["classes"] = shapes[f"pol/head/{name}/logits/bias"][0]
     dims = c["dims"]
     model = ModelConfig(
-        deter=dims["D"], hidden=dims["H"], stoch=dims["S"], classes=dims["K"], blocks=dims["G"], units=dims["U"], depth=dims["depth"]
+        deter=dims["D"],
+        hidden=dims["H"],
+        stoch=dims["S"],
+        classes=dims["K"],
+        blocks=dims["G"],
+        units=dims["U"],
+        depth=dims["depth"],
     )
     samples: dict[str, list[torch.Tensor]] = {}
     seeds = c["seeds"]

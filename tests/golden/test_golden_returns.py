@@ -11,6 +11,7 @@ from robot_dreamer.world_model.distributions import Categorical, Normal, TwoHot
 
 OUT, GRAD, GRAD_TWO_HOT = 5e-6, 1e-5, 2e-5
 
+
 @pytest.fixture(params=files("returns"))
 def g(request):
     return Golden(request.param)
@@ -44,7 +45,9 @@ def test_imagination_losses(g, case):
         return_percentile_high=norm["perchi"],
     )
     inputs = g.group(f"in/imag_{case}/")
-    leaves = {name: value.requires_grad_() for name, value in inputs.items() if name.startswith(("mean_", "std_", "logits_"))}
+    leaves = {
+        name: value.requires_grad_() for name, value in inputs.items() if name.startswith(("mean_", "std_", "logits_"))
+    }
     leaves["value_logits"] = inputs["value_logits"].requires_grad_()
     policy = {}
     for key in sorted(c["action_keys"]):
@@ -70,7 +73,9 @@ def test_imagination_losses(g, case):
         "retnorm_hi": result.return_range.high,
     }.items():
         assert_close(value, g[f"out/imag_{case}/{name}"], OUT, name)
-    scalar = (g[f"weight/imag_{case}/policy"] * result.policy).sum() + (g[f"weight/imag_{case}/value"] * result.value).sum()
+    scalar = (g[f"weight/imag_{case}/policy"] * result.policy).sum() + (
+        g[f"weight/imag_{case}/value"] * result.value
+    ).sum()
     assert_close(scalar, g[f"out/imag_{case}/scalar"], OUT)
     scalar.backward()
     for name, leaf in leaves.items():

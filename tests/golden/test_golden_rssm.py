@@ -88,7 +88,8 @@ def test_imagine(path):
     assert torch.equal(stochs.detach(), g["out/stoch"])
     assert_close(logits, g["out/prior_logit"], OUT)
     scalar = sum(
-        (g[f"weight/{name}"] * value).mean() for name, value in {"deter": deters, "stoch": stochs, "logit": logits}.items()
+        (g[f"weight/{name}"] * value).mean()
+        for name, value in {"deter": deters, "stoch": stochs, "logit": logits}.items()
     )
     assert_close(scalar, g["out/scalar"], OUT)
     scalar.backward()

@@ -29,7 +29,12 @@ IMAGE = spaces.Dict({"image": spaces.Box(0, 255, (64, 64, 3), np.uint8)})
 WALKER = spaces.Dict({"orientations": box(14), "height": box(), "velocity": box(9)})
 SIX_ACTIONS = spaces.Dict({"action": spaces.Box(-1, 1, (6,))})
 MIXED = spaces.Dict(
-    {"camera": spaces.Box(0, 255, (48, 48, 1), np.uint8), "joints": box(3), "gear": spaces.Discrete(4), "keys": box(2, 2)}
+    {
+        "camera": spaces.Box(0, 255, (48, 48, 1), np.uint8),
+        "joints": box(3),
+        "gear": spaces.Discrete(4),
+        "keys": box(2, 2),
+    }
 )
 MIXED_ACTIONS = spaces.Dict({"arm": spaces.Box(-1, 1, (2,)), "grip": spaces.Discrete(3)})
 
@@ -226,7 +231,9 @@ def test_filtering_in_pieces_equals_filtering_at_once_and_acting_step_by_step():
     def part(data, start, stop):
         return {name: value[:, start:stop] for name, value in data.items()}
 
-    first = agent.filter(part(batch.observation, 0, 3), part(batch.action, 0, 3), batch.is_first[:, :3], None, noise[:3])
+    first = agent.filter(
+        part(batch.observation, 0, 3), part(batch.action, 0, 3), batch.is_first[:, :3], None, noise[:3]
+    )
     carry = Carry.after(first, part(batch.action, 0, 3))
     second = agent.filter(
         part(batch.observation, 3, 8), part(batch.action, 3, 8), batch.is_first[:, 3:], carry, noise[3:]

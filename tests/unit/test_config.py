@@ -10,7 +10,9 @@ from robot_dreamer.config import Config, known_presets, load_config
 
 
 def test_every_preset_loads_and_survives_json():
-    assert {"dreamer_v3", "nano", "1m", "12m", "25m", "50m", "100m", "200m", "400m", "cpu_small"} <= set(known_presets())
+    assert {"dreamer_v3", "nano", "1m", "12m", "25m", "50m", "100m", "200m", "400m", "cpu_small"} <= set(
+        known_presets()
+    )
     for name in known_presets():
         config = load_config(name)
         assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -25,7 +27,9 @@ def test_presets_compose_from_left_to_right():
 
 
 def test_overrides_are_converted_to_the_type_of_the_field():
-    config = load_config("nano", ["model.deter=256", "optimizer.learning_rate=3e-4", "model.multipliers=[1, 2]", "compile=true"])
+    config = load_config(
+        "nano", ["model.deter=256", "optimizer.learning_rate=3e-4", "model.multipliers=[1, 2]", "compile=true"]
+    )
     assert config.model.deter == 256
     assert config.optimizer.learning_rate == pytest.approx(3e-4)
     assert config.model.multipliers == (1, 2)
