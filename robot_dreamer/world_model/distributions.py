@@ -61,7 +61,7 @@ class Categorical:
         sample = one_hot(self.sample(noise), self.classes)
         if not self.probs.requires_grad:
             return sample
-        # Straight-through. In this order the value is exactly one-hot, and classes that never occur leave their weights alone.
+        # Straight-through. In this order the value is exactly one-hot: classes that never occur leave their weights alone.
         return sample + (self.probs - self.probs.detach())
 
     def log_prob(self, event: Tensor) -> Tensor:
