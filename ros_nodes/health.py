@@ -50,7 +50,8 @@ def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str)
     else:
         loop |= {"repeats": rig.runner.repeats}
     loop |= {"resets": rig.resetter.resets, "reset_retries": rig.resetter.retries}
-    sensors = {"received": observer.received, "late": observer.late, "clock_jumps": observer.clock_jumps}
+    sensors = {"received": observer.received, "late": observer.late, "repeated": observer.repeated}
+    sensors["clock_jumps"] = observer.clock_jumps
     sensors |= {f"refused_{kind}": n for kind, n in controller.refused.items()}
     limits = {"faults": guard.faults, "clipped": controller.clipped + guard.clipped, "slewed": guard.slewed}
     policy: dict[str, Any] = {"version": slot.current.version, "swaps": slot.swaps, "refused": slot.refused}
@@ -84,14 +85,13 @@ def complain(node: Node, rig: Rig) -> str:
     waiting = rig.runner.waiting_for()
     if not waiting:
         return ""
-    published = dict(node.get_topic_names_and_types())
     hints = []
     for topic, kind in rig.observer.topics.items():
-        name = node.resolve_topic_name(topic)
-        if node.count_publishers(name) == 0:
-            hints.append(f"nobody publishes {name}")
-        elif kind not in published.get(name, [kind]):
-            hints.append(f"{name}: expected {kind}, found {', '.join(published[name])}")
+        found = sorted({publisher.topic_type for publisher in node.get_publishers_info_by_topic(topic)})
+        if not found:
+            hints.append(f"nobody publishes {node.resolve_topic_name(topic)}")
+        elif kind not in found:
+            hints.append(f"{node.resolve_topic_name(topic)}: expected {kind}, found {', '.join(found)}")
     return "; ".join([waiting, *hints])
 
 

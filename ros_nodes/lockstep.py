@@ -4,6 +4,7 @@
   episode over                     no command, but a reset; samples wait for its answer, and must carry another stamp
   stamp runs back, or leaps        the robot began again: the episode is cut, and reset
   sample refused                   the episode is cut, and reset
+  fault latched                    neutral commands, so that the world goes on; a reset when it has been cleared
 Everything happens in the thread that spins the node.
 """
 
@@ -55,6 +56,7 @@ class Lockstep:
         self._leap = round(_LEAP * spec.period * 1e9)
         self._last: int | None = None  # stamp of the last set looked at
         self._answered = False  # it got a command
+        self._faulted = False  # that was the guard's
         self._again = spec.reward.topic  # a repeated set is answered when this topic, one of many, comes
         self._running = False
         self._complete_at = time.monotonic()
@@ -93,6 +95,9 @@ class Lockstep:
             return
         if last is None:
             self._reset(stamp)
+        elif self._faulted and not self._controller.guard.fault:
+            self._faulted = False
+            self._reset(stamp)
         elif self._controller.running and not 0 < stamp - last < self._leap:
             self._logger.warning("the robot began again by itself; the episode is cut")
             self._reset(stamp)
@@ -121,7 +126,7 @@ class Lockstep:
             decision = self._controller.refuse("message", str(error))
         if decision.command is not None:
             self._commander.publish(decision.command, str(stamp))
-            self._answered = True
+            self._answered, self._faulted = True, bool(decision.fault)
             if not decision.fault:
                 self._controller.applied(stamp)  # the world stood still in between
             return

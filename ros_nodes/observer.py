@@ -40,6 +40,7 @@ class Observer:
     Attributes:
       topics: type by topic, for the subscriptions.
       received, late, clock_jumps: messages; those dropped because a newer one was there; stamps that ran back.
+      repeated: samples with the stamp of the one before: the sensors are slower than the control loop, or stalled.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class Observer:
         self.received = 0
         self.late = 0
         self.clock_jumps = 0
+        self.repeated = 0
+        self._stamp = -1  # of the last sample
         self._clock = clock
         self._jump = 0 if lockstep else _CLOCK_JUMP
         self._observations = [(o, make_reader(o.source)) for o in spec.observations]
@@ -131,7 +134,10 @@ class Observer:
             reading = self._latest[spec.source.topic]
             observation[spec.name] = encode_observation(spec, read(reading.message))
             stamps.append(reading.stamp)
-        return Sample(observation, reward, terminal, min(stamps))
+        stamp = min(stamps)
+        self.repeated += stamp == self._stamp
+        self._stamp = stamp
+        return Sample(observation, reward, terminal, stamp)
 
 
 def _topics(sources: list[Source]) -> dict[str, str]:

@@ -4,7 +4,8 @@
   RESETTING  the robot resets itself: no commands
   READY      reset done: neutral command until every sensor has spoken again
   RUNNING    an episode
-A sensor older than its max_age, or a clock that runs back, cuts the episode. A refused sample cuts it too.
+A sensor older than its max_age, a clock that runs back or a latched fault cut the episode and lead back to WAITING. A
+refused sample cuts it too, but the next one may begin another.
 """
 
 from __future__ import annotations
@@ -128,23 +129,27 @@ class Realtime:
             self._controller.guard.forget()
             self._observer.forget()
             self._enter(Phase.READY)
-        missing = self._observer.missing()
-        jumps = self._observer.clock_jumps
-        if missing or jumps != self._jumps:
-            self._jumps = jumps
-            self._problem = f"no fresh messages from {', '.join(missing)}" if missing else "the robot's clock ran back"
+        self._problem = self._find_problem()
+        if self._problem:
             if self.phase is Phase.RUNNING:
                 self._controller.abandon()
                 self._enter(Phase.WAITING)
             self._commander.publish(self._controller.guard.neutral())
             return
-        self._problem = ""
         if self.phase is Phase.WAITING and self._resetter.available:
             self._reset()
             return
         if self.phase is not Phase.RUNNING:
             self._enter(Phase.RUNNING)
         self._act()
+
+    def _find_problem(self) -> str:
+        """Why there must be no episode now; empty if there may be one."""
+        missing, jumps = self._observer.missing(), self._observer.clock_jumps
+        jumped, self._jumps = jumps != self._jumps, jumps
+        if missing:
+            return f"no fresh messages from {', '.join(missing)}"
+        return "the robot's clock ran back" if jumped else self._controller.guard.fault
 
     def _act(self) -> None:
         try:

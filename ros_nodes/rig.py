@@ -28,6 +28,7 @@ from ros_nodes.realtime import Realtime
 from ros_nodes.reset import Resetter
 
 SENSORS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches reliable publishers too
+_FLUSH = 2.0  # seconds for what can still be sent; ros2 launch loses patience after 5
 _LOG = logging.getLogger(__name__)
 
 
@@ -102,6 +103,6 @@ class Rig:
 
 def _stop_link(link: RobotLink) -> None:
     try:
-        link.stop()
+        link.stop(_FLUSH)
     except LinkError as error:
         _LOG.error("link: %s", error)

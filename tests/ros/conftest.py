@@ -24,6 +24,7 @@ class Ros:
         self.context, self.domain = context, domain
         self.executor = SingleThreadedExecutor(context=context)
         self.nodes: list[Any] = []
+        self.strangers: list[Any] = []
 
     def add(self, node: Any) -> Any:
         """Spin `node`, and destroy it at the end."""
@@ -31,8 +32,20 @@ class Ros:
         self.executor.add_node(node)
         return node
 
-    def until(self, condition: Callable[[], object], what: str, timeout: float = 30.0, each: Callable[[], None] | None = None) -> None:
-        """Spin until `condition`; `each` is called between two callbacks."""
+    def stranger(self) -> Any:
+        """A node of another participant, as another process would have."""
+        import rclpy
+        from rclpy.node import Node
+        from rclpy.signals import SignalHandlerOptions
+
+        context = rclpy.Context()
+        rclpy.init(context=context, domain_id=self.domain, signal_handler_options=SignalHandlerOptions.NO)
+        self.strangers.append(Node("stranger", context=context))
+        return self.strangers[-1]
+
+    def until(self, condition: Callable[[], object], what: str, each: Callable[[], None] | None = None) -> None:
+        """Spin until `condition`, for half a minute at most; `each` is called between two callbacks."""
+        timeout = 30.0
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
@@ -85,5 +98,8 @@ def ros(ros_domain: int) -> Iterator[Ros]:
     for node in ros.nodes:
         ros.executor.remove_node(node)
         node.destroy_node()
+    for node in ros.strangers:
+        node.destroy_node()
+        rclpy.try_shutdown(context=node.context)
     ros.executor.shutdown()
     rclpy.try_shutdown(context=context)

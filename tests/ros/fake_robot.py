@@ -1,4 +1,4 @@
-"""A scripted robot for the toy spec: speed counts ticks, reward 1 per tick, and everything that can go wrong on demand."""
+"""A scripted robot for the toy spec: speed counts ticks, reward is 1 per tick, and all goes wrong on demand."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class FakeRobot(Node):
         if (t, "joint_states") in self.lost:
             self.lost.discard((t, "joint_states"))
         else:
-            self.joints.publish(joint_state(t * PERIOD, ["other", "hinge"], [9.0, 0.0], [9.0, self.speed.get(t, float(t))]))
+            speed = self.speed.get(t, float(t))
+            self.joints.publish(joint_state(t * PERIOD, ["other", "hinge"], [9.0, 0.0], [9.0, speed]))
         if (t, "task") in self.lost:
             self.lost.discard((t, "task"))
         else:

@@ -1,0 +1,119 @@
+"""The policy node as a process: how it starts, ends and keeps its experience."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from robot_dreamer.link.robot import RobotLink
+from tests.onboard_models import TOY, make_bundle, toy_spec
+from tests.ros.conftest import Ros
+from tests.ros.fake_robot import FakeRobot
+
+NOBODY = "tcp://127.0.0.1:9"  # the discard port: no learner there
+
+
+class Process:
+    """`python -m ros_nodes.policy_node` with parameters; stderr goes to a file."""
+
+    def __init__(self, folder: Path, **parameters: Any) -> None:
+        self.log = folder / "policy_node.log"
+        command = [sys.executable, "-m", "ros_nodes.policy_node", "--ros-args"]
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={value}"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
+
+    def wait(self) -> int:
+        return self.process.wait(60)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+
+@pytest.fixture
+def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., Process]]:
+    (tmp_path / "toy.yaml").write_text(TOY)
+    processes: list[Process] = []
+
+    def begin(**parameters: Any) -> Process:
+        values = {"robot": tmp_path / "toy.yaml", "clock": "lockstep", "logdir": tmp_path / "link"} | parameters
+        processes.append(Process(tmp_path, **values))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.process.kill()
+        process.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_means_neutral_command_flushed_link_and_status_0(
+    start: Callable[..., Process], ros: Ros, tmp_path: Path, number: signal.Signals
+) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    process = start(learner=NOBODY)
+    ros.until(lambda: len(robot.answered) >= 20, "steps without a learner", each=robot.poke)
+    process.process.send_signal(number)
+    ros.until(lambda: robot.commands[-1] == ("", [0.0, 0.0]), "the neutral command", each=robot.poke)
+    assert process.wait() == 0
+    assert "Traceback" not in process.text
+    link = RobotLink(toy_spec(), "toy", tmp_path / "link", None)  # the spool is free, and holds what was lived through
+    rows = link.status().spooled
+    link.start()
+    link.stop()
+    actions = len({tick for tick, _ in robot.answered})
+    assert actions <= rows <= actions * 6 / 5 + 2  # an episode of 5 actions has 6 rows
+
+
+def test_an_absent_learner_is_said_and_does_not_matter(start: Callable[..., Process], ros: Ros) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    process = start(learner=NOBODY)
+    ros.until(lambda: f"no learner at {NOBODY}" in process.text, "the warning", each=robot.poke)
+    assert len(robot.answered) > 5 and "rows are kept here" in process.text
+
+
+def test_without_a_robot_it_says_which_topics_are_missing(start: Callable[..., Process]) -> None:
+    process = start(clock="realtime")
+    deadline = time.monotonic() + 30
+    while "nobody publishes /joint_states; nobody publishes /task" not in process.text:
+        assert time.monotonic() < deadline and process.process.poll() is None, process.text
+        time.sleep(0.05)
+    process.process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"robot": "nonesuch"}, "unknown robot 'nonesuch'; known: "),
+        ({"clock": "sundial"}, "parameter clock: expected realtime or lockstep, found 'sundial'"),
+        ({"threads": 0}, "parameter threads"),
+        ({"robot_id": 7}, "parameter robot_id (str; "),
+        ({"bundle": "/no/such.bundle"}, "bundle /no/such.bundle: cannot be read: No such file"),
+        ({"learner": "tcp://192.0.2.1:5555"}, "insecure"),
+    ],
+)
+def test_wrong_parameters_are_named(start: Callable[..., Process], parameters: dict[str, Any], message: str) -> None:
+    process = start(**parameters)
+    assert process.wait() == 2
+    assert message in process.text, process.text
+    assert "Traceback" not in process.text
+
+
+def test_bundle_of_another_robot_is_refused(start: Callable[..., Process], tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "other.bundle", toy_spec(rate="100.0"))
+    process = start(bundle=bundle)
+    assert process.wait() == 2
+    assert "rate: ours 50.0, theirs 100.0" in process.text

@@ -1,0 +1,219 @@
+"""The policy node against a scripted robot in real time: neither silence nor nonsense drives the robot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+
+from robot_dreamer.record import StepRecord, validate_record
+from ros_nodes.health import complain, figures
+from ros_nodes.policy_node import PolicyNode
+from ros_nodes.realtime import Phase
+from tests.onboard_models import TOY, toy_spec
+from tests.ros.conftest import Ros
+from tests.ros.fake_robot import PERIOD, FakeRobot
+
+NEUTRAL = [0.0, 0.0]
+
+
+class Stage:
+    """A policy node and a robot that publishes 100 times a second, however slow the machine."""
+
+    def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, **parameters: Any) -> None:
+        file = folder / "toy.yaml"
+        file.write_text(TOY.replace("max_steps: 5", f"max_steps: {max_steps}"))
+        values = {"robot": str(file), "clock": "realtime", "threads": 1} | parameters
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        self.ros = ros
+        self.robot = ros.add(FakeRobot(ros.context))
+        self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+        self.rows: list[StepRecord] = []
+        assert self.node.bring_up(), self.node.failure
+        self.controller._record = self.rows.append
+        self.speaks = True
+        self._due = 0.0
+
+    @property
+    def rig(self) -> Any:
+        return self.node.rig
+
+    @property
+    def controller(self) -> Any:
+        return self.rig.controller
+
+    def poke(self) -> None:
+        if self.speaks and time.monotonic() >= self._due:
+            self._due = time.monotonic() + 0.01
+            self.robot.tick += 1
+            self.robot.publish()
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        self.ros.until(condition, what, each=self.poke)
+
+
+@pytest.fixture
+def make(ros: Ros, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    stages: list[Stage] = []
+
+    def build(**options: Any) -> Stage:
+        stages.append(Stage(ros, tmp_path, **options))
+        return stages[-1]
+
+    yield build
+    for stage in stages:
+        stage.node.trigger_shutdown()
+
+
+def test_episodes(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.controller.episodes == 2 and stage.rig.resetter.resets == 3, "two episodes")
+    whole = [r for r in stage.rows if r.episode < 2]
+    for row in whole:
+        validate_record(row, toy_spec())
+        assert row.observation["speed"][0] * PERIOD == row.stamp_capture
+        assert (row.stamp_applied == 0) == row.is_last
+    lasts = [r for r in whole if r.is_last]
+    assert len(lasts) == 2 or stage.controller.abandoned  # a machine that stalls for 0.5 s cuts an episode
+    sent = [command for _, command in stage.robot.commands]
+    row = next(r for r in whole if not r.is_last)
+    executed = toy_spec().actions[0].to_command(row.action["torque"])
+    assert any(np.allclose(executed, command) for command in sent)
+    assert len(stage.robot.resets) >= 3
+
+
+def test_no_episode_spans_a_reset(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.controller.episodes == 3, "three episodes")
+    for reset in stage.robot.resets:  # the tick at which it came; sensors from before it carry that one or an earlier
+        sides = {r.episode: set() for r in stage.rows}
+        for row in stage.rows:
+            sides[row.episode].add(row.stamp_capture // PERIOD > reset)
+        assert all(len(side) == 1 for side in sides.values())
+
+
+def test_silence_means_neutral_and_it_recovers_by_itself(make: Callable[..., Stage]) -> None:
+    stage = make(max_steps=100)  # longer than the sensors' max_age of 0.5 s
+    stage.until(lambda: stage.controller.steps >= 2 and stage.controller.running, "an episode")
+    stage.speaks = False
+    stage.ros.until(lambda: stage.rig.runner.phase is Phase.WAITING, "to notice")
+    assert not stage.controller.running
+    stage.robot.commands.clear()
+    stage.ros.until(lambda: len(stage.robot.commands) > 5, "neutral commands")
+    assert all(command == NEUTRAL for _, command in stage.robot.commands)
+    stage.ros.until(lambda: complain(stage.node, stage.rig), "a complaint")
+    text = complain(stage.node, stage.rig)
+    assert "joint_states (silent for " in text and "allowed 0.5 s" in text
+    assert "task" not in text  # without a learner nobody needs the reward
+    stage.speaks = True
+    episodes = stage.controller.episodes
+    stage.until(lambda: stage.controller.episodes > episodes, "another episode")
+    assert complain(stage.node, stage.rig) == ""
+
+
+def test_before_the_first_sensors(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.ros.until(lambda: len(stage.robot.commands) > 3, "neutral commands")
+    assert all(command == NEUTRAL for _, command in stage.robot.commands)
+    stage.robot.destroy_publisher(stage.robot.joints)
+    stage.ros.until(lambda: "nobody publishes" in complain(stage.node, stage.rig), "a complaint")
+    assert "joint_states (no message yet)" in complain(stage.node, stage.rig)
+    assert stage.rows == [] and stage.robot.resets == []
+
+
+def test_a_topic_of_the_wrong_type_is_named(make: Callable[..., Stage]) -> None:
+    from sensor_msgs.msg import Imu
+
+    stage = make()
+    stage.robot.destroy_publisher(stage.robot.joints)
+    stage.ros.stranger().create_publisher(Imu, "joint_states", 1)
+    expected = "/joint_states: expected sensor_msgs/msg/JointState, found "
+    stage.ros.until(lambda: expected in complain(stage.node, stage.rig), "the complaint")
+    assert "sensor_msgs/msg/Imu" in complain(stage.node, stage.rig)
+
+
+def test_nonsense_is_refused_counted_and_answered_with_neutral(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.controller.running and stage.controller.steps >= 1, "an episode")
+    stage.robot.speed = dict.fromkeys(range(stage.robot.tick, stage.robot.tick + 10_000), float("nan"))
+    stage.until(lambda: stage.controller.refused["message"] >= 3, "refusals")
+    stage.robot.commands.clear()
+    stage.until(lambda: len(stage.robot.commands) > 3, "commands")
+    assert all(command == NEUTRAL for _, command in stage.robot.commands)
+    stage.robot.speed = {}
+    episodes = stage.controller.episodes
+    stage.until(lambda: stage.controller.episodes > episodes, "another episode")
+    assert all(np.isfinite(r.observation["speed"]).all() for r in stage.rows)
+
+
+def test_a_clock_that_runs_back_cuts_the_episode(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.robot.tick = 1000
+    stage.until(lambda: stage.controller.running and stage.controller.steps >= 1, "an episode")
+    stage.robot.tick = 1
+    stage.until(lambda: stage.controller.abandoned >= 1, "the cut")
+    assert stage.rig.observer.clock_jumps >= 1
+    stage.until(lambda: stage.rows[-1].stamp_capture < 500 * PERIOD, "rows after it")
+    assert next(r for r in stage.rows if r.stamp_capture < 500 * PERIOD).is_first
+
+
+def test_a_fault_latches_until_the_service_clears_it(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.controller.steps >= 2, "some steps")
+    stage.controller.guard.latch("test: somebody pressed the button")
+    stage.until(lambda: stage.rig.runner.phase is Phase.WAITING, "to stop")
+    stage.robot.commands.clear()
+    steps = stage.controller.steps
+    stage.until(lambda: len(stage.robot.commands) > 5, "neutral commands")
+    assert all(command == NEUTRAL for _, command in stage.robot.commands) and stage.controller.steps == steps
+    client = stage.robot.create_client(Trigger, "policy/clear_fault")
+    stage.until(client.service_is_ready, "the service")
+    future = client.call_async(Trigger.Request())
+    stage.until(future.done, "the answer")
+    assert future.result().message == "cleared: test: somebody pressed the button"
+    stage.until(lambda: stage.controller.steps > steps, "steps again")
+    assert next(r for r in stage.rows[::-1] if r.is_first)
+    assert figures(stage.rig)["faults"] == 1
+
+
+def test_a_dying_loop_is_noticed_and_leaves_the_neutral_command(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.controller.steps >= 1, "a step")
+
+    def broken(sample: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    stage.controller.tick = broken
+    stage.until(lambda: stage.node.failure, "the node to notice")
+    assert "a bug" in stage.node.failure
+    stage.ros.until(lambda: stage.robot.commands[-1][1] == NEUTRAL, "the neutral command")
+
+
+def test_deterministic_can_be_changed_others_cannot(make: Callable[..., Stage]) -> None:
+    stage = make()
+    assert stage.node.set_parameters([Parameter("deterministic", value=True)])[0].successful
+    assert stage.controller.deterministic
+    result = stage.node.set_parameters([Parameter("seed", value=3)])[0]
+    assert not result.successful and "read-only" in result.reason
+
+
+def test_diagnostics(make: Callable[..., Stage]) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    stage = make()
+    seen: list[DiagnosticArray] = []
+    stage.robot.create_subscription(DiagnosticArray, "/diagnostics", seen.append, 10)
+    stage.until(lambda: seen, "diagnostics")
+    parts = {s.name: {v.key: v.value for v in s.values} for s in seen[-1].status}
+    assert parts["policy: control loop"]["rate"] == "50"
+    assert {"policy: sensors", "policy: guard", "policy: policy", "policy: episodes"} <= parts.keys()
+    assert parts["policy: policy"]["version"] == "-1"
