@@ -63,6 +63,7 @@ class Options:
       task: a further RobotSpec of the same robot, shipped as `<robot>_<task>.yaml`; "" for the robot's own.
       logdir: everything of the run; the policy node uses the folder `robot-<id>` in it.
       sim: start the simulated robot; False when a driver runs elsewhere.
+      policy: start the policy node.
       clock: lockstep (simulation only: the world waits for every command) or realtime.
       learner: "local" to start one, tcp://host:port to use one elsewhere, "" for none (act only).
       bind: where the local learner listens.
@@ -84,6 +85,7 @@ class Options:
     logdir: Path
     task: str = ""
     sim: bool = True
+    policy: bool = True
     clock: Literal["lockstep", "realtime"] = "lockstep"
     learner: str = LOCAL
     bind: str = LOCAL_ADDRESS
@@ -131,12 +133,8 @@ class Options:
 
 def processes(options: Options) -> list[Process]:
     """The programs that `options` ask for, in the order in which they are started."""
-    table = [_policy_node(options)]
-    if options.sim:
-        table.insert(0, _sim_robot(options))
-    if options.learner == LOCAL:
-        table.insert(0, _learner(options))
-    return table
+    chosen = ((options.learner == LOCAL, _learner), (options.sim, _sim_robot), (options.policy, _policy_node))
+    return [make(options) for wanted, make in chosen if wanted]
 
 
 def connectable(bind: str) -> str:

@@ -1,0 +1,13 @@
+"""A policy on a robot: the policy node with one bundle, and no learner unless one is named."""
+
+from launch import LaunchDescription
+
+from robot_dreamer.launching import describe
+
+
+def generate_launch_description() -> LaunchDescription:
+    """In real time, on a robot whose drivers run already."""
+    offered = ["robot", "task", "sim", "clock", "learner", "logdir", "robot_id", "namespace"]
+    offered += ["deterministic", "keys", "insecure", "seed"]
+    settings = {"sim": "false", "clock": "realtime", "learner": "", "deterministic": "true", "logdir": "runs/deploy"}
+    return describe(offered, required=["bundle"], settings=settings)

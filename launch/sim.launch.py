@@ -1,0 +1,11 @@
+"""The simulated robot alone, in place of a robot and its drivers."""
+
+from launch import LaunchDescription
+
+from robot_dreamer.launching import describe
+
+
+def generate_launch_description() -> LaunchDescription:
+    """In real time, as a robot is."""
+    offered = ["robot", "task", "clock", "speed", "namespace", "seed"]
+    return describe(offered, settings={"clock": "realtime", "learner": "", "policy": "false"})

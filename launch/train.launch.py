@@ -1,0 +1,11 @@
+"""A robot learns: learner, simulated robot (or a driver that runs already) and policy node."""
+
+from launch import LaunchDescription
+
+from robot_dreamer.launch_arguments import ARGUMENTS
+from robot_dreamer.launching import describe
+
+
+def generate_launch_description() -> LaunchDescription:
+    """All arguments of the process table."""
+    return describe([name for name in ARGUMENTS if name != "policy"])

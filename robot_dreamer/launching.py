@@ -1,0 +1,82 @@
+"""From the process table to ROS 2's launch; the launch files say only which arguments they offer.
+
+Imports ROS 2's `launch` and `launch_ros`, so nothing but launch files may import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction, Shutdown
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import ExecutableInPackage
+
+from robot_dreamer.launch_arguments import ARGUMENTS, read_options
+from robot_dreamer.processes import PACKAGE, Process, processes
+
+# Seconds that a program has to save and flush before launch gets rough; launch's own 5 are too few for a checkpoint.
+PATIENCE = {"sigterm_timeout": "20", "sigkill_timeout": "5"}
+
+
+def describe(
+    offered: Iterable[str], required: Iterable[str] = (), settings: Mapping[str, str] | None = None
+) -> LaunchDescription:
+    """What a launch file returns.
+
+    The end of any program ends the launch: the learner's, because the training budget is spent; another's, because a
+    robot without its policy node, or the reverse, is no use, and a robot must not begin to move again by itself.
+
+    Args:
+      offered: arguments with a default.
+      required: arguments without one.
+      settings: other defaults, and values of arguments that are not offered.
+    """
+    settings, offered, required = settings or {}, list(offered), list(required)
+    defaults = {name: settings.get(name, default) for name, (default, _) in ARGUMENTS.items()}
+    declared = [DeclareLaunchArgument(name, description=ARGUMENTS[name][1]) for name in required]
+    declared += [
+        DeclareLaunchArgument(name, default_value=defaults[name], description=ARGUMENTS[name][1]) for name in offered
+    ]
+
+    def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        given = {name: context.launch_configurations[name] for name in (*required, *offered)}
+        return [make_action(process) for process in processes(read_options(defaults | given))]
+
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def make_action(process: Process) -> ExecuteProcess:
+    """The launch action that starts one program of the table."""
+    if process.parameters is None:
+        return ExecuteProcess(
+            cmd=[ExecutableInPackage(process.executable, PACKAGE), *process.arguments],
+            name=process.name,
+            output="screen",
+            on_exit=_end_launch(process),
+            **PATIENCE,
+        )
+    # Without its type launch would make a number of a text that looks like one.
+    parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in process.parameters.items()}
+    return Node(
+        package=PACKAGE,
+        executable=process.executable,
+        namespace=process.namespace or None,
+        parameters=[parameters],
+        output="screen",
+        on_exit=_end_launch(process),
+        **PATIENCE,
+    )
+
+
+def _end_launch(process: Process) -> Callable[..., list[LaunchDescriptionEntity]]:
+    def on_exit(event: object, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        if context.is_shutdown:
+            return []
+        status = event.returncode  # type: ignore[attr-defined]
+        finished = process.finishes and status == 0
+        reason = f"{process.name} has finished" if finished else f"{process.name} ended with exit status {status}"
+        return [LogInfo(msg=f"{reason}: stopping the rest"), Shutdown(reason=reason)]
+
+    return on_exit

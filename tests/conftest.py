@@ -1,0 +1,29 @@
+"""For all tests: one thread per library, and a ROS 2 domain of their own, so that no robot and no other run hears them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+
+import pytest
+
+from robot_dreamer.ros_domain import own_domain
+
+_stack = ExitStack()
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")  # read when a library is imported, so not in a fixture
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module, and so rclpy, is imported. Programs that tests start inherit it."""
+    for variable in ("ROS_DOMAIN_ID", "RMW_IMPLEMENTATION", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        os.environ.pop(variable, None)
+    os.environ.update(_stack.enter_context(own_domain()))
+    os.environ["ROS_LOG_DIR"] = _stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_dreamer-ros-log-"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Gives the domain back."""
+    _stack.close()
