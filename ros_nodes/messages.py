@@ -76,7 +76,7 @@ def _read_imu(source: Source, message: Imu) -> NDArray[np.float64]:
 
 
 def _read_image(source: Source, message: Image) -> NDArray[np.uint8]:
-    """Pixels as grey or RGB. A view of the message's bytes where that is possible."""
+    """Pixels as grey or RGB, C-ordered; a view of the message's bytes where that is possible."""
     channels = _CHANNELS.get(message.encoding)
     if channels is None:
         known = ", ".join(_CHANNELS)
@@ -89,7 +89,7 @@ def _read_image(source: Source, message: Image) -> NDArray[np.uint8]:
     pixels = rows.reshape(height, width, channels)
     if channels == 4:
         pixels = pixels[:, :, :3]
-    return pixels[:, :, ::-1] if message.encoding.startswith("bgr") else pixels
+    return np.ascontiguousarray(pixels[:, :, ::-1] if message.encoding.startswith("bgr") else pixels)
 
 
 def command_message(size: int) -> Float64MultiArray:

@@ -103,6 +103,8 @@ class PolicyNode(LifecycleNode):
         if self._acting and self.rig is not None:
             self._acting = False
             self.rig.runner.stop()
+            shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures(self.rig).items())
+            self.get_logger().info(f"stopped: {shown}")
 
     def _dismantle(self) -> TransitionCallbackReturn:
         self._halt()
