@@ -165,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
 def compare(
     bundles: list[Path | None], spec: RobotSpec, episodes: int, seed: int, deterministic: bool = True
 ) -> list[Evaluation]:
-    """Evaluate several policies on the same seeds, with a progress bar, and print a table; arguments as of `evaluate`."""
+    """Evaluate several policies on the same seeds, with a progress bar, and print a table; see `evaluate`."""
     results = []
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for bundle in bundles:

@@ -24,8 +24,8 @@ from std_srvs.srv import Trigger
 
 from robot_dreamer.spec import RobotSpec, load_spec
 from ros_nodes.messages import command_message, fill_command, stamp_of
-from sim.node import SimulatedRobot
 from sim.robot import SimRobot
+from sim.simulated_robot import SimulatedRobot
 
 SPEC = load_spec("cartpole")
 PERIOD = 40_000_000  # ns

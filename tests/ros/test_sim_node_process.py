@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -38,6 +39,15 @@ def test_signals_end_it_cleanly(ros: Any, clock: str, number: signal.Signals) ->
     assert process.returncode == 0, errors
     assert "stopped: steps" in errors and "Traceback" not in errors
     assert output == ""
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.8])
+def test_a_signal_while_it_starts_ends_it_cleanly(ros_domain: int, delay: float) -> None:
+    process = start()
+    time.sleep(delay)  # somewhere among the imports; wherever it hits, the end is the same
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in errors, errors
 
 
 @pytest.mark.parametrize(

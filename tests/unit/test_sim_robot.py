@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, SpecError, load_spec, parse_spec
+from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, SpecError, known_robots, load_spec, parse_spec
 
 pytest.importorskip("dm_control")
 from sim.robot import SimRobot
@@ -15,22 +15,7 @@ from sim.worlds import load_suite
 
 CARTPOLE = load_spec("cartpole")
 CARTPOLE_TEXT = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
-QUADRUPED = """
-name: quadruped
-rate: 25.0
-observations:
-  - {name: gyro, shape: [3], source: {topic: imu, type: sensor_msgs/msg/Imu, field: angular_velocity}}
-  - {name: acceleration, shape: [3], source: {topic: imu, type: sensor_msgs/msg/Imu, field: linear_acceleration}}
-  - {name: orientation, shape: [4], source: {topic: imu, type: sensor_msgs/msg/Imu, field: orientation}}
-actions:
-  - {name: joints, low: [LOW], high: [HIGH],
-     command: {topic: commands}}
-reward: {topic: task, type: sensor_msgs/msg/JointState, field: effort, names: [reward]}
-episode: {max_steps: 100}
-simulation:
-  model: dm_control:quadruped/walk
-  imus: {imu: {angular_velocity: imu_gyro, linear_acceleration: imu_accel, orientation: torso}}
-""".replace("LOW", "-0.5, " * 12).replace("HIGH", "0.5, " * 12)
+QUADRUPED = (ROBOTS_DIRECTORY / "quadruped.yaml").read_text()
 CAMERA = """
 name: watched
 rate: 50.0
@@ -137,14 +122,35 @@ def test_imu_shows_rotation_gravity_and_orientation() -> None:
     robot = SimRobot(spec, seed=0)
     robot.reset()
     for _ in range(50):  # until it stands still
-        sensors = robot.step({"joints": np.zeros(12)})
+        sensors = robot.step({"legs": np.zeros(12)})
     observation = observe(spec, sensors)
-    assert np.abs(observation["gyro"]).max() < 0.05
-    assert np.linalg.norm(observation["acceleration"]) == pytest.approx(9.81, abs=0.3)
-    np.testing.assert_allclose(np.linalg.norm(observation["orientation"]), 1.0, rtol=1e-6)
+    assert np.abs(observation["angular_velocity"]).max() < 0.05
+    assert np.linalg.norm(observation["linear_acceleration"]) == pytest.approx(9.81, abs=0.3)
     physics_quaternion = robot._world.data.xquat[robot._world.model.body("torso").id]
     np.testing.assert_allclose(observation["orientation"], np.roll(physics_quaternion, -1), rtol=1e-6)
-    assert sensors.joints["task"].effort[0] == sensors.reward > 0  # the field that the spec names
+    assert sensors.joints["task"].position[0] == sensors.reward > 0
+
+
+def test_scalars_go_into_the_fields_that_the_spec_names() -> None:
+    spec = changed("field: position, names: [reward]", "field: effort, names: [reward]")
+    robot = SimRobot(spec, seed=0)
+    robot.reset()
+    sensors = robot.step(force(1))
+    task = sensors.joints["task"]
+    assert (task.effort.tolist(), task.position.tolist()) == ([sensors.reward, 0.0], [0.0, 0.0])
+
+
+@pytest.mark.parametrize("name", known_robots())
+def test_shipped_robots_can_be_simulated(name: str) -> None:
+    spec = load_spec(name)
+    robot = SimRobot(spec, seed=0)
+    try:
+        robot.reset()
+    except RuntimeError as error:
+        pytest.skip(str(error))  # a machine without OpenGL
+    sensors = robot.step({a.name: a.neutral_command() for a in spec.actions})
+    expected = {o.name: (o.shape, np.dtype(o.dtype)) for o in spec.observations}
+    assert {k: (v.shape, v.dtype) for k, v in observe(spec, sensors).items()} == expected
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -173,8 +179,11 @@ def test_pictures(channels: int) -> None:
         (changed("low: [-1.0]", "low: [-2.0]"), ["'force'", "[-2.0, 1.0]", "[-1.0, 1.0]"]),
         (changed("model:", "modle:"), ["modle"]),
         (changed("imu_gyro", "gyroscope", QUADRUPED), ["no gyro gyroscope", "imu_gyro"]),
-        (changed("angular_velocity: imu_gyro, ", "", QUADRUPED), ["'gyro'", "simulation.imus", "angular_velocity"]),
-        (changed("torso}", "chest}", QUADRUPED), ["no body chest", "torso"]),
+        (
+            changed("angular_velocity: imu_gyro, ", "", QUADRUPED),
+            ["'angular_velocity'", "simulation.imus", "angular_velocity"],
+        ),
+        (changed("orientation: torso", "orientation: chest", QUADRUPED), ["no body chest", "torso"]),
         (changed("lookatcart", "drone", CAMERA.replace("CHANNELS", "3")), ["no camera drone", "fixed, lookatcart"]),
     ],
 )

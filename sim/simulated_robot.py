@@ -1,0 +1,239 @@
+"""The simulated robot on ROS 2 topics.
+
+It has the topics of a driver, as the RobotSpec names them, so that the policy node cannot tell it from a robot. Two
+clocks: in `lockstep` the world waits for the command that answers the sensors' stamp (docs/architecture.md), in
+`realtime` it does not wait for anybody.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, Imu, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+from robot_dreamer.spec import ActionSpec, load_spec
+from sim import messages
+from sim.robot import SimRobot
+
+LOCKSTEP, REALTIME = "lockstep", "realtime"
+_LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)  # as a publisher it suits every subscriber
+_POLL = 0.2  # longest wait before a request to stop is seen, s
+_REPORT_PERIOD = 30.0  # between two lines about progress, s
+_SILENCE = 5.0  # without an answer in lockstep, before a line says that the world waits, s
+
+
+@dataclass
+class Counters:
+    """What happened since the start."""
+
+    steps: int = 0
+    resets: int = 0
+    retries: int = 0  # lockstep: sensors published again because no answer came
+    dropped: int = 0  # sensor messages dropped on purpose (parameter loss)
+    stale: int = 0  # lockstep: commands ignored because they answer another stamp
+    unlabelled: int = 0  # lockstep: commands accepted although they do not say which stamp they answer
+    rejected: int = 0  # commands of the wrong length, or not finite
+    late: int = 0  # realtime: periods skipped because the machine was too slow
+
+    def __str__(self) -> str:
+        return ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self))
+
+
+class SimulatedRobot:
+    """See the module. Parameters are read once, at the start.
+
+    Args:
+      node: gets the parameters, topics and the reset service; nobody else may spin it.
+
+    Raises:
+      ValueError: a parameter out of its range, an unknown robot, or one that cannot be simulated.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._logger = node.get_logger()
+        robot = self._text("robot", "cartpole", "name of a shipped RobotSpec, or path of a YAML file")
+        self._clock = self._text("clock", LOCKSTEP, "lockstep: wait for every command; realtime: wait for none")
+        seed = int(self._number("seed", 0, "of everything random in the world", most=2**31 - 1))
+        self._speed = self._number("speed", 0, "lockstep: at most so many times real time; 0: no limit")
+        self._retry_time = self._number("retry_time", 0.25, "lockstep: seconds until sensors are published again", 1e-3)
+        self._loss = self._number("loss", 0, "probability that a sensor message is dropped, for tests", most=0.99)
+        if self._clock not in (LOCKSTEP, REALTIME):
+            raise ValueError(f"parameter clock: expected {LOCKSTEP} or {REALTIME}, found {self._clock!r}")
+        self.spec = load_spec(robot)
+        self.counters = Counters()
+        self._random = random.Random(seed)
+        self._robot = SimRobot(self.spec, seed)
+        self._sensors = self._robot.reset()
+        self._commands: dict[str, NDArray[np.float64]] = {}  # lockstep: answers so far; realtime: the latest
+        self._fresh = True  # the present sensors have not been published yet
+        self._due = self._asked_at = time.monotonic()  # next publication; first publication of the present stamp
+        self._silent = False  # said that the world waits
+        self._make_topics()
+        self._logger.info(f"robot {self.spec.name}, clock {self._clock}, {self.spec.rate:g} Hz, seed {seed}")
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Simulate until stop() is true."""
+        executor = _make_executor(self._node)
+        tick = self._tick_lockstep if self._clock == LOCKSTEP else self._tick_realtime
+        report_at = time.monotonic() + _REPORT_PERIOD
+        try:
+            while not stop():
+                executor.spin_once(timeout_sec=min(max(self._due - time.monotonic(), 0.0), _POLL))
+                now = time.monotonic()
+                tick(now)
+                if now >= report_at:
+                    self._logger.info(str(self.counters))
+                    report_at += _REPORT_PERIOD
+        finally:
+            executor.shutdown()
+            self._logger.info(f"stopped: {self.counters}")
+
+    def _tick_lockstep(self, now: float) -> None:
+        if len(self._commands) == len(self.spec.actions):
+            self._sensors = self._robot.step(self._commands)
+            self.counters.steps += 1
+            self._begin_stamp(now)
+        if now >= self._due:
+            if self._fresh:
+                self._asked_at = now
+            else:
+                self.counters.retries += 1
+            self._publish()
+            self._due = now + self._retry_time
+        if not self._silent and now - self._asked_at > _SILENCE:
+            self._silent = True
+            self._logger.warning(f"no command for {_SILENCE:g} s: the world waits for a policy node")
+
+    def _begin_stamp(self, now: float) -> None:
+        """There are new sensors to be published, at once or when `speed` allows."""
+        self._commands.clear()
+        self._fresh = True
+        self._due = max(now, self._asked_at + self.spec.period / self._speed) if self._speed else now
+        if self._silent:
+            self._silent = False
+            self._logger.info("commands arrive")
+
+    def _tick_realtime(self, now: float) -> None:
+        """Absolute deadlines; a period that is over before its turn is skipped and counted."""
+        if now < self._due:
+            return
+        if not self._fresh:  # after a reset the new episode's first sensors come first
+            self._sensors = self._robot.step({a.name: self._command(a) for a in self.spec.actions})
+            self.counters.steps += 1
+        self._publish()
+        behind = max(0, math.floor((now - self._due) / self.spec.period))
+        self.counters.late += behind
+        self._due += (1 + behind) * self.spec.period
+
+    def _command(self, action: ActionSpec) -> NDArray[np.float64]:
+        """The latest command; neutral before the first one of an episode."""
+        return self._commands[action.name] if action.name in self._commands else action.neutral_command()
+
+    def _make_topics(self) -> None:
+        def publishers(kind: Any, topics: Any) -> dict[str, tuple[Any, Any]]:
+            return {topic: (self._node.create_publisher(kind, topic, _LATEST), kind()) for topic in topics}
+
+        self._clock_publisher = self._node.create_publisher(Clock, "/clock", _LATEST)
+        self._joints = publishers(JointState, self._sensors.joints)
+        self._imus = publishers(Imu, self._sensors.imus)
+        self._images = publishers(Image, self._sensors.images)
+        for action in self.spec.actions:
+            self._node.create_subscription(
+                Float64MultiArray, action.command.topic, lambda m, action=action: self._on_command(action, m), _LATEST
+            )
+        if self.spec.episode.reset_service:
+            self._node.create_service(Trigger, self.spec.episode.reset_service, self._on_reset)
+
+    def _publish(self) -> None:
+        """All sensors, with one stamp, after the clock."""
+        self._fresh = False
+        stamp = messages.stamp_to_time(self._sensors.stamp)
+        self._clock_publisher.publish(Clock(clock=stamp))
+        for topic, reading in self._sensors.joints.items():
+            publisher, message = self._joints[topic]
+            messages.fill_joint_state(message, stamp, reading)
+            self._send(publisher, message)
+        for topic, imu in self._sensors.imus.items():
+            publisher, message = self._imus[topic]
+            messages.fill_imu(message, stamp, imu)
+            self._send(publisher, message)
+        for topic, picture in self._sensors.images.items():
+            publisher, message = self._images[topic]
+            messages.fill_image(message, stamp, picture)
+            self._send(publisher, message)
+
+    def _send(self, publisher: Any, message: Any) -> None:
+        if self._loss and self._random.random() < self._loss:
+            self.counters.dropped += 1
+        else:
+            publisher.publish(message)
+
+    def _on_command(self, action: ActionSpec, message: Float64MultiArray) -> None:
+        command = np.array(message.data, np.float64)
+        if command.shape != (action.size,) or not np.isfinite(command).all():
+            self.counters.rejected += 1
+            self._logger.warning(
+                f"command {action.name} rejected: expected {action.size} finite numbers, found {command}",
+                throttle_duration_sec=5.0,
+            )
+            return
+        if self._clock == LOCKSTEP:
+            label = message.layout.dim[0].label if message.layout.dim else ""
+            if self._fresh or (label and label != str(self._sensors.stamp)):
+                self.counters.stale += 1
+                return
+            self.counters.unlabelled += not label
+        self._commands[action.name] = command
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Begin an episode. The answer's message is the stamp of its first sensors, ns; older ones are not of it."""
+        self._sensors = self._robot.reset()
+        self.counters.resets += 1
+        if self._clock == LOCKSTEP:
+            self._begin_stamp(time.monotonic())
+        else:
+            self._commands.clear()
+            self._fresh = True
+        response.success, response.message = True, str(self._sensors.stamp)
+        return response
+
+    def _text(self, name: str, default: str, description: str) -> str:
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        return str(self._node.declare_parameter(name, default, descriptor).value)
+
+    def _number(self, name: str, default: float, description: str, least: float = 0.0, most: float = 1e9) -> float:
+        """Declare a number; a whole one may stand for a float, as `-p speed:=2` does."""
+        descriptor = ParameterDescriptor(
+            description=f"{description} ({least:g} to {most:g})", read_only=True, dynamic_typing=True
+        )
+        value: Any = self._node.declare_parameter(name, default, descriptor).value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            raise ValueError(f"parameter {name}: expected a number from {least:g} to {most:g}, found {value!r}")
+        return float(value)
+
+
+def _make_executor(node: Node) -> Executor:
+    """EventsExecutor, where ROS 2 has it, takes half the time. Its spin() may hang, spin_once(timeout) does not."""
+    try:
+        from rclpy.experimental.events_executor import EventsExecutor
+    except ImportError:
+        executor: Executor = SingleThreadedExecutor(context=node.context)
+    else:
+        executor = EventsExecutor(context=node.context)
+    executor.add_node(node)
+    return executor
