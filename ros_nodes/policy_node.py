@@ -103,8 +103,9 @@ class PolicyNode(LifecycleNode):
         if self._acting and self.rig is not None:
             self._acting = False
             self.rig.runner.stop()
-            shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures(self.rig).items())
-            self.get_logger().info(f"stopped: {shown}")
+            pairs = figures(self.rig).items()
+            shown = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in pairs)
+            self.get_logger().info(f"stopped: {', '.join(shown)}")
 
     def _dismantle(self) -> TransitionCallbackReturn:
         self._halt()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -183,6 +184,18 @@ def test_a_fault_latches_until_the_service_clears_it(make: Callable[..., Stage])
     stage.until(lambda: stage.controller.steps > steps, "steps again")
     assert next(r for r in stage.rows[::-1] if r.is_first)
     assert figures(stage.rig)["faults"] == 1
+
+
+def test_a_link_that_cannot_record_stops_the_robot(
+    make: Callable[..., Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make(learner="tcp://127.0.0.1:9", logdir=str(tmp_path / "link"))
+    stage.until(lambda: stage.controller.steps >= 1, "a step")
+    broken = msgspec.structs.replace(stage.rig.link.status(), fault="disk full")
+    monkeypatch.setattr(stage.rig.link, "status", lambda: broken)
+    stage.until(lambda: stage.controller.guard.fault, "the fault")
+    assert stage.controller.guard.fault == "link: disk full"
+    stage.until(lambda: stage.robot.commands[-1][1] == NEUTRAL, "the neutral command")
 
 
 def test_a_dying_loop_is_noticed_and_leaves_the_neutral_command(make: Callable[..., Stage]) -> None:
