@@ -1,4 +1,4 @@
-"""For all tests: one thread per library, and a ROS 2 domain of their own, so that no robot and no other run hears them."""
+"""For all tests: one thread per library, and a ROS 2 domain of their own, which no robot hears."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -87,12 +86,9 @@ def test_sim_starts_the_robot_only() -> None:
 
 @pytest.mark.skipif(shutil.which("ros2") is None, reason="no ros2 command")
 def test_ros2_launch_starts_and_ends_the_simulated_robot(tmp_path: Path) -> None:
-    environment = {**os.environ, "OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen"}
     log = tmp_path / "output"
     with log.open("wb") as output:
-        launch = subprocess.Popen(
-            ["ros2", "launch", "robot_dreamer", "sim.launch.py"], env=environment, stdout=output, stderr=output
-        )
+        launch = subprocess.Popen(["ros2", "launch", "robot_dreamer", "sim.launch.py"], stdout=output, stderr=output)
     deadline = time.monotonic() + 60
     while "robot cartpole, clock realtime" not in log.read_text():
         assert launch.poll() is None and time.monotonic() < deadline, log.read_text()

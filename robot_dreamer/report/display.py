@@ -1,0 +1,78 @@
+"""The live display of a run: a panel in a terminal, a line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+
+from robot_dreamer.report.history import EpisodeReader, read_status
+from robot_dreamer.report.panel import Snapshot, line, panel
+
+REFRESH = 0.5  # s between two looks, in a terminal
+LINE_PERIOD = 10.0  # s between two lines, elsewhere
+
+
+class Display:
+    """Shows status.json and episodes.jsonl of `logdir` while the `with` block runs; reads only, in a thread.
+
+    Args:
+      logdir: of the run; need not exist yet.
+      console: where to print.
+    """
+
+    def __init__(self, logdir: Path, console: Console | None = None) -> None:
+        self._logdir = logdir
+        self._console = console or Console()
+        self._episodes = EpisodeReader(logdir / "episodes.jsonl")
+        self._began = time.time()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="display", daemon=True)
+
+    def __enter__(self) -> Display:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def _look(self) -> Snapshot:
+        status = read_status(self._logdir / "status.json")
+        return Snapshot(self._logdir, status, [e.total for e in self._episodes.read()], time.time(), self._began)
+
+    def _run(self) -> None:
+        if not self._console.is_terminal:
+            while not self._stop.wait(LINE_PERIOD):
+                print(line(self._look()), file=self._console.file, flush=True)
+            print(line(self._look()), file=self._console.file, flush=True)
+            return
+        with Live(panel(self._look()), console=self._console, auto_refresh=False) as live, _log_above():
+            while not self._stop.wait(REFRESH):
+                live.update(panel(self._look()), refresh=True)
+            live.update(panel(self._look()), refresh=True)
+
+
+@contextmanager
+def _log_above() -> Iterator[None]:
+    """Let log lines appear above the panel: rich redirects sys.stderr, but a log handler holds the old one."""
+    handlers = [
+        h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler) and h.stream is sys.__stderr__
+    ]
+    for handler in handlers:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(sys.__stderr__)

@@ -1,0 +1,55 @@
+"""What a run has written about itself: status.json (now) and episodes.jsonl (every finished episode)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode; env_step is the environment step at its end."""
+
+    env_step: int
+    total: float
+    policy_version: int
+
+
+class EpisodeReader:
+    """Reads episodes.jsonl as it grows. A line without its end is still being written and is left for later."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.episodes: list[Episode] = []
+        self.unreadable = 0  # lines that were torn when the power went
+
+    def read(self) -> list[Episode]:
+        """All episodes so far, in the order of the file."""
+        if not self._path.exists():
+            return self.episodes
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._offset += len(line)
+                try:
+                    entry = json.loads(line)
+                    episode = Episode(int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"]))
+                except (ValueError, KeyError, TypeError):
+                    self.unreadable += 1
+                else:
+                    self.episodes.append(episode)
+        return self.episodes
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """The learner's status, or None if it has not written one. The file is replaced at once, so it is always whole."""
+    try:
+        status: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return status
