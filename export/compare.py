@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from export.ports import Ports
 from export.rollout import Arrays, RandomInputs, previous_actions, step, with_margin
+from robot_dreamer.behavior.policy import PolicyStep
 from robot_dreamer.onboard.bundle import Bundle
 from robot_dreamer.onboard.manifest import Port
 from robot_dreamer.onboard.noise import Noise
 from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.world_model.distributions import TwoHot
 
 ROUNDING = 1e-3  # nats; two classes closer than this may swap places by rounding
-RESOLUTION = 0.25  # of value and reward: float32's rounding of nearly uniform probabilities on bins as large as 5e8
+PRECISION = 1e-6  # to which two float32 programs agree on a probability, relative; measured 5e-7
 TIMED_STEPS, _WARM_UP = 200, 20
 
 
@@ -71,7 +76,7 @@ class Comparison:
     Attributes:
       injected: per output, the drift of each step when ONNX Runtime gets torch's state: the error of one step.
       own: the same when each side feeds back its own state and actions: the error that builds up.
-      resolution: per output, the drift of each step that float32 cannot avoid.
+      resolution: per output, the drift of each step that float32 cannot avoid; zero but for value and reward.
       flips: steps at which a draw fell on another class; they were repeated with `ROUNDING` more noise at torch's.
 
     Drift is |found - expected| / (1 + |expected|), the largest over the entries of an output.
@@ -92,7 +97,7 @@ class Comparison:
         return bad
 
 
-def compare(policy: nn.Module, ports: Ports, bundle: Bundle, steps: int, seed: int) -> Comparison:
+def compare(policy: PolicyStep, ports: Ports, bundle: Bundle, steps: int, seed: int) -> Comparison:
     """Roll out `steps` steps in one episode on both sides, with the same observations and noise."""
     theirs = OnnxSide(bundle, ports)
     stream = RandomInputs(ports, seed, starts=frozenset({0}))
@@ -101,14 +106,15 @@ def compare(policy: nn.Module, ports: Ports, bundle: Bundle, steps: int, seed: i
     flips = 0
     for _ in range(steps):
         fresh = stream.next()
-        expected = step(policy, ports, fresh | fed)
+        with _watched(policy) as coarseness:
+            expected = step(policy, ports, fresh | fed)
         injected, own = theirs(fresh | fed), theirs(fresh | own_fed)
         if _drew_differently(ports, expected, injected) or _drew_differently(ports, expected, own):
             # If it was only rounding, a little more noise at torch's classes draws them here too; if not, it shows.
             flips += 1
             raised = with_margin(ports, fresh, expected, ROUNDING)
             injected, own = theirs(raised | fed), theirs(raised | own_fed)
-        rows.append((_drift(expected, injected), _drift(expected, own), _resolution(expected)))
+        rows.append((_drift(expected, injected), _drift(expected, own), _resolution(expected, coarseness)))
         fed = ports.next_states(expected) | previous_actions(ports, expected)
         own_fed = ports.next_states(own) | previous_actions(ports, own)
     injected_drift, own_drift, resolution = (
@@ -142,9 +148,32 @@ def _drew_differently(ports: Ports, expected: Arrays, found: Arrays) -> bool:
     return any(np.abs(expected[name] - found[name]).max() > 0.5 for name in drawn)
 
 
-def _resolution(expected: Arrays) -> dict[str, float]:
-    coarse = ("value", "reward")
-    return {n: RESOLUTION / (1 + float(np.abs(x).max())) if n in coarse else 0.0 for n, x in expected.items()}
+@contextmanager
+def _watched(policy: PolicyStep) -> Iterator[dict[str, float]]:
+    """By output, how coarse the two-hot predictions of the step inside are: PRECISION times the sum of p |bin|.
+
+    Bins are as large as 5e8. As long as a head has not learned that such rewards do not occur, its prediction is a
+    small difference of huge numbers.
+    """
+    coarseness: dict[str, float] = {}
+
+    def watch(name: str, head: nn.Module) -> RemovableHandle:
+        def keep(module: nn.Module, arguments: Any, prediction: TwoHot) -> None:
+            size = (prediction.log_probs.exp() * prediction.bins.abs()).sum()
+            coarseness[name] = PRECISION * float(size)
+
+        return head.register_forward_hook(keep)
+
+    handles = [watch("value", policy.critic), watch("reward", policy.reward)]
+    try:
+        yield coarseness
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _resolution(expected: Arrays, coarseness: dict[str, float]) -> dict[str, float]:
+    return {name: coarseness.get(name, 0.0) / (1 + float(np.abs(array).max())) for name, array in expected.items()}
 
 
 def _drift(expected: Arrays, found: Arrays) -> dict[str, float]:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import onnx
 import torch
-from torch import nn
 
 import robot_dreamer
 from export.ports import Ports
 from export.rollout import record
 from export.trace import fill, trace
+from robot_dreamer.behavior.policy import PolicyStep
 from robot_dreamer.config import Config
 from robot_dreamer.onboard.bundle import write_bundle
 from robot_dreamer.onboard.manifest import Manifest
@@ -33,7 +33,7 @@ class BundleExporter:
       config: what the agent was built from.
     """
 
-    def __init__(self, policy_step: nn.Module, spec: RobotSpec, config: Config) -> None:
+    def __init__(self, policy_step: PolicyStep, spec: RobotSpec, config: Config) -> None:
         self._live, self._spec, self._config = policy_step, spec, config
         self.ports = Ports.of(spec, config)
         self.policy = copy.deepcopy(policy_step).cpu().eval().requires_grad_(False)

@@ -113,13 +113,14 @@ def drift_table(comparison: Comparison, steps: int, tolerance: float) -> str:
     lines = [
         f"drift over {steps} steps, |onnx - torch| / (1 + |torch|), tolerance {tolerance:g}",
         f"{'':24}{'torch state given':>24}{'own state fed back':>24}",
-        f"{'output':24}{'p99':>12}{'max':>12}{'p99':>12}{'max':>12}",
+        f"{'output':24}{'p99':>12}{'max':>12}{'p99':>12}{'max':>12}{'unavoidable':>14}",
     ]
     bad = comparison.above(tolerance)
     for name in comparison.injected:
         numbers = [f(x) for x in (comparison.injected[name], comparison.own[name]) for f in (_p99, np.max)]
         verdict = "  ABOVE TOLERANCE" if name in bad else ""
-        lines.append(f"{name:24}" + "".join(f"{number:12.2e}" for number in numbers) + verdict)
+        unavoidable = f"{comparison.resolution[name].max():14.2e}"
+        lines.append(f"{name:24}" + "".join(f"{number:12.2e}" for number in numbers) + unavoidable + verdict)
     lines.append(f"draws that rounding moved to another class, and that were repeated: {comparison.flips}\n")
     return "\n".join(lines)
 

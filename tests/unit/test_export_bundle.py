@@ -77,9 +77,7 @@ def test_bundle_verifies_and_agrees_with_torch_before_and_after_training(case: C
         assert (bundle.manifest.version, bundle.manifest.training_step) == (version, 10 * version)
         OnnxPolicy(bundle).verify()
         comparison = compare(case.exporter.policy, case.exporter.ports, bundle, steps=60, seed=version)
-        # Random critics put probability on bins of 5e8, where float32 is coarse; trained ones do not.
-        assert set(comparison.above(1e-5)) <= {"value", "reward"}
-        assert comparison.above(1e-2) == []
+        assert comparison.above(1e-5) == []
         assert comparison.own["next_deter"].max() > 0, "the two sides are not the same program; some rounding must show"
         assert traced in (None, id(case.exporter.model)), "a refresh must not trace again"
         traced = id(case.exporter.model)
@@ -92,7 +90,7 @@ def test_refresh_reaches_the_live_agents_weights(case: Case, tmp_path: Path) -> 
     case.train(seed=5)
     bundle = case.bundle(tmp_path / "after.bundle")
     live, ports = case.agent.policy_step(), case.exporter.ports
-    assert compare(live, ports, bundle, steps=20, seed=0).above(1e-2) == []
+    assert compare(live, ports, bundle, steps=20, seed=0).above(1e-5) == []
     stale = read_bundle(tmp_path / "before.bundle", case.spec)
     assert "next_deter" in compare(live, ports, stale, steps=20, seed=0).above(1e-2)
 
