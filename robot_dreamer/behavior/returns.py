@@ -11,7 +11,7 @@ from robot_dreamer.config import BehaviorConfig
 
 
 def lambda_return(reward: Tensor, live: Tensor, bootstrap: Tensor, mix: Tensor | float) -> Tensor:
-    """Lambda-returns of T rows, T - 1 values (DreamerV3, eq. 7).
+    """Lambda-returns of T rows, T - 1 values.
 
         R_t = r_{t+1} + live_{t+1} ((1 - mix_{t+1}) b_{t+1} + mix_{t+1} R_{t+1}),   R_{T-1} = b_{T-1}
 

@@ -20,17 +20,21 @@ class DeferredLinear:
     """
 
     def __init__(self, kernel: Tensor, offsets: Tensor) -> None:
+        # Autocast would convert the kernel and the offset again at every step.
+        device = kernel.device.type
+        self._dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else kernel.dtype
         self._inputs: list[Tensor] = []
-        self._kernel = kernel.detach()
+        self._kernel = kernel.detach().to(self._dtype)
         if torch.is_grad_enabled() and kernel.requires_grad:
             offsets = _Deferred.apply(kernel, offsets, self._inputs)
-        self._offsets = iter(offsets.unbind(0))
+        self._offsets = iter(offsets.to(self._dtype).unbind(0))
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: (N, in) or (G, N, in)."""
+        x = x.to(self._dtype)
         self._inputs.append(x.detach())
         product = torch.addmm if x.dim() == 2 else torch.baddbmm
-        return product(next(self._offsets).to(x.dtype), x, self._kernel.to(x.dtype))
+        return product(next(self._offsets), x, self._kernel)
 
 
 class _Deferred(torch.autograd.Function):

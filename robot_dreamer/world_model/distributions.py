@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 def symlog(x: Tensor) -> Tensor:
-    """sign(x) ln(1 + |x|), element-wise (DreamerV3, eq. 9)."""
+    """sign(x) ln(1 + |x|), element-wise."""
     return torch.sign(x) * torch.log1p(torch.abs(x))
 
 
@@ -61,7 +61,7 @@ class Categorical:
         sample = one_hot(self.sample(noise), self.classes)
         if not self.probs.requires_grad:
             return sample
-        # Straight-through. In this order the value is exactly one-hot: classes that never occur leave their weights alone.
+        # Straight-through; in this order the value is exactly one-hot, and classes that never occur get no gradient.
         return sample + (self.probs - self.probs.detach())
 
     def log_prob(self, event: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class KLTerms(NamedTuple):
 
 
 def kl_losses(posterior_logits: Tensor, prior_logits: Tensor, unimix: float, free_nats: float) -> KLTerms:
-    """KL balancing with free nats (DreamerV3, eq. 5): logits (..., S, K) -> terms (...).
+    """KL balancing with free nats: logits (..., S, K) -> terms (...).
 
     The free nats apply to the KL summed over the S latents.
     """

@@ -1,4 +1,4 @@
-"""Recurrent state-space model: block GRU with categorical latents (DreamerV3, eq. 3; block-diagonal since 2024).
+"""Recurrent state-space model: block GRU with categorical latents (DreamerV3; block-diagonal since 2024).
 
     x   = [dense(h_{t-1}), dense(z_{t-1}), dense(a_{t-1})]               shared by all blocks
     v   = silu(rms(block_linear([h_{t-1} of the block, x])))
