@@ -119,18 +119,24 @@ def test_a_refused_reset_is_asked_again(make: Callable[..., Stage]) -> None:
     check_rows(stage.rows, stage.robot)
 
 
-def test_reset_without_answer_is_asked_again(make: Callable[..., Stage]) -> None:
-    """The robot's process dies with the request and comes back: its stamps begin again."""
+@pytest.mark.parametrize("dies", [False, True])
+def test_reset_without_answer_is_asked_again(make: Callable[..., Stage], dies: bool) -> None:
+    """The answer gets lost (after reset_timeout), or the robot's process dies and comes back (at its first stamp)."""
     stage = make()
     stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
     resetter = stage.rig.resetter
     answered, resetter._answered = resetter._answered, lambda future: None  # the answer gets lost
     stage.until(lambda: resetter.active and resetter._future is not None, "the reset")
-    stage.ros.spin(0.2, stage.robot.poke)
+    stage.until(lambda: len(stage.robot.resets) == 2, "the robot to be reset")
     resetter._answered = answered
-    stage.until(lambda: stage.rig.controller.episodes == 2, "another episode")  # after reset_timeout 0.5 s
-    assert resetter.retries >= 1
-    check_rows(stage.rows, stage.robot)
+    if dies:
+        resetter._timeout = 1e6
+        stage.robot.restart()
+    stage.until(lambda: stage.rig.controller.episodes == 2, "another episode")
+    assert resetter.retries == 1
+    assert [r.is_last for r in stage.rows][:12] == ([False] * 5 + [True]) * 2
+    if not dies:  # a robot that begins again counts its ticks again
+        check_rows(stage.rows, stage.robot)
 
 
 def test_robot_that_begins_again_cuts_the_episode(make: Callable[..., Stage]) -> None:

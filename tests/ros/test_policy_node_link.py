@@ -1,0 +1,103 @@
+"""The policy node on a real link: rows arrive exactly once, bundles are swapped in, either side may go away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from rclpy.parameter import Parameter
+
+from robot_dreamer.link.server import LinkServer
+from robot_dreamer.link.store import ExperienceStore
+from ros_nodes.health import figures
+from ros_nodes.policy_node import PolicyNode
+from tests.onboard_models import TOY, make_bundle, toy_spec
+from tests.ros.conftest import Ros
+from tests.ros.fake_robot import FakeRobot
+
+SPEC = toy_spec()
+
+
+class Learner:
+    """A store and a server that can go away and come back at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = ExperienceStore(folder / "experience.sqlite", SPEC)
+        self.address = "tcp://127.0.0.1:*"
+        self.server: LinkServer | None = None
+
+    def start(self) -> None:
+        self.server = LinkServer(self.store, SPEC, self.address)
+        self.server.start()
+        self.address = self.server.address
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Iterator[Learner]:
+    learner = Learner(tmp_path)
+    learner.start()
+    yield learner
+    learner.stop()
+    learner.store.close()
+
+
+def start_node(ros: Ros, folder: Path, learner: Learner) -> PolicyNode:
+    file = folder / "toy.yaml"
+    file.write_text(TOY)
+    values = {"robot": str(file), "clock": "lockstep", "learner": learner.address, "logdir": str(folder / "link")}
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+    assert node.bring_up(), node.failure
+    return node
+
+
+def test_rows_go_up_bundles_come_down_and_outlive_both_sides(ros: Ros, tmp_path: Path, learner: Learner) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    node = start_node(ros, tmp_path, learner)
+    ros.until(lambda: learner.store.count() >= 12, "rows at the learner", robot.poke)
+
+    assert learner.server is not None
+    learner.server.publish(make_bundle(tmp_path / "1.bundle", SPEC, 1), 1, 10)
+    ros.until(lambda: node.rig.slot.swaps == 1, "the first bundle", robot.poke)
+    learner.stop()
+    steps = node.rig.controller.steps
+    ros.until(lambda: node.rig.controller.steps > steps + 10, "acting without the learner", robot.poke)
+    learner.start()
+    learner.server.publish(make_bundle(tmp_path / "2.bundle", SPEC, 2), 2, 20)
+    ros.until(lambda: node.rig.slot.swaps == 2, "the second bundle", robot.poke)
+    assert figures(node.rig)["bundle_version"] == 2
+
+    recorded = node.rig.controller
+    node.trigger_shutdown()  # flushes
+    rows = [row for _, row in learner.store.read(0, 100_000)]
+    assert [row.sequence for row in rows] == list(range(len(rows)))
+    assert len({row.boot for row in rows}) == 1
+    assert sum(not row.is_last for row in rows) == recorded.steps  # one row per action, none lost
+    versions = [row.policy_version for row in rows]
+    assert versions == sorted(versions) and set(versions) == {-1, 1, 2}
+
+    again = start_node(ros, tmp_path, learner)  # a new start acts with the bundle that is already there
+    ros.until(lambda: again.rig.slot.current.version == 2, "the kept bundle", robot.poke)
+    again.trigger_shutdown()
+
+
+def test_a_bundle_that_does_not_verify_is_refused(ros: Ros, tmp_path: Path, learner: Learner) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    node = start_node(ros, tmp_path, learner)
+    assert learner.server is not None
+    learner.server.publish(make_bundle(tmp_path / "other", toy_spec(rate="100.0"), 3), 3, 30)
+    ros.until(lambda: node.rig.slot.refused == 1, "the refusal", robot.poke)
+    assert "rate: ours 50.0, theirs 100.0" in node.rig.slot.last_refusal
+    steps = node.rig.controller.steps
+    ros.until(lambda: node.rig.controller.steps > steps + 3, "acting on", robot.poke)
+    assert node.rig.slot.current.version == -1
+    node.trigger_shutdown()
