@@ -90,9 +90,7 @@ def test_another_robot_is_refused_with_both_shown(tmp_path: Path) -> None:
 
 def test_another_model_is_refused_with_both_shown(tmp_path: Path) -> None:
     save(tmp_path, 1)
-    with pytest.raises(
-        CheckpointError, match=r"(?s)is 'nano', ours 'dreamer_v3:1m'.*deter: ours 512, theirs 64"
-    ):
+    with pytest.raises(CheckpointError, match=r"(?s)is 'nano', ours 'dreamer_v3:1m'.*deter: ours 512, theirs 64"):
         load_checkpoint(tmp_path, config=load_config("dreamer_v3:1m"))
     load_checkpoint(tmp_path, config=dataclasses.replace(CONFIG, name="faster", train_ratio=512.0))
 
