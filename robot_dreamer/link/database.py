@@ -27,18 +27,19 @@ class Database:
       kind: what the file is ("spool", "store"), written into it.
       schema: CREATE TABLE IF NOT EXISTS statements.
       spec: a file of another spec is refused.
+      row_bytes: size of a row's arrays; a new file gets pages to suit.
 
     Raises:
       SpecMismatch: with both sides shown.
       LinkError: the file is in use, or is something else.
     """
 
-    def __init__(self, path: Path, kind: str, schema: str, spec: RobotSpec) -> None:
+    def __init__(self, path: Path, kind: str, schema: str, spec: RobotSpec, row_bytes: int) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.path)
         try:
-            self.connection = connect(self.path)
+            self.connection = connect(self.path, row_bytes)
             try:
                 self._begin(kind, schema, spec)
             except BaseException:
@@ -83,9 +84,11 @@ class Database:
             self._lock = -1
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, row_bytes: int) -> sqlite3.Connection:
     """A connection without implicit transactions; the caller guards it against use by two threads at once."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+    # Rows with images spill over many small pages; large pages store them twice as fast, and small rows a third slower.
+    db.execute(f"PRAGMA page_size={4096 if row_bytes < 4096 else 16384}")
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     return db

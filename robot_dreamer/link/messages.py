@@ -85,6 +85,7 @@ class Alive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """Heartbeat. `echo` comes back in the answer (round trip); the rest is for the learner's display."""
 
     echo: Count
+    round_trip: Annotated[float, Meta(ge=0)] | None  # seconds, as last measured
     spooled: Count
     dropped: Counters
     figures: Figures

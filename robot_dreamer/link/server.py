@@ -8,6 +8,7 @@ waits: a robot that does not read loses replies, and asks again.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections import Counter
@@ -37,7 +38,8 @@ from robot_dreamer.link.messages import (
 from robot_dreamer.link.publisher import Publisher
 from robot_dreamer.link.rows import decompress, unpack
 from robot_dreamer.link.security import Gate, key_of, protect_learner, require_protection
-from robot_dreamer.link.sessions import RobotStatus, Session, Sessions
+from robot_dreamer.link.sessions import Session, Sessions
+from robot_dreamer.link.status import STATUS_FILE, LinkStatus, RobotStatus, write_status
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
 from robot_dreamer.link.worker import Worker
@@ -95,6 +97,7 @@ class LinkServer:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._gate = None if self._keys is None else Gate(self._context, self._keys)
+        self._rows = store.count()
         self._announced = 0
         self._swept = 0.0
 
@@ -145,6 +148,19 @@ class LinkServer:
     def fault(self) -> str:
         """Why the thread died; empty while all is well."""
         return self._worker.fault
+
+    def snapshot(self) -> LinkStatus:
+        """All of it, for `robot-dreamer link-status` and displays."""
+        return LinkStatus(
+            process=os.getpid(),
+            address=self.address,
+            written=time.monotonic(),
+            rows=self._rows,
+            bad_messages=dict(self.bad_messages),
+            refusals=self.refusals,
+            last_error=self.last_error,
+            robots=self.status(),
+        )
 
     def _run(self) -> None:
         poller = zmq.Poller()
@@ -246,6 +262,7 @@ class LinkServer:
             return
         for session, result in results:
             session.totals.merge(result)
+            self._rows += result.stored
         for session, ack in acks:
             self._send(session.identity, ack)
 
@@ -261,6 +278,13 @@ class LinkServer:
                 self._send(identity, refused)
             if self._keys is not None and self._keys.problem:
                 self.last_error = self._keys.problem
+            self._write_status()
+
+    def _write_status(self) -> None:
+        try:
+            write_status(self._store.path.parent, self.snapshot())
+        except OSError as error:
+            self.last_error = f"cannot write {STATUS_FILE}: {error}"
 
     def _pulse(self, identity: bytes, session: Session, echo: int) -> None:
         totals, bundle = session.totals, self._publisher.announcement()

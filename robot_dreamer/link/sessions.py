@@ -6,47 +6,15 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
 from robot_dreamer.link.keys import LearnerKeys
 from robot_dreamer.link.messages import Alive, Hello, Refused
+from robot_dreamer.link.status import RobotStatus
 from robot_dreamer.link.store import AddResult
 from robot_dreamer.link.timing import Limits, Timing
 from robot_dreamer.spec import RobotSpec, SpecMismatch, require_same_spec
-
-
-class RobotStatus(msgspec.Struct, frozen=True):
-    """One robot as the learner sees it; msgspec.to_builtins gives JSON types.
-
-    Attributes:
-      connected: it has a live connection.
-      last_seen: seconds since its last message.
-      received: rows stored since the server started; duplicates, rejected, missing: likewise, see AddResult.
-      acknowledged: rows settled: stored or rejected.
-      spooled: rows on its disk, dropped: rows that it lost, by kind; both as it last said.
-      fetched_version: newest bundle it has whole; bundle_version: the one that acts, from its figures; -1 for none.
-      figures: what it reported.
-      refused: why its newest connection was refused; empty after a welcome.
-    """
-
-    robot: str
-    boot: str
-    connected: bool
-    last_seen: float
-    received: int
-    duplicates: int
-    rejected: dict[str, int]
-    missing: int
-    acknowledged: int
-    spooled: int
-    dropped: dict[str, int]
-    bad_messages: dict[str, int]
-    fetched_version: int
-    bundle_version: int
-    figures: dict[str, Any]
-    refused: str
 
 
 @dataclass
@@ -78,6 +46,7 @@ class Session:
             missing=totals.missing,
             acknowledged=totals.stored + sum(totals.rejected.values()),
             spooled=alive.spooled if alive else 0,
+            round_trip=alive.round_trip if alive else None,
             dropped=dict(alive.dropped) if alive else {},
             bad_messages=dict(self.bad_messages),
             fetched_version=alive.fetched if alive else -1,

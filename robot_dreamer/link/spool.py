@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from robot_dreamer.link.database import Database
 from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.rows import RowCodec
 from robot_dreamer.spec import RobotSpec
 
 WhenFull = Literal["drop_oldest", "stop"]
@@ -61,7 +62,7 @@ class Spool:
     def __init__(self, path: Path, spec: RobotSpec, robot: str, limit: int, when_full: WhenFull) -> None:
         self._limit, self._when_full = limit, when_full
         self._lock = threading.Lock()
-        self._database = Database(path, "spool", _SCHEMA, spec)
+        self._database = Database(path, "spool", _SCHEMA, spec, RowCodec(spec).arrays_size)
         self._db = self._database.connection
         owner = self._database.meta("robot")
         if owner is None:

@@ -77,9 +77,9 @@ class ExperienceStore:
         self.path, self.spec = Path(path), spec
         self._codec = RowCodec(spec)
         self._write_lock, self._read_lock = threading.RLock(), threading.Lock()
-        self._database = Database(self.path, "store", _SCHEMA, spec)
+        self._database = Database(self.path, "store", _SCHEMA, spec, self._codec.arrays_size)
         self._db = self._database.connection
-        self._reader = connect(self.path)  # its own connection sees committed rows only
+        self._reader = connect(self.path, self._codec.arrays_size)  # its own connection sees committed rows only
         self.id = self._database.meta("id") or ""
         self._marks = {
             (robot, boot): _Mark(number, sequence, missing)
@@ -190,8 +190,10 @@ class ExperienceStore:
 
     def _add_one(self, row: StepRecord | bytes, result: AddResult, chunk: tuple[str, str, int] | None = None) -> None:
         try:
-            blob = row if isinstance(row, bytes) else self._codec.encode(row)
-            record = self._codec.decode(blob)
+            if isinstance(row, bytes):
+                blob, record = row, self._codec.decode(row)
+            else:
+                blob, record = self._codec.encode(row), row
             if chunk and ((record.robot, record.boot) != chunk[:2] or record.sequence > chunk[2]):
                 raise RowError("identity", f"row {record.sequence} of ({record.robot}, {record.boot}) in chunk {chunk}")
         except RecordError:

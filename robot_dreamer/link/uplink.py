@@ -258,6 +258,7 @@ class Uplink:
         fetched = -1 if current is None else current.version
         return Alive(
             echo=int(now * 1e9),
+            round_trip=self.round_trip,
             spooled=self._spool.rows,
             dropped=self._dropped(),
             figures=dict(self._figures),

@@ -19,6 +19,7 @@ from link_peers import FAST, SPEC
 
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
+from robot_dreamer.link.status import read_status
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.synthetic import synthetic_row
 
@@ -98,6 +99,8 @@ def test_rows_arrive_during_the_episode_in_order(tmp_path: Path) -> None:
         status = wait_for(lambda: [s for s in server.status() if s.figures])[0]
         assert (status.robot, status.connected, status.received, status.duplicates) == ("r1", True, 30, 0)
         assert status.bundle_version == 3 and status.figures["episode_return"] == 1.5
+        written = wait_for(lambda: [s for s in (read_status(tmp_path),) if s.robots and s.robots[0].figures])[0]
+        assert written.rows == 30 and written.robots[0].round_trip is not None
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,7 @@ def test_a_bad_network_loses_and_repeats_nothing(tmp_path: Path, faults: Faults)
                 assert fetched.read_bytes() == bundle.read_bytes()
                 wait_for(lambda: link.status().spooled == 0)
                 assert link.status().dropped == {} and link.status().fault == ""
+                assert "store_failed" not in server.bad_messages and server.status()[0].missing == 0
             if not faults.delay:
                 assert proxy.done.total() > 10, "the proxy did nothing"
         finally:

@@ -264,7 +264,7 @@ def test_a_killed_robot_gets_its_id_back_at_once(tmp_path: Path) -> None:
 
 def test_another_protocol_is_refused_with_a_reason(tmp_path: Path) -> None:
     with learner(tmp_path) as (_, server), Client(server.address) as client:
-        frame = bytearray(encode(Alive(0, 0, {}, {}, -1)))
+        frame = bytearray(encode(Alive(0, None, 0, {}, {}, -1)))
         frame[3] = PROTOCOL + 1
         client.say(bytes(frame))
         problem = client.hear(Problem)

@@ -218,8 +218,8 @@ def test_what_is_wrong_with_a_frame_has_a_name(frame: bytes, kind: str) -> None:
         Rows(boot="b", chunk=0, previous=-1, last=3, count=1, encoding="lzma", size=3, data=b"abc"),
         Rows(boot="b", chunk=0, previous=-1, last=2**63, count=1, encoding="raw", size=3, data=b"abc"),
         Rows(boot="b", chunk=0, previous=-1, last=3, count=1, encoding="raw", size=2**40, data=b"abc"),
-        Alive(echo=0, spooled=0, dropped={}, figures={str(i): i for i in range(65)}, fetched=-1),
-        Alive(echo=0, spooled=-1, dropped={}, figures={}, fetched=-1),
+        Alive(echo=0, round_trip=None, spooled=0, dropped={}, figures={str(i): i for i in range(65)}, fetched=-1),
+        Alive(echo=0, round_trip=0.1, spooled=-1, dropped={}, figures={}, fetched=-1),
     ],
 )
 def test_values_out_of_range_are_refused(message) -> None:
