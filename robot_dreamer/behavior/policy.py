@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.behavior.policy_head import Policy, sample_actions
-from robot_dreamer.world_model.distributions import Categorical
+from robot_dreamer.world_model.distributions import Categorical, one_hot
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.heads import TwoHotHead, feature_of
 from robot_dreamer.world_model.rssm import encode_action
@@ -49,7 +49,7 @@ class PolicyStep(nn.Module):
         deter = self.rssm.step(deter * keep, stoch * keep.unsqueeze(-1), previous)
         posterior = Categorical(self.rssm.posterior_logits(deter, self.encoder(observation)), self.rssm.unimix)
         prior = Categorical(self.rssm.prior_logits(deter), self.rssm.unimix)
-        stoch = posterior.sample_one_hot(latent_noise)
+        stoch = one_hot(posterior.sample(latent_noise), posterior.classes)
         feature = feature_of(deter, stoch)
         action = sample_actions(self.policy(feature), action_noise)
         for field in self.actions:
