@@ -16,8 +16,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -64,10 +63,8 @@ class PolicyNode(LifecycleNode):
         try:
             self.rig = rig = Rig(self, p)
         except (SpecError, LinkError, ValueError) as error:  # BundleError is a ValueError
-            self.failure = str(error)
-            self.get_logger().fatal(self.failure)
+            self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
-        self.failure = ""
         version = rig.slot.current.version
         self.get_logger().info(
             f"robot {rig.robot_id} ({rig.spec.name}, spec {rig.spec.hash[:12]}), {rig.spec.rate:g} Hz, {p.clock}, "
@@ -156,7 +153,7 @@ class PolicyNode(LifecycleNode):
         return response
 
     def bring_up(self) -> bool:
-        """Configure and activate; False if that failed (`failure` says why)."""
+        """Configure and activate; False if that failed (the log says why)."""
         if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
             return False
         return bool(self.trigger_activate() == TransitionCallbackReturn.SUCCESS)

@@ -71,20 +71,24 @@ class Resetter:
 
     def restart(self) -> None:
         """Forget the request that is under way (the robot began again and cannot answer it); `poll` sends a new one."""
-        if self._future is not None and self._client is not None:
-            self._client.remove_pending_request(self._future)
-            self._future = None
+        if self._future is not None:
+            self._forget()
             self.retries += 1
 
     def cancel(self) -> None:
         """No reset any more."""
-        self.restart()
+        self._forget()
         self.active = False
 
     def destroy(self) -> None:
         self.cancel()
         if self._client is not None:
             self._node.destroy_client(self._client)
+
+    def _forget(self) -> None:
+        if self._future is not None:
+            self._client.remove_pending_request(self._future)
+            self._future = None
 
     def _answered(self, future: Any) -> None:
         if future is not self._future:

@@ -125,6 +125,8 @@ class PolicySlot:
                 self._ready.append(self._prepare(path))
             except BundleError as error:
                 self._refuse(str(error))
+            except Exception as error:  # such as no memory; this thread must live to see the next bundle
+                self._refuse(f"bundle {path}: {type(error).__name__}: {error}")
 
     def _prepare(self, path: Path) -> OnnxPolicy:
         bundle = read_bundle(path, self._spec)

@@ -56,7 +56,7 @@ def start_node(ros: Ros, folder: Path, learner: Learner) -> PolicyNode:
     values = {"robot": str(file), "clock": "lockstep", "learner": learner.address, "logdir": str(folder / "link")}
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
-    assert node.bring_up(), node.failure
+    assert node.bring_up()
     return node
 
 

@@ -35,7 +35,7 @@ class Stage:
         self.robot = ros.add(FakeRobot(ros.context, with_reset))
         self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
         self.rows: list[StepRecord] = []
-        assert self.node.bring_up(), self.node.failure
+        assert self.node.bring_up()
         self.rig.controller._record = self.rows.append
 
     @property

@@ -15,7 +15,11 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
 from robot_dreamer.link.robot import RobotLink
+from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, make_bundle, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
@@ -117,3 +121,12 @@ def test_bundle_of_another_robot_is_refused(start: Callable[..., Process], tmp_p
     process = start(bundle=bundle)
     assert process.wait() == 2
     assert "rate: ours 50.0, theirs 100.0" in process.text
+
+
+def test_a_managed_node_that_cannot_be_configured_stays_unconfigured(ros: Ros) -> None:
+    """With a lifecycle manager it is the manager that decides what comes next."""
+    overrides = [Parameter("robot", value="nonesuch"), Parameter("autostart", value=False)]
+    node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert node.rig is None and node.failure == ""
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE  # it may be tried again

@@ -39,7 +39,7 @@ class Stage:
         self.robot = ros.add(FakeRobot(ros.context))
         self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
         self.rows: list[StepRecord] = []
-        assert self.node.bring_up(), self.node.failure
+        assert self.node.bring_up()
         self.controller._record = self.rows.append
         self.speaks = True
         self._due = 0.0

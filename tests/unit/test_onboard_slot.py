@@ -119,6 +119,17 @@ def test_broken_bundle_and_other_robot_are_refused_and_the_thread_lives(bench: B
     assert bench.swap(3)
 
 
+def test_whatever_goes_wrong_with_a_bundle_the_thread_lives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(policy: OnnxPolicy) -> None:
+        raise MemoryError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxPolicy, "verify", no_memory)
+        assert not bench.swap(1)
+    assert "1.bundle: MemoryError: no memory" in bench.slot.last_refusal
+    assert bench.swap(2)
+
+
 def test_rollback_restores_policy_and_state_and_bars_the_failed_version(bench: Bench) -> None:
     slot = bench.slot
     assert bench.swap(1) and bench.swap(2)
