@@ -37,13 +37,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    for chatty in ("onnx_ir", "onnxscript"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return int(args.run(args))
     except (ValueError, OSError, RuntimeError) as error:
-        if logging.getLogger().isEnabledFor(logging.DEBUG):
+        if not _is_explained(error):
             raise
         print(f"robot-dreamer {args.command}: {error}", file=sys.stderr)
         return 2
+
+
+def _is_explained(error: Exception) -> bool:
+    """Whether the message alone helps: bad values and files, and the errors that this project defines."""
+    ours = type(error).__module__.partition(".")[0] in ("robot_dreamer", "sim", "export", "ros_nodes")
+    return ours or isinstance(error, ValueError | OSError)
 
 
 if __name__ == "__main__":

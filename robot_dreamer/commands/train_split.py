@@ -32,10 +32,10 @@ def train_split(args: argparse.Namespace) -> int:
     result = _run(args, logdir)
     console = Console()
     if result.state == "failed":
-        console.print(f"[red]failed[/red]: {result.message}", highlight=False)
+        console.print(f"failed: {result.message}", highlight=False, markup=False, soft_wrap=True)
         return 1
     if _phase(logdir) != "finished":
-        console.print(f"stopped; everything is in {logdir}; run the same command again to go on")
+        console.print(f"stopped; everything is in {logdir}; run the same command again to go on", soft_wrap=True)
         return STOPPED
     _report(spec, logdir, args.evaluate, console)
     return 0
@@ -96,4 +96,4 @@ def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> N
     if results:
         places["evaluation"] = logdir / "evaluation.json"
     for label, place in places.items():
-        console.print(f"  {label:15} {place}", highlight=False)
+        console.print(f"  {label:15} {place}", highlight=False, soft_wrap=True)
