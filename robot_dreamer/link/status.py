@@ -1,7 +1,7 @@
 """The learner's view of the link as data: for displays, and through a small file for `robot-dreamer link-status`.
 
-The server rewrites the file, beside its store, with each heartbeat. Its age is counted on the machine's monotonic clock,
-so a jump of the wall clock cannot make a dead learner look alive.
+The server rewrites the file, beside its store, with each heartbeat. Its age is counted on the monotonic clock of the
+machine, so a jump of the wall clock cannot make a dead learner look alive.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ def format_status(status: LinkStatus) -> str:
         state = "connected" if robot.connected else "gone"
         lines.append(
             f"  {robot.robot}: {state}, seen {robot.last_seen:.1f} s ago, "
-            f"round trip {_milliseconds(robot.round_trip)}, spooled {robot.spooled}, received {robot.received}, acknowledged {robot.acknowledged}, "
-            f"duplicates {robot.duplicates}, missing {robot.missing}, rejected {_counts(robot.rejected)}, "
+            f"round trip {_milliseconds(robot.round_trip)}, spooled {robot.spooled}, "
+            f"received {robot.received}, acknowledged {robot.acknowledged}, duplicates {robot.duplicates}, "
+            f"missing {robot.missing}, rejected {_counts(robot.rejected)}, "
             f"dropped there {_counts(robot.dropped)}, bad messages {_counts(robot.bad_messages)}, "
             f"bundle {robot.bundle_version} acts, {robot.fetched_version} fetched"
         )
