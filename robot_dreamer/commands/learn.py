@@ -13,6 +13,7 @@ import torch
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
+from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.link.server import LinkServer
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Train until the budget is spent or a signal comes; both are 0, and running again resumes."""
     spec, config = load_spec(args.robot), chosen_config(args)
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     logdir = args.logdir.expanduser()
     logdir.mkdir(parents=True, exist_ok=True)
     store = ExperienceStore(logdir / "experience.sqlite", spec)

@@ -12,6 +12,7 @@ import torch
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.learner.local import LocalActor
+from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.link.store import ExperienceStore
@@ -25,6 +26,7 @@ def train_local(args: argparse.Namespace) -> int:
     """See `robot-dreamer train --env`."""
     config = chosen_config(args)
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     environment = make_environment(args.env, seed=args.seed, action_repeat=config.action_repeat)
     spec = environment.spec
     logdir = args.logdir.expanduser()

@@ -89,8 +89,8 @@ class Agent(nn.Module):
             self.world_model = WorldModel(self.observation_fields, self.action_fields, model, behavior.critic_outscale)
             size = self.world_model.feature_size
             self.policy = Policy(self.action_fields, size, model.units, behavior)
-            self.critic = TwoHotHead(size, behavior.critic_layers, model.units, model.bins, behavior.critic_outscale)
-            self.slow_critic = TwoHotHead(size, behavior.critic_layers, model.units, model.bins, 0.0)
+            self.critic = TwoHotHead(size, behavior.critic_layers, model, behavior.critic_outscale)
+            self.slow_critic = TwoHotHead(size, behavior.critic_layers, model, 0.0)
         self.slow_critic.load_state_dict(self.critic.state_dict())
         self.slow_critic.requires_grad_(False)
         self.to(self.device)

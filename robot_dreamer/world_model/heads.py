@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.distributions import Binary, TwoHot, symexp_bins
 from robot_dreamer.world_model.layers import Linear, mlp
 
@@ -14,11 +15,11 @@ class TwoHotHead(nn.Module):
 
     bins: Tensor
 
-    def __init__(self, inputs: int, layers: int, units: int, bins: int, outscale: float) -> None:
+    def __init__(self, inputs: int, layers: int, config: ModelConfig, outscale: float) -> None:
         super().__init__()
-        self.trunk = mlp(layers, inputs, units)
-        self.out = Linear(units, bins, outscale)
-        self.register_buffer("bins", symexp_bins(bins), persistent=False)
+        self.trunk = mlp(layers, inputs, config.units)
+        self.out = Linear(config.units, config.bins, outscale)
+        self.register_buffer("bins", symexp_bins(config.bins, config.bin_limit), persistent=False)
 
     def forward(self, feature: Tensor) -> TwoHot:
         """(..., F) -> distribution over (...)."""

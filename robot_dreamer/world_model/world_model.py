@@ -25,5 +25,5 @@ class WorldModel(nn.Module):
         self.encoder = Encoder(observations, config)
         self.rssm = RSSM(sum(field.features for field in actions), self.encoder.tokens, config)
         self.decoder = Decoder(observations, config)
-        self.reward = TwoHotHead(self.feature_size, config.reward_layers, config.units, config.bins, reward_outscale)
+        self.reward = TwoHotHead(self.feature_size, config.reward_layers, config, reward_outscale)
         self.continuation = BinaryHead(self.feature_size, config.continue_layers, config.units)

@@ -102,7 +102,7 @@ def count_parameters(observations, actions, config):
 
     world = WorldModel(fields_of(observations), fields_of(actions), config.model, 0.0)
     policy = Policy(fields_of(actions), world.feature_size, config.model.units, config.behavior)
-    critic = TwoHotHead(world.feature_size, config.behavior.critic_layers, config.model.units, config.model.bins, 0.0)
+    critic = TwoHotHead(world.feature_size, config.behavior.critic_layers, config.model, 0.0)
     return sum(p.numel() for module in (world, policy, critic) for p in module.parameters())
 
 
