@@ -12,6 +12,7 @@ import shutil
 import time
 from collections import Counter
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -153,7 +154,7 @@ class Inbox:
     def _finish(self, wanted: CurrentBundle, now: float) -> None:
         part = self._part(wanted)
         self._wanted = None
-        if sha256_of(part) != wanted.sha256:
+        if not _has_sha256(part, wanted.sha256):
             part.unlink()
             self.problems["bundle_corrupt"] += 1
             self.last_error = f"bundle version {wanted.version} is corrupt: it does not have the announced sha256"
@@ -180,7 +181,7 @@ class Inbox:
             return None
         try:
             current = msgspec.json.decode(manifest.read_bytes(), type=CurrentBundle)
-            if sha256_of(self.directory / current.file) == current.sha256:
+            if _has_sha256(self.directory / current.file, current.sha256):
                 return current
             problem = "its sha256 is wrong"
         except (msgspec.MsgspecError, OSError) as error:
@@ -198,13 +199,17 @@ class Inbox:
         return self.directory / f"{wanted.sha256}.part"
 
 
-def sha256_of(path: Path) -> str:
-    """sha256 (hex) of a file."""
+def sha256_of(file: BinaryIO) -> str:
+    """sha256 (hex) of an open file, from its position on."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()
+
+
+def _has_sha256(path: Path, expected: str) -> bool:
+    with path.open("rb") as file:
+        return sha256_of(file) == expected
 
 
 def _sync_directory(directory: Path) -> None:

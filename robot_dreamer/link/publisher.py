@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from io import FileIO
 from pathlib import Path
 
 from robot_dreamer.link.errors import LinkError
@@ -21,7 +22,7 @@ class Publisher:
         self._store, self._limits = store, limits
         self._lock = threading.Lock()
         self._current: Announcement | None = None
-        self._descriptor = -1
+        self._file: FileIO | None = None
         self._since = 0.0
         self.generation = 0  # counts publications, so that the server notices one
 
@@ -32,25 +33,26 @@ class Publisher:
         again is fine: a restarted learner does that), for an unreadable file, and for one larger than robots fetch.
         """
         try:
-            descriptor = os.open(bundle, os.O_RDONLY | os.O_CLOEXEC)
-            digest = sha256_of(bundle)
+            file = bundle.open("rb", buffering=0)
+            digest, size = sha256_of(file), file.tell()
         except OSError as error:
             raise LinkError(f"cannot publish bundle {bundle}: {error.strerror}") from error
-        size = os.fstat(descriptor).st_size
         newest, newest_digest = self._store.published()
         problem = ""
-        if version < newest or (version == newest and digest != newest_digest):
+        if version < 0 or training_step < 0:
+            problem = f"version and training step count from 0, found {version} and {training_step}"
+        elif version < newest or (version == newest and digest != newest_digest):
             problem = f"this store has published version {newest}, robots refuse older ones: use {newest + 1} or more"
         elif not 0 < size <= self._limits.bundle_bytes:
             problem = f"it has {size} bytes; robots fetch 1 to {self._limits.bundle_bytes}"
         if problem:
-            os.close(descriptor)
+            file.close()
             raise LinkError(f"cannot publish bundle {bundle} as version {version}: {problem}")
         self._store.set_published(version, digest)
         with self._lock:
             self._close()
-            self._descriptor, self._since = descriptor, time.monotonic()
-            self._current = Announcement(version, training_step, digest, size, age=0.0)
+            self._file, self._since = file, time.monotonic()
+            self._current = Announcement(int(version), int(training_step), digest, size, age=0.0)
             self.generation += 1
 
     def announcement(self) -> Announcement | None:
@@ -63,12 +65,15 @@ class Publisher:
             return Announcement(now.version, now.training_step, now.sha256, now.size, age)
 
     def piece(self, fetch: Fetch) -> Piece | None:
-        """A piece; None if that bundle is no longer on offer (heartbeats tell the robot) or ends before the offset."""
+        """A piece; None if that bundle is no longer on offer (heartbeats tell the robot) or ends before the offset.
+
+        Raises OSError if the disk refuses.
+        """
         with self._lock:
             now = self._current
-            if now is None or fetch.sha256 != now.sha256 or fetch.offset >= now.size:
+            if now is None or self._file is None or fetch.sha256 != now.sha256 or fetch.offset >= now.size:
                 return None
-            data = os.pread(self._descriptor, fetch.length, fetch.offset)
+            data = os.pread(self._file.fileno(), fetch.length, fetch.offset)
             return Piece(fetch.sha256, fetch.offset, data)
 
     def close(self) -> None:
@@ -76,6 +81,6 @@ class Publisher:
             self._close()
 
     def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._current = -1, None
+        if self._file is not None:
+            self._file.close()
+        self._file = self._current = None

@@ -8,7 +8,6 @@ waits: a robot that does not read loses replies, and asks again.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections import Counter
@@ -39,7 +38,7 @@ from robot_dreamer.link.publisher import Publisher
 from robot_dreamer.link.rows import decompress, unpack
 from robot_dreamer.link.security import Gate, key_of, protect_learner, require_protection
 from robot_dreamer.link.sessions import Session, Sessions
-from robot_dreamer.link.status import STATUS_FILE, LinkStatus, RobotStatus, write_status
+from robot_dreamer.link.status import RobotStatus
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
 from robot_dreamer.link.worker import Worker
@@ -97,7 +96,6 @@ class LinkServer:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._gate = None if self._keys is None else Gate(self._context, self._keys)
-        self._rows = store.count()
         self._announced = 0
         self._swept = 0.0
 
@@ -107,6 +105,7 @@ class LinkServer:
         socket.linger = 0
         socket.sndhwm = socket.rcvhwm = self._limits.queued_messages
         socket.maxmsgsize = MAX_MESSAGE
+        socket.ipv6 = "[" in self.address
         socket.router_mandatory = True  # a reply to a peer that is gone is an error that we see
         if self._keys is not None:
             protect_learner(socket, self._keys)
@@ -149,19 +148,6 @@ class LinkServer:
         """Why the thread died; empty while all is well."""
         return self._worker.fault
 
-    def snapshot(self) -> LinkStatus:
-        """All of it, for `robot-dreamer link-status` and displays."""
-        return LinkStatus(
-            process=os.getpid(),
-            address=self.address,
-            written=time.monotonic(),
-            rows=self._rows,
-            bad_messages=dict(self.bad_messages),
-            refusals=self.refusals,
-            last_error=self.last_error,
-            robots=self.status(),
-        )
-
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
@@ -189,9 +175,7 @@ class LinkServer:
         if chunks:
             self._store_chunks(chunks)
         for identity_bytes, fetch in fetches:
-            piece = self._publisher.piece(fetch)
-            if piece is not None:
-                self._send(identity_bytes, piece)
+            self._send_piece(identity_bytes, fetch)
 
     def _one(
         self, identity: bytes, frames: list[zmq.Frame], chunks: list[_Chunk], fetches: list[tuple[bytes, Fetch]]
@@ -262,9 +246,18 @@ class LinkServer:
             return
         for session, result in results:
             session.totals.merge(result)
-            self._rows += result.stored
         for session, ack in acks:
             self._send(session.identity, ack)
+
+    def _send_piece(self, identity: bytes, fetch: Fetch) -> None:
+        try:
+            piece = self._publisher.piece(fetch)
+        except OSError as error:
+            self.last_error = f"bundle cannot be read: {error}"
+            self.bad_messages["bundle_unreadable"] += 1
+            return
+        if piece is not None:
+            self._send(identity, piece)
 
     def _tick(self, now: float) -> None:
         generation = self._publisher.generation
@@ -278,13 +271,6 @@ class LinkServer:
                 self._send(identity, refused)
             if self._keys is not None and self._keys.problem:
                 self.last_error = self._keys.problem
-            self._write_status()
-
-    def _write_status(self) -> None:
-        try:
-            write_status(self._store.path.parent, self.snapshot())
-        except OSError as error:
-            self.last_error = f"cannot write {STATUS_FILE}: {error}"
 
     def _pulse(self, identity: bytes, session: Session, echo: int) -> None:
         totals, bundle = session.totals, self._publisher.announcement()

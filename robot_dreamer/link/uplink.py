@@ -155,6 +155,7 @@ class Uplink:
         socket.linger = 0
         socket.sndhwm = socket.rcvhwm = self._limits.queued_messages
         socket.maxmsgsize = MAX_MESSAGE
+        socket.ipv6 = "[" in self._address
         socket.immediate = True  # never queue for a connection that does not exist: old heartbeats help nobody
         socket.reconnect_ivl = int(self._timing.retry_first * 1000)
         socket.reconnect_ivl_max = int(self._timing.retry_last * 1000)
