@@ -13,7 +13,10 @@ import robot_dreamer
 # name -> (module with add_arguments(parser) and run(args) -> exit status, help); imported only when called, so that
 # the robot's commands work where torch is not installed
 COMMANDS = {
-    "train": ("robot_dreamer.commands.train", "train: the whole split with a simulated robot, or an environment in this process"),
+    "train": (
+        "robot_dreamer.commands.train",
+        "train: the whole split with a simulated robot, or an environment in this process",
+    ),
     "learn": ("robot_dreamer.commands.learn", "the learner alone, for a workstation; the robot is elsewhere"),
     "evaluate": ("sim.evaluate", "run a bundle on the simulated robot with the onboard code and print its returns"),
     "keys": ("robot_dreamer.link.keys", "create, list and revoke the keys of robots and learner"),
@@ -30,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     chosen = next((a for a in argv if not a.startswith("-")), None)
     for name, (module_name, text) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
         if name == chosen:
             module = importlib.import_module(module_name)
             module.add_arguments(command)

@@ -58,13 +58,16 @@ class StepRecord:
 
 def validate_record(record: StepRecord, spec: RobotSpec) -> None:
     """Raise RecordError unless the row fits the spec: names, shapes, dtypes, finite numbers, consistent flags."""
-    _validate_arrays("observation", record.observation, {o.name: (o.shape, np.dtype(o.dtype)) for o in spec.observations})
+    _validate_arrays(
+        "observation", record.observation, {o.name: (o.shape, np.dtype(o.dtype)) for o in spec.observations}
+    )
     actions = {a.name: (a.shape, np.dtype(a.dtype)) for a in spec.actions}
     _validate_arrays("action", record.action, actions)
     _validate_arrays("action_requested", record.action_requested, actions)
     for action in spec.actions:
         if action.discrete and not 0 <= int(record.action[action.name]) < len(action.values):
-            raise RecordError(f"action {action.name}: expected a class in 0..{len(action.values) - 1}, found {record.action[action.name]}")
+            last, found = len(action.values) - 1, record.action[action.name]
+            raise RecordError(f"action {action.name}: expected a class in 0..{last}, found {found}")
     if not np.isfinite(record.reward):
         raise RecordError(f"reward: expected a finite number, found {record.reward}")
     if record.is_terminal and not record.is_last:
@@ -73,7 +76,9 @@ def validate_record(record: StepRecord, spec: RobotSpec) -> None:
         raise RecordError(f"sequence and episode must not be negative, found {record.sequence} and {record.episode}")
 
 
-def _validate_arrays(kind: str, arrays: dict[str, NDArray[Any]], expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
+def _validate_arrays(
+    kind: str, arrays: dict[str, NDArray[Any]], expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+) -> None:
     if arrays.keys() != expected.keys():
         raise RecordError(f"{kind}: expected {sorted(expected)}, found {sorted(arrays)}")
     for name, (shape, dtype) in expected.items():

@@ -1,4 +1,4 @@
-"""A ROS 2 domain of our own for a simulation on this machine, so that two runs, or a real robot, never hear each other."""
+"""A ROS 2 domain of our own for a simulation, so that two runs on a machine, or a real robot, never hear each other."""
 
 from __future__ import annotations
 

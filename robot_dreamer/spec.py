@@ -82,13 +82,17 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _require(all(n > 0 for n in self.shape), f"shape must be positive, found {list(self.shape)}")
         if self.source.type == "sensor_msgs/msg/Image":
             _require(self.dtype == "uint8", "dtype of an image must be uint8")
-            _require(len(self.shape) == 3 and self.shape[2] in (1, 3), "shape of an image must be [height, width, 1 or 3]")
+            _require(
+                len(self.shape) == 3 and self.shape[2] in (1, 3), "shape of an image must be [height, width, 1 or 3]"
+            )
             _require(self.encoding == "raw", "encoding of an image must be raw")
             return
         _require(self.dtype == "float32", "dtype must be float32 for everything but images")
         width = len(self.source.names) or (4 if self.source.field == "orientation" else 3)
         width *= 2 if self.encoding == "cos_sin" else 1
-        _require(self.shape == (width,), f"shape must be [{width}] to fit its source and encoding, found {list(self.shape)}")
+        _require(
+            self.shape == (width,), f"shape must be [{width}] to fit its source and encoding, found {list(self.shape)}"
+        )
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,7 +122,9 @@ class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         _require_name(self.name)
         if self.values:
-            _require(not self.low and not self.high, "give either low and high (continuous) or values (discrete), not both")
+            _require(
+                not self.low and not self.high, "give either low and high (continuous) or values (discrete), not both"
+            )
             _require(len(self.values) >= 2, "values needs at least two rows (classes)")
             _require(len({len(row) for row in self.values}) == 1, "rows of values must have equal length")
         else:
@@ -163,7 +169,8 @@ class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.discrete:
             return np.asarray(self.values[int(action)], np.float64)
         low, high = np.asarray(self.low), np.asarray(self.high)
-        return low + (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1.0) * 0.5 * (high - low)
+        share = (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1.0) * 0.5
+        return np.asarray(low + share * (high - low))
 
     def from_command(self, command: NDArray[np.float64]) -> NDArray[Any]:
         """Command in units -> normalised action; of a discrete one the nearest class."""
@@ -212,7 +219,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         _require(0 < self.rate <= 1000, f"rate must be in (0, 1000] Hz, found {self.rate}")
         _require(bool(self.observations), "observations must not be empty")
         _require(bool(self.actions), "actions must not be empty")
-        names = [x.name for x in (*self.observations, *self.actions)]
+        names = [x.name for x in self.observations] + [x.name for x in self.actions]
         twice = sorted({n for n in names if names.count(n) > 1})
         _require(not twice, f"names must be unique, found twice: {', '.join(twice)}")
         for label, source in (("reward", self.reward), ("terminal", self.terminal)):
@@ -276,7 +283,9 @@ def load_spec(robot: str | Path) -> RobotSpec:
     path = Path(robot)
     if path.suffix not in (".yaml", ".yml"):
         if str(robot) not in known_robots():
-            raise SpecError(f"unknown robot {str(robot)!r}; known: {', '.join(known_robots())}; or give a path to a .yaml file")
+            raise SpecError(
+                f"unknown robot {str(robot)!r}; known: {', '.join(known_robots())}; or give a path to a .yaml file"
+            )
         path = ROBOTS_DIRECTORY / f"{robot}.yaml"
     try:
         text = path.read_text()
@@ -309,7 +318,8 @@ def require_same_spec(ours: RobotSpec, theirs: RobotSpec, whose: str) -> None:
         return
     lines = "\n".join(f"  {x}" for x in _differences(ours.contract(), theirs.contract()))
     raise SpecMismatch(
-        f"{whose} was made for robot {theirs.name!r} (spec {theirs.hash[:12]}), ours is {ours.name!r} (spec {ours.hash[:12]}):\n{lines}"
+        f"{whose} was made for robot {theirs.name!r} (spec {theirs.hash[:12]}), "
+        f"ours is {ours.name!r} (spec {ours.hash[:12]}):\n{lines}"
     )
 
 
@@ -318,7 +328,9 @@ def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
         keys = list(dict.fromkeys([*ours, *theirs]))
         return [x for k in keys for x in _differences(ours.get(k), theirs.get(k), f"{path}.{k}".lstrip("."))]
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        return [x for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) for x in _differences(a, b, f"{path}[{i}]")]
+        return [
+            x for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) for x in _differences(a, b, f"{path}[{i}]")
+        ]
     return [] if ours == theirs else [f"{path}: ours {json.dumps(ours)}, theirs {json.dumps(theirs)}"]
 
 
@@ -345,4 +357,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _require_name(name: str) -> None:
-    _require(_NAME.fullmatch(name) is not None, f"name {name!r} must be lower case letters, digits and _, starting with a letter")
+    _require(
+        _NAME.fullmatch(name) is not None,
+        f"name {name!r} must be lower case letters, digits and _, starting with a letter",
+    )

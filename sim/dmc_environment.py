@@ -10,9 +10,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.environment import Step
 from robot_dreamer.spec import SpecError
 from sim import synthetic
-from sim.environments import Step
 from sim.worlds import load_suite
 
 _PICTURE = (64, 64, 3)

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller, Sample

@@ -11,9 +11,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from robot_dreamer.environment import Step
 from robot_dreamer.spec import ActionSpec, ObservationSpec, SpecError
 from sim import synthetic
-from sim.environments import Step
 
 _Encoder = Callable[[Any], NDArray[Any]]  # what the environment shows -> the observation's array
 _Decoder = Callable[

@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from robot_dreamer.environment import Step
 from robot_dreamer.spec import load_spec
-from sim.environments import Step
 from sim.robot import SimRobot
 from sim.sensors import Sensors, observe
 

@@ -27,8 +27,12 @@ DEFAULT_BIND = "tcp://127.0.0.1:5757"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--robot", default="cartpole", help="name of a robot, or path to its RobotSpec")
-    parser.add_argument("--bind", default=DEFAULT_BIND, help="address to listen on; beyond loopback it needs --keys or --insecure")
-    parser.add_argument("--keys", type=Path, help="folder with the learner's keys and the allowed robots (robot-dreamer keys)")
+    parser.add_argument(
+        "--bind", default=DEFAULT_BIND, help="address to listen on; beyond loopback it needs --keys or --insecure"
+    )
+    parser.add_argument(
+        "--keys", type=Path, help="folder with the learner's keys and the allowed robots (robot-dreamer keys)"
+    )
     parser.add_argument("--insecure", action="store_true", help="accept any robot, unencrypted, beyond loopback too")
     add_training_arguments(parser)
 
@@ -56,14 +60,19 @@ def run(args: argparse.Namespace) -> int:
 
         def robots() -> list[dict[str, Any]]:
             server.check()
-            return msgspec.to_builtins(server.status())
+            return [msgspec.to_builtins(robot) for robot in server.status()]
 
         budget = Budget(args.steps, args.minutes * 60)
         training = Run(trainer, budget, publish, robots)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: training.stop())
         finished = training.loop()
-        _log.info("%s at %d updates, %d environment steps", "finished" if finished else "stopped", trainer.updates, trainer.env_steps)
+        _log.info(
+            "%s at %d updates, %d environment steps",
+            "finished" if finished else "stopped",
+            trainer.updates,
+            trainer.env_steps,
+        )
     finally:
         server.stop()
         store.close()

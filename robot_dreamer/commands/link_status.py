@@ -38,7 +38,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(robots: list[dict[str, Any]]) -> Table:
     table = Table(title="robots")
-    columns = ("robot", "connected", "last seen", "received", "acknowledged", "spooled", "duplicates", "rejected", "bundle", "age")
+    columns = (
+        "robot",
+        "connected",
+        "last seen",
+        "received",
+        "acknowledged",
+        "spooled",
+        "duplicates",
+        "rejected",
+        "bundle",
+        "age",
+    )
     for column in columns:
         table.add_column(column, justify="left" if column == "robot" else "right")
     for robot in robots:

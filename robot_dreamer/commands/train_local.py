@@ -36,7 +36,9 @@ def train_local(args: argparse.Namespace) -> int:
         trainer = Trainer(spec, config, store, logdir)
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
-        actor = LocalActor(environment, trainer.agent.policy_step(), config.model, store, args.seed, lambda: trainer.updates)
+        actor = LocalActor(
+            environment, trainer.agent.policy_step(), config.model, store, args.seed, lambda: trainer.updates
+        )
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config)
 
         def publish(path: Path, version: int, training_step: int) -> None:

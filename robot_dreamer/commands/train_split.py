@@ -1,4 +1,4 @@
-"""The whole split on this machine: simulated robot, policy node and learner as processes of their own, then an evaluation."""
+"""The whole split on this machine: simulated robot, policy node and learner as processes, then an evaluation."""
 
 from __future__ import annotations
 

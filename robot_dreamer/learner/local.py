@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,31 +17,11 @@ from numpy.typing import NDArray
 from robot_dreamer.behavior.noise import action_noise, gumbel_noise
 from robot_dreamer.behavior.policy import PolicyStep
 from robot_dreamer.config import ModelConfig
+from robot_dreamer.environment import Environment, Step
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
-from robot_dreamer.spec import RobotSpec
 
 FLUSH = 16  # rows per write to the store
-
-
-class Step(Protocol):
-    """What an environment returns."""
-
-    observation: dict[str, NDArray[Any]]
-    reward: float
-    is_first: bool
-    is_last: bool
-    is_terminal: bool
-
-
-class Environment(Protocol):
-    """See sim.environments."""
-
-    spec: RobotSpec
-
-    def reset(self) -> Step: ...
-
-    def step(self, action: dict[str, NDArray[Any]]) -> Step: ...
 
 
 class LocalActor:
@@ -57,9 +38,15 @@ class LocalActor:
         model: ModelConfig,
         store: ExperienceStore,
         seed: int,
-        version: Any = lambda: 0,
+        version: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._environment, self._policy, self._model, self._store, self._version = environment, policy, model, store, version
+        self._environment, self._policy, self._model, self._store, self._version = (
+            environment,
+            policy,
+            model,
+            store,
+            version,
+        )
         self._spec = environment.spec
         self._generator = torch.Generator().manual_seed(seed)
         self._boot = uuid.uuid4().hex

@@ -101,5 +101,6 @@ class Rate:
         self._points.append((now, total))
         while len(self._points) > 2 and now - self._points[0][0] > self._window:
             self._points.popleft()
-        (then, before), span = self._points[0], now - self._points[0][0]
+        then, before = self._points[0]
+        span = now - then
         return (total - before) / span if span > 0 else 0.0

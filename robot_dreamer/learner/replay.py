@@ -1,13 +1,13 @@
 """Replay: uniform over all windows of the streams that the robots lived, with stored latents.
 
-A window is `length` consecutive rows of one stream (one robot, one boot) and may cross episode borders: is_first inside it
-resets the state. Its first row only supplies the start state (the stored latent) and the first previous action; the other
-rows are trained. After an update the fresh latents overwrite the stored ones. Every `length` rows of a stream the
-window just completed is queued and trained once before uniform sampling (the online queue). Sources: DreamerV3 (Hafner et al.
-2023), replay context and online queue of its 2024 code.
+A window is `length` consecutive rows of one stream (one robot, one boot) and may cross episode borders: is_first
+inside it resets the state. Its first row only supplies the start state (the stored latent) and the first previous
+action; the other rows are trained. After an update the fresh latents overwrite the stored ones. Every `length` rows of
+a stream the window just completed is queued and trained once before uniform sampling (the online queue). Sources:
+DreamerV3 (Hafner et al. 2023), replay context and online queue of its 2024 code.
 
-Rows live in one ring in order of arrival, so the oldest row of all is evicted first and the rows that follow a living row in
-its stream are alive too.
+Rows live in one ring in order of arrival, so the oldest row of all is evicted first and the rows that follow a living
+row in its stream are alive too.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ class Replay:
         """
         if self._start_count == 0:
             longest = max((len(t) for t in self._tails.values()), default=0)
-            raise ValueError(f"the replay holds no window of {self.length} rows yet: {self.length - longest} rows are missing")
+            raise ValueError(
+                f"the replay holds no window of {self.length} rows yet: {self.length - longest} rows are missing"
+            )
         starts = self._starts[self._rng.integers(0, self._start_count, size)]
         for i in range(size):
             while self._fresh:

@@ -54,7 +54,9 @@ class Run:
         self._publish, self._robots, self._step_environment = publish, robots, step_environment
         self._bundles = trainer.logdir / "bundles"
         self._bundles.mkdir(parents=True, exist_ok=True)
-        self.version = max((int(p.stem.split("-")[1]) for p in self._bundles.glob("bundle-*.zip")), default=0)
+        # versions rise over all starts, also when files were deleted: robots refuse older ones
+        written = [int(p.stem.split("-")[1]) for p in self._bundles.glob("bundle-*.zip")]
+        self.version = max(0, trainer.store.published()[0], *written)
         self._published_updates = -1
         self._metrics = MetricsLog(trainer.logdir)
         self._update_rate, self._step_rate = Rate(), Rate()
@@ -74,9 +76,14 @@ class Run:
         return self._bundles / f"bundle-{self.version:08d}.zip"
 
     def loop(self) -> bool:
-        """Train until the budget is spent (True) or `stop` is called (False). Saves and publishes at the end of both."""
+        """Train until the budget is spent (True) or `stop` is called (False); saves and publishes at the end."""
         trainer = self.trainer
-        due = {"status": 0.0, "metrics": 0.0, "publish": 0.0, "save": time.monotonic() + trainer.config.checkpoint_every}
+        due = {
+            "status": 0.0,
+            "metrics": 0.0,
+            "publish": 0.0,
+            "save": time.monotonic() + trainer.config.checkpoint_every,
+        }
         try:
             while not self._stop.is_set() and not self.budget.spent(trainer):
                 self._advance()

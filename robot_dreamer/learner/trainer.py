@@ -1,7 +1,7 @@
 """The learner's loop body: experience in, updates at the train ratio, checkpoints and bundles out.
 
-The trainer owns no clock, thread or socket: `run.py` drives it from the link, `local.py` from an environment in the same
-process.
+The trainer owns no clock, thread or socket: `run.py` drives it, with experience from the link or from an environment in
+the same process (`local.py`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Trainer:
     """Agent, replay and experience store of one run.
 
     Train ratio: replayed rows per row of experience. An update replays batch_size x batch_length rows, so one row of
-    experience pays for train_ratio / (batch_size x batch_length) updates. Training never outruns that: when no experience
-    comes, it stops.
+    experience pays for train_ratio / (batch_size x batch_length) updates. Training never outruns that: when no
+    experience comes, it stops.
     """
 
     def __init__(self, spec: RobotSpec, config: Config, store: ExperienceStore, logdir: Path) -> None:
@@ -109,7 +109,9 @@ class Trainer:
     def _filter_and_add(self, stream: str, rows: list[StepRecord]) -> None:
         """Latents of new experience are computed here: robots send none."""
         device = self.agent.device
-        observation = {o.name: _sequence([row.observation[o.name] for row in rows], device) for o in self.spec.observations}
+        observation = {
+            o.name: _sequence([row.observation[o.name] for row in rows], device) for o in self.spec.observations
+        }
         action = {a.name: _sequence([row.action[a.name] for row in rows], device) for a in self.spec.actions}
         is_first = _sequence([np.asarray(row.is_first) for row in rows], device)
         latents = self.agent.filter(observation, action, is_first, self._carry(stream))
@@ -154,7 +156,9 @@ class Trainer:
         _log.warning("update skipped (%d so far): %s", self.skipped, cause)
         if self.skipped >= self.config.max_nonfinite:
             self.save()
-            raise TrainingError(f"{self.skipped} updates were skipped, the last one because {cause}; a checkpoint is in {self.logdir}")
+            raise TrainingError(
+                f"{self.skipped} updates were skipped, the last one because {cause}; a checkpoint is in {self.logdir}"
+            )
 
     def save(self) -> Path:
         """Write a checkpoint from which `resume` goes on exactly."""
@@ -199,8 +203,8 @@ class Trainer:
             entries = self.store.read(self._cursor, 1024)
             if not entries or entries[0][0] > until:
                 raise CheckpointError(
-                    f"the checkpoint in {self.logdir} has seen row {until} of the experience store, which ends at row {self._cursor}: "
-                    "the store is not the one that it was trained with"
+                    f"the checkpoint in {self.logdir} has seen row {until} of the experience store, but the store ends "
+                    f"at row {self._cursor}: it is not the one that was trained with"
                 )
             for cursor, row in entries:
                 if cursor > until:

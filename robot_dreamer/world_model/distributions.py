@@ -23,7 +23,7 @@ def symexp(x: Tensor) -> Tensor:
 
 
 def symexp_bins(count: int, limit: float = 20.0) -> Tensor:
-    """`count` (odd) values from -symexp(limit) to symexp(limit), equally spaced in symlog space, exactly antisymmetric."""
+    """`count` (odd) values from -symexp(limit) to symexp(limit), even in symlog space, exactly antisymmetric."""
     half = symexp(torch.linspace(-limit, 0.0, count // 2 + 1))
     return torch.cat((half, -half[:-1].flip(0)))
 

@@ -17,7 +17,18 @@ import pytest
 pytest.importorskip("rclpy")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-QUICK = ["--robot", "cartpole", "--preset", "nano", "--set", "publish_every=2", "--set", "checkpoint_every=5", "--set", "device=cpu"]
+QUICK = [
+    "--robot",
+    "cartpole",
+    "--preset",
+    "nano",
+    "--set",
+    "publish_every=2",
+    "--set",
+    "checkpoint_every=5",
+    "--set",
+    "device=cpu",
+]
 
 
 def start(logdir: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -45,7 +56,9 @@ def pid_of(logdir: Path, part: str) -> int | None:
 
 def status(logdir: Path) -> dict[str, Any]:
     path = logdir / "status.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"updates": 0, "env_steps": 0, "robots": []}
+    found: dict[str, Any] = (
+        json.loads(path.read_text()) if path.exists() else {"updates": 0, "env_steps": 0, "robots": []}
+    )
     return found
 
 

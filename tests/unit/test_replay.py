@@ -17,7 +17,9 @@ def make_row(stream: str, sequence: int, is_first: bool = False, is_last: bool =
     """A row whose cart position is its sequence number."""
     action = {"force": np.full(1, sequence, np.float32)}
     observation = {o.name: np.full(o.shape, sequence, np.float32) for o in SPEC.observations}
-    return StepRecord(stream, "boot", sequence, 0, observation, action, action, float(sequence), is_first, is_last, False, 0, 0, 0)
+    return StepRecord(
+        stream, "boot", sequence, 0, observation, action, action, float(sequence), is_first, is_last, False, 0, 0, 0
+    )
 
 
 def make_replay(capacity: int = 50, **options: bool) -> Replay:
@@ -121,7 +123,9 @@ def test_state_restores_the_same_samples() -> None:
     ours = build()
     ours.sample(3)
     batch, window = ours.sample(3)
-    ours.write_latents(window, batch.reward[:, 1:, None].repeat(1, 1, D) * 2, batch.stoch[:, None].repeat(1, LENGTH - 1, 1, 1))
+    ours.write_latents(
+        window, batch.reward[:, 1:, None].repeat(1, 1, D) * 2, batch.stoch[:, None].repeat(1, LENGTH - 1, 1, 1)
+    )
     theirs = build()
     theirs.load_state(*ours.state())
     for _ in range(3):

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from robot_dreamer.spec import SpecError
 
 pytest.importorskip("dm_control")
-from sim.environments import Environment, Step, make_environment
+from robot_dreamer.environment import Environment, Step
+from sim.environments import make_environment
 from sim.worlds import load_suite
 
 
