@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -96,6 +99,32 @@ def test_a_client_written_from_the_message_table_is_served(tmp_path: Path) -> No
         assert client.hear(Ack) == Ack("boot", 0, 3, False)
         assert sequences(store, "boot") == [0, 1, 2, 3]
         assert server.status()[0].duplicates == 3
+
+
+def test_nothing_is_acknowledged_before_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with learner(tmp_path) as (store, server), Client(server.address) as client:
+        client.hello()
+        client.hear(Welcome)
+        healthy = store.transaction
+        refusals = [sqlite3.OperationalError("database or disk is full")] * 2
+
+        @contextmanager
+        def failing_commit() -> Iterator[None]:
+            with healthy():
+                yield
+                if refusals:
+                    raise refusals.pop()
+
+        monkeypatch.setattr(store, "transaction", failing_commit)
+        for _ in range(2):
+            client.say(chunk(0, 1))
+            answer = client.hear((Ack, Problem))
+            assert isinstance(answer, Problem) and "disk is full" in answer.text
+            assert store.count() == 0
+        client.say(chunk(0, 1))
+        assert client.hear((Ack, Problem)) == Ack("boot", 0, 1, False)
+        assert store.count() == 2 and server.bad_messages["store_failed"] == 2
+        assert "disk is full" in server.last_error
 
 
 def test_speaking_before_hello_is_answered(tmp_path: Path) -> None:
