@@ -15,7 +15,7 @@ export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)$(if $(AMENT_PREFIX_PATH),:$(AMENT_
 .PHONY: train test lint environment clean help
 
 train: environment
-	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small $(ARGS)
+	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small --minutes 10 --speed 4 --logdir runs/cartpole $(ARGS)
 
 test: environment
 	@exec $(BIN)/python -m pytest $(ARGS)

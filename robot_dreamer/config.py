@@ -61,9 +61,6 @@ class ModelConfig:
     """Hidden layers of the continue head."""
     bins: int = 255
     """Number of bins of the two-hot heads (reward and critic); odd."""
-    bin_limit: float = 20.0
-    """The bins reach from -symexp(bin_limit) to symexp(bin_limit). Where rewards and returns are known to be small, a
-    smaller limit gives finer bins and keeps the predictions of young heads near zero."""
     unimix: float = 0.01
     """Share of the uniform distribution mixed into the latent distributions."""
     free_nats: float = 1.0

@@ -22,9 +22,9 @@ def symexp(x: Tensor) -> Tensor:
     return torch.sign(x) * torch.expm1(torch.abs(x))
 
 
-def symexp_bins(count: int, limit: float = 20.0) -> Tensor:
-    """`count` (odd) values from -symexp(limit) to symexp(limit), even in symlog space, exactly antisymmetric."""
-    half = symexp(torch.linspace(-limit, 0.0, count // 2 + 1))
+def symexp_bins(count: int) -> Tensor:
+    """`count` (odd) values from -symexp(20) to symexp(20), equally spaced in symlog space, exactly antisymmetric."""
+    half = symexp(torch.linspace(-20.0, 0.0, count // 2 + 1))
     return torch.cat((half, -half[:-1].flip(0)))
 
 

@@ -19,7 +19,7 @@ class TwoHotHead(nn.Module):
         super().__init__()
         self.trunk = mlp(layers, inputs, config.units)
         self.out = Linear(config.units, config.bins, outscale)
-        self.register_buffer("bins", symexp_bins(config.bins, config.bin_limit), persistent=False)
+        self.register_buffer("bins", symexp_bins(config.bins), persistent=False)
 
     def forward(self, feature: Tensor) -> TwoHot:
         """(..., F) -> distribution over (...)."""
