@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return int(args.run(args))
+    except KeyboardInterrupt:
+        return 130  # during set-up; later every command has a handler of its own
     except (ValueError, OSError, RuntimeError) as error:
         if not _is_explained(error):
             raise

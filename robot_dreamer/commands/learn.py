@@ -15,7 +15,8 @@ from export.exporter import BundleExporter
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.run import Budget, Run
-from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.learner.trainer import Trainer, TrainingError
+from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.spec import load_spec
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     store = ExperienceStore(logdir / "experience.sqlite", spec)
     server = LinkServer(store, spec, args.bind, keys=args.keys, insecure=args.insecure)
     server.start()  # before the long set-up: robots connect and send meanwhile
+    training: Run | None = None
     try:
         trainer = Trainer(spec, config, store, logdir)
         _log.info("replay: at most %d rows, %.1f MB", config.replay_capacity, trainer.replay.bytes / 1e6)
@@ -65,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
         budget = Budget(args.steps, args.minutes * 60)
         training = Run(trainer, budget, publish, robots)
         for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: training.stop())
-        finished = training.loop()
-        _log.info(
-            "%s at %d updates, %d environment steps",
-            "finished" if finished else "stopped",
-            trainer.updates,
-            trainer.env_steps,
-        )
+            signal.signal(name, lambda *_, run=training: run.stop())
+        outcome = "finished" if training.loop() else "stopped"
+        _log.info("%s at %d updates, %d environment steps", outcome, trainer.updates, trainer.env_steps)
+    except (LinkError, TrainingError) as error:
+        if training is None:
+            raise  # it could not begin: a wrong option
+        _log.error("training ended: %s", error)
+        return 1  # it had begun: starting again may help, and loses nothing
     finally:
         server.stop()
         store.close()
