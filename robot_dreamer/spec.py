@@ -233,7 +233,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     def contract(self) -> dict[str, Any]:
         """The hashed part as plain JSON types."""
-        built = msgspec.to_builtins(self)
+        built = json.loads(self.to_json())
         return {k: v for k, v in built.items() if k not in ("description", "simulation")}
 
     @functools.cached_property

@@ -1,0 +1,119 @@
+"""RobotSpec: what is refused and how, the canonical hash, and the one conversion between actions and commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robot_dreamer.spec import (
+    ROBOTS_DIRECTORY,
+    ActionSpec,
+    Command,
+    SpecError,
+    SpecMismatch,
+    known_robots,
+    load_spec,
+    parse_spec,
+    require_same_spec,
+)
+
+TEXT = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
+
+
+@pytest.mark.parametrize("robot", known_robots())
+def test_every_shipped_robot_loads_and_has_spaces(robot: str) -> None:
+    spec = load_spec(robot)
+    assert spec.name == robot
+    assert set(spec.observation_space()) == {o.name for o in spec.observations}
+    assert set(spec.action_space()) == {a.name for a in spec.actions}
+    assert parse_spec(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "field", "problem"),
+    [
+        ("rate: 25.0", "rate: fast", 4, "rate", "Expected `float`, got `str`"),
+        ("rate: 25.0", "rate: -1.0", 1, "top level", "rate must be in"),
+        ("shape: [2]", "shape: [3]", 10, "observations[1]", "shape must be [2] to fit its source"),
+        ("field: velocity", "field: speed", 13, "observations[1].source", "'speed' is not one of position, velocity"),
+        ("low: [-1.0]", "lo: [-1.0]", 20, "actions[0]", "unknown field `lo`"),
+        ("low: [-1.0]", "low: [1.0]", 20, "actions[0]", "each low must be below its high"),
+        ("neutral: [0.0]", "neutral: [2.0]", 20, "actions[0]", "must lie within low and high"),
+        ("max_steps: 250", "max_steps: 0", 25, "episode", "max_steps must be at least 1"),
+        ("name: pole_angle", "name: cart_position", 1, "top level", "found twice: cart_position"),
+        ("name: cartpole", "name: Cart Pole", 1, "top level", "must be lower case"),
+        (
+            "sensor_msgs/msg/JointState, field: velocity",
+            "sensor_msgs/msg/Odor, field: velocity",
+            13,
+            "observations[1].source.type",
+            "Invalid enum value",
+        ),  # noqa: E501
+    ],
+)
+def test_a_broken_file_is_refused_with_file_line_and_field(
+    old: str, new: str, line: int, field: str, problem: str
+) -> None:
+    assert old in TEXT
+    with pytest.raises(SpecError) as refused:
+        parse_spec(TEXT.replace(old, new, 1), "my_robot.yaml")
+    assert f"my_robot.yaml, line {line}, field {field}: " in str(refused.value)
+    assert problem in str(refused.value)
+
+
+def test_broken_yaml_names_the_line() -> None:
+    with pytest.raises(SpecError, match=r"my_robot.yaml, line 4: not valid YAML"):
+        parse_spec(TEXT.replace("name: cartpole", "name: [", 1), "my_robot.yaml")
+
+
+def test_unknown_robot_lists_the_known_ones_and_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"unknown robot 'catpole'; known: cartpole"):
+        load_spec("catpole")
+    with pytest.raises(SpecError, match=r"cannot read robot file .*nothing.yaml"):
+        load_spec(tmp_path / "nothing.yaml")
+
+
+def test_the_hash_is_of_the_contract_not_of_its_looks() -> None:
+    spec = parse_spec(TEXT)
+    assert parse_spec("# a comment\n" + TEXT.replace("description: Cart", "description: A cart")).hash == spec.hash
+    assert parse_spec(TEXT.replace("model: dm_control:cartpole/swingup", "model: another")).hash == spec.hash
+    for old, new in (("rate: 25.0", "rate: 20.0"), ("names: [slider, hinge_1]", "names: [hinge_1, slider]")):
+        assert parse_spec(TEXT.replace(old, new)).hash != spec.hash
+
+
+def test_a_mismatch_shows_both_sides() -> None:
+    ours, theirs = parse_spec(TEXT), parse_spec(TEXT.replace("high: [1.0]", "high: [2.0]"))
+    require_same_spec(ours, parse_spec(TEXT), "the bundle b")
+    with pytest.raises(SpecMismatch) as refused:
+        require_same_spec(ours, theirs, "the bundle b")
+    for part in ("the bundle b", ours.hash[:12], theirs.hash[:12], "actions[0].high[0]: ours 1.0, theirs 2.0"):
+        assert part in str(refused.value)
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=2))
+def test_actions_map_linearly_onto_the_limits_and_back(values: list[float]) -> None:
+    spec = ActionSpec("arm", Command("c"), low=(-2.0, 0.0), high=(6.0, 10.0))
+    action = np.asarray(values, np.float32)
+    command = spec.to_command(action)
+    assert (command >= spec.low).all() and (command <= spec.high).all()
+    np.testing.assert_allclose(spec.from_command(command), action, atol=1e-6)
+    np.testing.assert_allclose(spec.to_command(np.array([-1.0, 1.0])), [-2.0, 10.0])
+    np.testing.assert_allclose(spec.to_command(np.array([0.0, 0.0])), [2.0, 5.0])
+    np.testing.assert_allclose(spec.to_command(np.array([9.0, -9.0])), [6.0, 0.0])  # never beyond the limits
+
+
+def test_discrete_actions_are_rows_of_commands() -> None:
+    spec = ActionSpec("gear", Command("c"), values=((0.0, 0.0), (1.0, -1.0), (5.0, 2.0)))
+    for index in range(3):
+        assert int(spec.from_command(spec.to_command(np.asarray(index)))) == index
+    assert spec.shape == () and spec.zero().dtype == np.int64
+    np.testing.assert_array_equal(spec.neutral_command(), [0.0, 0.0])
+
+
+def test_the_neutral_command_is_zero_clipped_into_the_limits() -> None:
+    spec = ActionSpec("arm", Command("c"), low=(-2.0, 1.0), high=(6.0, 10.0))
+    np.testing.assert_array_equal(spec.neutral_command(), [0.0, 1.0])
