@@ -43,7 +43,7 @@ def test_every_shipped_robot_loads_and_has_spaces(robot: str) -> None:
         ("low: [-1.0]", "lo: [-1.0]", 20, "actions[0]", "unknown field `lo`"),
         ("low: [-1.0]", "low: [1.0]", 20, "actions[0]", "each low must be below its high"),
         ("neutral: [0.0]", "neutral: [2.0]", 20, "actions[0]", "must lie within low and high"),
-        ("max_steps: 250", "max_steps: 0", 25, "episode", "max_steps must be at least 1"),
+        ("max_steps: 250", "max_steps: 0", 28, "episode", "max_steps must be at least 1"),
         ("name: pole_angle", "name: cart_position", 1, "top level", "found twice: cart_position"),
         ("name: cartpole", "name: Cart Pole", 1, "top level", "must be lower case"),
         (
