@@ -19,6 +19,12 @@ def write_json_atomically(path: Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
+def drop_torn_line(path: Path) -> None:
+    """Cut a last line without its end, written when the power went, from a file of JSON lines."""
+    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
+
+
 class EpisodeLog:
     """Sums rewards of the running episodes and appends each finished one to episodes.jsonl.
 
@@ -30,12 +36,9 @@ class EpisodeLog:
         self.returns: deque[float] = deque(maxlen=10)
         self.count = 0
         self._logged_until = 0
+        drop_torn_line(path)
         for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the line that was being written when the power went
-            self._logged_until = max(self._logged_until, entry["env_step"])
+            self._logged_until = max(self._logged_until, json.loads(line)["env_step"])
         self._running: dict[tuple[str, str], tuple[int, float, int]] = {}
 
     def add(self, env_step: int, row: StepRecord) -> None:
@@ -68,6 +71,7 @@ class MetricsLog:
     """Appends learner metrics to metrics.jsonl and, where it is installed, TensorBoard."""
 
     def __init__(self, logdir: Path) -> None:
+        drop_torn_line(logdir / "metrics.jsonl")
         self._file = (logdir / "metrics.jsonl").open("a")
         try:
             from torch.utils.tensorboard import SummaryWriter

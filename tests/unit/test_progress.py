@@ -1,0 +1,73 @@
+"""What a run leaves for people to see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from robot_dreamer.learner.progress import EpisodeLog, MetricsLog, write_json_atomically
+from robot_dreamer.learner.run import Budget
+from robot_dreamer.record import StepRecord
+
+
+def row(episode: int, reward: float, *, is_first: bool = False, is_last: bool = False, robot: str = "a") -> StepRecord:
+    return StepRecord(robot, "boot", 0, episode, {}, {}, {}, reward, is_first, is_last, False, 0, 0, 7)
+
+
+def entries(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_returns_are_summed_per_robot_and_a_cut_episode_is_not_counted(tmp_path: Path) -> None:
+    log = EpisodeLog(tmp_path / "episodes.jsonl")
+    rows = [row(0, 0, is_first=True), row(0, 5, robot="b"), row(0, 2), row(0, 3, is_last=True)]
+    rows += [row(1, 0, is_first=True), row(1, 100)]  # cut off
+    rows += [row(2, 0, is_first=True), row(2, 4, is_last=True)]
+    for number, one in enumerate(rows, 1):
+        log.add(number, one)
+    found = entries(tmp_path / "episodes.jsonl")
+    assert [(e["return"], e["length"], e["env_step"], e["policy_version"]) for e in found] == [
+        (5, 2, 4, 7),
+        (4, 1, 8, 7),
+    ]
+    assert log.count == 2 and list(log.returns) == [5, 4]
+
+
+def test_a_restart_reads_the_file_even_if_its_last_line_is_torn(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.jsonl"
+    path.write_text('{"env_step": 2, "return": 1.0}\n{"env_step": 4, "ret')
+    log = EpisodeLog(path)
+    for number, one in enumerate([row(0, 0, is_first=True), row(0, 1, is_last=True)] * 2, 1):
+        log.add(number, one)
+    assert [entry["env_step"] for entry in entries(path)] == [2, 4]
+
+
+def test_json_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    for value in ({"a": 1}, {"a": 2}):
+        write_json_atomically(path, value)
+        assert json.loads(path.read_text()) == value
+    assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_metrics_are_appended(tmp_path: Path) -> None:
+    for update in (1, 2):
+        log = MetricsLog(tmp_path)
+        log.write(10 * update, update, {"loss/total": 0.5})
+        log.close()
+    assert [(e["env_step"], e["update"], e["loss/total"]) for e in entries(tmp_path / "metrics.jsonl")] == [
+        (10, 1, 0.5),
+        (20, 2, 0.5),
+    ]
+
+
+class Trained:
+    env_steps = 100
+    training_seconds = 30.0
+
+
+def test_a_budget_of_zero_is_none() -> None:
+    assert not Budget().spent(Trained())  # type: ignore[arg-type]
+    assert Budget(env_steps=100).spent(Trained())  # type: ignore[arg-type]
+    assert not Budget(env_steps=101, seconds=31).spent(Trained())  # type: ignore[arg-type]
+    assert Budget(env_steps=101, seconds=30).spent(Trained())  # type: ignore[arg-type]
