@@ -1,4 +1,4 @@
-"""Shim for colcon and for editable installs; all metadata is in pyproject.toml."""
+"""Shim for colcon and for editable installs; all metadata but the licence is in pyproject.toml."""
 
 import setuptools
 from setuptools import Distribution, setup
@@ -28,4 +28,4 @@ class RosDistribution(Distribution):
         return bool(self.data_files)
 
 
-setup(distclass=RosDistribution)
+setup(distclass=RosDistribution, license="Apache-2.0")

@@ -63,7 +63,7 @@ pip install --quiet --disable-pip-version-check "$(grep '^pip==' constraints.txt
 say "2/2 robot_dreamer and what it needs (torch is large: the first time takes some minutes)"
 pip install --disable-pip-version-check --no-input --progress-bar off \
     -c constraints.txt --build-constraint constraints.txt -e ".[$extras]" |
-    sed -u -n -E 's/^ *((Downloading|Building|Installing|Successfully).{0,110}).*/   \1/p' >&2 ||
+    sed -u -n -E 's/^ *((Downloading|Building wheel|Installing collected|Successfully).{0,110}).*/   \1/p' >&2 ||
     die "pip could not install everything; its messages above say why. Then run make again."
 "$venv/bin/python" -c 'import rclpy, robot_dreamer' ||
     die "the installed environment does not work; see the error above"
