@@ -6,8 +6,9 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from export.compare import Comparison, OnnxSide, compare, latency
 from export.exporter import BundleExporter
-from export.rollout import Arrays, step
+from export.ports import Ports
+from export.rollout import Arrays, RandomInputs, RecordedInputs, step
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.checkpoint import CheckpointError, config_of, load_checkpoint, spec_of
+from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, config_of, load_checkpoint, spec_of
 from robot_dreamer.onboard.bundle import Bundle, read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy
@@ -54,21 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     torch.set_num_threads(1)
     try:
-        spec, config, agent, training_step = load_agent(options.checkpoint, options.robot)
+        tensors, meta = load_checkpoint(options.checkpoint)
+        spec, config, agent = rebuild_agent(options.checkpoint, tensors, meta, options.robot)
         exporter = BundleExporter(agent.policy_step(), spec, config)
-        export_checked(exporter, spec, training_step, options)
+        stream = choose_inputs(exporter.ports, tensors, options.seed)
+        export_checked(exporter, spec, meta["training_step"], stream, options)
     except (CheckpointError, SpecError, BundleError, ExportRefused, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def load_agent(checkpoint: Path, robot: str | None) -> tuple[RobotSpec, Config, Agent, int]:
-    """Rebuild an agent on the CPU from a checkpoint alone: (robot, configuration, agent, training step).
+def rebuild_agent(
+    checkpoint: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any], robot: str | None
+) -> tuple[RobotSpec, Config, Agent]:
+    """An agent on the CPU from a loaded checkpoint alone.
 
-    Raises CheckpointError, SpecError or ValueError if there is none, or it is of another robot than `robot`.
+    Raises CheckpointError, SpecError or ValueError if it is broken, or of another robot than `robot`.
     """
-    tensors, meta = load_checkpoint(checkpoint)
     theirs, ours = spec_of(meta), load_spec(robot) if robot else None
     spec = theirs or ours
     if spec is None:
@@ -79,10 +84,22 @@ def load_agent(checkpoint: Path, robot: str | None) -> tuple[RobotSpec, Config, 
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     own = {name.removeprefix("agent/"): value for name, value in tensors.items() if name.startswith("agent/")}
     agent.load_training_state(own, meta["agent"])
-    return spec, config, agent, meta["training_step"]
+    return spec, config, agent
 
 
-def export_checked(exporter: BundleExporter, spec: RobotSpec, training_step: int, options: argparse.Namespace) -> None:
+def choose_inputs(ports: Ports, tensors: Mapping[str, torch.Tensor], seed: int) -> RandomInputs:
+    """What the robot saw last, where the checkpoint has it; random observations otherwise."""
+    recent = {k.removeprefix(RECENT): v.numpy() for k, v in tensors.items() if k.startswith(RECENT)}
+    if not recent:
+        return RandomInputs(ports, seed, starts=frozenset({0}))
+    is_first = recent.pop("is_first")
+    observations = {name.removeprefix("observation/"): value for name, value in recent.items()}
+    return RecordedInputs(ports, seed, observations, is_first)
+
+
+def export_checked(
+    exporter: BundleExporter, spec: RobotSpec, training_step: int, stream: RandomInputs, options: argparse.Namespace
+) -> None:
     """Write the bundle beside `--output`, compare, print both tables, and move it there only if all is well.
 
     Raises ExportRefused or BundleError; the output is then as it was before.
@@ -93,7 +110,7 @@ def export_checked(exporter: BundleExporter, spec: RobotSpec, training_step: int
         exporter.export(candidate, options.version, training_step)
         bundle = read_bundle(candidate, spec)
         OnnxPolicy(bundle).verify()
-        comparison = compare(exporter.policy, exporter.ports, bundle, options.steps, options.seed)
+        comparison = compare(exporter.policy, exporter.ports, bundle, options.steps, stream)
         megabytes = len(bundle.model) / 1e6
         print(f"{bundle.manifest.algorithm} for robot {spec.name}, {training_step} updates, {megabytes:.1f} MB\n")
         print(drift_table(comparison, options.steps, options.tolerance))

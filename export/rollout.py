@@ -64,6 +64,32 @@ class RandomInputs:
         return self._random.standard_normal(shape) * _OUTLIER
 
 
+class RecordedInputs(RandomInputs):
+    """The same with observations that the robot made, and its episodes' beginnings, over and over.
+
+    With random observations a trained model may be chaotic, so that two equal programs part after some hundred steps by
+    rounding alone; on what the robot sees it is not.
+
+    Args:
+      observations: by name, (rows, *shape).
+      is_first: (rows).
+    """
+
+    def __init__(self, ports: Ports, seed: int, observations: Arrays, is_first: NDArray[np.bool_]) -> None:
+        super().__init__(ports, seed, starts=frozenset())
+        self._observations, self._is_first = observations, is_first
+
+    def next(self) -> Arrays:
+        row = self._step % len(self._is_first)
+        inputs = super().next()
+        for port in self._ports.inputs:
+            if port.role == "observation":
+                inputs[port.name] = self._observations[port.key][row : row + 1].copy()
+            elif port.role == "is_first":
+                inputs[port.name] = self._is_first[row : row + 1] | (self._step == 1)
+        return inputs
+
+
 def step(policy: nn.Module, ports: Ports, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """One step of the torch policy on arrays."""
     with torch.inference_mode():

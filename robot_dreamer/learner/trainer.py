@@ -7,6 +7,7 @@ the same process (`local.py`).
 from __future__ import annotations
 
 import logging
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ from numpy.typing import NDArray
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent, Carry
 from robot_dreamer.learner.batch import batch_to
-from robot_dreamer.learner.checkpoint import FOLDER, CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint
+from robot_dreamer.learner.checkpoint import (
+    FOLDER,
+    RECENT,
+    CheckpointError,
+    has_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from robot_dreamer.learner.progress import EpisodeLog
 from robot_dreamer.learner.replay import Replay
 from robot_dreamer.link.store import ExperienceStore
@@ -25,6 +33,7 @@ from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
 
 _log = logging.getLogger(__name__)
+RECENT_ROWS = 512  # kept in a checkpoint as they were
 FILTER_CHUNK = 16  # rows of a stream whose latents are computed in one go
 
 
@@ -62,6 +71,7 @@ class Trainer:
         self.metrics: dict[str, torch.Tensor] = {}
         self._cursor = 0
         self._credit = 0.0  # updates that the experience so far has paid for and that were not made
+        self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
         self._pending: dict[str, list[StepRecord]] = {}
         self._segments: dict[str, tuple[int, int]] = {}  # by boot: next sequence number, first one of the gapless run
 
@@ -87,6 +97,7 @@ class Trainer:
 
     def _count(self, row: StepRecord) -> None:
         self.env_steps += 1
+        self._recent.append(row)
         self.episodes.add(self.env_steps, row)
         if self.replay.windows:
             self._credit += self.config.train_ratio / (self.config.batch_size * self.config.batch_length)
@@ -164,7 +175,11 @@ class Trainer:
         """Write a checkpoint from which `resume` goes on exactly."""
         tensors, agent_meta = self.agent.training_state()
         replay_tensors, replay_meta = self.replay.state()
-        tensors = {f"agent/{k}": v for k, v in tensors.items()} | {f"replay/{k}": v for k, v in replay_tensors.items()}
+        tensors = (
+            self._recent_rows()
+            | {f"agent/{k}": v for k, v in tensors.items()}
+            | {f"replay/{k}": v for k, v in replay_tensors.items()}
+        )
         meta = {
             "training_step": self.updates,
             "env_step": self.env_steps,
@@ -175,6 +190,16 @@ class Trainer:
             "replay": replay_meta,
         }
         return save_checkpoint(self.logdir / FOLDER, tensors, meta, spec=self.spec, config=self.config)
+
+    def _recent_rows(self) -> dict[str, torch.Tensor]:
+        """What one robot saw last, so that an export from the checkpoint alone can be tried on it."""
+        rows = [row for row in self._recent if (row.robot, row.boot) == (self._recent[-1].robot, self._recent[-1].boot)]
+        if not rows:
+            return {}
+        found = {f"{RECENT}is_first": torch.tensor([row.is_first for row in rows])}
+        for name in self.replay.observation_names:
+            found[f"{RECENT}observation/{name}"] = torch.from_numpy(np.stack([row.observation[name] for row in rows]))
+        return found
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint in the log directory; False if there is none.

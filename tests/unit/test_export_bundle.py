@@ -14,7 +14,8 @@ import torch
 
 from export.compare import compare
 from export.exporter import BundleExporter
-from export.rollout import MARGIN, RandomInputs, record, step, with_margin
+from export.ports import Ports
+from export.rollout import MARGIN, RandomInputs, RecordedInputs, record, step, with_margin
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.onboard.bundle import Bundle, read_bundle
@@ -38,6 +39,10 @@ episode: {max_steps: 10}
 """
 SPECS = {"cartpole": load_spec("cartpole"), "mixed": parse_spec(MIXED)}
 CONFIG = load_config("nano", ["device=cpu"])
+
+
+def stream(ports: Ports, seed: int = 0) -> RandomInputs:
+    return RandomInputs(ports, seed, starts=frozenset({0}))
 
 
 @dataclass
@@ -76,7 +81,9 @@ def test_bundle_verifies_and_agrees_with_torch_before_and_after_training(case: C
         bundle = case.bundle(tmp_path / "policy.bundle", version)
         assert (bundle.manifest.version, bundle.manifest.training_step) == (version, 10 * version)
         OnnxPolicy(bundle).verify()
-        comparison = compare(case.exporter.policy, case.exporter.ports, bundle, steps=60, seed=version)
+        comparison = compare(
+            case.exporter.policy, case.exporter.ports, bundle, 60, stream(case.exporter.ports, version)
+        )
         assert comparison.above(1e-5) == []
         assert comparison.own["next_deter"].max() > 0, "the two sides are not the same program; some rounding must show"
         assert traced in (None, id(case.exporter.model)), "a refresh must not trace again"
@@ -90,9 +97,9 @@ def test_refresh_reaches_the_live_agents_weights(case: Case, tmp_path: Path) -> 
     case.train(seed=5)
     bundle = case.bundle(tmp_path / "after.bundle")
     live, ports = case.agent.policy_step(), case.exporter.ports
-    assert compare(live, ports, bundle, steps=20, seed=0).above(1e-5) == []
+    assert compare(live, ports, bundle, 20, stream(ports)).above(1e-5) == []
     stale = read_bundle(tmp_path / "before.bundle", case.spec)
-    assert "next_deter" in compare(live, ports, stale, steps=20, seed=0).above(1e-2)
+    assert "next_deter" in compare(live, ports, stale, 20, stream(ports)).above(1e-2)
 
 
 def test_every_parameter_is_an_initializer_of_its_name(case: Case) -> None:
@@ -120,7 +127,7 @@ def test_a_tampered_model_fails_its_recording_and_the_comparison(case: Case, tmp
     tampered = Bundle(bundle.manifest, model.SerializeToString(), bundle.recording, bundle.spec, "tampered")
     with pytest.raises(BundleError, match="verification failed: output"):
         OnnxPolicy(tampered).verify()
-    comparison = compare(case.exporter.policy, case.exporter.ports, tampered, steps=20, seed=0)
+    comparison = compare(case.exporter.policy, case.exporter.ports, tampered, 20, stream(case.exporter.ports))
     assert "next_deter" in comparison.above(1e-3)
 
 
@@ -164,3 +171,15 @@ def test_inputs_are_seeded(case: Case) -> None:
         a, b, c = one.next(), same.next(), other.next()
         assert all(np.array_equal(a[name], b[name]) for name in a)
         assert not np.array_equal(a["latent_noise"], c["latent_noise"])
+
+
+def test_recorded_inputs_repeat_the_robots_episodes_and_begin_with_one(case: Case) -> None:
+    ports = case.exporter.ports
+    keys = {p.key: p for p in ports.inputs if p.role == "observation"}
+    seen = {k: np.stack([np.full(p.shape, t, p.dtype) for t in range(5)]) for k, p in keys.items()}
+    recorded = RecordedInputs(ports, 0, seen, np.array([False, False, True, False, False]))
+    rows = [recorded.next() for _ in range(8)]
+    first = next(p.name for p in ports.inputs if p.role == "is_first")
+    assert [bool(row[first][0]) for row in rows] == [True, False, True, False, False, False, False, True]
+    for key, port in keys.items():
+        assert [float(row[port.name].mean()) for row in rows] == [0, 1, 2, 3, 4, 0, 1, 2], key

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from robot_dreamer.config import Config, load_config
-from robot_dreamer.learner.checkpoint import CheckpointError
+from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
 from robot_dreamer.learner.trainer import FILTER_CHUNK, Trainer, TrainingError
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
@@ -93,6 +93,18 @@ def test_a_run_cut_and_resumed_equals_the_uncut_run(tmp_path: Path) -> None:
     assert second.episodes.count == whole.episodes.count
     for name, value in second.replay.state()[0].items():
         assert torch.equal(value, whole.replay.state()[0][name]), name
+
+
+def test_a_checkpoint_holds_what_the_robot_saw_last(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 100, "other"))
+    trainer.store.add(rows(0, 40))
+    trainer.ingest()
+    trainer.save()
+    tensors, _ = load_checkpoint(tmp_path)
+    assert tensors[f"{RECENT}is_first"].nonzero().flatten().tolist() == [0, EPISODE + 1]
+    expected = np.stack([row.observation["pole_angle"] for row in rows(0, 40)])
+    np.testing.assert_array_equal(tensors[f"{RECENT}observation/pole_angle"].numpy(), expected)
 
 
 def test_experience_that_came_after_the_checkpoint_is_trained_on_after_a_crash(tmp_path: Path) -> None:
