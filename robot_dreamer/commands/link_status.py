@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,33 +38,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(robots: list[dict[str, Any]]) -> Table:
-    table = Table(title="robots")
-    columns = (
-        "robot",
-        "connected",
-        "last seen",
-        "received",
-        "acknowledged",
-        "spooled",
-        "duplicates",
-        "rejected",
-        "bundle",
-        "age",
-    )
-    for column in columns:
-        table.add_column(column, justify="left" if column == "robot" else "right")
-    for robot in robots:
-        rejected = ", ".join(f"{kind} {count}" for kind, count in robot["rejected"].items())
-        table.add_row(
-            robot["robot"],
-            "yes" if robot["connected"] else "no",
-            f"{robot['last_seen']:.1f} s",
-            str(robot["received"]),
-            str(robot["acknowledged"]),
-            str(robot["spooled"]),
-            str(robot["duplicates"]),
-            rejected or "0",
-            str(robot["bundle_version"]),
-            f"{robot['figures'].get('bundle_age_s', 0):.0f} s",
-        )
+    """One column per robot, so that any width shows it whole."""
+    table = Table("", *(robot["robot"] for robot in robots))
+    for label, show in _LINES.items():
+        table.add_row(label, *(show(robot) for robot in robots))
     return table
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in counts.items()) or "0"
+
+
+def _round_trip(robot: dict[str, Any]) -> str:
+    return "not measured yet" if robot["round_trip"] is None else f"{1e3 * robot['round_trip']:.1f} ms"
+
+
+_LINES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "connected": lambda robot: "yes" if robot["connected"] else "no",
+    "last seen": lambda robot: f"{robot['last_seen']:.1f} s ago",
+    "round trip": _round_trip,
+    "received": lambda robot: str(robot["received"]),
+    "acknowledged": lambda robot: str(robot["acknowledged"]),
+    "spooled on the robot": lambda robot: str(robot["spooled"]),
+    "duplicates discarded": lambda robot: str(robot["duplicates"]),
+    "rejected": lambda robot: _counts(robot["rejected"]),
+    "dropped by the robot": lambda robot: _counts(robot["dropped"]),
+    "bad messages": lambda robot: _counts(robot["bad_messages"]),
+    "refused": lambda robot: robot["refused"] or "no",
+    "bundle on board": lambda robot: f"{robot['bundle_version']}, {robot['figures'].get('bundle_age_s', 0):.0f} s old",
+}

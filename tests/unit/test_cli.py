@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from robot_dreamer.cli import main
+from robot_dreamer.link.status import RobotStatus
 
 
 def test_unknown_preset_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,3 +64,35 @@ def test_an_error_that_no_user_made_keeps_its_traceback(monkeypatch: pytest.Monk
     monkeypatch.setattr("robot_dreamer.commands.list.load_spec", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["list"])
+
+
+def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = RobotStatus(
+        robot="arm1",
+        boot="b",
+        connected=True,
+        last_seen=0.2,
+        received=1234,
+        duplicates=5,
+        rejected={"shape": 2},
+        missing=0,
+        acknowledged=1236,
+        spooled=7,
+        round_trip=0.0042,
+        dropped={},
+        bad_messages={},
+        fetched_version=9,
+        bundle_version=8,
+        figures={"bundle_age_s": 3.0},
+        refused="",
+    )
+    robots = [msgspec.to_builtins(status)]
+    now = {"time": time.time(), "phase": "training", "env_steps": 10, "bundle_version": 9, "robots": robots}
+    (tmp_path / "status.json").write_text(json.dumps(now))
+    assert main(["link-status", "--logdir", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    for shown in ("arm1", "1234", "shape 2", "4.2 ms", "8, 3 s old"):
+        assert shown in output
+    (tmp_path / "status.json").write_text(json.dumps(now | {"time": time.time() - 60}))
+    assert main(["link-status", "--logdir", str(tmp_path)]) == 1
+    assert "not running" in capsys.readouterr().out
