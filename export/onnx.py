@@ -93,8 +93,11 @@ def choose_inputs(ports: Ports, tensors: Mapping[str, torch.Tensor], seed: int) 
     if not recent:
         return RandomInputs(ports, seed, starts=frozenset({0}))
     is_first = recent.pop("is_first")
-    observations = {name.removeprefix("observation/"): value for name, value in recent.items()}
-    return RecordedInputs(ports, seed, observations, is_first)
+    observations, actions = (
+        {name.removeprefix(prefix): value for name, value in recent.items() if name.startswith(prefix)}
+        for prefix in ("observation/", "action/")
+    )
+    return RecordedInputs(ports, seed, observations, actions, is_first)
 
 
 def export_checked(
@@ -136,7 +139,7 @@ def drift_table(comparison: Comparison, steps: int, tolerance: float) -> str:
     for name in comparison.injected:
         numbers = [f(x) for x in (comparison.injected[name], comparison.own[name]) for f in (_p99, np.max)]
         verdict = "  ABOVE TOLERANCE" if name in bad else ""
-        unavoidable = f"{comparison.resolution[name].max():14.2e}"
+        unavoidable = f"{max(comparison.resolution[name].max(), comparison.shaken[name].max()):14.2e}"
         lines.append(f"{name:24}" + "".join(f"{number:12.2e}" for number in numbers) + unavoidable + verdict)
     lines.append(f"draws that rounding moved to another class, and that were repeated: {comparison.flips}\n")
     return "\n".join(lines)

@@ -71,13 +71,15 @@ class RecordedInputs(RandomInputs):
     rounding alone; on what the robot sees it is not.
 
     Args:
-      observations: by name, (rows, *shape).
+      observations, actions: by name, (rows, *shape); the actions as executed after the observations.
       is_first: (rows).
     """
 
-    def __init__(self, ports: Ports, seed: int, observations: Arrays, is_first: NDArray[np.bool_]) -> None:
+    def __init__(
+        self, ports: Ports, seed: int, observations: Arrays, actions: Arrays, is_first: NDArray[np.bool_]
+    ) -> None:
         super().__init__(ports, seed, starts=frozenset())
-        self._observations, self._is_first = observations, is_first
+        self._observations, self._actions, self._is_first = observations, actions, is_first
 
     def next(self) -> Arrays:
         row = self._step % len(self._is_first)
@@ -85,6 +87,8 @@ class RecordedInputs(RandomInputs):
         for port in self._ports.inputs:
             if port.role == "observation":
                 inputs[port.name] = self._observations[port.key][row : row + 1].copy()
+            elif port.role == "previous_action":
+                inputs[port.name] = self._actions[port.key][row - 1][None].copy()
             elif port.role == "is_first":
                 inputs[port.name] = self._is_first[row : row + 1] | (self._step == 1)
         return inputs

@@ -199,6 +199,8 @@ class Trainer:
         found = {f"{RECENT}is_first": torch.tensor([row.is_first for row in rows])}
         for name in self.replay.observation_names:
             found[f"{RECENT}observation/{name}"] = torch.from_numpy(np.stack([row.observation[name] for row in rows]))
+        for name in self.replay.action_names:
+            found[f"{RECENT}action/{name}"] = torch.from_numpy(np.stack([row.action[name] for row in rows]))
         return found
 
     def resume(self) -> bool:

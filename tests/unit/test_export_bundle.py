@@ -177,9 +177,13 @@ def test_recorded_inputs_repeat_the_robots_episodes_and_begin_with_one(case: Cas
     ports = case.exporter.ports
     keys = {p.key: p for p in ports.inputs if p.role == "observation"}
     seen = {k: np.stack([np.full(p.shape, t, p.dtype) for t in range(5)]) for k, p in keys.items()}
-    recorded = RecordedInputs(ports, 0, seen, np.array([False, False, True, False, False]))
+    acted = {p.key: np.stack([np.full(p.shape, t, p.dtype) for t in range(5)]) for p in ports.inputs if "action" in p.role}
+    recorded = RecordedInputs(ports, 0, seen, acted, np.array([False, False, True, False, False]))
     rows = [recorded.next() for _ in range(8)]
     first = next(p.name for p in ports.inputs if p.role == "is_first")
     assert [bool(row[first][0]) for row in rows] == [True, False, True, False, False, False, False, True]
     for key, port in keys.items():
         assert [float(row[port.name].mean()) for row in rows] == [0, 1, 2, 3, 4, 0, 1, 2], key
+    for port in ports.inputs:
+        if port.role == "previous_action":
+            assert [float(row[port.name].mean()) for row in rows] == [4, 0, 1, 2, 3, 4, 0, 1]

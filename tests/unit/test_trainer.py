@@ -105,6 +105,7 @@ def test_a_checkpoint_holds_what_the_robot_saw_last(tmp_path: Path) -> None:
     assert tensors[f"{RECENT}is_first"].nonzero().flatten().tolist() == [0, EPISODE + 1]
     expected = np.stack([row.observation["pole_angle"] for row in rows(0, 40)])
     np.testing.assert_array_equal(tensors[f"{RECENT}observation/pole_angle"].numpy(), expected)
+    assert tensors[f"{RECENT}action/force"].shape == (40, 1)
 
 
 def test_experience_that_came_after_the_checkpoint_is_trained_on_after_a_crash(tmp_path: Path) -> None:
