@@ -128,8 +128,8 @@ def compare(policy: PolicyStep, ports: Ports, bundle: Bundle, steps: int, stream
         fed = ports.next_states(expected) | previous_actions(ports, expected)
         own_fed = ports.next_states(own) | previous_actions(ports, own)
         shaken_fed = _shake(ports.next_states(shaken), random) | previous_actions(ports, shaken)
-    columns = ({name: np.asarray([row[i][name] for row in rows]) for name in rows[0][i]} for i in range(4))
-    return Comparison(*columns, flips)
+    columns = [{name: np.asarray([row[i][name] for row in rows]) for name in rows[0][i]} for i in range(4)]
+    return Comparison(columns[0], columns[1], columns[2], columns[3], flips)
 
 
 def _shake(states: Arrays, random: np.random.Generator) -> Arrays:

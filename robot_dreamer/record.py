@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.spec import RobotSpec
 
+_LARGEST = float(np.finfo(np.float32).max)
 RANDOM_POLICY = -1  # policy_version of actions drawn before the first bundle
 
 
@@ -65,11 +66,12 @@ def validate_record(record: StepRecord, spec: RobotSpec) -> None:
     _validate_arrays("action", record.action, actions)
     _validate_arrays("action_requested", record.action_requested, actions)
     for action in spec.actions:
-        if action.discrete and not 0 <= int(record.action[action.name]) < len(action.values):
-            last, found = len(action.values) - 1, record.action[action.name]
-            raise RecordError(f"action {action.name}: expected a class in 0..{last}, found {found}")
-    if not np.isfinite(record.reward):
-        raise RecordError(f"reward: expected a finite number, found {record.reward}")
+        last = len(action.values) - 1
+        for found in (record.action[action.name], record.action_requested[action.name]):
+            if action.discrete and not 0 <= int(found) <= last:
+                raise RecordError(f"action {action.name}: expected a class in 0..{last}, found {found}")
+    if not abs(record.reward) <= _LARGEST:
+        raise RecordError(f"reward: expected a finite float32 number, found {record.reward}")
     if record.is_terminal and not record.is_last:
         raise RecordError("is_terminal is set on a row that is not is_last")
     if record.sequence < 0 or record.episode < 0:

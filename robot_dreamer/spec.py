@@ -59,7 +59,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _require(bool(self.topic), "topic must not be empty")
         known = _FIELDS[self.type]
         _require(self.field in known, f"field {self.field!r} is not one of {', '.join(known)} of {self.type}")
-        _require(self.max_age > 0, f"max_age must be positive seconds, found {self.max_age}")
+        _require(0 < self.max_age < math.inf, f"max_age must be positive seconds, found {self.max_age}")
         if self.type == "sensor_msgs/msg/JointState":
             _require(bool(self.names), "names must list the joints to read from a JointState")
             _require(len(set(self.names)) == len(self.names), f"names has a duplicate: {', '.join(self.names)}")
@@ -127,6 +127,8 @@ class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
             _require(len(self.values) >= 2, "values needs at least two rows (classes)")
             _require(len({len(row) for row in self.values}) == 1, "rows of values must have equal length")
+            _require(all(math.isfinite(x) for row in self.values for x in row), "values must be finite")
+            _require(not self.max_rate, "max_rate is for continuous actions only")
         else:
             _require(len(self.low) > 0, "give low and high (continuous) or values (discrete)")
             _require(len(self.low) == len(self.high), f"low has {len(self.low)} numbers, high has {len(self.high)}")
@@ -198,7 +200,7 @@ class Episode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _require(self.max_steps >= 1, f"max_steps must be at least 1, found {self.max_steps}")
-        _require(self.reset_timeout > 0, "reset_timeout must be positive seconds")
+        _require(0 < self.reset_timeout < math.inf, "reset_timeout must be positive seconds")
 
 
 class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):

@@ -4,6 +4,10 @@
 set -euo pipefail
 venv=$1
 cd "$(dirname "$0")/.."
+# Activated or not: the environment is never made from itself.
+own=$(pwd)/$venv/bin
+PATH=$(printf %s ":$PATH:" | sed "s|:$own:|:|g; s|^:||; s|:$||")
+unset VIRTUAL_ENV
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf '\nerror: %s\n' "$*" >&2; exit 1; }
 

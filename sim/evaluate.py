@@ -185,7 +185,7 @@ def _table(results: list[Evaluation]) -> Table:
     for result in results:
         interval = "–" if result.interval is None else f"{result.interval[0]:.1f} to {result.interval[1]:.1f}"
         table.add_row(
-            result.policy,
+            "random" if result.version < 0 else f"bundle {result.version}",
             "mean" if result.deterministic else "sampled",
             f"{result.mean:.1f}",
             interval,

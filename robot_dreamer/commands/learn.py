@@ -64,17 +64,25 @@ def run(args: argparse.Namespace) -> int:
             server.check()
             return [msgspec.to_builtins(robot) for robot in server.status()]
 
+        def link() -> dict[str, Any]:
+            return {
+                "refusals": server.refusals,
+                "bad_messages": dict(server.bad_messages),
+                "last_error": server.last_error,
+            }
+
         budget = Budget(args.steps, args.minutes * 60)
-        training = Run(trainer, budget, publish, robots)
+        training = Run(trainer, budget, publish, robots, link)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_, run=training: run.stop())
         outcome = "finished" if training.loop() else "stopped"
         _log.info("%s at %d updates, %d environment steps", outcome, trainer.updates, trainer.env_steps)
-    except (LinkError, TrainingError) as error:
+    except Exception as error:
         if training is None:
             raise  # it could not begin: a wrong option
-        _log.error("training ended: %s", error)
-        return 1  # it had begun: starting again may help, and loses nothing
+        # It had begun, so starting again may help, and loses nothing. What we do not expect keeps its traceback.
+        _log.error("training ended: %s", error, exc_info=not isinstance(error, LinkError | TrainingError))
+        return 1
     finally:
         server.stop()
         store.close()

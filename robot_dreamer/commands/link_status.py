@@ -30,6 +30,10 @@ def run(args: argparse.Namespace) -> int:
     age = time.time() - status["time"]
     console = Console()
     console.print(_table(status["robots"]))
+    for kind, count in {**status["link"].get("refusals", {}), **status["link"].get("bad_messages", {})}.items():
+        console.print(f"{kind}: {count}", highlight=False)
+    if status["link"].get("last_error"):
+        console.print(f"last trouble: {status['link']['last_error']}", highlight=False, markup=False, soft_wrap=True)
     if age > STALE:
         console.print(f"the learner is not running: its last word is {age:.0f} s old ({status['phase']})")
         return 1
@@ -60,6 +64,7 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "received": lambda robot: str(robot["received"]),
     "acknowledged": lambda robot: str(robot["acknowledged"]),
     "spooled on the robot": lambda robot: str(robot["spooled"]),
+    "rows missing": lambda robot: str(robot["missing"]),
     "duplicates discarded": lambda robot: str(robot["duplicates"]),
     "rejected": lambda robot: _counts(robot["rejected"]),
     "dropped by the robot": lambda robot: _counts(robot["dropped"]),

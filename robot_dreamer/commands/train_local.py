@@ -48,7 +48,10 @@ def train_local(args: argparse.Namespace) -> int:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: training.stop())
         with Display(logdir):
-            finished = training.loop()
+            try:
+                finished = training.loop()
+            finally:
+                actor.flush()
         print(f"{'finished' if finished else 'stopped'}: {logdir}, newest bundle {training.bundle}")
     finally:
         environment.close()

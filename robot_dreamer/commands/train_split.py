@@ -34,7 +34,7 @@ def train_split(args: argparse.Namespace) -> int:
     if result.state == "failed":
         console.print(f"failed: {result.message}", highlight=False, markup=False, soft_wrap=True)
         return 1
-    if _phase(logdir) != "finished":
+    if result.state != "finished" or _phase(logdir) != "finished":
         console.print(f"stopped; everything is in {logdir}; run the same command again to go on", soft_wrap=True)
         return STOPPED
     _report(spec, logdir, args.evaluate, console)
@@ -84,16 +84,17 @@ def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> N
     if episodes:
         results = compare([bundle, None], spec, episodes, EVALUATION_SEED)
         write_evaluation(logdir / "evaluation.json", results)
-    curve = draw_curve(
-        logdir / "episodes.jsonl",
-        logdir / "learning_curve.png",
-        title=spec.name,
-        random_return=results[1].mean if results else None,
-        evaluation=(results[0].mean, results[0].interval) if results else None,
-    )
-    console.print("everything of this run:")
-    places = {"bundle": bundle, "learning curve": curve, "run": logdir}
+    places = {"run": logdir, "bundle": bundle}
     if results:
         places["evaluation"] = logdir / "evaluation.json"
+    if (logdir / "episodes.jsonl").exists():  # otherwise no episode has ended yet
+        places["learning curve"] = draw_curve(
+            logdir / "episodes.jsonl",
+            logdir / "learning_curve.png",
+            title=spec.name,
+            random_return=results[1].mean if results else None,
+            evaluation=(results[0].mean, results[0].interval) if results else None,
+        )
+    console.print("everything of this run:")
     for label, place in places.items():
         console.print(f"  {label:15} {place}", highlight=False, soft_wrap=True)

@@ -31,7 +31,7 @@ from robot_dreamer.spec import RobotSpec, require_same_spec
 
 FORMAT = 1
 FOLDER = "checkpoints"  # below a run's log directory
-RECENT = "recent/"  # prefix of the tensors that hold what one robot saw and did last: observation/<name>, action/<name>, is_first
+RECENT = "recent/"  # prefix: what one robot saw and did last, as observation/<name>, action/<name>, is_first
 _TENSORS, _META = "tensors.safetensors", "meta.json"
 _WRITING = ".writing-"
 _OWN_KEYS = ("format", "spec", "spec_hash", "config", "tensors")

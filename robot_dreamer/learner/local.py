@@ -48,7 +48,8 @@ class LocalActor:
             version,
         )
         self._spec = environment.spec
-        self._generator = torch.Generator().manual_seed(seed)
+        self._device = next(policy.parameters()).device
+        self._generator = torch.Generator(self._device).manual_seed(seed)
         self._boot = uuid.uuid4().hex
         self._sequence = 0
         self._episode = -1
@@ -81,24 +82,34 @@ class LocalActor:
         self._sequence += 1
         self._next = None if now.is_last else self._environment.step(action)
         if len(self._rows) >= FLUSH:
-            self._store.add(self._rows)
-            self._rows = []
+            self.flush()
+
+    def flush(self) -> None:
+        """Store the rows that are still here. Raises ValueError if some do not fit the environment's spec."""
+        result = self._store.add(self._rows)
+        self._rows = []
+        if result.rejected:
+            raise ValueError(f"rows of the environment were refused: {dict(result.rejected)}")
+
+    def _tensor(self, value: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(value))[None].to(self._device)
 
     def _begin(self) -> Step:
         self._episode += 1
         model = self._model
-        self._deter = torch.zeros(1, model.deter)
-        self._stoch = torch.zeros(1, model.stoch, model.classes)
-        self._previous = {a.name: torch.from_numpy(np.asarray(a.zero()))[None] for a in self._spec.actions}
+        self._deter = torch.zeros(1, model.deter, device=self._device)
+        self._stoch = torch.zeros(1, model.stoch, model.classes, device=self._device)
+        self._previous = {a.name: self._tensor(a.zero()) for a in self._spec.actions}
         return self._environment.reset()
 
     @torch.no_grad()
     def _act(self, now: Step) -> dict[str, NDArray[Any]]:
-        observation = {k: torch.from_numpy(np.asarray(v))[None] for k, v in now.observation.items()}
+        observation = {k: self._tensor(v) for k, v in now.observation.items()}
         latent_noise = gumbel_noise(self._stoch.shape, self._generator)
         noise = {field.name: action_noise(field, (1,), self._generator) for field in self._policy.actions}
+        is_first = torch.tensor([now.is_first], device=self._device)
         action, self._deter, self._stoch, *_ = self._policy(
-            observation, self._previous, self._deter, self._stoch, torch.tensor([now.is_first]), latent_noise, noise
+            observation, self._previous, self._deter, self._stoch, is_first, latent_noise, noise
         )
         self._previous = action
-        return {a.name: action[a.name][0].numpy().astype(a.dtype) for a in self._spec.actions}
+        return {a.name: action[a.name][0].cpu().numpy().astype(a.dtype) for a in self._spec.actions}

@@ -39,6 +39,7 @@ class Run:
       budget: when to finish.
       publish: called with (path, version, training_step): writes a bundle there and announces it.
       robots: figures of the connected robots for status.json.
+      link: what the link as a whole refused and suffered, likewise.
       step_environment: called before each look for experience; for environments in this process.
     """
 
@@ -48,10 +49,11 @@ class Run:
         budget: Budget,
         publish: Callable[[Path, int, int], None],
         robots: Callable[[], list[dict[str, Any]]] = lambda: [],
+        link: Callable[[], dict[str, Any]] = dict,
         step_environment: Callable[[], None] | None = None,
     ) -> None:
         self.trainer, self.budget = trainer, budget
-        self._publish, self._robots, self._step_environment = publish, robots, step_environment
+        self._publish, self._robots, self._link, self._step_environment = publish, robots, link, step_environment
         self._bundles = trainer.logdir / "bundles"
         self._bundles.mkdir(parents=True, exist_ok=True)
         # versions rise over all starts, also when files were deleted: robots refuse older ones
@@ -161,6 +163,8 @@ class Run:
             "budget_s": self.budget.seconds,
             "budget_steps": self.budget.env_steps,
             "losses": self._losses,
+            "skipped_updates": trainer.skipped,
             "robots": self._robots(),
+            "link": self._link(),
         }
         write_json_atomically(trainer.logdir / "status.json", status)

@@ -66,6 +66,7 @@ class Trainer:
         self.episodes = EpisodeLog(logdir / "episodes.jsonl")
         self.updates = 0
         self.skipped = 0  # updates whose loss or gradient was not finite
+        self._skipped_in_a_row = 0
         self.env_steps = 0  # rows read from the store
         self.training_seconds = 0.0  # over all starts of this run
         self.metrics: dict[str, torch.Tensor] = {}
@@ -106,9 +107,16 @@ class Trainer:
         # chunks end at fixed rows of the stream, so that reading the store again gives the same order of rows
         boot = f"{row.robot}/{row.boot}"
         expected, begin = self._segments.get(boot, (row.sequence, row.sequence))
+        # a robot's older boot is over: its last rows need not wait for more
+        ended = [key for key in self._segments if key != boot and key.startswith(f"{row.robot}/")]
         done = []
+        for key in ended:
+            _, first = self._segments.pop(key)
+            if rest := self._pending.pop(key, []):
+                done.append((f"{key}/{first}", rest))
         if row.sequence != expected:  # rows are missing in between: what follows is a stream of its own
-            done = [(f"{boot}/{begin}", rows) for rows in [self._pending.pop(boot, [])] if rows]
+            if rest := self._pending.pop(boot, []):
+                done.append((f"{boot}/{begin}", rest))
             begin = row.sequence
         self._segments[boot] = (row.sequence + 1, begin)
         rows = self._pending.setdefault(boot, [])
@@ -157,19 +165,20 @@ class Trainer:
         if not self.metrics["optimizer/applied"]:
             self._skip()
             return
+        self._skipped_in_a_row = 0
         self.replay.write_latents(window, latents.deter, latents.stoch)
         self.updates += 1
 
     def _skip(self) -> None:
         self.skipped += 1
+        self._skipped_in_a_row += 1
         terms = [k for k, v in self.metrics.items() if k.startswith("loss/") and not torch.isfinite(v)]
         cause = f"not finite: {', '.join(terms)}" if terms else "the gradient is not finite"
         _log.warning("update skipped (%d so far): %s", self.skipped, cause)
-        if self.skipped >= self.config.max_nonfinite:
+        if self._skipped_in_a_row >= self.config.max_nonfinite:
             self.save()
-            raise TrainingError(
-                f"{self.skipped} updates were skipped, the last one because {cause}; a checkpoint is in {self.logdir}"
-            )
+            count, where = self._skipped_in_a_row, self.logdir
+            raise TrainingError(f"{count} updates in a row were skipped: {cause}; a checkpoint is in {where}")
 
     def save(self) -> Path:
         """Write a checkpoint from which `resume` goes on exactly."""

@@ -37,21 +37,22 @@ def start(logdir: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def processes_of(logdir: Path) -> dict[int, str]:
-    """Living processes whose command line names the log directory."""
+    """Command lines of a run's living processes: each one has the log directory in its variable ROS_LOG_DIR."""
     found = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                ours = f"ROS_LOG_DIR={logdir}".encode() in (folder / "environ").read_bytes()
             except OSError:
                 continue  # it ended meanwhile
-            if str(logdir) in line:
+            if ours and line:
                 found[int(folder.name)] = line
     return found
 
 
-def pid_of(logdir: Path, part: str) -> int | None:
-    return next((pid for pid, line in processes_of(logdir).items() if part in line and "/bin/sh" not in line), None)
+def pid_of(logdir: Path, part: str) -> int:
+    return next(pid for pid, line in processes_of(logdir).items() if part in line and "/bin/sh" not in line)
 
 
 def status(logdir: Path) -> dict[str, Any]:
@@ -123,10 +124,8 @@ def test_killed_processes_come_back_nothing_is_lost_and_the_run_resumes(tmp_path
     try:
         wait_for(lambda: on_board(tmp_path) >= 1 and (tmp_path / "checkpoints").exists(), "bundle on board", run)
         for victim in ("robot_dreamer.cli learn", "ros_nodes.policy_node", "sim.node"):
-            before, old = status(tmp_path)["env_steps"], pid_of(tmp_path, victim) if "sim" not in victim else None
-            if old is None:  # the simulated robot's command line does not name the log directory
-                old = child(run.pid, victim)
-            os.kill(old, signal.SIGKILL)
+            before = status(tmp_path)["env_steps"]
+            os.kill(pid_of(tmp_path, victim), signal.SIGKILL)
             wait_for(lambda: status(tmp_path)["env_steps"] > before + 150, f"experience after killing {victim}", run)  # noqa: B023
         version = on_board(tmp_path)
         wait_for(lambda: on_board(tmp_path) > version, "newer bundle after the crashes", run)
@@ -150,24 +149,6 @@ def test_killed_processes_come_back_nothing_is_lost_and_the_run_resumes(tmp_path
     assert again.returncode == 0, output
     assert status(tmp_path)["updates"] > updates > 0
     assert_gapless(stored(tmp_path))
-
-
-def child(parent: int, part: str) -> int:
-    """A process below `parent` whose command line contains `part`."""
-    parents = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    for pid in parents:
-        above = parents.get(pid)
-        while above and above != parent:
-            above = parents.get(above)
-        if above == parent and part in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
-            return pid
-    raise AssertionError(f"no process {part!r} below {parent}")
 
 
 def test_an_unknown_robot_or_preset_starts_nothing_and_lists_the_known_ones(tmp_path: Path) -> None:

@@ -177,7 +177,9 @@ def test_recorded_inputs_repeat_the_robots_episodes_and_begin_with_one(case: Cas
     ports = case.exporter.ports
     keys = {p.key: p for p in ports.inputs if p.role == "observation"}
     seen = {k: np.stack([np.full(p.shape, t, p.dtype) for t in range(5)]) for k, p in keys.items()}
-    acted = {p.key: np.stack([np.full(p.shape, t, p.dtype) for t in range(5)]) for p in ports.inputs if "action" in p.role}
+    acted = {
+        p.key: np.stack([np.full(p.shape, t, p.dtype) for t in range(5)]) for p in ports.inputs if "action" in p.role
+    }
     recorded = RecordedInputs(ports, 0, seen, acted, np.array([False, False, True, False, False]))
     rows = [recorded.next() for _ in range(8)]
     first = next(p.name for p in ports.inputs if p.role == "is_first")

@@ -7,6 +7,7 @@ from typing import Any
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.local import FLUSH, LocalActor
+from robot_dreamer.link.store import AddResult
 from robot_dreamer.record import StepRecord, validate_record
 from sim.environments import make_environment
 
@@ -15,8 +16,9 @@ class ListStore:
     def __init__(self) -> None:
         self.rows: list[StepRecord] = []
 
-    def add(self, rows: list[StepRecord]) -> None:
+    def add(self, rows: list[StepRecord]) -> AddResult:
         self.rows.extend(rows)
+        return AddResult()
 
 
 def test_an_episode_of_n_actions_has_n_plus_1_rows_with_its_last_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,19 @@ def test_non_finite_updates_are_skipped_counted_and_end_training_with_a_checkpoi
     with pytest.raises(TrainingError, match="loss/reward"):
         trainer.update()
     assert (tmp_path / "checkpoints").is_dir()
+
+
+def test_the_last_rows_of_a_killed_robot_are_trained_on_once_it_is_back(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 20))  # 16 rows and 4 that wait for their chunk to fill
+    trainer.ingest()
+    assert len(trainer.replay) == 16
+    trainer.store.add([dataclasses.replace(row, boot="second") for row in rows(0, 1)])
+    trainer.ingest()
+    assert len(trainer.replay) == 20
+
+
+def test_a_reward_beyond_float32_is_refused_by_the_store(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    huge = [dataclasses.replace(row, reward=1e300) for row in rows(0, 2)]
+    assert sum(trainer.store.add(huge).rejected.values()) == 2
