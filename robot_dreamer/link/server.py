@@ -164,14 +164,17 @@ class LinkServer:
     def _round(self) -> None:
         chunks: list[_Chunk] = []
         fetches: list[tuple[bytes, Fetch]] = []
-        size = 0
-        while size < self._limits.batch_bytes and len(chunks) + len(fetches) < 1000:
+        size = 0  # as sent and as unpacked: a small message may hold much
+        for _ in range(1000):
             try:
                 identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
-            size += sum(len(frame) for frame in frames)
+            before = len(chunks)
             self._one(identity.bytes, frames, chunks, fetches)
+            size += sum(len(frame) for frame in frames) + sum(chunk.rows.size for chunk in chunks[before:])
+            if size >= self._limits.batch_bytes:
+                break
         if chunks:
             self._store_chunks(chunks)
         for identity_bytes, fetch in fetches:

@@ -89,13 +89,16 @@ class Shipper:
 
     def handle(self, ack: Ack, now: float) -> None:
         """Settle what the learner has, or go back."""
-        if ack.sequence > self._highest.get(ack.boot, -1):
+        sent = self._highest.get(ack.boot, -1)
+        if sent < 0:
             self.bad_acks += 1
             return
-        if ack.sequence >= 0:
-            self._spool.settle(ack.boot, ack.sequence)
+        # After a restart the learner may have more of a boot than was sent again; rows count one by one as they are.
+        settled = min(ack.sequence, sent)
+        if settled >= 0:
+            self._spool.settle(ack.boot, settled)
         before = len(self._flight)
-        kept = [x for x in self._flight if x.boot != ack.boot or x.last > ack.sequence]
+        kept = [x for x in self._flight if x.boot != ack.boot or x.last > settled]
         self.acknowledged += sum(x.rows for x in self._flight) - sum(x.rows for x in kept)
         self._flight = deque(kept)
         if len(kept) < before:

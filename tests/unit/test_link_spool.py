@@ -277,3 +277,19 @@ def test_rows_go_out_again_if_no_acknowledgement_comes(tmp_path: Path) -> None:
     again = shipper.next_chunk(2.1)
     assert again is not None and again.data == first.data and shipper.rewinds == 1
     spool.close()
+
+
+def test_a_restarted_robot_whose_rows_are_all_settled_already_goes_on(tmp_path: Path) -> None:
+    """The learner's mark is then far ahead of what the window lets the robot send again."""
+    store = ExperienceStore(tmp_path / "store", SPEC)
+    store.add([blob for _, _, blob in rows("b", range(40))])
+    spool = open_spool(tmp_path)
+    spool.append(rows("b", range(40)))  # kill -9 came before the acknowledgements
+    shipper = Shipper(spool, Timing(), Limits(chunk_rows=4, window=2))
+    for now in range(100):
+        while (chunk := shipper.next_chunk(float(now))) is not None:
+            shipper.handle(Ack(chunk.boot, chunk.chunk, store.settled("r", "b"), False), float(now))
+        spool.append([])
+    assert spool.rows == 0 and shipper.drained and shipper.bad_acks == 0 and shipper.rewinds == 0
+    spool.close()
+    store.close()
