@@ -67,7 +67,8 @@ def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str)
     ]
     if link is not None:
         counts = {"spooled": link.spooled, "acknowledged": link.acknowledged, "dropped": sum(link.dropped.values())}
-        level = _ERROR if link.fault else _OK if link.connected else _WARN
+        well = link.connected and not link.last_error and not any(link.dropped.values())
+        level = _ERROR if link.fault else _OK if well else _WARN
         parts.append(("link", level, link.fault or link.last_error or link.state, counts))
     array = DiagnosticArray()
     array.header.stamp = node.get_clock().now().to_msg()

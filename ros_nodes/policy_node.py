@@ -62,7 +62,7 @@ class PolicyNode(LifecycleNode):
         p = self.parameters
         try:
             self.rig = rig = Rig(self, p)
-        except (SpecError, LinkError, ValueError) as error:  # BundleError is a ValueError
+        except (SpecError, LinkError, ValueError, OSError) as error:  # BundleError is a ValueError
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
         version = rig.slot.current.version
