@@ -90,10 +90,10 @@ class Shipper:
     def handle(self, ack: Ack, now: float) -> None:
         """Settle what the learner has, or go back."""
         sent = self._highest.get(ack.boot, -1)
-        if sent < 0:
+        if ack.sequence > sent and (sent < 0 or ack.sequence > self._spool.newest_of(ack.boot)):
             self.bad_acks += 1
             return
-        # After a restart the learner may have more of a boot than was sent again; rows count one by one as they are.
+        # After a restart the learner may have more of a boot than was sent again.
         settled = min(ack.sequence, sent)
         if settled >= 0:
             self._spool.settle(ack.boot, settled)

@@ -120,6 +120,12 @@ class Spool:
                 chunk.append(row)
             return chunk
 
+    def newest_of(self, boot: str) -> int:
+        """Highest sequence number of a boot that is here; -1 for none."""
+        with self._lock:
+            found = self._db.execute("SELECT MAX(sequence) FROM rows WHERE boot = ?", (boot,)).fetchone()[0]
+        return -1 if found is None else int(found)
+
     def settle(self, boot: str, sequence: int) -> None:
         """The learner has everything of `boot` up to `sequence`. Deleted with the next append, to save a sync."""
         with self._lock:
