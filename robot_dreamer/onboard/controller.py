@@ -162,7 +162,7 @@ class Controller:
             raise RuntimeError("tick() again before applied() or abandon()")
         latched = self.guard.fault
         if latched:
-            return self._halt()
+            return self._halt(latched)
         kind, problem = self._problem(sample)
         if problem:
             return self.refuse(kind, problem)
@@ -179,12 +179,13 @@ class Controller:
             version, output = self._act(sample, is_first)
         except PolicyFault as error:
             self.guard.latch(str(error))
-            return self._halt()
+            return self._halt(str(error))
         requested = {a.name: self._normalised(output.action[a.name], a.discrete) for a in self._spec.actions}
         wanted = {a.name: a.to_command(requested[a.name]) for a in self._spec.actions}
         command = self.guard.check(wanted)
-        if self.guard.fault:
-            return self._halt(command)
+        latched = self.guard.fault
+        if latched:
+            return self._halt(latched, command)
         action: Arrays = {}
         for spec in self._spec.actions:
             same = np.array_equal(command[spec.name], wanted[spec.name])  # then no rounding on the way back
@@ -273,9 +274,10 @@ class Controller:
         self._write(sample, reward, False, True, sample.terminal, self._zero, self._zero, 0, version)
         return Decision(None, is_last=True)
 
-    def _halt(self, command: Commands | None = None) -> Decision:
+    def _halt(self, reason: str, command: Commands | None = None) -> Decision:
+        """Neutral command because of `reason`; the guard may have been cleared meanwhile, by another thread."""
         self.abandon()
-        return Decision(command or self.guard.neutral(), fault=self.guard.fault)
+        return Decision(command or self.guard.neutral(), fault=reason)
 
     def _write(
         self,

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.controller import Controller, Decision, Sample
-from robot_dreamer.onboard.guard import Guard
+from robot_dreamer.onboard.guard import Commands, Guard
 from robot_dreamer.onboard.noise import Noise
 from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
@@ -219,6 +219,26 @@ def test_a_failing_policy_latches_and_nothing_is_recorded() -> None:
     run.controller.guard.clear()
     assert not run.tick().fault
     assert run.rows[1].is_first and run.rows[1].episode == 1
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_fault_cleared_during_the_tick_is_still_the_ticks_fault(broken: bool) -> None:
+    class Hasty(Guard):
+        def neutral(self) -> Commands:
+            self.clear()  # as the clear_fault service may, in another thread
+            return super().neutral()
+
+    run = Run(Hasty(SPEC))
+    run.tick()
+    run.policy.broken = broken
+    if not broken:
+        run.controller.guard.latch("button")
+    decision = run.tick()  # a decision without a fault would call applied(), without an open row
+    assert ("broken" if broken else "button") in decision.fault
+    assert len(run.rows) == 1 and not run.controller.running
+    run.policy.broken = False
+    assert not run.tick().fault
+    assert run.rows[1].is_first
 
 
 def test_random_policy_with_discrete_actions_gives_valid_rows() -> None:
