@@ -2,6 +2,7 @@
 
   repeated stamp                   the answer was lost: send the same command again
   episode over                     no command, but a reset; samples wait for its answer, and must carry another stamp
+                                   (a robot without a reset gets the neutral command)
   stamp runs back, or leaps        the robot began again: the episode is cut, and reset
   sample refused                   the episode is cut, and reset
   fault latched                    neutral commands, so that the world goes on; a reset when it has been cleared
@@ -135,14 +136,14 @@ class Lockstep:
         self._reset(stamp)
 
     def _reset(self, stamp: int) -> None:
-        """The episode is over. Reset the robot; if it has no reset, let the world go on with the last command."""
+        """The episode is over. Reset the robot; if it has no reset, let the world go on with the neutral command."""
         self._controller.abandon()
         self._last, self._answered = stamp, False
         if self._resetter.available:
             self._resetter.request()
             self._resetter.poll()
         else:
-            self._commander.repeat(str(stamp))
+            self._commander.publish(self._controller.guard.neutral(), str(stamp))
             self._answered = True
 
     def _reset_done(self) -> None:

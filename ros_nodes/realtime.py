@@ -159,7 +159,9 @@ class Realtime:
         if decision.is_last:
             if self._resetter.available:
                 self._reset()
-            return  # without a reset the last command stands for one period
+            else:  # the world goes on, perhaps terminal for long; the policy's last command must not stand
+                self._commander.publish(self._controller.guard.neutral())
+            return
         if decision.refused:
             self._logger.error(f"sample refused: {decision.refused}", throttle_duration_sec=5.0)
         if decision.command is None:

@@ -169,6 +169,16 @@ def test_without_a_reset_service_the_world_goes_on(make: Callable[..., Stage]) -
     assert [r.is_last for r in stage.rows][:18] == ([False] * 5 + [True]) * 3
 
 
+def test_without_a_reset_service_a_terminal_robot_gets_neutral_commands(make: Callable[..., Stage]) -> None:
+    stage = make(spec=TOY.replace("reset_service: reset, ", ""), with_reset=False)
+    stage.robot.terminal = dict.fromkeys(range(4, 12), True)
+    stage.until(lambda: stage.robot.tick > 12, "the terminal ticks to pass")
+    assert stage.rows[2].is_last and stage.rows[2].is_terminal
+    answered = dict(stage.robot.answered)
+    assert answered[3] != [0.0, 0.0]
+    assert all(answered[t] == [0.0, 0.0] for t in range(4, 12))
+
+
 def test_bundle_from_the_start_and_a_hot_swap(make: Callable[..., Stage], tmp_path: Path) -> None:
     first = make_bundle(tmp_path / "1.bundle", SPEC, 1)
     stage = make(bundle=str(first), deterministic=True)

@@ -30,9 +30,9 @@ NEUTRAL = [0.0, 0.0]
 class Stage:
     """A policy node and a robot that publishes 100 times a second, however slow the machine."""
 
-    def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, **parameters: Any) -> None:
+    def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, spec: str = TOY, **parameters: Any) -> None:
         file = folder / "toy.yaml"
-        file.write_text(TOY.replace("max_steps: 5", f"max_steps: {max_steps}"))
+        file.write_text(spec.replace("max_steps: 5", f"max_steps: {max_steps}"))
         values = {"robot": str(file), "clock": "realtime", "threads": 1} | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.ros = ros
@@ -154,6 +154,17 @@ def test_nonsense_is_refused_counted_and_answered_with_neutral(make: Callable[..
     episodes = stage.controller.episodes
     stage.until(lambda: stage.controller.episodes > episodes, "another episode")
     assert all(np.isfinite(r.observation["speed"]).all() for r in stage.rows)
+
+
+def test_without_a_reset_service_a_terminal_robot_gets_neutral_commands(make: Callable[..., Stage]) -> None:
+    stage = make(max_steps=10_000, spec=TOY.replace("reset_service: reset, ", ""))
+    stage.until(lambda: stage.controller.steps >= 2, "some steps")
+    stage.robot.terminal = dict.fromkeys(range(stage.robot.tick, stage.robot.tick + 100_000), True)
+    stage.until(lambda: stage.rows[-1].is_terminal, "the end of the episode")
+    stage.until(lambda: stage.robot.commands[-1][1] == NEUTRAL, "the neutral command")
+    stage.robot.commands.clear()
+    stage.until(lambda: len(stage.robot.commands) > 3, "more of them")
+    assert all(command == NEUTRAL for _, command in stage.robot.commands)
 
 
 def test_a_clock_that_runs_back_cuts_the_episode(make: Callable[..., Stage]) -> None:
