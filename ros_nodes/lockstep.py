@@ -69,11 +69,12 @@ class Lockstep:
         self._resetter.on_done = self._reset_done
 
     def stop(self) -> None:
-        """The episode is cut and the neutral command goes out."""
+        """The episode is cut and the robot is led to the neutral command, for 2 s at most."""
         self._running = False
         self._resetter.cancel()
         self._controller.abandon()
-        self._commander.publish(self._controller.guard.neutral())
+        if not self._controller.guard.settle(self._commander.publish):
+            self._logger.error("the neutral command was not reached in time: an action's max_rate is too low for it")
 
     def received(self, topic: str) -> None:
         """Call it after each message that the observer got."""

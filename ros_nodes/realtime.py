@@ -1,7 +1,7 @@
 """Real time: the world does not wait. A thread of its own ticks at absolute deadlines and reads the latest messages.
 
   WAITING    no fresh sensors yet, or no more: neutral command; when they come, a reset if the spec names one
-  RESETTING  the robot resets itself: no commands
+  RESETTING  the robot resets itself: neutral command
   READY      reset done: neutral command until every sensor has spoken again
   RUNNING    an episode
 A sensor older than its max_age, a clock that runs back or a latched fault cut the episode and lead back to WAITING. A
@@ -92,14 +92,14 @@ class Realtime:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the loop; the episode is cut and the neutral command goes out."""
+        """End the loop; the episode is cut and the robot is led to the neutral command, for 2 s at most."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None
         self._resetter.cancel()
         self._controller.abandon()
-        self._commander.publish(self._controller.guard.neutral())
+        self._settle()
 
     def received(self, topic: str) -> None:
         """Messages wait in the observer for the next tick."""
@@ -120,11 +120,16 @@ class Realtime:
         except Exception:  # the thread's last words; the node sees `failure` and stops the process
             self.failure = traceback.format_exc()
             self._controller.abandon()
-            self._commander.publish(self._controller.guard.neutral())
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._controller.guard.settle(self._commander.publish):
+            self._logger.error("the neutral command was not reached in time: an action's max_rate is too low for it")
 
     def _tick(self) -> None:
         if self.phase is Phase.RESETTING:
             if self._resetter.active:
+                self._commander.publish(self._controller.guard.neutral())
                 return
             self._controller.guard.forget()
             self._observer.forget()

@@ -9,7 +9,9 @@ A latched fault means neutral commands (slewed like any other) and no policy unt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from robot_dreamer.spec import RobotSpec
 
 Commands = dict[str, NDArray[np.float64]]
+
+_SETTLE = 2.0  # seconds that the way to neutral may take when all ends
 
 
 class Guard:
@@ -33,6 +37,7 @@ class Guard:
         self.faults = 0
         self.clipped = 0
         self.slewed = 0
+        self._period = spec.period
         self._actions = spec.actions
         self._neutral: Commands = {a.name: a.neutral_command() for a in spec.actions}
         self._limits = {a.name: (np.asarray(a.low), np.asarray(a.high)) for a in spec.actions if not a.discrete}
@@ -53,6 +58,16 @@ class Guard:
     def neutral(self) -> Commands:
         """The safe commands, within the rate limits of the last ones."""
         return self.check(self._neutral)
+
+    def settle(self, send: Callable[[Commands], None], sleep: Callable[[float], object] = time.sleep) -> bool:
+        """Send safe commands, one per period, until the neutral one is out; False when 2 s were too short for it."""
+        for _ in range(math.ceil(_SETTLE / self._period)):
+            command = self.neutral()
+            send(command)
+            if all(np.array_equal(command[name], neutral) for name, neutral in self._neutral.items()):
+                return True
+            sleep(self._period)
+        return False
 
     def latch(self, reason: str) -> None:
         """Fault until `clear`; the first reason stays."""

@@ -25,6 +25,8 @@ from tests.ros.conftest import Ros
 from tests.ros.fake_robot import PERIOD, FakeRobot
 
 NEUTRAL = [0.0, 0.0]
+SLOW = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]")  # 0.08 per tick
+FAR = {"torque": np.array([1.0, 1.0])}
 
 
 class Stage:
@@ -220,6 +222,39 @@ def test_a_dying_loop_is_noticed_and_leaves_the_neutral_command(make: Callable[.
     stage.until(lambda: stage.node.failure, "the node to notice")
     assert "a bug" in stage.node.failure
     stage.ros.until(lambda: stage.robot.commands[-1][1] == NEUTRAL, "the neutral command")
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage], dies: bool) -> None:
+    stage = make(max_steps=10_000, spec=SLOW)
+    if dies:
+
+        def broken(sample: Any) -> Any:
+            stage.controller.guard._last = dict(FAR)
+            raise ZeroDivisionError("a bug")
+
+        stage.controller.tick = broken
+        stage.until(lambda: stage.rig.runner.failure, "the loop to die")
+        stage.rig.runner._thread.join(5.0)
+    else:
+        stage.until(lambda: stage.controller.steps >= 1, "a step")
+        stage.rig.runner._stop.set()
+        stage.rig.runner._thread.join(5.0)
+        stage.controller.guard._last = dict(FAR)
+        stage.node.trigger_deactivate()
+    stage.ros.spin(0.5)  # until the last command is here
+    assert stage.robot.commands[-1][1] == NEUTRAL
+
+
+def test_a_slow_action_is_led_to_neutral_during_a_reset(make: Callable[..., Stage]) -> None:
+    stage = make(spec=SLOW)
+    stage.until(lambda: stage.controller.steps >= 1, "a step")
+    stage.rig.resetter._answered = lambda future: None  # the reset never ends
+    stage.until(lambda: stage.rig.runner.phase is Phase.RESETTING, "a reset")
+    stage.controller.guard._last = dict(FAR)
+    stage.robot.commands.clear()
+    stage.until(lambda: len(stage.robot.commands) > 3 and stage.robot.commands[-1][1] == NEUTRAL, "neutral")
+    assert stage.rig.runner.phase is Phase.RESETTING
 
 
 def test_deterministic_can_be_changed_others_cannot(make: Callable[..., Stage]) -> None:

@@ -47,6 +47,27 @@ def test_not_finite_latches_until_cleared(bad: float) -> None:
     np.testing.assert_allclose(guard.check({"torque": np.array([0.1, 0.5])})["torque"], [0.1, 0.5])
 
 
+def test_settle_sends_one_step_a_period_until_neutral() -> None:
+    guard = Guard(SLOW)  # 0.2 and 0.1 per tick
+    for _ in range(3):
+        guard.check({"torque": np.array([2.0, 0.0])})
+    sent: list[list[float]] = []
+    slept: list[float] = []
+    assert guard.settle(lambda c: sent.append(c["torque"].tolist()), slept.append)
+    np.testing.assert_allclose(sent[:3], [[0.4, 0.3], [0.2, 0.4], [0.0, 0.5]], atol=1e-12)
+    assert sent[-1] == [0.0, 0.5] and len(sent) <= 4  # one more for the rounding of 0.6
+    assert slept == [0.02] * (len(sent) - 1)
+
+
+def test_settle_gives_up_after_two_seconds() -> None:
+    guard = Guard(parse_spec(TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [0.5, 5.0]")))
+    for _ in range(200):
+        guard.check({"torque": np.array([2.0, 0.0])})
+    slept: list[float] = []
+    assert not guard.settle(lambda c: None, slept.append)
+    assert sum(slept) == pytest.approx(2.0)
+
+
 def test_discrete_values_pass() -> None:
     guard = Guard(discrete_spec())
     np.testing.assert_array_equal(guard.check({"gear": np.array([5.0])})["gear"], [5.0])
