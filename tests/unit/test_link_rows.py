@@ -69,7 +69,7 @@ def assert_same_row(a, b) -> None:
 @given(
     spec=st.sampled_from(SPECS),
     sequence=st.integers(0, 2**40),
-    reward=st.floats(allow_nan=False, allow_infinity=False),
+    reward=st.floats(width=32, allow_nan=False, allow_infinity=False),
     flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     stamp=st.integers(-(2**63), 2**63 - 1),
     version=st.integers(-1, 2**40),
