@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robot_dreamer.processes import Options
+from robot_dreamer.processes import LOCAL_ADDRESS, Options
 
 ARGUMENTS = {
     "robot": ("cartpole", "RobotSpec: name of a shipped robot, or path of a YAML file"),
@@ -17,7 +17,7 @@ ARGUMENTS = {
     "clock": ("lockstep", "lockstep: the (simulated) world waits for every command; realtime: it does not wait"),
     "speed": ("0", "lockstep: at most so many times real time; 0: as fast as the machine allows"),
     "learner": ("local", "local: start one here; tcp://host:port: one that runs elsewhere; empty: none, act only"),
-    "bind": ("tcp://127.0.0.1:5757", "where the local learner listens; beyond this machine it needs learner_keys"),
+    "bind": (LOCAL_ADDRESS, "where the local learner listens; beyond this machine it needs learner_keys"),
     "preset": (
         "cpu_small",
         "training configuration of the local learner, several joined by colons (robot-dreamer list)",

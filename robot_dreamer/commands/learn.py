@@ -19,17 +19,17 @@ from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.processes import LOCAL_ADDRESS
 from robot_dreamer.spec import load_spec
 
 _log = logging.getLogger(__name__)
-DEFAULT_BIND = "tcp://127.0.0.1:5757"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--robot", default="cartpole", help="name of a robot, or path to its RobotSpec")
     parser.add_argument(
-        "--bind", default=DEFAULT_BIND, help="address to listen on; beyond loopback it needs --keys or --insecure"
+        "--bind", default=LOCAL_ADDRESS, help="address to listen on; beyond loopback it needs --keys or --insecure"
     )
     parser.add_argument(
         "--keys", type=Path, help="folder with the learner's keys and the allowed robots (robot-dreamer keys)"
