@@ -31,10 +31,11 @@ class BundleExporter:
       policy_step: `Agent.policy_step()`; may live on any device and go on training between two exports.
       spec: the robot.
       config: what the agent was built from.
+      lineage: see Manifest.
     """
 
-    def __init__(self, policy_step: PolicyStep, spec: RobotSpec, config: Config) -> None:
-        self._live, self._spec, self._config = policy_step, spec, config
+    def __init__(self, policy_step: PolicyStep, spec: RobotSpec, config: Config, lineage: str = "") -> None:
+        self._live, self._spec, self._config, self._lineage = policy_step, spec, config, lineage
         self.ports = Ports.of(spec, config)
         self.policy = copy.deepcopy(policy_step).cpu().eval().requires_grad_(False)
         self._model: onnx.ModelProto | None = None
@@ -65,6 +66,7 @@ class BundleExporter:
                 "onnx": version_of("onnx"),
             },
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            lineage=self._lineage,
         )
         write_bundle(Path(path), self.model.SerializeToString(), manifest, recording)
 

@@ -142,7 +142,9 @@ def record(model: bytes, inputs: list[Port], outputs: list[Port]) -> dict[str, N
     return recording
 
 
-def toy_manifest(spec: RobotSpec, inputs: list[Port], outputs: list[Port], version: int = 1) -> Manifest:
+def toy_manifest(
+    spec: RobotSpec, inputs: list[Port], outputs: list[Port], version: int = 1, lineage: str = ""
+) -> Manifest:
     """A manifest that fits."""
     return Manifest(
         version=version,
@@ -156,11 +158,12 @@ def toy_manifest(spec: RobotSpec, inputs: list[Port], outputs: list[Port], versi
         tolerance=1e-4,
         tools={"onnx": onnx.__version__},
         created="2026-01-01T00:00:00Z",
+        lineage=lineage,
     )
 
 
-def make_bundle(path: Path, spec: RobotSpec, version: int = 1, **model: Any) -> Path:
+def make_bundle(path: Path, spec: RobotSpec, version: int = 1, lineage: str = "", **model: Any) -> Path:
     """Write a good bundle; further arguments as in `toy_model`."""
     content, inputs, outputs = toy_model(spec, **model)
-    write_bundle(path, content, toy_manifest(spec, inputs, outputs, version), record(content, inputs, outputs))
+    write_bundle(path, content, toy_manifest(spec, inputs, outputs, version, lineage), record(content, inputs, outputs))
     return path

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         _log.info("replay: at most %d rows, %.1f MB", config.replay_capacity, trainer.replay.bytes / 1e6)
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
-        exporter = BundleExporter(trainer.agent.policy_step(), spec, config)
+        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id)
 
         def publish(path: Path, version: int, training_step: int) -> None:
             exporter.export(path, version, training_step)

@@ -39,7 +39,7 @@ def train_local(args: argparse.Namespace) -> int:
         actor = LocalActor(
             environment, trainer.agent.policy_step(), config.model, store, args.seed, lambda: trainer.updates
         )
-        exporter = BundleExporter(trainer.agent.policy_step(), spec, config)
+        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id)
 
         def publish(path: Path, version: int, training_step: int) -> None:
             exporter.export(path, version, training_step)

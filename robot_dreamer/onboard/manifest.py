@@ -53,7 +53,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     Attributes:
       format: of the archive; a robot refuses a format that it does not know.
-      version: rises with every bundle of a learner, from 0; a robot refuses an older one.
+      version: rises with every bundle of a lineage, from 0; a robot refuses an older one.
+      lineage: id of the learner's experience store; empty if unknown. Versions and states of different lineages have
+        nothing to do with each other.
       training_step: gradient updates behind this policy.
       algorithm: preset or algorithm name, for people.
       spec: the whole RobotSpec as JSON (`RobotSpec.to_json`); spec_hash is its hash.
@@ -76,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tolerance: float
     tools: dict[str, str]
     created: str
+    lineage: str = ""
     files: dict[str, str] = {}
 
 

@@ -51,6 +51,7 @@ class Policy(Protocol):
     """What the controller needs of a policy."""
 
     version: int
+    lineage: str
     state: State
 
     def reset(self) -> None: ...
@@ -78,6 +79,7 @@ class OnnxPolicy:
 
     def __init__(self, bundle: Bundle, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
         self.version = bundle.manifest.version
+        self.lineage = bundle.manifest.lineage
         self.created = _parse_time(bundle)
         self._bundle = bundle
         options = onnxruntime.SessionOptions()
@@ -235,6 +237,7 @@ class RandomPolicy:
     """What a robot does before its first bundle: uniform actions, no state. Ignores `noise`; it has its own seed."""
 
     version = RANDOM_POLICY
+    lineage = ""
 
     def __init__(self, spec: RobotSpec, seed: int) -> None:
         self.state: State = {}

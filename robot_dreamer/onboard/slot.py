@@ -1,8 +1,9 @@
 """The hot swap: a better bundle takes over between two control ticks, or is refused and the old one stays.
 
 A background thread reads, checks, loads and verifies; the control thread only exchanges a reference. Refused are: a
-broken bundle, one for another robot, one whose recording does not replay, one that is not newer than what has flown,
-and one whose state does not fit the present one (the filter would have to forget mid-episode). The newest offer wins.
+broken bundle, one for another robot, one whose recording does not replay, one that is not newer than what has flown of
+its lineage (see Manifest), and one of the same lineage whose state does not fit the present one. The newest offer wins.
+A bundle of another lineage (a new run) starts with a fresh filter: another model's state means nothing to it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from robot_dreamer.onboard.bundle import BundleError, read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy, State
+from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class PolicySlot:
         self._threads = threads
         self._current = policy
         self._previous: Policy | None = None
-        self._floor = policy.version  # newest that has flown; survives a rollback
+        self._floors = {policy.lineage: policy.version}  # newest that has flown of each lineage; survive a rollback
         self._offers: deque[Path] = deque(maxlen=1)
         self._ready: deque[OnnxPolicy] = deque(maxlen=1)  # append and pop are atomic: no lock in the control loop
         self._wake = threading.Event()
@@ -79,11 +81,11 @@ class PolicySlot:
         if problem:  # the acting policy changed after the background thread had compared
             self._refuse(problem)
             return Turn(self._current, False)
-        state = self._current.state
+        state = self._current.state if ready.lineage == self._current.lineage else {}
         if state:
             ready.state = state
         self._previous, self._current = self._current, ready
-        self._floor = ready.version
+        self._floors[ready.lineage] = ready.version
         self.swaps += 1
         return Turn(ready, not state)
 
@@ -95,13 +97,14 @@ class PolicySlot:
         failed, previous = self._current, self._previous
         if previous is None:
             return None
-        if previous.state:
+        related = previous.lineage == failed.lineage
+        if previous.state and related:
             previous.state = state
         self._current, self._previous = previous, None
         self.rollbacks += 1
         self.last_rollback = reason
         _LOG.error("policy %d failed, back to policy %d: %s", failed.version, previous.version, reason)
-        return Turn(previous, False)
+        return Turn(previous, not related)
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the background thread; a load in progress may take `timeout` seconds."""
@@ -131,8 +134,9 @@ class PolicySlot:
     def _prepare(self, path: Path) -> OnnxPolicy:
         bundle = read_bundle(path, self._spec)
         version = bundle.manifest.version
-        if version <= self._floor:
-            raise BundleError(f"bundle {path}: version: expected above {self._floor}, which has flown, found {version}")
+        floor = self._floors.get(bundle.manifest.lineage, RANDOM_POLICY)
+        if version <= floor:
+            raise BundleError(f"bundle {path}: version: expected above {floor}, which has flown, found {version}")
         policy = OnnxPolicy(bundle, self._threads)
         problem = self._misfit(policy)
         if problem:
@@ -141,7 +145,7 @@ class PolicySlot:
         return policy
 
     def _misfit(self, policy: OnnxPolicy) -> str:
-        state = self._current.state
+        state = self._current.state if policy.lineage == self._current.lineage else {}
         return policy.state_mismatch(state) if state else ""
 
     def _refuse(self, reason: str) -> None:

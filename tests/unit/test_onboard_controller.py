@@ -27,6 +27,7 @@ class Scripted:
     """Acts torque = (0.1 t, 2) with t counted over its life; writes down how it was called."""
 
     version = 7
+    lineage = ""
 
     def __init__(self) -> None:
         self.state: dict[str, NDArray[Any]] = {}

@@ -87,6 +87,19 @@ def test_older_and_equal_versions_are_refused(bench: Bench) -> None:
     assert bench.slot.current.version == 5 and bench.slot.refused == 2
 
 
+def test_a_new_run_starts_afresh_and_the_floor_holds_within_each_lineage(bench: Bench) -> None:
+    slot = bench.slot
+    assert bench.swap(5, lineage="first")
+    slot.current.step(observe(), PREVIOUS, True, None)
+    assert bench.swap(1, lineage="second") and bench.fresh  # older by number, but of another run
+    assert not slot.current.state["hidden"].any(), "the state of another run's model was kept"
+    assert not bench.swap(1, lineage="second") and "expected above 1" in slot.last_refusal
+    assert not bench.swap(4, lineage="first") and "expected above 5" in slot.last_refusal
+    assert bench.swap(6, lineage="first", hidden=4) and bench.fresh  # another layout is no obstacle either
+    turn = slot.rollback("a test", slot.current.state)
+    assert turn is not None and turn.fresh and (turn.policy.lineage, turn.policy.version) == ("second", 1)
+
+
 def test_other_state_layout_is_refused(bench: Bench) -> None:
     assert bench.swap(1)
     assert not bench.swap(2, hidden=4)
