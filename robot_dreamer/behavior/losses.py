@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -38,11 +39,13 @@ def imagination_losses(
     slow_value: Tensor,
     return_range: ReturnRange,
     config: BehaviorConfig,
+    join_rows: Callable[[Tensor], Tensor] | None = None,
 ) -> ImaginationLosses:
     """Losses on imagined trajectories of H + 1 rows.
 
     action: (N, H or more, *shape) each; reward, continuation (probability, with the discount where it is folded into
-    the head), slow_value (prediction): (N, H+1); policy: over (N, H) or more rows; value: over (N, H+1).
+    the head), slow_value (prediction): (N, H+1); policy: over (N, H) or more rows; value: over (N, H+1);
+    join_rows: where several processes hold parts of a batch, gives the returns of all of them.
 
         w_t      = product of the continue probabilities of rows 0 to t
         A_t      = (R_t - v_t) / S,     S the range of the returns including this batch, at least the limit
@@ -57,7 +60,7 @@ def imagination_losses(
         prediction = value.mean  # (N, H+1)
         target = slow_value if config.slow_target else prediction
         returns = lambda_return(reward, live, target, config.lam)  # (N, H)
-        return_range = return_range.updated(returns, config)
+        return_range = return_range.updated(join_rows(returns) if join_rows else returns, config)
         scale = return_range.scale(config.return_limit)
         advantage = (returns - target[:, :-1]) / scale
     log_prob = total_log_prob(policy, action, lead=2)[:, :steps]

@@ -13,14 +13,17 @@ import torch
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
+from robot_dreamer.commands.team import follow_leader, joined_team
+from robot_dreamer.config import Config
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.processes import LOCAL_ADDRESS
-from robot_dreamer.spec import load_spec
+from robot_dreamer.spec import RobotSpec, load_spec
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,13 @@ def run(args: argparse.Namespace) -> int:
     spec, config = load_spec(args.robot), chosen_config(args)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
+    with joined_team(config) as (config, team):
+        if team and not team.leads:
+            return follow_leader(spec, config, team)
+        return _lead(args, spec, config, team)
+
+
+def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team | None) -> int:
     logdir = args.logdir.expanduser()
     logdir.mkdir(parents=True, exist_ok=True)
     store = ExperienceStore(logdir / "experience.sqlite", spec)
@@ -50,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     server.start()  # before the long set-up: robots connect and send meanwhile
     training: Run | None = None
     try:
-        trainer = Trainer(spec, config, store, logdir)
+        trainer = Trainer(spec, config, store, logdir, team)
         _log.info("replay: at most %d rows, %.1f MB", config.replay_capacity, trainer.replay.bytes / 1e6)
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)

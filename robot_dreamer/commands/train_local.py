@@ -11,9 +11,13 @@ import torch
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import STOPPED, chosen_config
+from robot_dreamer.commands.team import follow_leader, joined_team
+from robot_dreamer.config import Config
+from robot_dreamer.environment import Environment
 from robot_dreamer.learner.local import LocalActor
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.report.display import Display
@@ -28,12 +32,22 @@ def train_local(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     keep_freed_memory()
     environment = make_environment(args.env, seed=args.seed, action_repeat=config.action_repeat)
+    try:
+        with joined_team(config) as (config, team):
+            if team and not team.leads:
+                return follow_leader(environment.spec, config, team)
+            return _lead(args, config, environment, team)
+    finally:
+        environment.close()
+
+
+def _lead(args: argparse.Namespace, config: Config, environment: Environment, team: Team | None) -> int:
     spec = environment.spec
     logdir = args.logdir.expanduser()
     logdir.mkdir(parents=True, exist_ok=True)
     store = ExperienceStore(logdir / "experience.sqlite", spec)
     try:
-        trainer = Trainer(spec, config, store, logdir)
+        trainer = Trainer(spec, config, store, logdir, team)
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
         actor = LocalActor(
@@ -54,6 +68,5 @@ def train_local(args: argparse.Namespace) -> int:
                 actor.flush()
         print(f"{'finished' if finished else 'stopped'}: {logdir}, newest bundle {training.bundle}")
     finally:
-        environment.close()
         store.close()
     return 0 if finished else STOPPED

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.compiled import Compiled
 from robot_dreamer.learner.optimizer import Optimizer
 from robot_dreamer.learner.state import check_tensors
+from robot_dreamer.learner.team import Team
 from robot_dreamer.world_model.fields import fields_of
 from robot_dreamer.world_model.heads import TwoHotHead, feature_of
 from robot_dreamer.world_model.losses import continue_label, kl_losses
@@ -67,14 +69,18 @@ class Agent(nn.Module):
     """Learns from batches of replayed experience. Lives on the device of its configuration; do not move it."""
 
     def __init__(
-        self, observation_space: gymnasium.spaces.Dict, action_space: gymnasium.spaces.Dict, config: Config
+        self,
+        observation_space: gymnasium.spaces.Dict,
+        action_space: gymnasium.spaces.Dict,
+        config: Config,
+        team: Team | None = None,
     ) -> None:
-        """Build with parameters drawn from `config.seed`.
+        """Build with parameters drawn from `config.seed`; `team`: the processes that train it together.
 
         Raises ValueError that names the field for spaces that no network fits.
         """
         super().__init__()
-        self.config = config
+        self.config, self._team = config, team
         self.observation_fields = fields_of(observation_space)
         self.action_fields = fields_of(action_space)
         for field in self.action_fields:
@@ -115,7 +121,12 @@ class Agent(nn.Module):
         losses = self.losses(batch, noise)
         gradients = torch.autograd.grad(losses.total, self.optimizer.parameters)
         metrics = losses.metrics
-        metrics |= self.optimizer.step(gradients, torch.isfinite(losses.total.detach()))
+        if self._team:  # a loss that is not finite in one process is so in all
+            terms = [name for name in metrics if name.startswith("loss/")]
+            averages = self._team.average([*gradients, *(metrics[name] for name in terms)])
+            gradients = tuple(averages[: len(gradients)])
+            metrics |= zip(terms, averages[len(gradients) :], strict=True)
+        metrics |= self.optimizer.step(gradients, torch.isfinite(metrics["loss/total"]))
         applied = metrics["optimizer/applied"]
         self._update_slow_critic(self.config.behavior.slow_rate * applied)
         old, new = self.return_range, losses.acting.return_range
@@ -179,6 +190,7 @@ class Agent(nn.Module):
             slow_value,
             self.return_range,
             behavior,
+            self._team.join_rows if self._team else None,
         )
         terms["policy"] = acting.policy.mean(1).unflatten(0, (rows, last))
         terms["value"] = acting.value.mean(1).unflatten(0, (rows, last))
@@ -282,6 +294,15 @@ class Agent(nn.Module):
             for name, value in own.items():
                 value.copy_(tensors[name])
         self.generator.set_state(tensors["generator"].cpu())
+
+    def join_team(self) -> None:
+        """Take over the leader's training state; every process of a team calls it once before the first update."""
+        if self._team is None:
+            return
+        self._team.share(list(self._state_tensors().values()))
+        if not self._team.leads:  # noise of its own
+            entropy = [self.config.seed, self._team.rank, int(self.optimizer.step_count)]
+            self.generator.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def _state_tensors(self) -> dict[str, Tensor]:
         """Live tensors of the training state by name."""

@@ -80,6 +80,7 @@ class Run:
     def loop(self) -> bool:
         """Train until the budget is spent (True) or `stop` is called (False); saves and publishes at the end."""
         trainer = self.trainer
+        trainer.join_team()
         due = {
             "status": 0.0,
             "metrics": 0.0,
@@ -107,6 +108,7 @@ class Run:
             if trainer.updates > self._published_updates:
                 self.publish()
             trainer.save()
+            trainer.dismiss_team()
             self.write_status("finished" if finished else "stopped")
             return finished
         finally:
@@ -117,6 +119,7 @@ class Run:
         if self._step_environment is not None and not trainer.due:
             self._step_environment()
         new = trainer.ingest()
+        trainer.idle()
         if trainer.due:
             self._phase = "training"
             trainer.update()

@@ -28,6 +28,7 @@ from robot_dreamer.learner.checkpoint import (
 )
 from robot_dreamer.learner.progress import EpisodeLog
 from robot_dreamer.learner.replay import Replay
+from robot_dreamer.learner.team import Team
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
@@ -49,9 +50,13 @@ class Trainer:
     experience comes, it stops.
     """
 
-    def __init__(self, spec: RobotSpec, config: Config, store: ExperienceStore, logdir: Path) -> None:
+    def __init__(
+        self, spec: RobotSpec, config: Config, store: ExperienceStore, logdir: Path, team: Team | None = None
+    ) -> None:
+        """`team`: the processes that train together; this one leads them (see `follow`)."""
         self.spec, self.config, self.store, self.logdir = spec, config, store, logdir
-        self.agent = Agent(spec.observation_space(), spec.action_space(), config)
+        self.agent = Agent(spec.observation_space(), spec.action_space(), config, team)
+        self._team, self._part = team, team.empty_part(spec, config) if team else None
         model = config.model
         self.replay = Replay(
             spec,
@@ -160,7 +165,12 @@ class Trainer:
           TrainingError: too many updates were skipped for a loss that is not finite; names the term.
         """
         batch, window = self.replay.sample(self.config.batch_size)
-        latents, self.metrics = self.agent.update(batch_to(batch, self.agent.device))
+        if self._team and self._part:
+            self._team.order_update()
+            part, self.metrics = self.agent.update(self._team.deal(batch, self._part))
+            latents = self._team.collect(part)
+        else:
+            latents, self.metrics = self.agent.update(batch_to(batch, self.agent.device))
         self._credit -= 1.0
         if not self.metrics["optimizer/applied"]:
             self._skip()
@@ -168,6 +178,20 @@ class Trainer:
         self._skipped_in_a_row = 0
         self.replay.write_latents(window, latents.deter, latents.stoch)
         self.updates += 1
+
+    def join_team(self) -> None:
+        """Give the followers, if there are any, this process's parameters; after `resume`, before the first update."""
+        self.agent.join_team()
+
+    def idle(self) -> None:
+        """Call it often while no update is due: the followers wait for a sign of life."""
+        if self._team:
+            self._team.order_idle()
+
+    def dismiss_team(self) -> None:
+        """Let the followers end."""
+        if self._team:
+            self._team.order_stop()
 
     def _skip(self) -> None:
         self.skipped += 1
@@ -250,6 +274,21 @@ class Trainer:
                 for stream, rows in self._chunks(row):
                     for chunk_row in rows:
                         self.replay.add(stream, chunk_row, deter, stoch)
+
+
+def follow(spec: RobotSpec, config: Config, team: Team) -> int:
+    """Train with a leader's `Trainer` until it ends the run; returns the updates made.
+
+    Raises RuntimeError if the leader is gone.
+    """
+    agent, part = Agent(spec.observation_space(), spec.action_space(), config, team), team.empty_part(spec, config)
+    agent.join_team()
+    updates = 0
+    while team.wait_for_update():
+        latents, _ = agent.update(team.deal(None, part))
+        team.collect(latents)
+        updates += 1
+    return updates
 
 
 def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:

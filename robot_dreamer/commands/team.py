@@ -1,0 +1,44 @@
+"""Several processes that train together: `torchrun --nproc-per-node 2 -m robot_dreamer.cli learn …`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from robot_dreamer.config import Config
+from robot_dreamer.learner.agent import resolve_device
+from robot_dreamer.learner.team import Team
+from robot_dreamer.learner.trainer import follow
+from robot_dreamer.spec import RobotSpec
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def joined_team(config: Config) -> Iterator[tuple[Config, Team | None]]:
+    """This process's team, None without torchrun, and the configuration with the device of this process."""
+    device = resolve_device(config.device)
+    if "LOCAL_RANK" in os.environ and device.type == "cuda":  # a GPU each
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        config = dataclasses.replace(config, device=str(device))
+    team = Team.join(device)
+    try:
+        yield config, team
+    finally:
+        Team.leave()
+
+
+def follow_leader(spec: RobotSpec, config: Config, team: Team) -> int:
+    """Train until the leader ends the run, also when a signal asks for it: then the leader saves first."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    updates = follow(spec, config, team)
+    _log.info("process %d of %d: %d updates with the leader", team.rank + 1, team.size, updates)
+    return 0

@@ -1,0 +1,64 @@
+"""Two processes that train together: the same result as one, and a whole run from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from team_updates import make_agent, make_batch, make_noise, result
+
+from robot_dreamer.learner.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110)
+
+
+def test_two_processes_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    done = torchrun(str(Path(__file__).with_name("team_updates.py")), str(tmp_path / "two.safetensors"))
+    assert done.returncode == 0, done.stderr
+    two = load_file(tmp_path / "two.safetensors")
+    agent = make_agent(None)
+    before = agent.training_state()[0]
+    for noise in make_noise(make_agent(None)):
+        latents, metrics = agent.update(make_batch(), noise)
+    one = result(agent, latents, metrics)
+    assert one.keys() == two.keys()
+    for name in one.keys() - before.keys() | {"return_range/low", "return_range/high"}:  # losses, latents, return range
+        torch.testing.assert_close(
+            one[name], two[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+    parameters = [name for name in one if name.startswith("model/")]
+    error = torch.cat([(one[name] - two[name]).abs().flatten() for name in parameters])
+    moved = torch.cat([(one[name] - before[name]).abs().flatten() for name in parameters])
+    assert moved.median() > 1e-4
+    assert error.quantile(0.999) <= 5e-6 and error.max() <= 1e-4  # the bounds of tests/golden after five updates
+
+
+def test_a_run_of_two_processes_from_the_command_line(tmp_path: Path) -> None:
+    options = ["--env", "dmc:cartpole_balance", "--preset", "nano", "--set", "device=cpu", "--set", "train_ratio=8"]
+    done = torchrun("-m", "robot_dreamer.cli", "train", *options, "--steps", "120", "--logdir", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status["phase"] == "finished" and status["updates"] > 3
+    assert load_checkpoint(tmp_path)[1]["training_step"] == status["updates"]
+    assert "process 2 of 2: " + str(status["updates"]) + " updates with the leader" in done.stderr
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path: Path) -> None:
+    options = ["--env", "dmc:cartpole_balance", "--preset", "nano", "--set", "device=cpu", "--set", "batch_size=3"]
+    done = torchrun("-m", "robot_dreamer.cli", "train", *options, "--steps", "50", "--logdir", str(tmp_path))
+    assert done.returncode != 0
+    assert "batch_size 3 must be a multiple of the 2 processes" in done.stderr
