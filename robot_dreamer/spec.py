@@ -13,25 +13,39 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import yaml
-from numpy.typing import NDArray
+
+from robot_dreamer.spec_action import ActionSpec, Command, Filter
+from robot_dreamer.spec_check import require, require_name
+from robot_dreamer.spec_observation import ObservationSpec, Source
 
 if TYPE_CHECKING:
     from gymnasium import spaces
 
+__all__ = [
+    "ROBOTS_DIRECTORY",
+    "ActionSpec",
+    "Command",
+    "Episode",
+    "Filter",
+    "ObservationSpec",
+    "RobotSpec",
+    "Source",
+    "SpecError",
+    "SpecMismatch",
+    "known_robots",
+    "load_spec",
+    "parse_spec",
+    "require_lockstep",
+    "require_same_spec",
+]
+
 ROBOTS_DIRECTORY = Path(__file__).parent / "robots"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "sensor_msgs/msg/JointState": ("position", "velocity", "effort"),
-    "sensor_msgs/msg/Imu": ("orientation", "angular_velocity", "linear_acceleration"),
-    "sensor_msgs/msg/Image": ("data",),
-}
 
 
 class SpecError(ValueError):
@@ -42,155 +56,6 @@ class SpecMismatch(SpecError):
     """Two sides hold different RobotSpecs; the message shows both."""
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a value comes from: one field of one ROS 2 topic.
-
-    JointState is also the carrier of stamped, named scalars such as the reward, because ROS 2's common
-    messages have no other.
-    """
-
-    topic: str
-    type: Literal["sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu", "sensor_msgs/msg/Image"]
-    field: str
-    names: tuple[str, ...] = ()  # joints (or scalars) to pick, in this order; JointState only
-    max_age: float = 0.5  # seconds; older is stale
-
-    def __post_init__(self) -> None:
-        _require(bool(self.topic), "topic must not be empty")
-        known = _FIELDS[self.type]
-        _require(self.field in known, f"field {self.field!r} is not one of {', '.join(known)} of {self.type}")
-        _require(0 < self.max_age < math.inf, f"max_age must be positive seconds, found {self.max_age}")
-        if self.type == "sensor_msgs/msg/JointState":
-            _require(bool(self.names), "names must list the joints to read from a JointState")
-            _require(len(set(self.names)) == len(self.names), f"names has a duplicate: {', '.join(self.names)}")
-        else:
-            _require(not self.names, f"names is for JointState only, not for {self.type}")
-
-
-class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One observation: an array of fixed shape and dtype, read from one source."""
-
-    name: str
-    shape: tuple[int, ...]
-    source: Source
-    dtype: Literal["float32", "uint8"] = "float32"
-    unit: str = ""
-    encoding: Literal["raw", "cos_sin"] = "raw"  # cos_sin: each angle becomes (cos, sin)
-
-    def __post_init__(self) -> None:
-        _require_name(self.name)
-        _require(all(n > 0 for n in self.shape), f"shape must be positive, found {list(self.shape)}")
-        if self.source.type == "sensor_msgs/msg/Image":
-            _require(self.dtype == "uint8", "dtype of an image must be uint8")
-            _require(
-                len(self.shape) == 3 and self.shape[2] in (1, 3), "shape of an image must be [height, width, 1 or 3]"
-            )
-            _require(self.encoding == "raw", "encoding of an image must be raw")
-            return
-        _require(self.dtype == "float32", "dtype must be float32 for everything but images")
-        width = len(self.source.names) or (4 if self.source.field == "orientation" else 3)
-        width *= 2 if self.encoding == "cos_sin" else 1
-        _require(
-            self.shape == (width,), f"shape must be [{width}] to fit its source and encoding, found {list(self.shape)}"
-        )
-
-
-class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where an action goes: one topic of a ros2_control forward command controller."""
-
-    topic: str
-    type: Literal["std_msgs/msg/Float64MultiArray"] = "std_msgs/msg/Float64MultiArray"
-    names: tuple[str, ...] = ()  # joints in the order of the array, for people and for checks
-
-
-class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One action. Policy, replay and wire hold it normalised; only the command is in physical units.
-
-    Continuous: `low` and `high` in `unit`; the normalised action is in [-1, 1], which maps linearly onto them.
-    Discrete: `values`, a row of command numbers per class; the normalised action is the class index.
-    """
-
-    name: str
-    command: Command
-    unit: str = ""
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-    neutral: tuple[float, ...] = ()  # the safe command, in units; default: zero clipped into the limits
-    max_rate: tuple[float, ...] = ()  # largest change of the command, units per second; default: unlimited
-    values: tuple[tuple[float, ...], ...] = ()
-
-    def __post_init__(self) -> None:
-        _require_name(self.name)
-        if self.values:
-            _require(
-                not self.low and not self.high, "give either low and high (continuous) or values (discrete), not both"
-            )
-            _require(len(self.values) >= 2, "values needs at least two rows (classes)")
-            _require(len({len(row) for row in self.values}) == 1, "rows of values must have equal length")
-            _require(all(math.isfinite(x) for row in self.values for x in row), "values must be finite")
-            _require(not self.max_rate, "max_rate is for continuous actions only")
-        else:
-            _require(len(self.low) > 0, "give low and high (continuous) or values (discrete)")
-            _require(len(self.low) == len(self.high), f"low has {len(self.low)} numbers, high has {len(self.high)}")
-            _require(all(a < b for a, b in zip(self.low, self.high, strict=True)), "each low must be below its high")
-        for field in ("low", "high", "neutral", "max_rate"):
-            _require(all(math.isfinite(x) for x in getattr(self, field)), f"{field} must be finite")
-        for field in ("neutral", "max_rate"):
-            found = len(getattr(self, field))
-            _require(found in (0, self.size), f"{field} needs {self.size} numbers, found {found}")
-        _require(all(x > 0 for x in self.max_rate), "max_rate must be positive")
-        _require(len(self.command.names) in (0, self.size), f"command.names needs {self.size} entries")
-        if self.neutral and not self.values:
-            inside = all(a <= x <= b for a, x, b in zip(self.low, self.neutral, self.high, strict=True))
-            _require(inside, f"neutral {list(self.neutral)} must lie within low and high")
-
-    @property
-    def discrete(self) -> bool:
-        return bool(self.values)
-
-    @property
-    def size(self) -> int:
-        """Numbers in one command."""
-        return len(self.values[0]) if self.values else len(self.low)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the normalised action: () for a class index, (size,) otherwise."""
-        return () if self.discrete else (self.size,)
-
-    @property
-    def dtype(self) -> type[np.generic]:
-        return np.int64 if self.discrete else np.float32
-
-    def zero(self) -> NDArray[Any]:
-        """The action of a row after which nothing was executed (an episode's last row)."""
-        return np.zeros(self.shape, self.dtype)
-
-    def to_command(self, action: NDArray[Any]) -> NDArray[np.float64]:
-        """Normalised action -> command in units, shape (size,). Continuous actions are clipped to [-1, 1]."""
-        if self.discrete:
-            return np.asarray(self.values[int(action)], np.float64)
-        low, high = np.asarray(self.low), np.asarray(self.high)
-        share = (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1.0) * 0.5
-        return np.asarray(low + share * (high - low))
-
-    def from_command(self, command: NDArray[np.float64]) -> NDArray[Any]:
-        """Command in units -> normalised action; of a discrete one the nearest class."""
-        if self.discrete:
-            distance = np.square(np.asarray(self.values) - command).sum(-1)
-            return np.asarray(distance.argmin(), np.int64)
-        low, high = np.asarray(self.low), np.asarray(self.high)
-        return np.asarray((command - low) / (high - low) * 2.0 - 1.0, np.float32)
-
-    def neutral_command(self) -> NDArray[np.float64]:
-        """The safe command, shape (size,), in units."""
-        if self.neutral:
-            return np.asarray(self.neutral, np.float64)
-        if self.discrete:
-            return np.asarray(self.values[0], np.float64)
-        return np.clip(np.zeros(self.size), self.low, self.high)
-
-
 class Episode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How episodes end and begin. A time limit is is_last without is_terminal."""
 
@@ -199,8 +64,8 @@ class Episode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reset_timeout: float = 30.0  # seconds before the reset is asked for again
 
     def __post_init__(self) -> None:
-        _require(self.max_steps >= 1, f"max_steps must be at least 1, found {self.max_steps}")
-        _require(0 < self.reset_timeout < math.inf, "reset_timeout must be positive seconds")
+        require(self.max_steps >= 1, f"max_steps must be at least 1, found {self.max_steps}")
+        require(0 < self.reset_timeout < math.inf, "reset_timeout must be positive seconds")
 
 
 class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -217,16 +82,20 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     simulation: dict[str, Any] = {}  # how sim/ builds this robot; not part of the contract
 
     def __post_init__(self) -> None:
-        _require_name(self.name)
-        _require(0 < self.rate <= 1000, f"rate must be in (0, 1000] Hz, found {self.rate}")
-        _require(bool(self.observations), "observations must not be empty")
-        _require(bool(self.actions), "actions must not be empty")
+        require_name(self.name)
+        require(0 < self.rate <= 1000, f"rate must be in (0, 1000] Hz, found {self.rate}")
+        require(bool(self.observations), "observations must not be empty")
+        require(bool(self.actions), "actions must not be empty")
         names = [x.name for x in self.observations] + [x.name for x in self.actions]
         twice = sorted({n for n in names if names.count(n) > 1})
-        _require(not twice, f"names must be unique, found twice: {', '.join(twice)}")
+        require(not twice, f"names must be unique, found twice: {', '.join(twice)}")
+        for action in self.actions:
+            if action.filter is not None:
+                text = f"filter of action {action.name}: cutoff must be below half the rate ({self.rate / 2:g} Hz)"
+                require(action.filter.cutoff < self.rate / 2, f"{text}, found {action.filter.cutoff}")
         for label, source in (("reward", self.reward), ("terminal", self.terminal)):
             if source is not None:
-                _require(len(source.names) == 1, f"{label} must name exactly one scalar of a JointState")
+                require(len(source.names) == 1, f"{label} must name exactly one scalar of a JointState")
 
     @property
     def period(self) -> float:
@@ -234,9 +103,12 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         return 1.0 / self.rate
 
     def contract(self) -> dict[str, Any]:
-        """The hashed part as plain JSON types."""
-        built = json.loads(self.to_json())
-        return {k: v for k, v in built.items() if k not in ("description", "simulation")}
+        """The hashed part as plain JSON types.
+
+        What is as the default says is left out, so that a further optional field leaves the hash of older robots alone.
+        A default must therefore never change.
+        """
+        return {k: v for k, v in _without_defaults(self).items() if k not in ("description", "simulation")}
 
     @functools.cached_property
     def hash(self) -> str:
@@ -325,6 +197,23 @@ def require_same_spec(ours: RobotSpec, theirs: RobotSpec, whose: str) -> None:
     )
 
 
+def require_lockstep(spec: RobotSpec) -> None:
+    """Raise SpecError unless every command can say which sensors it answers; in lockstep the world waits for that."""
+    for action in spec.actions:
+        if not action.command.has_stamp:
+            raise SpecError(
+                f"action {action.name}: a {action.command.type} cannot say which sensors it answers, so there is no "
+                f"lockstep with it; use the clock realtime, or another type of command"
+            )
+
+
+def _without_defaults(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        given = {f.name: (getattr(value, f.name), f.default) for f in msgspec.structs.fields(value)}
+        return {name: _without_defaults(found) for name, (found, default) in given.items() if found != default}
+    return [_without_defaults(x) for x in value] if isinstance(value, tuple) else value
+
+
 def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         keys = list(dict.fromkeys([*ours, *theirs]))
@@ -333,7 +222,11 @@ def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
         return [
             x for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) for x in _differences(a, b, f"{path}[{i}]")
         ]
-    return [] if ours == theirs else [f"{path}: ours {json.dumps(ours)}, theirs {json.dumps(theirs)}"]
+    return [] if ours == theirs else [f"{path}: ours {_show(ours)}, theirs {_show(theirs)}"]
+
+
+def _show(value: Any) -> str:
+    return "not given" if value is None else json.dumps(value)
 
 
 def _line_of(node: yaml.Node | None, field: str) -> int:
@@ -351,15 +244,3 @@ def _line_of(node: yaml.Node | None, field: str) -> int:
         else:
             break
     return line
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
-def _require_name(name: str) -> None:
-    _require(
-        _NAME.fullmatch(name) is not None,
-        f"name {name!r} must be lower case letters, digits and _, starting with a letter",
-    )

@@ -1,18 +1,26 @@
-"""Sends commands: one Float64MultiArray topic per action."""
+"""Sends commands: the topics of a spec's actions."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from std_msgs.msg import Float64MultiArray
 
-from robot_dreamer.onboard.guard import Commands
-from robot_dreamer.spec import RobotSpec
-from ros_nodes.messages import command_message, fill_command
+from robot_dreamer.ros_types import message_class
+from robot_dreamer.spec import ActionSpec, RobotSpec
+from ros_nodes.outlets import Outlet, make_outlet
 
 COMMANDS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class _Line(NamedTuple):
+    action: ActionSpec
+    outlet: Outlet
+    publishers: list[Any]
 
 
 class Commander:
@@ -20,37 +28,45 @@ class Commander:
 
     Attributes:
       sent: sets of commands sent.
+
+    Raises:
+      ValueError: two actions share a topic, or the package of a message type is not installed.
     """
 
     def __init__(self, node: Node, spec: RobotSpec) -> None:
-        topics = [a.command.topic for a in spec.actions]
+        topics = [topic for action in spec.actions for topic in action.command.topics]
         twice = sorted({t for t in topics if topics.count(t) > 1})
         if twice:
             raise ValueError(f"two actions share the command topic {', '.join(twice)}; join them into one action")
         self.sent = 0
         self._node = node
-        self._outlets: list[tuple[str, Any, Any]] = []
+        self._last = {a.name: a.neutral_command() for a in spec.actions}
+        self._lines: list[_Line] = []
         for action in spec.actions:
-            message = command_message(action.size)
-            fill_command(message, action.neutral_command(), "")
-            publisher = node.create_publisher(Float64MultiArray, action.command.topic, COMMANDS)
-            self._outlets.append((action.name, publisher, message))
+            kind = message_class(action.command.type)
+            publishers: list[Any] = [node.create_publisher(kind, topic, COMMANDS) for topic in action.command.topics]
+            outlet = make_outlet(action.command, action.size, spec.period)
+            self._lines.append(_Line(action, outlet, publishers))
 
-    def publish(self, commands: Commands, label: str = "") -> None:
-        """Send commands in units, by action name. `label`: the stamp that they answer, in lockstep."""
-        for name, publisher, message in self._outlets:
-            fill_command(message, commands[name], label)
-            publisher.publish(message)
-        self.sent += 1
+    def publish(self, commands: Mapping[str, NDArray[np.float64]], label: str = "") -> None:
+        """Send commands in units, by action name. `label`: the stamp that they answer (ns, decimal), in lockstep."""
+        self._last = dict(commands)
+        self._send(int(label or 0))
 
     def repeat(self, label: str) -> None:
         """Send the last commands again (neutral ones if there were none)."""
-        for _, publisher, message in self._outlets:
-            message.layout.dim[0].label = label
-            publisher.publish(message)
-        self.sent += 1
+        self._send(int(label or 0))
 
     def destroy(self) -> None:
         """Give the publishers back."""
-        for _, publisher, _ in self._outlets:
-            self._node.destroy_publisher(publisher)
+        for line in self._lines:
+            for publisher in line.publishers:
+                self._node.destroy_publisher(publisher)
+
+    def _send(self, answers: int) -> None:
+        now = int(self._node.get_clock().now().nanoseconds)
+        for action, outlet, publishers in self._lines:
+            outlet.fill(action.command.to_message(self._last[action.name]), answers, now)
+            for publisher, message in zip(publishers, outlet.messages, strict=True):
+                publisher.publish(message)
+        self.sent += 1

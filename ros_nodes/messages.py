@@ -1,24 +1,17 @@
-"""ROS 2 messages <-> arrays, without cv_bridge. Only what a RobotSpec can name."""
+"""Sensor messages to arrays, without cv_bridge. Only what a RobotSpec can name."""
 
 from __future__ import annotations
 
-import array
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, Imu, JointState
-from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.spec import Source
 
-MESSAGE_TYPES: dict[str, type] = {
-    "sensor_msgs/msg/JointState": JointState,
-    "sensor_msgs/msg/Imu": Imu,
-    "sensor_msgs/msg/Image": Image,
-}
 _CHANNELS = {"mono8": 1, "8UC1": 1, "rgb8": 3, "bgr8": 3, "8UC3": 3, "rgba8": 4, "bgra8": 4}
 
 Reader = Callable[[Any], NDArray[Any]]
@@ -90,16 +83,3 @@ def _read_image(source: Source, message: Image) -> NDArray[np.uint8]:
     if channels == 4:
         pixels = pixels[:, :, :3]
     return np.ascontiguousarray(pixels[:, :, ::-1] if message.encoding.startswith("bgr") else pixels)
-
-
-def command_message(size: int) -> Float64MultiArray:
-    """An empty command of `size` numbers, to be filled by `fill_command`."""
-    message = Float64MultiArray()
-    message.layout.dim = [MultiArrayDimension(label="", size=size, stride=size)]
-    return message
-
-
-def fill_command(message: Float64MultiArray, command: NDArray[np.float64], label: str) -> None:
-    """Set the numbers, and in lockstep the stamp that they answer (ns, decimal text)."""
-    message.data = array.array("d", np.ascontiguousarray(command, np.float64).tobytes())  # other types copy one by one
-    message.layout.dim[0].label = label

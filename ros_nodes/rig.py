@@ -18,10 +18,10 @@ from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
-from robot_dreamer.spec import load_spec
+from robot_dreamer.ros_types import message_class
+from robot_dreamer.spec import load_spec, require_lockstep
 from ros_nodes.commander import Commander
 from ros_nodes.lockstep import Lockstep
-from ros_nodes.messages import MESSAGE_TYPES
 from ros_nodes.observer import Observer
 from ros_nodes.parameters import Parameters
 from ros_nodes.realtime import Realtime
@@ -45,6 +45,8 @@ class Rig:
     def __init__(self, node: Node, parameters: Parameters) -> None:
         p = parameters
         self.spec = spec = load_spec(p.robot)
+        if p.clock == "lockstep":
+            require_lockstep(spec)
         self.robot_id = p.robot_id or spec.name
         policy: Policy = RandomPolicy(spec, p.seed)
         if p.bundle:
@@ -77,7 +79,7 @@ class Rig:
             else:
                 self.runner = Realtime(*parts, now=lambda: int(node.get_clock().now().nanoseconds))
             for topic, kind in self.observer.topics.items():
-                inlet = node.create_subscription(MESSAGE_TYPES[kind], topic, partial(self._receive, topic), SENSORS)
+                inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), SENSORS)
                 stack.callback(node.destroy_subscription, inlet)
             self._stack = stack.pop_all()
 

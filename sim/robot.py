@@ -35,7 +35,7 @@ class SimRobot:
             simulation = msgspec.convert(spec.simulation, Simulation)
             self._world = make_world(simulation.model, seed)
             self._substeps = _whole_multiple(spec, self._world.control_step)
-            self._actuators = _actuators(spec, self._world.model)
+            self._actuators = _actuators(spec, simulation, self._world.model)
             self._joints = JointReader(spec, self._world.model)
             self._imus = imu_readers(spec, simulation, self._world.model)
             self._cameras = camera_views(spec, simulation, self._world.model)
@@ -109,18 +109,24 @@ def _whole_multiple(spec: RobotSpec, control_step: float) -> int:
     return round(steps)
 
 
-def _actuators(spec: RobotSpec, model: mujoco.MjModel) -> dict[str, list[int]]:
+def _actuators(spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel) -> dict[str, list[int]]:
     """Actuator indices of each action. An action names joints (or actuators), or stands alone for all actuators."""
     by_name = {model.actuator(i).name: i for i in range(model.nu)}
     joint_driven = [i for i in range(model.nu) if model.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_JOINT)]
     by_joint = {model.joint(model.actuator_trnid[i, 0]).name: i for i in joint_driven}
     driven = by_name | by_joint
+    strangers = sorted(set(simulation.actuators) - {a.name for a in spec.actions})
+    if strangers:
+        raise SpecError(f"simulation.actuators: the robot has no action {', '.join(strangers)}")
     indices: dict[str, list[int]] = {}
     for action in spec.actions:
-        names = action.command.names
+        names = simulation.actuators.get(action.name, action.command.names)
+        if len(names) not in (0, action.size):
+            raise SpecError(f"simulation.actuators of {action.name!r} needs {action.size} entries, found {len(names)}")
         if not names and (len(spec.actions) > 1 or action.size != model.nu):
             raise SpecError(
-                f"action {action.name!r}: command.names must say which of these it drives: {', '.join(driven)}"
+                f"action {action.name!r}: command.names or simulation.actuators must say which of these it drives: "
+                f"{', '.join(driven)}"
             )
         require_known("actuated joint or actuator", names, driven, f"action {action.name!r}")
         indices[action.name] = [driven[n] for n in names] if names else list(range(model.nu))

@@ -34,6 +34,9 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str  # see sim.worlds
     cameras: dict[str, str | int] = {}  # image topic -> MuJoCo camera (name or index); default: camera 0
     imus: dict[str, ImuModel] = {}  # IMU topic -> its sensors
+    actuators: dict[
+        str, tuple[str, ...]
+    ] = {}  # action -> joints or actuators that its numbers drive; default: its names
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ clocks: in `lockstep` the world waits for the command that answers the sensors' 
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import time
@@ -22,11 +23,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, Imu, JointState
-from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from robot_dreamer.spec import ActionSpec, load_spec
+from robot_dreamer.ros_types import message_class
+from robot_dreamer.spec import ActionSpec, load_spec, require_lockstep
 from sim import messages
+from sim.inlets import CommandError, Inlet
 from sim.robot import SimRobot
 
 LOCKSTEP, REALTIME = "lockstep", "realtime"
@@ -46,7 +48,7 @@ class Counters:
     dropped: int = 0  # sensor messages dropped on purpose (parameter loss)
     stale: int = 0  # lockstep: commands ignored because they answer another stamp
     unlabelled: int = 0  # lockstep: commands accepted although they do not say which stamp they answer
-    rejected: int = 0  # commands of the wrong length, or not finite
+    rejected: int = 0  # commands of the wrong length, for other joints, or not finite
     late: int = 0  # realtime: periods skipped because the machine was too slow
 
     def __str__(self) -> str:
@@ -75,6 +77,8 @@ class SimulatedRobot:
         if self._clock not in (LOCKSTEP, REALTIME):
             raise ValueError(f"parameter clock: expected {LOCKSTEP} or {REALTIME}, found {self._clock!r}")
         self.spec = load_spec(robot)
+        if self._clock == LOCKSTEP:
+            require_lockstep(self.spec)
         self.counters = Counters()
         self._random = random.Random(seed)
         self._robot = SimRobot(self.spec, seed)
@@ -153,9 +157,10 @@ class SimulatedRobot:
         self._imus = publishers(Imu, self._sensors.imus)
         self._images = publishers(Image, self._sensors.images)
         for action in self.spec.actions:
-            self._node.create_subscription(
-                Float64MultiArray, action.command.topic, lambda m, action=action: self._on_command(action, m), _LATEST
-            )
+            inlet, kind = Inlet(action), message_class(action.command.type)
+            for topic in action.command.topics:
+                receive = functools.partial(self._on_command, action.name, inlet, topic)
+                self._node.create_subscription(kind, topic, receive, _LATEST)
         if self.spec.episode.reset_service:
             self._node.create_service(Trigger, self.spec.episode.reset_service, self._on_reset)
 
@@ -183,22 +188,19 @@ class SimulatedRobot:
         else:
             publisher.publish(message)
 
-    def _on_command(self, action: ActionSpec, message: Float64MultiArray) -> None:
-        command = np.array(message.data, np.float64)
-        if command.shape != (action.size,) or not np.isfinite(command).all():
+    def _on_command(self, name: str, inlet: Inlet, topic: str, message: Any) -> None:
+        try:
+            command, label = inlet.read(topic, message)
+        except CommandError as error:
             self.counters.rejected += 1
-            self._logger.warning(
-                f"command {action.name} rejected: expected {action.size} finite numbers, found {command}",
-                throttle_duration_sec=5.0,
-            )
+            self._logger.warning(f"rejected: {error}", throttle_duration_sec=5.0)
             return
         if self._clock == LOCKSTEP:
-            label = message.layout.dim[0].label if message.layout.dim else ""
             if self._fresh or (label and label != str(self._sensors.stamp)):
                 self.counters.stale += 1
                 return
             self.counters.unlabelled += not label
-        self._commands[action.name] = command
+        self._commands[name] = command
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Begin an episode. The answer's message is the stamp of its first sensors, ns; older ones are not of it."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.onboard.filter import CommandFilter
 from robot_dreamer.onboard.guard import Commands, Guard
 from robot_dreamer.onboard.noise import Noise
 from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput
@@ -127,6 +128,7 @@ class Controller:
         self._boot = boot
         self._record = record
         self._noise = Noise(seed, deterministic)
+        self._filter = CommandFilter(spec.actions, spec.rate)
         self._expected = [(o.name, o.shape, np.dtype(o.dtype)) for o in spec.observations]
         self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
         self._executed = self._zero
@@ -182,7 +184,7 @@ class Controller:
             return self._halt(str(error))
         requested = {a.name: self._normalised(output.action[a.name], a.discrete) for a in self._spec.actions}
         wanted = {a.name: a.to_command(requested[a.name]) for a in self._spec.actions}
-        command = self.guard.check(wanted)
+        command = self.guard.check(self._filter.step(wanted))
         latched = self.guard.fault
         if latched:
             return self._halt(latched, command)
@@ -249,6 +251,7 @@ class Controller:
         self.episode_return = 0.0
         self.episode_length = 0
         self._executed = self._zero
+        self._filter.reset(self.guard.last)
         self._slot.exchange()
         self._slot.current.reset()
 

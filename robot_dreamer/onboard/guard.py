@@ -55,6 +55,11 @@ class Guard:
         self._last = {a.name: self._check_one(a.name, commands[a.name]) for a in self._actions}
         return dict(self._last)
 
+    @property
+    def last(self) -> Commands:
+        """The commands that went out last; the neutral ones after `forget`."""
+        return dict(self._last)
+
     def neutral(self) -> Commands:
         """The safe commands, within the rate limits of the last ones."""
         return self.check(self._neutral)

@@ -32,6 +32,12 @@ class Ros:
         self.executor.add_node(node)
         return node
 
+    def node(self, name: str) -> Any:
+        """A plain node of this context."""
+        from rclpy.node import Node
+
+        return Node(name, context=self.context)
+
     def stranger(self) -> Any:
         """A node of another participant, as another process would have."""
         import rclpy

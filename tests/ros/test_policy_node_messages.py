@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image, Imu, JointState
 
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.spec import Source, parse_spec
-from ros_nodes.messages import command_message, fill_command, make_reader, stamp_of
+from ros_nodes.messages import make_reader, stamp_of
 from ros_nodes.observer import Observer
 from tests.onboard_models import TOY, toy_spec
 from tests.ros.fake_robot import joint_state
@@ -86,14 +86,6 @@ def test_broken_images_are_refused() -> None:
     message.encoding, message.height = "rgb8", 5
     with pytest.raises(ObservationError, match="topic c: expected 6x5 rgb8, found 72 bytes, step 18"):
         make_reader(CAMERA)(message)
-
-
-def test_command() -> None:
-    message = command_message(3)
-    fill_command(message, np.array([1.0, -2.0, 0.5]), "123")
-    assert list(message.data) == [1.0, -2.0, 0.5]
-    dim = message.layout.dim[0]
-    assert (dim.label, dim.size, dim.stride) == ("123", 3, 3)
 
 
 class Clock:

@@ -22,8 +22,9 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from robot_dreamer.spec import RobotSpec, load_spec
-from ros_nodes.messages import command_message, fill_command, stamp_of
+from robot_dreamer.spec import Command, RobotSpec, load_spec
+from ros_nodes.messages import stamp_of
+from ros_nodes.outlets import make_outlet
 from sim.robot import SimRobot
 from sim.simulated_robot import SimulatedRobot
 
@@ -69,9 +70,9 @@ class Client(Node):
         return max(self.joints.keys() & self.task.keys(), default=0)
 
     def send(self, *numbers: float, label: str = "", action: str = "force") -> None:
-        message = command_message(len(numbers))
-        fill_command(message, np.array(numbers, np.float64), label)
-        self.senders[action].publish(message)
+        outlet = make_outlet(Command("c"), len(numbers), 0.04)
+        outlet.fill(np.array(numbers, np.float64), int(label or 0), 0)
+        self.senders[action].publish(outlet.messages[0])
 
     def _receive(self, kind: str, message: JointState) -> None:
         stamp = stamp_of(message)

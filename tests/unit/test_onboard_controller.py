@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.controller import Controller, Decision, Sample
+from robot_dreamer.onboard.filter import LowPass, butterworth
 from robot_dreamer.onboard.guard import Commands, Guard
 from robot_dreamer.onboard.noise import Noise
 from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput, RandomPolicy
@@ -205,6 +206,29 @@ def test_slewed_command_is_the_recorded_one() -> None:
     np.testing.assert_allclose(rows[0].action["torque"], [0.01, 1.0], rtol=1e-5)
     np.testing.assert_allclose(rows[0].action_requested["torque"], [0.1, 2.0], rtol=1e-5)
     assert controller.guard.slewed == 1
+
+
+def test_filtered_command_is_the_recorded_one_and_an_episode_starts_from_the_last_command() -> None:
+    spec = parse_spec(TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], neutral: [0.0, 0.5], filter: {cutoff: 3.0}"))
+    rows: list[StepRecord] = []
+    controller = Controller(spec, PolicySlot(spec, Scripted()), robot="r", boot="b", record=rows.append)
+    run, wanted = Run(), [[0.2 * n, 1.0] for n in range(1, 4)]
+    low_pass = LowPass(butterworth(2, 3.0, spec.rate), 2)
+    low_pass.reset(np.array([0.0, 0.5]))
+    for action in wanted:
+        decision = controller.tick(run.sample())
+        controller.applied(1)
+        expected = np.clip(low_pass.step(np.array(action)), [-2.0, 0.0], [2.0, 1.0])
+        assert decision.command is not None
+        np.testing.assert_allclose(decision.command["torque"], expected, rtol=1e-5)
+        np.testing.assert_allclose(spec.actions[0].to_command(rows[-1].action["torque"]), expected, rtol=1e-5)
+    np.testing.assert_allclose(rows[2].action_requested["torque"], [0.3, 2.0], rtol=1e-5)
+    last = decision.command
+    controller.abandon()  # the robot stays where it is
+    decision = controller.tick(run.sample())
+    low_pass.reset(last["torque"])
+    assert decision.command is not None
+    np.testing.assert_allclose(decision.command["torque"], low_pass.step(np.array([0.8, 1.0])), rtol=1e-5)
 
 
 def test_a_failing_policy_latches_and_nothing_is_recorded() -> None:

@@ -18,8 +18,10 @@ from robot_dreamer.spec import (
     known_robots,
     load_spec,
     parse_spec,
+    require_lockstep,
     require_same_spec,
 )
+from robot_dreamer.spec_action import FLOAT
 
 TEXT = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
 
@@ -125,3 +127,75 @@ def test_discrete_actions_are_rows_of_commands() -> None:
 def test_the_neutral_command_is_zero_clipped_into_the_limits() -> None:
     spec = ActionSpec("arm", Command("c"), low=(-2.0, 1.0), high=(6.0, 10.0))
     np.testing.assert_array_equal(spec.neutral_command(), [0.0, 1.0])
+
+
+ACTION = "  - {name: arm, low: [-1, -1], high: [1, 1], command: {topic: c, names: [a, b]}}\n"
+
+
+def with_action(old: str, new: str) -> str:
+    """The cart-pole's file with a second action, changed."""
+    assert old in ACTION
+    return TEXT.replace("reward:", ACTION.replace(old, new) + "reward:", 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("topic: c, names: [a, b]", "topic: c, type: std_msgs/msg/Int8", "Invalid enum value 'std_msgs/msg/Int8'"),
+        ("topic: c", "topic: ''", "topic must not be empty"),
+        ("names: [a, b]", "names: [a, a]", "names has a duplicate: a, a"),
+        ("names: [a, b]", "names: [a]", "command.names needs 2 entries"),
+        ("names: [a, b]", "type: trajectory_msgs/msg/JointTrajectory", "names must list the joints"),
+        ("topic: c", "topic: c, type: geometry_msgs/msg/Twist", "found a, b"),
+        ("topic: c", "topic: c, type: std_msgs/msg/Float64", "must contain {name}, one topic per joint"),
+        ("topic: c", "topic: 'c/{name}'", "{name} in a topic is for std_msgs/msg/Float64 only"),
+        ("topic: c", "topic: c, field: velocities", "field is for trajectory_msgs/msg/JointTrajectory only"),
+        ("topic: c", "topic: c, time_from_start: 0.5", "time_from_start is for trajectory_msgs/msg/Joint"),
+        ("topic: c", "topic: c, scale: [1.0, 0.0]", "scale must not be 0"),
+        ("topic: c", "topic: c, scale: [1.0, .inf]", "scale must be finite"),
+        ("topic: c", "topic: c, offset: [1.0]", "command.offset needs 2 numbers, found 1"),
+        ("high: [1, 1]", "high: [1, 1], filter: {cutoff: 0}", "cutoff must be positive Hz, found 0"),
+        ("high: [1, 1]", "high: [1, 1], filter: {cutoff: 1, order: 9}", "order must be 1 to 8, found 9"),
+        ("high: [1, 1]", "high: [1, 1], filter: {cutoff: 12.5}", "filter of action arm: cutoff must be below half"),
+        ("low: [-1, -1], high: [1, 1]", "values: [[0, 0], [1, 1]], filter: {cutoff: 1}", "for continuous actions only"),
+    ],
+)
+def test_a_broken_command_is_refused(old: str, new: str, problem: str) -> None:
+    with pytest.raises(SpecError, match="my_robot.yaml, line") as refused:
+        parse_spec(with_action(old, new), "my_robot.yaml")
+    assert problem in str(refused.value)
+
+
+def test_command_numbers_are_scaled_and_offset_into_the_message_and_back() -> None:
+    command = Command("c", names=("a", "b"), scale=(-2.0, 0.5), offset=(1.0, 0.0))
+    np.testing.assert_allclose(command.to_message(np.array([3.0, 4.0])), [-5.0, 2.0])
+    np.testing.assert_allclose(command.from_message(np.array([-5.0, 2.0])), [3.0, 4.0])
+    plain = Command("c")
+    np.testing.assert_array_equal(plain.from_message(plain.to_message(np.array([3.0]))), [3.0])
+
+
+def test_one_topic_per_joint() -> None:
+    assert Command("leg/{name}/command", FLOAT, ("a", "b")).topics == ("leg/a/command", "leg/b/command")
+    assert Command("leg/commands", names=("a", "b")).topics == ("leg/commands",)
+
+
+def test_what_is_as_the_default_says_does_not_count_in_the_hash() -> None:
+    spec = parse_spec(TEXT)
+    written_out = TEXT.replace("field: velocity,", "field: velocity, max_age: 0.5,")
+    written_out = written_out.replace(
+        "topic: effort_controller/commands", "topic: effort_controller/commands, offset: []"
+    )
+    assert written_out != TEXT and parse_spec(written_out).hash == spec.hash
+    filtered = parse_spec(TEXT.replace("neutral: [0.0]", "neutral: [0.0]\n    filter: {cutoff: 3.0}"))
+    with pytest.raises(SpecMismatch, match=r'actions\[0\].filter: ours not given, theirs {"cutoff": 3.0}'):
+        require_same_spec(spec, filtered, "the bundle b")
+
+
+def test_lockstep_needs_commands_that_say_what_they_answer() -> None:
+    require_lockstep(parse_spec(TEXT))
+    for old, new in (
+        ("topic: c, names: [a, b]", "topic: c, type: geometry_msgs/msg/Twist, names: [linear.x, angular.z]"),
+        ("topic: c", "topic: 'c/{name}', type: std_msgs/msg/Float64"),
+    ):
+        with pytest.raises(SpecError, match="action arm: a .* cannot say which sensors it answers"):
+            require_lockstep(parse_spec(with_action(old, new)))
