@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("dm_control")
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -26,7 +24,7 @@ from robot_dreamer.spec import Command, RobotSpec, load_spec
 from ros_nodes.messages import stamp_of
 from ros_nodes.outlets import make_outlet
 from sim.robot import SimRobot
-from sim.simulated_robot import SimulatedRobot
+from tests.ros.sim_bench import Bench
 
 SPEC = load_spec("cartpole")
 PERIOD = 40_000_000  # ns
@@ -84,37 +82,15 @@ class Client(Node):
                 self._on_sensors(self, stamp)
 
 
-class Bench:
-    """Starts simulated robots, each in a thread of its own as in a process of its own."""
-
-    def __init__(self, ros: Any) -> None:
-        self.ros, self._threads, self._stop = ros, [], threading.Event()
-
-    def robot(self, **parameters: Any) -> SimulatedRobot:
-        overrides = [Parameter(k, value=v) for k, v in parameters.items()]
-        node = Node("simulated_robot", context=self.ros.context, parameter_overrides=overrides)
-        robot = SimulatedRobot(node)
-        thread = threading.Thread(target=robot.run, args=[self._stop.is_set])
-        self._threads.append((thread, node))
-        thread.start()
-        return robot
-
-    def client(self, *args: Any) -> Client:
-        return self.ros.add(Client(self.ros.context, *args))
-
-    def stop(self) -> None:
-        self._stop.set()
-        for thread, node in self._threads:
-            thread.join(10)
-            assert not thread.is_alive()
-            node.destroy_node()
-
-
 @pytest.fixture
 def bench(ros: Any) -> Iterator[Bench]:
     bench = Bench(ros)
     yield bench
     bench.stop()
+
+
+def make_client(bench: Bench, spec: RobotSpec, on_sensors: Callable[[Client, int], None] | None = None) -> Client:
+    return bench.ros.add(Client(bench.ros.context, spec, on_sensors))
 
 
 def action_at(stamp: int) -> float:
@@ -130,7 +106,7 @@ def test_lockstep_with_losses_both_ways_makes_every_step_once(bench: Bench) -> N
             client.send(action_at(stamp), label=str(stamp))
 
     robot = bench.robot(loss=0.3, retry_time=0.02, seed=7)
-    client = bench.client(SPEC, answer)
+    client = make_client(bench, SPEC, answer)
     bench.ros.until(lambda: robot.counters.steps == steps and client.stamp == robot._sensors.stamp, "all steps")
     counters = robot.counters
     assert counters.steps == steps and counters.dropped > 10 and counters.retries > 10
@@ -151,7 +127,7 @@ def test_lockstep_with_losses_both_ways_makes_every_step_once(bench: Bench) -> N
 
 def test_lockstep_takes_each_answer_once_and_counts_what_it_ignores(bench: Bench) -> None:
     robot = bench.robot(retry_time=0.05)
-    client = bench.client(SPEC)
+    client = make_client(bench, SPEC)
     bench.ros.until(lambda: client.stamp, "first sensors")
     first = client.stamp
 
@@ -180,7 +156,7 @@ def test_lockstep_waits_for_all_actions(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "finger.yaml"
     path.write_text(FINGER)
     robot = bench.robot(robot=str(path), retry_time=0.02)
-    client = bench.client(load_spec(path))
+    client = make_client(bench, load_spec(path))
     bench.ros.until(lambda: client.stamp, "first sensors")
     first = client.stamp
     client.send(0.5, label=str(first), action="near")
@@ -198,20 +174,20 @@ def test_lockstep_waits_for_all_actions(bench: Bench, tmp_path: Path) -> None:
 
 def test_lockstep_goes_on_when_another_policy_takes_over(bench: Bench) -> None:
     robot = bench.robot(retry_time=0.05)
-    first = bench.client(SPEC, lambda client, stamp: client.send(0.1, label=str(stamp)))
+    first = make_client(bench, SPEC, lambda client, stamp: client.send(0.1, label=str(stamp)))
     bench.ros.until(lambda: robot.counters.steps > 5, "steps with the first policy")
     first._on_sensors = None
     steps = robot.counters.steps
     bench.ros.spin(0.2)
     assert robot.counters.steps <= steps + 1  # an answer may have been under way
-    second = bench.client(SPEC, lambda client, stamp: client.send(0.1, label=str(stamp)))
+    second = make_client(bench, SPEC, lambda client, stamp: client.send(0.1, label=str(stamp)))
     bench.ros.until(lambda: robot.counters.steps > steps + 5, "steps with the second policy")
     assert second.heard > 0
 
 
 def test_lockstep_speed_limit(bench: Bench) -> None:
     robot = bench.robot(speed=2)  # 50 steps a second
-    client = bench.client(SPEC, lambda client, stamp: client.send(0.1, label=str(stamp)))
+    client = make_client(bench, SPEC, lambda client, stamp: client.send(0.1, label=str(stamp)))
     bench.ros.until(lambda: client.heard, "first sensors")
     before, since = robot.counters.steps, time.monotonic()
     bench.ros.spin(0.5)
@@ -222,7 +198,7 @@ def test_lockstep_speed_limit(bench: Bench) -> None:
 @pytest.mark.parametrize("clock", ["lockstep", "realtime"])
 def test_reset_begins_an_episode_later_in_time(bench: Bench, clock: str) -> None:
     robot = bench.robot(clock=clock, retry_time=0.05, seed=3)
-    client = bench.client(SPEC, lambda client, stamp: client.send(1.0, label=str(stamp)))
+    client = make_client(bench, SPEC, lambda client, stamp: client.send(1.0, label=str(stamp)))
     bench.ros.until(lambda: robot.counters.steps > 20 and client.resetter.service_is_ready(), "some steps")
     client._on_sensors = None
     future = client.resetter.call_async(Trigger.Request())
@@ -243,7 +219,7 @@ def test_reset_begins_an_episode_later_in_time(bench: Bench, clock: str) -> None
 
 def test_realtime_waits_for_nobody_and_holds_the_last_command(bench: Bench) -> None:
     robot = bench.robot(clock="realtime", seed=2)
-    client = bench.client(SPEC)
+    client = make_client(bench, SPEC)
     bench.ros.until(lambda: len(client.joints) > 5, "sensors without a command")
     client.send(0.7)
     bench.ros.until(lambda: list(client.joints[max(client.joints)].effort)[0] != 0, "the command acts")
