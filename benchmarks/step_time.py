@@ -1,17 +1,19 @@
-"""Time of one full update, sides by turns in one run: ours eager, compiled, in bfloat16, as a CUDA graph; and TorchRL's.
+"""Time of one full update, sides by turns in one run: ours eager, compiled, in bfloat16; and TorchRL's.
 
     python benchmarks/step_time.py [--presets dreamer_v3:1m dreamer_v3:12m cpu_small] [--threads 2] [--rounds 10]
 
-An update of ours goes from sampling the replay to new parameters and to latents written back. TorchRL's (where torchrl
-0.14.1 is installed) starts from a batch that is ready, in its favour. Sizes are those of the preset, with 24 numbers
-observed and 6 actions, as of the walker. The sides take turns, one update each, so that other work on the machine disturbs
-all alike; `ratio` is the median over the rounds of a side's time against the first side's in the same round. `ops` are the
-operators that PyTorch calls in one update, inner ones included (on a GPU: kernels), `MB` is the peak of what one update allocates.
+An update of ours goes from sampling the replay to new parameters and to latents written back. TorchRL's (where
+torchrl 0.14.1 is installed) starts from a batch that is ready, in its favour. Sizes are those of the preset, with 24
+numbers observed and 6 actions, as of the walker. The sides take turns, one update each, so that other work on the
+machine disturbs all alike; `ratio` is the median over the rounds of a side's time against the first side's in the same
+round. `ops` are the operators that PyTorch calls in one update, inner ones included (on a GPU: kernels), `MB` is the
+peak of what one update allocates.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import subprocess
 import sys
@@ -101,16 +103,22 @@ def our_update(config: Config) -> tuple[Update, str]:
 
 def robot() -> RobotSpec:
     """24 numbers in three observations, six actions."""
-    text = ["{name: benchmark, rate: 25, episode: {max_steps: 1000}, observations: ["]
-    source = "source: {topic: /x, type: sensor_msgs/msg/JointState, field: position, names: [%s]}"
-    text += [
-        f"{{name: o{i}, shape: [{n}], {source % ', '.join(f'o{i}_{j}' for j in range(n))}}},"
-        for i, n in enumerate(HEADS)
-    ]
-    text += ["], actions: [{name: action, command: {topic: /c}"]
-    text += [f", low: {[-1.0] * ACTIONS}, high: {[1.0] * ACTIONS}}}]"]
-    text += [", reward: {topic: /r, type: sensor_msgs/msg/JointState, field: position, names: [r]}}"]
-    return parse_spec("".join(text))
+
+    def joints(*names: str) -> dict[str, object]:
+        return {"topic": "/x", "type": "sensor_msgs/msg/JointState", "field": "position", "names": names}
+
+    contract = {
+        "name": "benchmark",
+        "rate": 25,
+        "episode": {"max_steps": 1000},
+        "observations": [
+            {"name": f"o{i}", "shape": [size], "source": joints(*(f"o{i}_{j}" for j in range(size)))}
+            for i, size in enumerate(HEADS)
+        ],
+        "actions": [{"name": "action", "command": {"topic": "/c"}, "low": [-1.0] * ACTIONS, "high": [1.0] * ACTIONS}],
+        "reward": joints("reward"),
+    }
+    return parse_spec(json.dumps(contract))
 
 
 def fill(replay: Replay, spec: RobotSpec, rng: np.random.Generator) -> None:

@@ -1,7 +1,7 @@
-"""TorchRL's DreamerV3 recipe as one callable update, for `step_time.py`; needs torchrl 0.14.1 with its recipe's packages.
+"""TorchRL's DreamerV3 recipe as one callable update, for `step_time.py`; needs torchrl 0.14.1, omegaconf, hydra-core.
 
-The recipe comes inside the wheel (`sota-implementations/dreamer_v3`); its learner is built by its own functions, with our
-sizes, and runs as it chooses itself for the device: eager on a CPU, compiled and captured on a GPU.
+The recipe comes inside the wheel (`sota-implementations/dreamer_v3`); its learner is built by its own functions, with
+our sizes, and runs as it chooses itself for the device: eager on a CPU, compiled and captured on a GPU.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import torch
 from robot_dreamer.config import Config
 
 TESTED = "0.14.1"
-PACKAGES = f"torchrl=={TESTED} omegaconf hydra-core gymnasium"
 
 
 def torchrl_update(
