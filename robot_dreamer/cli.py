@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("sim.evaluate", "run a bundle on the simulated robot with the onboard code and print its returns"),
     "keys": ("robot_dreamer.link.keys", "create, list and revoke the keys of robots and learner"),
     "link-status": ("robot_dreamer.commands.link_status", "show the robots that a learner knows"),
+    "data": ("robot_dreamer.commands.data", "list what a store holds; export it to a bag, import bags into it"),
     "list": ("robot_dreamer.commands.list", "list the known robots and presets"),
 }
 

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import uuid
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -82,6 +83,21 @@ class Database:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def stored_spec(path: Path) -> RobotSpec:
+    """The spec that a spool or store was made for; the file may be in use. Raises LinkError if it is neither."""
+    try:
+        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        try:
+            found = db.execute("SELECT value FROM meta WHERE name = 'spec'").fetchone()
+        finally:
+            db.close()
+        if found is None:
+            raise LinkError(f"{path} holds no spec: it is no spool or store")
+        return msgspec.json.decode(found[0], type=RobotSpec)
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        raise LinkError(f"{path} cannot be read as a spool or store: {error}") from error
 
 
 def connect(path: Path, row_bytes: int) -> sqlite3.Connection:

@@ -1,0 +1,142 @@
+"""`robot-dreamer data`: what a store holds; bags out of it, bags into it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from robot_dreamer.commands.data_table import boots_table, episodes_table
+from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.select import parse_range, selected
+from robot_dreamer.data.source import open_store, rows_of, size_of, store_path
+from robot_dreamer.data.survey import Survey
+from robot_dreamer.link.store import AddResult, ExperienceStore
+from robot_dreamer.spec import load_spec, require_same_spec
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands."""
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    show = actions.add_parser("list", help="show what a store holds, and what is odd about it")
+    show.add_argument("store", type=Path, help="log directory of a run, or a store (a file that ends in .sqlite)")
+    show.add_argument("--episodes", action="store_true", help="one line per episode too")
+    export = actions.add_parser("export", help="write a store into a bag (MCAP or rosbag2)")
+    export.add_argument("store", type=Path, help="log directory of a run, or a store (a file that ends in .sqlite)")
+    export.add_argument("--output", type=Path, required=True, help="what to make: NAME.mcap, or a folder")
+    export.add_argument(
+        "--format",
+        choices=("mcap", "rosbag2"),
+        help="mcap: one file; rosbag2: a folder with SQLite storage; default: by the name of the output",
+    )
+    export.add_argument("--robot", help="only this robot")
+    export.add_argument("--episodes", type=parse_range, help="only these of each robot, from 0: 7, 3:8, 3: or :8")
+    load = actions.add_parser("import", help="read a bag into a store, to learn from it")
+    load.add_argument("bag", type=Path, help="a .mcap or .db3 file, or a folder of ros2 bag")
+    load.add_argument("--spec", help="name of a robot, or path to its RobotSpec; an export brings its own")
+    load.add_argument("--store", type=Path, required=True, help="log directory of a run or a .sqlite file; may be new")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0, or 1 if an import stored less than the bag holds. Raises DataError, LinkError, SpecError."""
+    return {"list": _list, "export": _export, "import": _import}[args.action](args)
+
+
+def _list(args: argparse.Namespace) -> int:
+    store = open_store(args.store)
+    try:
+        survey = Survey(store.spec)
+        with _progress("reading", store.count()) as advance:
+            for row in rows_of(store):
+                survey.add(row)
+                advance()
+        console = _console()
+        megabytes = size_of(store.path) / 1e6
+        console.print(f"{store.path}: robot {store.spec.name}, spec {store.spec.hash[:12]}, {megabytes:.1f} MB")
+        console.print(boots_table(survey))
+        if args.episodes:
+            console.print(episodes_table(survey))
+        _report(console, survey)
+    finally:
+        store.close()
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from robot_dreamer.data.bags import Format
+    from robot_dreamer.data.export import export_rows
+
+    form: Format = args.format or ("mcap" if args.output.suffix == ".mcap" else "rosbag2")
+    store = open_store(args.store)
+    try:
+        survey = Survey(store.spec)
+        with _progress("looking", store.count()) as advance:
+            for row in rows_of(store):
+                survey.add(row)
+                advance()
+        chosen = selected(survey, args.robot, args.episodes)
+        rows = (row for row in rows_of(store) if (row.robot, row.boot, row.episode) in chosen)
+        several = len({robot for robot, _, _ in chosen}) > 1
+        with _progress("writing", sum(chosen.values())) as advance:
+            counts = export_rows(rows, store.spec, args.output, form, namespaces=several, progress=advance)
+    finally:
+        store.close()
+    console = _console()
+    console.print(f"{args.output}: {sum(chosen.values())} rows in {len(chosen)} episodes; messages by topic:")
+    for topic, count in counts.items():
+        console.print(f"  {topic}: {count}", highlight=False, markup=False)
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from robot_dreamer.data.restore import archived_spec, count_rows, restore_rows
+
+    theirs = archived_spec(args.bag)
+    if theirs is None:
+        raise DataError(f"{args.bag} is no export of robot-dreamer")
+    spec = theirs
+    if args.spec is not None:
+        spec = load_spec(args.spec)
+        require_same_spec(spec, theirs, f"bag {args.bag}")
+    survey = Survey(spec)
+    store = ExperienceStore(store_path(args.store), spec)
+    try:
+        with _progress("importing", count_rows(args.bag)) as advance:
+            result = restore_rows(args.bag, store, survey, advance)
+    finally:
+        store.close()
+    console = _console()
+    console.print(boots_table(survey))
+    _report(console, survey)
+    return _outcome(console, store.path, result)
+
+
+def _outcome(console: Console, path: Path, result: AddResult) -> int:
+    console.print(f"{path}: {result.stored} rows stored, {result.duplicates} known already", highlight=False)
+    for kind, count in result.rejected.items():
+        why = "they come before rows that the store has; import into a new store" if kind == "late" else "see --spec"
+        console.print(f"{count} rows rejected as {kind}: {why}", highlight=False)
+    return 1 if result.rejected else 0
+
+
+def _report(console: Console, survey: Survey) -> None:
+    for finding in survey.findings():
+        console.print(f"note: {finding}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=160)  # a table in a file or pipe keeps its columns
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr; gives the function that advances it by one."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

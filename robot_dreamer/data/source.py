@@ -1,0 +1,41 @@
+"""A store as the data commands see it: found by its run or its file, opened with the spec that it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from robot_dreamer.data.errors import DataError
+from robot_dreamer.link.database import stored_spec
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.record import StepRecord
+
+STORE_FILE = "experience.sqlite"  # in a run's log directory
+_BATCH = 1024  # rows in memory at a time
+
+
+def store_path(place: Path) -> Path:
+    """The store of a run's log directory, or the store file itself (a path that ends in .sqlite)."""
+    place = place.expanduser()
+    return place if place.suffix == ".sqlite" else place / STORE_FILE
+
+
+def open_store(place: Path) -> ExperienceStore:
+    """Open an existing store. Raises DataError if there is none, LinkError if it is broken or in use."""
+    path = store_path(place)
+    if not path.exists():
+        raise DataError(f"{path} is not there; give a run's log directory, or a store (a file that ends in .sqlite)")
+    return ExperienceStore(path, stored_spec(path))
+
+
+def rows_of(store: ExperienceStore) -> Iterator[StepRecord]:
+    """All rows in order of arrival."""
+    cursor = 0
+    while entries := store.read(cursor, _BATCH):
+        yield from (row for _, row in entries)
+        cursor = entries[-1][0]
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a store on disk, its write-ahead log included."""
+    return sum(p.stat().st_size for p in (path, path.with_name(path.name + "-wal")) if p.exists())
