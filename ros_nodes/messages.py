@@ -1,4 +1,7 @@
-"""Sensor messages to arrays, without cv_bridge. Only what a RobotSpec can name."""
+"""Sensor messages to arrays, without cv_bridge. Only what a RobotSpec can name.
+
+Only attributes of messages are read, and ROS 2 is not imported, so that messages from a bag are read by the same code.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image, Imu, JointState
 
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.spec import Source
@@ -43,7 +45,7 @@ class _JointReader:
         self._names: list[str] = []
         self._index = np.zeros(0, np.intp)
 
-    def __call__(self, message: JointState) -> NDArray[np.float64]:
+    def __call__(self, message: Any) -> NDArray[np.float64]:
         source = self._source
         if message.name != self._names:
             missing = [name for name in source.names if name not in message.name]
@@ -59,7 +61,7 @@ class _JointReader:
         return values[self._index]
 
 
-def _read_imu(source: Source, message: Imu) -> NDArray[np.float64]:
+def _read_imu(source: Source, message: Any) -> NDArray[np.float64]:
     if getattr(message, f"{source.field}_covariance")[0] == -1.0:  # REP 145
         raise ObservationError(f"topic {source.topic}: this IMU does not provide {source.field} (covariance -1)")
     value = getattr(message, source.field)
@@ -68,7 +70,7 @@ def _read_imu(source: Source, message: Imu) -> NDArray[np.float64]:
     return np.array([value.x, value.y, value.z])
 
 
-def _read_image(source: Source, message: Image) -> NDArray[np.uint8]:
+def _read_image(source: Source, message: Any) -> NDArray[np.uint8]:
     """Pixels as grey or RGB, C-ordered; a view of the message's bytes where that is possible."""
     channels = _CHANNELS.get(message.encoding)
     if channels is None:

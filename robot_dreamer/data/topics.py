@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.data.bags import message_type
+from robot_dreamer.data.commands import command_messages
+from robot_dreamer.data.headers import header
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source
 
@@ -55,8 +57,11 @@ class TopicWriter:
             yield Message(topic, "sensor_msgs/msg/JointState", stamp, _joint_state(known, stamp))
         if not row.is_last:
             for action in self._spec.actions:
-                command = _numbers(action.to_command(row.action[action.name]))
-                yield Message(action.command.topic, action.command.type, row.stamp_applied, command)
+                command, sent = action.command, row.stamp_applied
+                numbers = command.to_message(action.to_command(row.action[action.name]))
+                made = command_messages(action, numbers, sent, self._spec.period)
+                for topic, message in zip(command.topics, made, strict=True):
+                    yield Message(topic, command.type, sent, message)
 
     def _sensor(self, kind: str, observations: list[ObservationSpec], row: StepRecord, stamp: int) -> Any:
         values = {o.source.field: (o, _source_values(o, row.observation[o.name])) for o in observations}
@@ -79,14 +84,8 @@ def _source_values(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _header(stamp: int) -> Any:
-    seconds, rest = divmod(stamp, 1_000_000_000)
-    time = message_type("builtin_interfaces/msg/Time")(sec=seconds, nanosec=rest)
-    return message_type("std_msgs/msg/Header")(stamp=time, frame_id="")
-
-
 def _joint_state(known: dict[tuple[str, str], float], stamp: int) -> Any:
-    """From (joint, field) -> number. A field that only some joints have is NaN for the others, otherwise it is empty."""
+    """From (joint, field) -> number. A field that some joints have is NaN for the others, one without joints is empty."""
     names = list(dict.fromkeys(name for name, _ in known))
     arrays = {
         field: np.array(
@@ -95,7 +94,7 @@ def _joint_state(known: dict[tuple[str, str], float], stamp: int) -> Any:
         )
         for field in _FIELDS
     }
-    return message_type("sensor_msgs/msg/JointState")(header=_header(stamp), name=names, **arrays)
+    return message_type("sensor_msgs/msg/JointState")(header=header(stamp), name=names, **arrays)
 
 
 def _imu(known: dict[str, NDArray[Any]], stamp: int) -> Any:
@@ -107,13 +106,13 @@ def _imu(known: dict[str, NDArray[Any]], stamp: int) -> Any:
         covariance = np.zeros(9)
         covariance[0] = 0.0 if field in known else _UNKNOWN
         parts[f"{field}_covariance"] = covariance
-    return message_type("sensor_msgs/msg/Imu")(header=_header(stamp), **parts)
+    return message_type("sensor_msgs/msg/Imu")(header=header(stamp), **parts)
 
 
 def _image(pixels: NDArray[np.uint8], stamp: int) -> Any:
     height, width, channels = pixels.shape
     return message_type("sensor_msgs/msg/Image")(
-        header=_header(stamp),
+        header=header(stamp),
         height=height,
         width=width,
         encoding="mono8" if channels == 1 else "rgb8",
@@ -121,10 +120,3 @@ def _image(pixels: NDArray[np.uint8], stamp: int) -> Any:
         step=width * channels,
         data=np.ascontiguousarray(pixels).reshape(-1),
     )
-
-
-def _numbers(values: NDArray[np.float64]) -> Any:
-    size = len(values)
-    dimension = message_type("std_msgs/msg/MultiArrayDimension")(label="", size=size, stride=size)
-    layout = message_type("std_msgs/msg/MultiArrayLayout")(dim=[dimension], data_offset=0)
-    return message_type("std_msgs/msg/Float64MultiArray")(layout=layout, data=np.asarray(values, np.float64))
