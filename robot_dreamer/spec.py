@@ -22,7 +22,7 @@ import yaml
 
 from robot_dreamer.spec_action import ActionSpec, Command, Filter
 from robot_dreamer.spec_check import require, require_name
-from robot_dreamer.spec_observation import ObservationSpec, Source
+from robot_dreamer.spec_observation import ObservationSpec, Picture, Source
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -34,6 +34,7 @@ __all__ = [
     "Episode",
     "Filter",
     "ObservationSpec",
+    "Picture",
     "RobotSpec",
     "Source",
     "SpecError",

@@ -42,6 +42,27 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             require(not self.names, f"names is for JointState only, not for {self.type}")
 
 
+class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a camera shows, where it is more than the policy sees. The part is shrunk to the observation's shape."""
+
+    size: tuple[int, int]  # height, width
+    crop: tuple[int, ...] = ()  # top, left, height, width of the part; default: all of it
+
+    def __post_init__(self) -> None:
+        require(all(n > 0 for n in self.size), f"size must be positive, found {list(self.size)}")
+        require(len(self.crop) in (0, 4), f"crop needs top, left, height and width, found {list(self.crop)}")
+        if self.crop:
+            top, left, height, width = self.crop
+            inside = min(top, left) >= 0 and min(height, width) > 0
+            inside = inside and top + height <= self.size[0] and left + width <= self.size[1]
+            require(inside, f"crop {list(self.crop)} must lie within size {list(self.size)}")
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Height and width of what remains after the crop."""
+        return (self.crop[2], self.crop[3]) if self.crop else self.size
+
+
 class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One observation: an array of fixed shape and dtype, read from one source."""
 
@@ -51,17 +72,31 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dtype: Literal["float32", "uint8"] = "float32"
     unit: str = ""
     encoding: Literal["raw", "cos_sin"] = "raw"  # cos_sin: each angle becomes (cos, sin)
+    scale: tuple[float, ...] = ()  # JointState, per name: observation = scale * message + offset; default 1
+    offset: tuple[float, ...] = ()  # default 0
+    picture: Picture | None = None  # images: size and part of the camera's picture; default: it has the right shape
 
     def __post_init__(self) -> None:
         require_name(self.name)
         require(all(n > 0 for n in self.shape), f"shape must be positive, found {list(self.shape)}")
+        for label, numbers in (("scale", self.scale), ("offset", self.offset)):
+            expected = len(self.source.names)
+            text = f"{label} needs {expected} numbers (one per name of a JointState), found {len(numbers)}"
+            require(len(numbers) in (0, expected), text)
+            require(all(math.isfinite(x) for x in numbers), f"{label} must be finite")
+        require(all(self.scale), "scale must not be 0")
         if self.source.type == "sensor_msgs/msg/Image":
             require(self.dtype == "uint8", "dtype of an image must be uint8")
             require(
                 len(self.shape) == 3 and self.shape[2] in (1, 3), "shape of an image must be [height, width, 1 or 3]"
             )
             require(self.encoding == "raw", "encoding of an image must be raw")
+            if self.picture is not None:
+                smaller = all(few <= many for few, many in zip(self.shape, self.picture.part, strict=False))
+                part, shape = list(self.picture.part), list(self.shape[:2])
+                require(smaller, f"pictures are only made smaller: {part} cannot become {shape}")
             return
+        require(self.picture is None, "picture is for images only")
         require(self.dtype == "float32", "dtype must be float32 for everything but images")
         width = len(self.source.names) or (4 if self.source.field == "orientation" else 3)
         width *= 2 if self.encoding == "cos_sin" else 1

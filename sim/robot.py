@@ -92,8 +92,7 @@ class SimRobot:
             terminal=terminal,
         )
 
-    def _picture(self, camera: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-        height, width, channels = shape
+    def _picture(self, camera: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
         picture = self._world.render(camera, height, width)
         return picture if channels == 3 else np.rint(picture @ _GRAY).astype(np.uint8)[..., None]
 

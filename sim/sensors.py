@@ -95,7 +95,10 @@ def observe(spec: RobotSpec, sensors: Sensors) -> dict[str, NDArray[Any]]:
 
 
 class JointReader:
-    """Reads the hinge and slide joints, and puts reward and terminal into the fields that the spec gives them."""
+    """Reads the hinge and slide joints, and puts reward and terminal into the fields that the spec gives them.
+
+    Joints are shown as the driver would: in its units, where an observation has a scale or an offset.
+    """
 
     def __init__(self, spec: RobotSpec, model: mujoco.MjModel) -> None:
         kinds = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
@@ -112,11 +115,18 @@ class JointReader:
                     f"topic {topic!r} carries both joints and reward or terminal; give them a topic of their own"
                 )
             require_known("joint", [n for o in observations for n in o.source.names], self.names, f"topic {topic!r}")
+        self._units = _units(self._topics, self.names)
         self._signal_names = {t: [s.names[0] for s in self._signals.values() if s.topic == t] for t in signal_topics}
 
     def read(self, data: mujoco.MjData, reward: float, terminal: bool) -> dict[str, JointReading]:
-        joints = JointReading(self.names, data.qpos[self._qpos], data.qvel[self._dof], data.qfrc_actuator[self._dof])
-        readings = dict.fromkeys(self._topics, joints)
+        columns = {"position": data.qpos[self._qpos], "velocity": data.qvel[self._dof]}
+        columns["effort"] = data.qfrc_actuator[self._dof]
+        readings = {}
+        for topic in self._topics:
+            shown = {k: x.copy() for k, x in columns.items()}
+            for field, index, scale, offset in self._units[topic]:
+                shown[field][index] = (shown[field][index] - offset) / scale
+            readings[topic] = JointReading(self.names, **shown)
         for topic, names in self._signal_names.items():
             readings[topic] = JointReading(names, *np.zeros((3, len(names))))
         for label, source in self._signals.items():
@@ -124,6 +134,24 @@ class JointReader:
             value = reward if label == "reward" else terminal
             getattr(reading, source.field)[reading.names.index(source.names[0])] = value
         return readings
+
+
+def _units(
+    topics: dict[str, list[ObservationSpec]], joints: list[str]
+) -> dict[str, list[tuple[str, int, float, float]]]:
+    """Field, joint, scale and offset of what each topic does not show in the model's own units."""
+    units: dict[str, list[tuple[str, int, float, float]]] = {}
+    for topic, observations in topics.items():
+        known: dict[tuple[str, str], tuple[float, float]] = {}
+        for o in observations:
+            ones, zeros = (1.0,) * len(o.source.names), (0.0,) * len(o.source.names)
+            for name, scale, offset in zip(o.source.names, o.scale or ones, o.offset or zeros, strict=True):
+                if known.setdefault((o.source.field, name), (scale, offset)) != (scale, offset):
+                    raise SpecError(
+                        f"topic {topic!r}: two observations give {o.source.field} of joint {name} different units"
+                    )
+        units[topic] = [(f, joints.index(n), *unit) for (f, n), unit in known.items() if unit != (1.0, 0.0)]
+    return units
 
 
 def imu_readers(
@@ -169,19 +197,24 @@ def _sensor(model: mujoco.MjModel, name: str, kind: mujoco.mjtSensor, label: str
 
 def camera_views(
     spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel
-) -> dict[str, tuple[int, tuple[int, int, int]]]:
-    """Camera index and picture shape of each image topic. Raises SpecError naming a camera that the model lacks."""
-    views: dict[str, tuple[int, tuple[int, int, int]]] = {}
+) -> dict[str, tuple[int, int, int, int]]:
+    """Camera, height, width and channels of each image topic's picture, as the camera shows it, before any crop.
+
+    Raises:
+      SpecError: the model lacks a camera, or the observations of one topic want different pictures.
+    """
+    views: dict[str, tuple[int, int, int, int]] = {}
     names = [model.camera(i).name for i in range(model.ncam)]
     for topic, observations in _topics(spec, _IMAGE).items():
-        shapes = {o.shape for o in observations}
-        if len(shapes) > 1:
-            raise SpecError(f"topic {topic!r}: its observations must have one shape, found {sorted(shapes)}")
+        sizes = {o.picture.size if o.picture else o.shape[:2] for o in observations}
+        if len(sizes) > 1:
+            raise SpecError(f"topic {topic!r}: its observations must have one picture size, found {sorted(sizes)}")
         camera = simulation.cameras.get(topic, 0)
         known = list(range(model.ncam)) if isinstance(camera, int) else names
         require_known("camera", [camera], known, f"topic {topic!r}")
-        height, width, channels = shapes.pop()
-        views[topic] = (camera if isinstance(camera, int) else names.index(camera), (height, width, channels))
+        index = camera if isinstance(camera, int) else names.index(camera)
+        height, width = sizes.pop()
+        views[topic] = (index, height, width, max(o.shape[2] for o in observations))
     return views
 
 

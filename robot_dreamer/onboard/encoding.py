@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.onboard.pictures import PictureError, fit_picture
 from robot_dreamer.spec import ObservationSpec
 
 
@@ -20,7 +21,7 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
     Args:
       spec: the observation.
       values: of a JointState [names] in the order of source.names; of an Imu [3], or [4] as x, y, z, w; of an Image
-        uint8 [height, width, channels].
+        uint8 [height, width, channels], before crop and resize.
 
     Raises:
       ObservationError: wrong shape or dtype, or a number that is not finite.
@@ -29,8 +30,17 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
         encoded = np.asarray(values)
         if encoded.dtype != np.uint8:
             raise ObservationError(f"observation {spec.name}: expected uint8, found {encoded.dtype}")
+        if spec.source.type == "sensor_msgs/msg/Image":
+            try:
+                encoded = fit_picture(encoded, spec.shape, spec.picture)
+            except PictureError as error:
+                raise ObservationError(f"observation {spec.name}: {error}") from error
     else:
         encoded = np.asarray(values, np.float64)
+        if spec.scale:
+            encoded = encoded * np.asarray(spec.scale)
+        if spec.offset:
+            encoded = encoded + np.asarray(spec.offset)
         if spec.encoding == "cos_sin":  # angle by angle: cos, sin, cos, sin, …
             encoded = np.stack([np.cos(encoded), np.sin(encoded)], -1).reshape(-1)
         encoded = encoded.astype(np.float32)

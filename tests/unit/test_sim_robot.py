@@ -202,3 +202,53 @@ def test_broken_commands_are_refused() -> None:
     for command in ([np.nan], [0.0, 0.0], []):
         with pytest.raises(ValueError, match="command force: expected 1 finite"):
             robot.step({"force": np.array(command)})
+
+
+def test_joints_are_shown_in_the_drivers_units() -> None:
+    """A driver that counts degrees backwards from a quarter turn; the observation is what it was in radians."""
+    degrees = "    encoding: cos_sin\n    scale: [-0.017453292519943295]\n    offset: [1.5707963267948966]\n"
+    spec = changed("    encoding: cos_sin\n", degrees)
+    theirs, ours = SimRobot(CARTPOLE, seed=4).reset(), SimRobot(spec, seed=4).reset()
+    (slider, hinge), shown = theirs.joints["joint_states"].position, ours.joints["joint_states"].position
+    np.testing.assert_allclose(shown, [slider, 90.0 - np.degrees(hinge)])
+    np.testing.assert_array_equal(ours.joints["joint_states"].velocity, theirs.joints["joint_states"].velocity)
+    for name, expected in observe(CARTPOLE, theirs).items():
+        np.testing.assert_allclose(observe(spec, ours)[name], expected, atol=1e-6)
+
+
+def test_two_observations_cannot_give_a_joint_different_units() -> None:
+    other = (
+        "  - {name: again, shape: [1], scale: [2.0], source: {topic: joint_states, type: sensor_msgs/msg/JointState, "
+    )
+    spec = changed("actions:", other + "field: position, names: [slider]}}\nactions:")
+    with pytest.raises(SpecError, match="two observations give position of joint slider different units"):
+        SimRobot(spec, seed=0)
+
+
+def test_the_camera_shows_the_whole_picture_and_the_policy_a_part() -> None:
+    whole = parse_spec(CAMERA.replace("CHANNELS", "3"))
+    picture = "shape: [6, 8, 1], picture: {size: [24, 32], crop: [12, 16, 12, 16]}"
+    part = parse_spec(CAMERA.replace("shape: [24, 32, CHANNELS]", picture))
+    sensors = SimRobot(part, seed=1).reset()
+    seen = SimRobot(whole, seed=1).reset().images["camera/image"]
+    assert sensors.images["camera/image"].shape == (24, 32, 1)
+    grey = (seen @ np.array([0.299, 0.587, 0.114]))[12:, 16:].reshape(6, 2, 8, 2).mean((1, 3))
+    assert np.abs(observe(part, sensors)["image"][:, :, 0] - grey).max() <= 1.0  # rounded twice
+
+
+def test_an_action_drives_what_the_simulation_says() -> None:
+    twist = "command: {topic: cmd_vel, type: geometry_msgs/msg/Twist, names: [linear.x]}"
+    text = CARTPOLE_TEXT.replace("command: {topic: effort_controller/commands, names: [slider]}", twist)
+    spec = parse_spec(text + "  actuators: {force: [slider]}\n")
+    ours, theirs = SimRobot(spec, seed=2), SimRobot(CARTPOLE, seed=2)
+    ours.reset(), theirs.reset()
+    np.testing.assert_array_equal(
+        ours.step(force(0.5)).joints["joint_states"].velocity, theirs.step(force(0.5)).joints["joint_states"].velocity
+    )
+    for actuators, words in (
+        ("{push: [slider]}", "the robot has no action push"),
+        ("{force: [slider, slider]}", "needs 1 entries, found 2"),
+        ("{force: [hinge_1]}", "no actuated joint or actuator hinge_1"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            SimRobot(parse_spec(text + f"  actuators: {actuators}\n"), seed=0)

@@ -199,3 +199,44 @@ def test_lockstep_needs_commands_that_say_what_they_answer() -> None:
     ):
         with pytest.raises(SpecError, match="action arm: a .* cannot say which sensors it answers"):
             require_lockstep(parse_spec(with_action(old, new)))
+
+
+IMAGE = (
+    "  - {name: image, shape: [64, 64, 3], dtype: uint8, picture: {size: [480, 640], crop: [0, 80, 480, 480]}, source: \
+{topic: c, type: sensor_msgs/msg/Image, field: data}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("size: [480, 640]", "size: [480]", "Expected `array` of length 2, got 1"),
+        ("size: [480, 640]", "size: [0, 640]", "size must be positive"),
+        ("crop: [0, 80, 480, 480]", "crop: [0, 80]", "crop needs top, left, height and width, found [0, 80]"),
+        ("crop: [0, 80,", "crop: [0, 161,", "crop [0, 161, 480, 480] must lie within size [480, 640]"),
+        ("crop: [0, 80,", "crop: [-1, 80,", "must lie within size"),
+        ("shape: [64,", "shape: [481,", "pictures are only made smaller: [480, 480] cannot become [481, 64]"),
+        ("dtype: uint8,", "dtype: uint8, scale: [2],", "scale needs 0 numbers (one per name of a JointState), found 1"),
+    ],
+)
+def test_a_broken_picture_is_refused(old: str, new: str, problem: str) -> None:
+    text = TEXT.replace("actions:", IMAGE + "actions:", 1)
+    parse_spec(text)
+    assert old in text
+    with pytest.raises(SpecError, match="my_robot.yaml, line") as refused:
+        parse_spec(text.replace(old, new, 1), "my_robot.yaml")
+    assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "problem"),
+    [
+        ("scale: [1, 2, 3]", "scale needs 2 numbers"),
+        ("scale: [1, 0]", "scale must not be 0"),
+        ("offset: [.nan, 0]", "offset must be finite"),
+        ("picture: {size: [4, 4]}", "picture is for images only"),
+    ],
+)
+def test_broken_units_are_refused(extra: str, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        parse_spec(TEXT.replace("    unit: m/s, rad/s\n", f"    unit: m/s, rad/s\n    {extra}\n", 1))
