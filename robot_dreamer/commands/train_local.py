@@ -16,6 +16,8 @@ from robot_dreamer.config import Config
 from robot_dreamer.environment import Environment
 from robot_dreamer.learner.local import LocalActor
 from robot_dreamer.learner.memory import keep_freed_memory
+from robot_dreamer.learner.progress import RUN_FILE, ScoreLog, write_json_atomically
+from robot_dreamer.learner.provenance import provenance
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer
@@ -48,6 +50,10 @@ def _lead(args: argparse.Namespace, config: Config, environment: Environment, te
     store = ExperienceStore(logdir / "experience.sqlite", spec)
     try:
         trainer = Trainer(spec, config, store, logdir, team)
+        write_json_atomically(logdir / RUN_FILE, {"environment": args.env, "config": config.to_dict(), **provenance()})
+        trainer.episodes.scores = ScoreLog(
+            logdir / "scores.csv", "robot_dreamer", spec.name, config.seed, config.action_repeat
+        )
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
         actor = LocalActor(

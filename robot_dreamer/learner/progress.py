@@ -1,7 +1,8 @@
-"""What a run leaves for people to see: status.json (now), episodes.jsonl and metrics.jsonl (history), TensorBoard."""
+"""What a run leaves for people to see: status.json (now), episodes.jsonl, metrics.jsonl and scores.csv, TensorBoard."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from robot_dreamer.record import StepRecord
+
+RUN_FILE = "run.json"  # what is trained in, the configuration, code and machine
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
@@ -20,19 +23,50 @@ def write_json_atomically(path: Path, value: Any) -> None:
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut a last line without its end, written when the power went, from a file of JSON lines."""
+    """Cut a last line without its end, written when the power went, from a file of lines."""
     if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
+
+
+class ScoreLog:
+    """Appends the return of each finished episode to scores.csv, in the columns of published score tables.
+
+    A step is a step of the environment itself, action repeats included; the first row of an episode counts as one
+    action, as it does in the published scores. A restarted learner does not write an episode twice.
+    """
+
+    COLUMNS = ("method", "task", "seed", "step", "score")
+
+    def __init__(self, path: Path, method: str, task: str, seed: int, action_repeat: int) -> None:
+        self._path, self._of, self._repeat = path, (method, task, seed), action_repeat
+        drop_torn_line(path)
+        if not path.exists() or not path.stat().st_size:
+            self._write(self.COLUMNS)
+        with path.open(newline="") as file:
+            self._last = max((int(line["step"]) for line in csv.DictReader(file)), default=-1)
+
+    def add(self, env_step: int, score: float) -> None:
+        """An episode that ended with row `env_step` of the run."""
+        step = env_step * self._repeat
+        if step > self._last:
+            self._last = step
+            self._write((*self._of, step, f"{score:.3f}"))
+
+    def _write(self, values: tuple[object, ...]) -> None:
+        with self._path.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(values)
 
 
 class EpisodeLog:
     """Sums rewards of the running episodes and appends each finished one to episodes.jsonl.
 
-    A restarted learner reads its store again; episodes that the file already holds are not written twice.
+    A restarted learner reads its store again; episodes that the file already holds are not written twice. `scores` is
+    told of each finished episode too.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.scores: ScoreLog | None = None
         self.returns: deque[float] = deque(maxlen=10)
         self.count = 0
         self._logged_until = 0
@@ -54,6 +88,8 @@ class EpisodeLog:
             return
         self.count += 1
         self.returns.append(total)
+        if self.scores is not None:
+            self.scores.add(env_step, total)
         if env_step > self._logged_until:
             entry = {
                 "env_step": env_step,

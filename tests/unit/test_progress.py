@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from robot_dreamer.learner.progress import EpisodeLog, MetricsLog, write_json_atomically
+from robot_dreamer.learner.progress import EpisodeLog, MetricsLog, ScoreLog, write_json_atomically
 from robot_dreamer.learner.run import Budget
 from robot_dreamer.record import StepRecord
 
@@ -71,3 +71,20 @@ def test_a_budget_of_zero_is_none() -> None:
     assert Budget(env_steps=100).spent(Trained())  # type: ignore[arg-type]
     assert not Budget(env_steps=101, seconds=31).spent(Trained())  # type: ignore[arg-type]
     assert Budget(env_steps=101, seconds=30).spent(Trained())  # type: ignore[arg-type]
+
+
+def test_scores_are_written_once_per_episode_in_environment_steps(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+
+    def feed(episodes: int) -> None:
+        log = EpisodeLog(tmp_path / "episodes.jsonl")
+        log.scores = ScoreLog(path, "ours", "task", seed=3, action_repeat=2)
+        for number in range(1, 2 * episodes + 1):
+            log.add(number, row((number - 1) // 2, 1.5, is_first=number % 2 == 1, is_last=number % 2 == 0))
+
+    feed(2)
+    with path.open("a") as file:
+        file.write("ours,task,3,1")  # the power went
+    feed(3)
+    lines = path.read_text().splitlines()
+    assert lines == ["method,task,seed,step,score", *(f"ours,task,3,{step},3.000" for step in (4, 8, 12))]

@@ -1,0 +1,237 @@
+"""Our learning curves over the published ones of DreamerV3, per task, with a table of scores.
+
+    robot-dreamer train --env dmc:cartpole_swingup --preset dreamer_v3:dmc_proprio --seed 0 --logdir runs/swingup_0
+    python benchmarks/learning.py runs/swingup_0 runs/swingup_1 --official scores_dmc_proprio.csv
+    python benchmarks/learning.py --launch cartpole_swingup reacher_easy --seeds 0 1 --steps 50000 --runs runs/learning
+
+A run is a log directory with scores.csv and run.json, as `robot-dreamer train --env` writes them. `--launch` trains
+first, one run after the other, each below `--runs`; what was begun before goes on where it stopped.
+
+Steps are steps of the environment, action repeats included. The score at step N is computed as for the published table:
+of each seed the mean over the episodes that end within 25 % of N (N up to 20k) or 10 % (above), then mean and standard
+deviation over the seeds. The official file has the columns method,task,step,mean,std,n_seeds; without it our scores
+are shown alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from robot_dreamer.config import load_config  # noqa: E402
+from robot_dreamer.learner.progress import RUN_FILE  # noqa: E402
+
+STEPS = (10_000, 20_000, 50_000, 100_000, 250_000, 500_000)
+# The published curves were made with these settings (commit 2411f7d of the published code), not with today's.
+PUBLISHED = load_config("dreamer_v3:dmc_proprio:12m", ["train_ratio=512", "action_repeat=2"])
+PUBLISHED_ALSO = (
+    "they also differ from ours by what that older code did: several environments in parallel, kernels drawn from an "
+    "uncut normal distribution, no biases on the logits of the latents, the true instead of the predicted continue "
+    "flag at the start of imagination"
+)
+COMPARED = (
+    "model",
+    "behavior",
+    "optimizer",
+    "loss_scales",
+    "batch_size",
+    "batch_length",
+    "train_ratio",
+    "action_repeat",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of one task."""
+
+    task: str
+    seed: int
+    steps: np.ndarray
+    scores: np.ndarray
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of the official table."""
+
+    mean: float
+    std: float
+    seeds: int
+
+
+Table = dict[tuple[str, int], Published]  # by task and step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("logdirs", nargs="*", type=Path, help="log directories of runs, or folders of such")
+    parser.add_argument("--official", type=Path, help="table of published scores (CSV)")
+    parser.add_argument("--output", type=Path, default=Path("learning.png"), help="picture")
+    parser.add_argument("--launch", nargs="+", metavar="TASK", default=[], help="dm_control tasks to train first")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="with --launch")
+    parser.add_argument("--preset", default="dreamer_v3:dmc_proprio", help="with --launch")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="with --launch")
+    parser.add_argument("--steps", type=int, default=250_000, help="with --launch: environment steps, repeats included")
+    parser.add_argument("--threads", type=int, default=1, help="with --launch")
+    parser.add_argument("--runs", type=Path, default=Path("runs/learning"), help="with --launch: where the runs are")
+    options = parser.parse_args()
+    launched = launch(options)
+    runs = read_runs([*options.logdirs, *launched])
+    if not runs:
+        parser.error("no run: give log directories that hold scores.csv, or --launch TASK")
+    official = read_official(options.official) if options.official else {}
+    print(describe(runs))
+    print(table(runs, official))
+    draw(runs, official, options.output)
+    print(f"\npicture: {options.output}")
+
+
+def launch(options: argparse.Namespace) -> list[Path]:
+    """Train every task with every seed; returns the log directories."""
+    config = load_config(options.preset, options.set)
+    logdirs = []
+    for task in options.launch:
+        for seed in options.seeds:
+            logdirs.append(options.runs / f"{task}_seed{seed}")
+            command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--env", f"dmc:{task}", "--seed", str(seed)]
+            command += ["--preset", options.preset, *(x for setting in options.set for x in ("--set", setting))]
+            command += ["--steps", str(options.steps // config.action_repeat), "--threads", str(options.threads)]
+            subprocess.run([*command, "--logdir", str(logdirs[-1].resolve())], cwd=ROOT, check=True)
+    return logdirs
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """All runs in these folders, by task and seed. Raises ValueError for a file that holds no scores."""
+    runs = []
+    for file in sorted({found for path in paths for found in path.rglob("scores.csv")}):
+        with file.open(newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        if not rows:
+            print(f"{file}: no episode has ended yet", file=sys.stderr)
+            continue
+        if missing := {"task", "seed", "step", "score"} - rows[0].keys():
+            raise ValueError(f"{file}: expected columns method,task,seed,step,score; missing {sorted(missing)}")
+        steps, scores = ([float(row[name]) for row in rows] for name in ("step", "score"))
+        about = json.loads((file.parent / RUN_FILE).read_text())
+        runs.append(Run(rows[0]["task"], int(rows[0]["seed"]), np.array(steps), np.array(scores), about))
+    return sorted(runs, key=lambda run: (run.task, run.seed))
+
+
+def read_official(path: Path) -> Table:
+    """DreamerV3's rows of the published table."""
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "dreamerv3"]
+    return {
+        (row["task"], int(row["step"])): Published(float(row["mean"]), float(row["std"]), int(row["n_seeds"]))
+        for row in rows
+    }
+
+
+def score_at(run: Run, step: int) -> float | None:
+    """Mean return of the episodes that end near a step, None if the run ended more than an episode before it."""
+    width = step * (0.25 if step <= 20_000 else 0.1)
+    near = run.scores[np.abs(run.steps - step) <= width]
+    episode = np.diff(run.steps, prepend=0.0).max()
+    return float(near.mean()) if len(near) and run.steps.max() + episode > step else None
+
+
+def describe(runs: Sequence[Run]) -> str:
+    """Code, machine and settings of the runs, and how the settings differ from those of the published curves."""
+    lines = []
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[json.dumps({k: v for k, v in run.about.items() if k != "environment"} | {"seed": 0})].append(run)
+    for group in groups.values():
+        about = group[0].about
+        names = ", ".join(f"{run.task} seed {run.seed} ({run.steps.max():.0f} steps)" for run in group)
+        lines += [f"{names}:", f"  preset {about['config']['name']}"]
+        lines += [f"  robot_dreamer {about['code']}; torch {about['torch']}; {about['machine']}"]
+        found = differences(about["config"], PUBLISHED.to_dict())
+        lines += ["  settings that differ from those of the published curves:"]
+        lines += [f"    {name}: ours {ours}, published {theirs}" for name, ours, theirs in found] or ["    none"]
+    return "\n".join([*lines, f"  {PUBLISHED_ALSO}", ""])
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings of the algorithm with other values: name, ours, theirs."""
+    found = []
+    for name in COMPARED:
+        if isinstance(ours[name], dict):
+            keys = sorted(ours[name].keys() | theirs[name].keys())
+            pairs = [(f"{name}.{key}", ours[name].get(key), theirs[name].get(key)) for key in keys]
+        else:
+            pairs = [(name, ours[name], theirs[name])]
+        found += [pair for pair in pairs if pair[1] != pair[2]]
+    return found
+
+
+def table(runs: Sequence[Run], official: Table) -> str:
+    """Scores at the steps of the published table, in Markdown."""
+    lines = ["| task | step | ours | seeds | published | seeds |", "|---|---|---|---|---|---|"]
+    for task in sorted({run.task for run in runs}):
+        for step in STEPS:
+            scores = [x for run in runs if run.task == task and (x := score_at(run, step)) is not None]
+            theirs = official.get((task, step))
+            if not scores:
+                continue
+            published = f"{theirs.mean:.0f} ± {theirs.std:.0f} | {theirs.seeds}" if theirs else "– | –"
+            lines.append(
+                f"| {task} | {step} | {np.mean(scores):.0f} ± {np.std(scores):.0f} | {len(scores)} | {published} |"
+            )
+        last = [run for run in runs if run.task == task]
+        recent = [run.scores[-10:].mean() for run in last]
+        until = min(run.steps.max() for run in last)
+        lines.append(f"| {task} | last 10 episodes, to {until:.0f} | {np.mean(recent):.0f} | {len(last)} | | |")
+    return "\n".join(lines)
+
+
+def draw(runs: Sequence[Run], official: Table, path: Path) -> None:
+    """One panel per task: mean and standard deviation, ours over all seeds, the published beside it."""
+    tasks = sorted({run.task for run in runs})
+    figure = Figure(figsize=(4.5 * len(tasks), 3.6), layout="constrained")
+    for axes, task in zip(np.atleast_1d(figure.subplots(1, len(tasks))), tasks, strict=True):
+        points = sorted((step, found) for (name, step), found in official.items() if name == task)
+        if points:
+            x, mean, std = np.array([(step, found.mean, found.std) for step, found in points]).T
+            axes.plot(x, mean, "o-", color="0.5", label=f"DreamerV3, published ({points[0][1].seeds} seeds)")
+            axes.fill_between(x, mean - std, mean + std, color="0.5", alpha=0.2, linewidth=0)
+        x, curves = smooth([run for run in runs if run.task == task])
+        mean, std = curves.mean(0), curves.std(0)
+        axes.plot(x, mean, color="C0", label=f"robot_dreamer ({len(curves)} seed{'s' * (len(curves) > 1)})")
+        axes.fill_between(x, mean - std, mean + std, color="C0", alpha=0.2, linewidth=0)
+        right = next((step for step, _ in points if step > x.max()), x.max())  # the next published score is in view
+        axes.set(title=task, xlabel="environment steps", ylabel="return of an episode", xlim=(0, 1.1 * right))
+        axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+def smooth(runs: Sequence[Run], points: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Running mean over ten episodes on common steps up to where the shortest run is: steps (P,), scores (runs, P)."""
+    x = np.linspace(max(run.steps[0] for run in runs), min(run.steps[-1] for run in runs), points)
+    curves = []
+    for run in runs:
+        total = np.concatenate([[0.0], np.cumsum(run.scores)])
+        end = np.arange(1, len(run.scores) + 1)
+        begin = np.maximum(end - 10, 0)
+        curves.append(np.interp(x, run.steps, (total[end] - total[begin]) / (end - begin)))
+    return x, np.stack(curves)
+
+
+if __name__ == "__main__":
+    main()

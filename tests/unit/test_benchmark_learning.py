@@ -1,0 +1,60 @@
+"""benchmarks/learning.py: scores at a step, the settings that differ, the table and the picture."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.config import load_config
+
+ROOT = Path(__file__).parents[2]
+OFFICIAL = """method,task,step,mean,std,n_seeds
+ppo,dmc_walk,10000,1.0,1.0,5
+dreamerv3,dmc_walk,10000,60.0,7.0,5
+dreamerv3,dmc_walk,20000,90.0,9.0,5
+"""
+
+
+def write_run(logdir: Path, task: str, seed: int, level: float, every: int = 1_000) -> None:
+    """Episodes until 10000 steps whose return is `level` until 7500 steps and 10 more afterwards."""
+    logdir.mkdir(parents=True)
+    lines = [f"ours,{task},{seed},{step},{level + 10 * (step > 7_500)}" for step in range(every, 10_001, every)]
+    (logdir / "scores.csv").write_text("\n".join(["method,task,seed,step,score", *lines]) + "\n")
+    config = load_config("dreamer_v3:1m:dmc_proprio", ["train_ratio=512", f"seed={seed}"]).to_dict()
+    about = {"environment": "dmc:walk", "config": config, "code": "0.0, commit abc", "torch": "2", "machine": "a CPU"}
+    (logdir / "run.json").write_text(json.dumps(about))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks/learning.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+
+def test_ours_stand_beside_the_published_scores(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs/a", "dmc_walk", 0, 40.0)
+    write_run(tmp_path / "runs/b", "dmc_walk", 1, 60.0)
+    write_run(tmp_path / "runs/c", "dmc_run", 0, 5.0, every=1_002)
+    (tmp_path / "official.csv").write_text(OFFICIAL)
+    picture = tmp_path / "learning.png"
+    done = run(str(tmp_path / "runs"), "--official", str(tmp_path / "official.csv"), "--output", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert "| dmc_walk | 10000 | 60 ± 10 | 2 | 60 ± 7 | 5 |" in done.stdout  # only episodes from 7500 steps on
+    assert "| dmc_walk | 20000" not in done.stdout
+    assert "| dmc_run | 10000" in done.stdout  # its next episode would have ended later
+    assert "model.deter: ours 512, published 2048" in done.stdout
+    assert "action_repeat: ours 1, published 2" in done.stdout
+    assert "train_ratio: ours" not in done.stdout
+    assert "commit abc" in done.stdout and "a CPU" in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("text", "says"), [("", "no run"), ("a,b\n1,2\n", "missing")])
+def test_folders_without_scores_are_named(tmp_path: Path, text: str, says: str) -> None:
+    if text:
+        (tmp_path / "scores.csv").write_text(text)
+    done = run(str(tmp_path))
+    assert done.returncode != 0 and says in done.stderr
