@@ -17,6 +17,7 @@ from robot_dreamer.spec import RobotSpec
 
 _LARGEST = float(np.finfo(np.float32).max)
 RANDOM_POLICY = -1  # policy_version of actions drawn before the first bundle
+INTERVENTION = -2  # policy_version of actions that a person gave instead of the policy
 
 
 class RecordError(ValueError):
@@ -38,7 +39,8 @@ class StepRecord:
       reward: sum since the previous row; 0 on the first row.
       stamp_capture: when the observation was taken, ns on the robot's ROS clock.
       stamp_applied: when the command went out, ns on the same clock; 0 on the last row.
-      policy_version: version of the bundle that acted, RANDOM_POLICY before the first.
+      policy_version: version of the bundle that acted, RANDOM_POLICY before the first, INTERVENTION where a person's
+        command went out instead; the policy's own is in action_requested all the same.
     """
 
     robot: str

@@ -23,6 +23,7 @@ import yaml
 from robot_dreamer.spec_action import ActionSpec, Command, Filter
 from robot_dreamer.spec_check import require, require_name
 from robot_dreamer.spec_observation import ObservationSpec, Picture, Source
+from robot_dreamer.spec_safety import Safety, check_safety
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 ROBOTS_DIRECTORY = Path(__file__).parent / "robots"
+_NOT_CONTRACT = ("description", "simulation", "watched", "safety")
 
 
 class SpecError(ValueError):
@@ -79,6 +81,8 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     reward: Source  # one named scalar, summed since the previous row
     episode: Episode
     terminal: Source | None = None  # one named scalar; above 0.5 the task has ended for good
+    watched: tuple[ObservationSpec, ...] = ()  # what the guard sees and the policy does not; not part of the contract
+    safety: Safety = Safety()  # not part of the contract
     description: str = ""  # not part of the contract
     simulation: dict[str, Any] = {}  # how sim/ builds this robot; not part of the contract
 
@@ -87,7 +91,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         require(0 < self.rate <= 1000, f"rate must be in (0, 1000] Hz, found {self.rate}")
         require(bool(self.observations), "observations must not be empty")
         require(bool(self.actions), "actions must not be empty")
-        names = [x.name for x in self.observations] + [x.name for x in self.actions]
+        names = [x.name for x in self.quantities] + [x.name for x in self.actions]
         twice = sorted({n for n in names if names.count(n) > 1})
         require(not twice, f"names must be unique, found twice: {', '.join(twice)}")
         for action in self.actions:
@@ -97,6 +101,12 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         for label, source in (("reward", self.reward), ("terminal", self.terminal)):
             if source is not None:
                 require(len(source.names) == 1, f"{label} must name exactly one scalar of a JointState")
+        check_safety(self.safety, {o.name: o for o in self.quantities}, {a.name: a for a in self.actions})
+
+    @property
+    def quantities(self) -> tuple[ObservationSpec, ...]:
+        """All that is read from sensors: the observations, then what only the guard sees."""
+        return (*self.observations, *self.watched)
 
     @property
     def period(self) -> float:
@@ -109,7 +119,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         What is as the default says is left out, so that a further optional field leaves the hash of older robots alone.
         A default must therefore never change.
         """
-        return {k: v for k, v in _without_defaults(self).items() if k not in ("description", "simulation")}
+        return {k: v for k, v in _without_defaults(self).items() if k not in _NOT_CONTRACT}
 
     @functools.cached_property
     def hash(self) -> str:

@@ -11,6 +11,8 @@ from rclpy.node import Node
 
 from robot_dreamer.link.robot import RobotLinkStatus
 from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.onboard.states import State
+from robot_dreamer.spec_safety import RULES
 from ros_nodes.realtime import Realtime
 from ros_nodes.rig import Rig
 
@@ -18,18 +20,35 @@ _PATIENCE = 3  # seconds without the learner before saying so
 _OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
+def bundle_age(rig: Rig) -> float:
+    """Seconds since the acting bundle was made, by its own clock; 0 for the random policy."""
+    policy = rig.slot.current
+    age = (datetime.now(timezone.utc) - policy.created).total_seconds() if isinstance(policy, OnnxPolicy) else 0.0
+    return max(0.0, age)  # the two computers' clocks may differ
+
+
+def judge_bundle(rig: Rig) -> None:
+    """A bundle older than the spec's safety allows is a fault. By the wall clock, so it is no rule of the loop."""
+    allowed, age = rig.spec.safety.bundle_seconds, bundle_age(rig)
+    if allowed and age > allowed:
+        rig.controller.guard.latch(
+            "bundle", f"bundle {rig.slot.current.version} is {age:.0f} s old, allowed {allowed:g} s"
+        )
+
+
 def figures(rig: Rig) -> dict[str, float | int | str]:
     """What the learner's display shows of this robot."""
-    controller, policy = rig.controller, rig.slot.current
-    age = (datetime.now(timezone.utc) - policy.created).total_seconds() if isinstance(policy, OnnxPolicy) else 0.0
+    controller = rig.controller
     shown: dict[str, float | int | str] = {
-        "bundle_version": policy.version,
-        "bundle_age_s": max(0.0, age),  # the two computers' clocks may differ
+        "bundle_version": rig.slot.current.version,
+        "bundle_age_s": bundle_age(rig),
         "loop_misses": rig.runner.misses,
         "loop_ticks": rig.runner.ticks,
         "episode_length": controller.last_length,
         "episodes": controller.episodes,
-        "faults": controller.guard.faults,
+        "faults": controller.guard.faults.total(),
+        "interventions": controller.interventions,
+        "state": rig.states.state.value,
         "swaps": rig.slot.swaps,
         "refused_samples": controller.refused.total(),
         "steps": controller.steps,
@@ -50,18 +69,28 @@ def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str)
     else:
         loop |= {"repeats": rig.runner.repeats}
     loop |= {"resets": rig.resetter.resets, "reset_retries": rig.resetter.retries}
-    sensors = {"received": observer.received, "late": observer.late, "repeated": observer.repeated}
+    sensors: dict[str, Any] = {"received": observer.received, "late": observer.late, "repeated": observer.repeated}
     sensors["clock_jumps"] = observer.clock_jumps
-    sensors |= {f"refused_{kind}": n for kind, n in controller.refused.items()}
-    limits = {"faults": guard.faults, "clipped": controller.clipped + guard.clipped, "slewed": guard.slewed}
+    sensors |= {f"refused_{kind}": n for kind, n in controller.refused.copy().items()}
+    sensors |= {f"age {topic}": age for topic, age in observer.ages().items()}
+    limits: dict[str, Any] = {"state": rig.states.state.value, "e_stop_pressed": rig.e_stop.pressed}
+    limits |= {"clipped": controller.clipped + guard.limits.clipped, "slewed": guard.limits.slewed}
+    limits |= {f"faults_{rule}": guard.faults[rule] for rule in RULES}
+    person: dict[str, Any] = {"switched_on": rig.takeover.on, "interventions": controller.interventions}
+    person |= {"messages": rig.takeover.received, "refused": rig.takeover.refused}
     policy: dict[str, Any] = {"version": slot.current.version, "swaps": slot.swaps, "refused": slot.refused}
+    policy |= {"age": bundle_age(rig), "surprise_threshold": guard.surprise_threshold}
+    if controller.output is not None:
+        policy |= {"surprise": controller.output.surprise, "value": controller.output.value}
     policy |= {"rollbacks": slot.rollbacks, "last_refusal": slot.last_refusal, "last_rollback": slot.last_rollback}
     episodes: dict[str, Any] = {"episodes": controller.episodes, "abandoned": controller.abandoned}
     episodes |= {"steps": controller.steps, "last_return": controller.last_return}
+    fault = guard.fault
     parts: list[tuple[str, bytes, str, dict[str, Any]]] = [
         ("control loop", _WARN if complaint else _OK, complaint or "running", loop),
         ("sensors", _OK, "", sensors),
-        ("guard", _ERROR if guard.fault else _OK, guard.fault or "no fault", limits),
+        ("guard", _ERROR if fault else _OK, str(fault) if fault else rig.states.state.value, limits),
+        ("take-over", _OK, "", person),
         ("policy", _OK, "random" if slot.current.version < 0 else "bundle", policy),
         ("episodes", _OK, "", episodes),
     ]
@@ -105,6 +134,8 @@ class Speaker:
         self._version: int | None = None
         self._complaint = ""
         self._away = 0  # seconds without the learner
+        self._state: State | None = None
+        self._said: dict[str, int] = {}  # how many of what
 
     def say(self, rig: Rig, link: RobotLinkStatus | None, complaint: str) -> None:
         """Call it once a second."""
@@ -112,9 +143,17 @@ class Speaker:
         if version != self._version:
             self._version = version
             logger.info("random actions, until a bundle comes" if version < 0 else f"policy {version} acts")
-        if rig.controller.guard.fault:
-            fault = f"fault: {rig.controller.guard.fault}; neutral commands until ~/clear_fault is called"
-            logger.error(fault, throttle_duration_sec=5.0)
+        state = rig.states.state
+        if state is not self._state:
+            self._state = state
+            logger.info(f"state: {state.value}")
+        fault = rig.controller.guard.fault
+        if fault is not None:
+            text = f"fault: {fault}; reaction: {fault.reaction}, until ~/clear_fault is called"
+            logger.error(text, throttle_duration_sec=5.0)
+        self._say_new("samples refused", rig.controller.refused.total(), rig.controller.last_refusal)
+        self._say_new("bundles refused", rig.slot.refused, rig.slot.last_refusal)
+        self._say_new("policies rolled back", rig.slot.rollbacks, rig.slot.last_rollback)
         if complaint:
             logger.warning(complaint, throttle_duration_sec=5.0)
         elif self._complaint:
@@ -132,3 +171,9 @@ class Speaker:
             why = f"{link.state}: {link.last_error}" if link.last_error else link.state
             text = f"no learner at {self._learner} ({why}); acting on, {link.spooled} rows are kept here"
             logger.warning(text, throttle_duration_sec=10.0)
+
+    def _say_new(self, what: str, count: int, last: str) -> None:
+        """The control loop only counts; it is said here, a second later."""
+        if count > self._said.get(what, 0):
+            self._logger.error(f"{what}: {count}; the last: {last}")
+        self._said[what] = count

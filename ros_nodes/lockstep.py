@@ -5,7 +5,8 @@
                                    (a robot without a reset gets the neutral command)
   stamp runs back, or leaps        the robot began again: the episode is cut, and reset
   sample refused                   the episode is cut, and reset
-  fault latched                    neutral commands, so that the world goes on; a reset when it has been cleared
+  not under the policy             the commands of that state, so that the world goes on; where it has none the world
+                                   waits. A reset when the policy is to act again
 Everything happens in the thread that spins the node.
 """
 
@@ -13,101 +14,80 @@ from __future__ import annotations
 
 import time
 
-from rclpy.impl.rcutils_logger import RcutilsLogger
-
-from robot_dreamer.onboard.controller import Controller
-from robot_dreamer.onboard.encoding import ObservationError
-from robot_dreamer.spec import RobotSpec
-from ros_nodes.commander import Commander
-from ros_nodes.observer import Observer
-from ros_nodes.reset import Resetter
+from robot_dreamer.onboard.guard import Commands
+from robot_dreamer.onboard.states import State
+from ros_nodes.runner import Parts, Runner
 
 _LEAP = 2.5  # periods between two stamps of an episode that say: not the same episode
 _PATIENCE = 2.0  # seconds without a complete set before saying so
 
 
-class Lockstep:
-    """Drives a controller by complete sets of stamps.
+class Lockstep(Runner):
+    """Drives a controller by complete sets of stamps. A tick is a set that is answered for the first time."""
 
-    Attributes:
-      ticks, misses: sets answered for the first time; deadlines missed: none, because the world waits.
-      repeats: sets answered again.
-      failure: why it can go on no longer; stays empty, errors come up in the callbacks.
-    """
-
-    misses = 0
-    failure = ""
-
-    def __init__(
-        self,
-        spec: RobotSpec,
-        observer: Observer,
-        controller: Controller,
-        commander: Commander,
-        resetter: Resetter,
-        logger: RcutilsLogger,
-    ) -> None:
-        self.ticks = 0
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
         self.repeats = 0
-        self._observer = observer
-        self._controller = controller
-        self._commander = commander
-        self._resetter = resetter
-        self._logger = logger
-        self._leap = round(_LEAP * spec.period * 1e9)
+        self._ticks = 0
+        self._leap = round(_LEAP * parts.spec.period * 1e9)
         self._last: int | None = None  # stamp of the last set looked at
         self._answered = False  # it got a command
-        self._faulted = False  # that was the guard's
-        self._again = spec.reward.topic  # a repeated set is answered when this topic, one of many, comes
+        self._idle = True  # the policy did not act on it
+        self._again = parts.spec.reward.topic  # a repeated set is answered when this topic, one of many, comes
         self._running = False
         self._complete_at = time.monotonic()
 
+    @property
+    def ticks(self) -> int:
+        return self._ticks
+
+    @property
+    def misses(self) -> int:
+        return 0
+
     def start(self) -> None:
         self._last = None
+        self._idle = True
         self._running = True
         self._complete_at = time.monotonic()
         self._resetter.on_done = self._reset_done
 
     def stop(self) -> None:
-        """The episode is cut and the robot is led to the neutral command, for 2 s at most."""
         self._running = False
         self._resetter.cancel()
         self._controller.abandon()
-        if not self._controller.guard.settle(self._commander.publish):
-            self._logger.error("the neutral command was not reached in time: an action's max_rate is too low for it")
+        problem = self._settle()
+        if problem:
+            self._parts.logger.error(problem)
 
     def received(self, topic: str) -> None:
-        """Call it after each message that the observer got."""
         if not self._running:
             return
         stamp = self._observer.common_stamp()
         if stamp is None:
             return
         self._complete_at = time.monotonic()
+        state = self._states.step()
+        self._parts.heartbeat.beat(self._states.alive)
         last = self._last
-        if self._resetter.active:
+        if state is not State.POLICY:
+            self._stand_by(state, stamp, topic)
+        elif self._resetter.active:
             if last is not None and stamp < last:
                 self._last = stamp
                 self._resetter.restart()
-            return
-        if stamp == last:
-            if self._answered and topic == self._again:
-                self.repeats += 1
-                self._commander.repeat(str(stamp))
-            return
-        if last is None:
+        elif self._idle:
+            self._idle = False
             self._reset(stamp)
-        elif self._faulted and not self._controller.guard.fault:
-            self._faulted = False
-            self._reset(stamp)
-        elif self._controller.running and not 0 < stamp - last < self._leap:
-            self._logger.warning("the robot began again by itself; the episode is cut")
+        elif stamp == last:
+            self._repeat(stamp, topic)
+        elif self._controller.running and last is not None and not 0 < stamp - last < self._leap:
+            self._parts.logger.warning("the robot began again by itself; the episode is cut")
             self._reset(stamp)
         else:
             self._tick(stamp)
 
     def waiting_for(self) -> str:
-        """What it has been waiting for, too long to be silent about; empty if nothing."""
         waited = time.monotonic() - self._complete_at
         if not self._running or waited < _PATIENCE or self._resetter.active:
             return ""
@@ -121,20 +101,38 @@ class Lockstep:
 
     def _tick(self, stamp: int) -> None:
         self._last, self._answered = stamp, False
-        self.ticks += 1
-        try:
-            decision = self._controller.tick(self._observer.sample())
-        except ObservationError as error:
-            decision = self._controller.refuse("message", str(error))
-        if decision.command is not None:
-            self._commander.publish(decision.command, str(stamp))
-            self._answered, self._faulted = True, bool(decision.fault)
-            if not decision.fault:
-                self._controller.applied(stamp)  # the world stood still in between
+        self._ticks += 1
+        decision = self._decide()
+        if decision.fault is not None:
+            self._idle = True
+            self._answer(decision.command, stamp)
+        elif decision.command is not None:
+            self._answer(decision.command, stamp)
+            self._controller.applied(stamp)  # the world stood still in between
+        else:
+            self._reset(stamp)
+
+    def _stand_by(self, state: State, stamp: int, topic: str) -> None:
+        """Not under the policy: a set is answered by what the state says, or not at all."""
+        if not self._idle:
+            self._idle = True
+            self._controller.abandon()
+            self._resetter.cancel()
+        if stamp == self._last and self._answered:
+            self._repeat(stamp, topic)
             return
-        if decision.refused:
-            self._logger.error(f"sample refused: {decision.refused}", throttle_duration_sec=5.0)
-        self._reset(stamp)
+        self._last = stamp
+        self._answer(self._states.command(self._glance() if state is State.STAND else None), stamp)
+
+    def _answer(self, command: Commands | None, stamp: int) -> None:
+        self._answered = command is not None
+        if command is not None:
+            self._commander.publish(command, str(stamp))
+
+    def _repeat(self, stamp: int, topic: str) -> None:
+        if self._answered and topic == self._again:
+            self.repeats += 1
+            self._commander.repeat(str(stamp))
 
     def _reset(self, stamp: int) -> None:
         """The episode is over. Reset the robot; if it has no reset, let the world go on with the neutral command."""
@@ -144,11 +142,10 @@ class Lockstep:
             self._resetter.request()
             self._resetter.poll()
         else:
-            self._commander.publish(self._controller.guard.neutral(), str(stamp))
-            self._answered = True
+            self._answer(self._guard.neutral(), stamp)
 
     def _reset_done(self) -> None:
-        self._controller.guard.forget()
+        self._guard.limits.start({})  # a world that was set up anew has no command in force
         stamp = self._observer.common_stamp()
-        if self._running and stamp is not None and stamp != self._last:
+        if self._running and not self._idle and stamp is not None and stamp != self._last:
             self._tick(stamp)  # the first sensors were faster than the answer

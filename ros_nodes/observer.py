@@ -6,6 +6,7 @@ one takes; they exchange references, never locks.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -39,7 +40,8 @@ class Observer:
 
     Attributes:
       topics: type by topic, for the subscriptions.
-      received, late, clock_jumps: messages; those dropped because a newer one was there; stamps that ran back.
+      received, late, clock_jumps: messages; those dropped because a newer one was there; stamps that ran back, or
+        forward by more than a second (or twice max_age) although the topic was not silent.
       repeated: samples with the stamp of the one before: the sensors are slower than the control loop, or stalled.
     """
 
@@ -57,11 +59,11 @@ class Observer:
         self._stamp = -1  # of the last sample
         self._clock = clock
         self._jump = 0 if lockstep else _CLOCK_JUMP
-        self._observations = [(o, make_reader(o.source)) for o in spec.observations]
+        self._observations = [(o, make_reader(o.source)) for o in spec.quantities]
         self._reward, self._read_reward = spec.reward, make_reader(spec.reward)
         self._terminal, self._read_terminal = spec.terminal, make_reader(spec.terminal or spec.reward)
         judges = [s for s in (spec.reward, spec.terminal) if s is not None]
-        sensors = [o.source for o in spec.observations]
+        sensors = [o.source for o in spec.quantities]
         self.topics = _topics([*sensors, *judges])
         self._max_age: dict[str, float] = {}
         for source in [*sensors, *(judges if need_reward else [])]:
@@ -79,6 +81,8 @@ class Observer:
                 self.late += 1
                 return
             self.clock_jumps += 1
+        elif last is not None and self._leapt(topic, last, stamp):
+            self.clock_jumps += 1
         if topic == self._reward.topic and (last is None or stamp != last.stamp):
             self._rewards.append(message)
         self._latest[topic] = Reading(message, stamp, self._clock())
@@ -87,6 +91,11 @@ class Observer:
         """Only what arrives from now on counts."""
         self._latest.clear()
         self._rewards.clear()
+
+    def ages(self) -> dict[str, float]:
+        """Seconds since the latest message of each topic; infinite before the first."""
+        latest, now = self._latest.copy(), self._clock()
+        return {topic: now - latest[topic].received if topic in latest else math.inf for topic in self.topics}
 
     def common_stamp(self) -> int | None:
         """The stamp that the latest messages of all topics share, or None."""
@@ -111,6 +120,11 @@ class Observer:
             elif now - reading.received > max_age:
                 complaints.append(f"{topic} (silent for {now - reading.received:.1f} s, allowed {max_age:g} s)")
         return complaints
+
+    def _leapt(self, topic: str, last: Reading, stamp: int) -> bool:
+        max_age = self._max_age.get(topic, 0.0)
+        silent = self._clock() - last.received > max_age
+        return not silent and stamp - last.stamp > max(_CLOCK_JUMP, round(2e9 * max_age))
 
     def sample(self) -> Sample:
         """A sample of the latest messages; its stamp is the oldest of its observations, its reward the sum of all

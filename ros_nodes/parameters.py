@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
@@ -19,14 +19,14 @@ class ParameterError(ValueError):
 
 
 def _parameter(
-    default: Any, description: str, least: int | None = None, most: int = 2**31 - 1, fixed: bool = True
+    default: Any, description: str, least: float | None = None, most: float = 2**31 - 1, fixed: bool = True
 ) -> Any:
     return field(default=default, metadata={"description": description, "least": least, "most": most, "fixed": fixed})
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of the policy node. All but `deterministic` are read when the node starts."""
+    """Parameters of the policy node. All but `deterministic` and `teleop_timeout` are read when the node starts."""
 
     robot: str = _parameter("cartpole", "name of a shipped RobotSpec, or path of a YAML file")
     robot_id: str = _parameter("", "name of this robot among all that learn together; empty: the spec's name")
@@ -39,6 +39,15 @@ class Parameters:
     keys: str = _parameter("", "file with this robot's link keys; empty: none")
     seed: int = _parameter(0, "of the action and latent noise and of random actions", least=0)
     threads: int = _parameter(1, "of ONNX Runtime within one policy step", least=1, most=64)
+    automatic: bool = _parameter(
+        True, "stand and act as soon as the node is active, and after a cleared fault; false: wait for ~/policy"
+    )
+    teleop_timeout: float = _parameter(
+        0.5, "seconds for which a person's command on ~/teleop/<action> replaces the policy's", 0.05, 10.0, fixed=False
+    )
+    e_stop_timeout: float = _parameter(
+        0.0, "seconds of silence on the topic e_stop that count as pressed; 0: it may be silent", 0.0, 60.0
+    )
     autostart: bool = _parameter(True, "configure and activate at once, without a lifecycle manager")
 
     def directory(self, robot_id: str) -> Path:
@@ -57,9 +66,11 @@ def declare_parameters(node: Node) -> Parameters:
     values = {}
     for entry in fields(Parameters):
         descriptor = ParameterDescriptor(description=entry.metadata["description"], read_only=entry.metadata["fixed"])
-        if entry.metadata["least"] is not None:
-            bounds = IntegerRange(from_value=entry.metadata["least"], to_value=entry.metadata["most"], step=1)
-            descriptor.integer_range = [bounds]
+        least, most = entry.metadata["least"], entry.metadata["most"]
+        if least is not None and isinstance(entry.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=least, to_value=most, step=0.0)]
+        elif least is not None:
+            descriptor.integer_range = [IntegerRange(from_value=least, to_value=most, step=1)]
         try:
             values[entry.name] = node.declare_parameter(entry.name, entry.default, descriptor).value
         except ParameterException as error:

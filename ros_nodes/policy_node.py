@@ -20,13 +20,14 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from std_srvs.srv import Trigger
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.spec import SpecError
-from ros_nodes.health import Speaker, complain, diagnose, figures
+from ros_nodes.health import Speaker, complain, diagnose, figures, judge_bundle
 from ros_nodes.parameters import ParameterError, declare_parameters
 from ros_nodes.rig import Rig
+from ros_nodes.services import Services
+from ros_nodes.transitions import reported
 
 _FAST, _SLOW = 0.05, 1.0  # seconds between two looks at the reset, and at everything else
 _SPIN = 0.1  # longest wait before a signal is seen; without a limit EventsExecutor may hang
@@ -51,12 +52,13 @@ class PolicyNode(LifecycleNode):
         self._acting = False
         self._speaker = Speaker(self, self.parameters.learner)
         self._health = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_service(Trigger, "~/clear_fault", self._on_clear_fault)
+        Services(self, lambda: self.rig, lambda: self._acting)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # the node's own clock may be simulated
         self.create_timer(_FAST, self._look, clock=steady)
         self.create_timer(_SLOW, self._report, clock=steady)
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
+    @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the rig. What is wrong with the parameters is logged, and the node stays unconfigured."""
         p = self.parameters
@@ -72,6 +74,7 @@ class PolicyNode(LifecycleNode):
         )
         return TransitionCallbackReturn.SUCCESS
 
+    @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start acting."""
         assert self.rig is not None
@@ -79,19 +82,23 @@ class PolicyNode(LifecycleNode):
         self._acting = True
         return super().on_activate(state)
 
+    @reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Episode cut, neutral command out."""
         self._halt()
         return super().on_deactivate(state)
 
+    @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give everything back; rows are on disk afterwards."""
         return self._dismantle()
 
+    @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """From any state."""
         return self._dismantle()
 
+    @reported
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """A transition raised: the robot gets the neutral command, the node is unconfigured."""
         return self._dismantle()
@@ -114,6 +121,7 @@ class PolicyNode(LifecycleNode):
     def _look(self) -> None:
         if self.rig is None:
             return
+        self.rig.e_stop.poll()
         self.rig.resetter.poll()
         if self.rig.runner.failure and not self.failure:
             self.failure = self.rig.runner.failure
@@ -131,8 +139,9 @@ class PolicyNode(LifecycleNode):
             if bundle is not None:
                 rig.slot.offer(bundle)
             if status.fault:  # what it lives through would be lost
-                rig.controller.guard.latch(f"link: {status.fault}")
+                rig.controller.guard.latch("link", status.fault)
             rig.link.report(figures(rig))
+        judge_bundle(rig)
         complaint = complain(self, rig) if self._acting else ""
         self._speaker.say(rig, status, complaint)
         self._health.publish(diagnose(self, rig, status, complaint))
@@ -141,16 +150,9 @@ class PolicyNode(LifecycleNode):
         for change in changes:
             if change.name == "deterministic" and self.rig is not None:
                 self.rig.controller.deterministic = bool(change.value)
+            if change.name == "teleop_timeout" and self.rig is not None:
+                self.rig.takeover.timeout = float(change.value)
         return SetParametersResult(successful=True)
-
-    def _on_clear_fault(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self.rig is None:
-            response.success, response.message = False, "the node is not configured"
-            return response
-        guard = self.rig.controller.guard
-        response.success, response.message = True, f"cleared: {guard.fault}" if guard.fault else "there was no fault"
-        guard.clear()
-        return response
 
     def bring_up(self) -> bool:
         """Configure and activate; False if that failed (the log says why)."""

@@ -1,11 +1,12 @@
 """Real time: the world does not wait. A thread of its own ticks at absolute deadlines and reads the latest messages.
 
+  IDLE       the policy is not to act (robot_dreamer/onboard/states.py)
   WAITING    no fresh sensors yet, or no more: neutral command; when they come, a reset if the spec names one
   RESETTING  the robot resets itself: neutral command
   READY      reset done: neutral command until every sensor has spoken again
   RUNNING    an episode
-A sensor older than its max_age, a clock that runs back or a latched fault cut the episode and lead back to WAITING. A
-refused sample cuts it too, but the next one may begin another.
+A sensor older than its max_age, or a clock that jumps, cuts the episode and leads back to WAITING; every other state
+than POLICY cuts it and leads to IDLE. A refused sample cuts it too, but the next one may begin another.
 """
 
 from __future__ import annotations
@@ -16,27 +17,22 @@ import time
 import traceback
 from collections.abc import Callable
 
-from rclpy.impl.rcutils_logger import RcutilsLogger
-
-from robot_dreamer.onboard.controller import Controller
-from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.rate import RateLoop
-from robot_dreamer.spec import RobotSpec
-from ros_nodes.commander import Commander
-from ros_nodes.observer import Observer
-from ros_nodes.reset import Resetter
+from robot_dreamer.onboard.states import State
+from ros_nodes.runner import Parts, Runner
 
 _PATIENCE = 2.0  # seconds without an episode before saying so
 
 
 class Phase(enum.Enum):
+    IDLE = "not under the policy"
     WAITING = "waiting for sensors"
     RESETTING = "resetting"
     READY = "waiting for the first sensors after the reset"
     RUNNING = "running"
 
 
-class Realtime:
+class Realtime(Runner):
     """Drives a controller at the spec's rate.
 
     Args:
@@ -44,36 +40,21 @@ class Realtime:
 
     Attributes:
       loop: rate and jitter.
-      repeats: commands sent again; none in real time.
-      failure: why the loop died; empty while it lives.
+      phase: see the module.
     """
 
-    repeats = 0
-
-    def __init__(
-        self,
-        spec: RobotSpec,
-        observer: Observer,
-        controller: Controller,
-        commander: Commander,
-        resetter: Resetter,
-        logger: RcutilsLogger,
-        now: Callable[[], int],
-    ) -> None:
-        self.failure = ""
-        self.phase = Phase.WAITING
+    def __init__(self, parts: Parts, now: Callable[[], int]) -> None:
+        super().__init__(parts)
+        self.phase = Phase.IDLE
         self._stop = threading.Event()
-        self.loop = RateLoop(spec.period, sleep=self._stop.wait)
-        self._observer = observer
-        self._controller = controller
-        self._commander = commander
-        self._resetter = resetter
-        self._logger = logger
+        self.loop = RateLoop(parts.spec.period, sleep=self._stop.wait)
         self._now = now
-        self._period = spec.period
+        self._period = parts.spec.period
+        self._stale = parts.spec.safety.stale_seconds
         self._thread: threading.Thread | None = None
         self._jumps = 0
         self._since = time.monotonic()  # of the phase
+        self._silent_since: float | None = None  # sensors of an episode
         self._problem = ""  # why the last tick could not act
 
     @property
@@ -87,25 +68,25 @@ class Realtime:
     def start(self) -> None:
         self._stop.clear()
         self.loop = RateLoop(self._period, sleep=self._stop.wait)
-        self._enter(Phase.WAITING)
+        self._enter(Phase.IDLE)
         self._thread = threading.Thread(target=self._run, name="control-loop", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the loop; the episode is cut and the robot is led to the neutral command, for 2 s at most."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None
         self._resetter.cancel()
         self._controller.abandon()
-        self._settle()
+        problem = self._settle()
+        if problem:
+            self._parts.logger.error(problem)
 
     def received(self, topic: str) -> None:
         """Messages wait in the observer for the next tick."""
 
     def waiting_for(self) -> str:
-        """What it has been waiting for, too long to be silent about; empty if nothing."""
         if self.phase is Phase.RUNNING or time.monotonic() - self._since < _PATIENCE or not self._problem:
             return ""
         return self._problem
@@ -113,25 +94,29 @@ class Realtime:
     def _run(self) -> None:
         try:
             while True:
-                self.loop.wait()
+                missed = self.loop.wait()
                 if self._stop.is_set():
                     return
-                self._tick()
+                self._tick(missed)
         except Exception:  # the thread's last words; the node sees `failure` and stops the process
-            self.failure = traceback.format_exc()
+            failure = traceback.format_exc()
             self._controller.abandon()
-            self._settle()
+            self.failure = "\n".join(x for x in (failure, self._settle()) if x)
 
-    def _settle(self) -> None:
-        if not self._controller.guard.settle(self._commander.publish):
-            self._logger.error("the neutral command was not reached in time: an action's max_rate is too low for it")
-
-    def _tick(self) -> None:
+    def _tick(self, missed: int) -> None:
+        if self.phase is Phase.RUNNING:
+            self._guard.judge_deadline(missed)
+        state = self._states.step()
+        self._parts.heartbeat.beat(self._states.alive)
+        if state is not State.POLICY:
+            self._stand_by(state)
+            return
+        if self.phase is Phase.IDLE:
+            self._enter(Phase.WAITING)
         if self.phase is Phase.RESETTING:
             if self._resetter.active:
-                self._commander.publish(self._controller.guard.neutral())
+                self._commander.publish(self._guard.neutral())
                 return
-            self._controller.guard.forget()
             self._observer.forget()
             self._enter(Phase.READY)
         self._problem = self._find_problem()
@@ -139,7 +124,7 @@ class Realtime:
             if self.phase is Phase.RUNNING:
                 self._controller.abandon()
                 self._enter(Phase.WAITING)
-            self._commander.publish(self._controller.guard.neutral())
+            self._commander.publish(self._guard.neutral())
             return
         if self.phase is Phase.WAITING and self._resetter.available:
             self._reset()
@@ -148,36 +133,59 @@ class Realtime:
             self._enter(Phase.RUNNING)
         self._act()
 
+    def _stand_by(self, state: State) -> None:
+        if self.phase is not Phase.IDLE:
+            self._controller.abandon()
+            self._resetter.withdraw()
+            self._silent_since = None
+            self._enter(Phase.IDLE)
+        observation = None
+        self._problem = ""
+        if state is State.STAND:
+            missing = self._observer.missing()
+            observation = None if missing else self._glance()
+            self._problem = f"no fresh messages from {', '.join(missing)}" if missing else ""
+        command = self._states.command(observation)
+        if command is not None:
+            self._commander.publish(command)
+
     def _find_problem(self) -> str:
         """Why there must be no episode now; empty if there may be one."""
         missing, jumps = self._observer.missing(), self._observer.clock_jumps
         jumped, self._jumps = jumps != self._jumps, jumps
         if missing:
-            return f"no fresh messages from {', '.join(missing)}"
-        return "the robot's clock ran back" if jumped else self._controller.guard.fault
+            problem = f"no fresh messages from {', '.join(missing)}"
+            self._judge_silence(problem)
+            return problem
+        self._silent_since = None
+        return "the robot's clock jumped" if jumped else ""
+
+    def _judge_silence(self, problem: str) -> None:
+        """Sensors that fall silent in an episode: for too long is a fault. Those that never spoke moved nothing."""
+        now = time.monotonic()
+        if self.phase is Phase.RUNNING:
+            self._silent_since = now
+        if self._stale and self._silent_since is not None and now - self._silent_since > self._stale:
+            self._guard.latch("stale", problem)
 
     def _act(self) -> None:
-        try:
-            decision = self._controller.tick(self._observer.sample())
-        except ObservationError as error:
-            decision = self._controller.refuse("message", str(error))
+        decision = self._decide()
         if decision.is_last:
             if self._resetter.available:
                 self._reset()
             else:  # the world goes on, perhaps terminal for long; the policy's last command must not stand
-                self._commander.publish(self._controller.guard.neutral())
-            return
-        if decision.refused:
-            self._logger.error(f"sample refused: {decision.refused}", throttle_duration_sec=5.0)
-        if decision.command is None:
-            self._commander.publish(self._controller.guard.neutral())
-            return
-        self._commander.publish(decision.command)
-        if not decision.fault:
+                self._commander.publish(self._guard.neutral())
+        elif decision.fault is not None:
+            if decision.command is not None:
+                self._commander.publish(decision.command)
+        elif decision.command is None:  # refused
+            self._commander.publish(self._guard.neutral())
+        else:
+            self._commander.publish(decision.command)
             self._controller.applied(self._now())
 
     def _reset(self) -> None:
-        self._commander.publish(self._controller.guard.neutral())
+        self._commander.publish(self._guard.neutral())
         self._resetter.request()
         self._enter(Phase.RESETTING)
 

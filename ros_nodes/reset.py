@@ -17,8 +17,8 @@ _AFTER_REFUSAL = 1.0  # seconds before a robot that refused is asked again
 class Resetter:
     """Client of the spec's reset service.
 
-    `request` may be called from any thread; everything else, the service's answer too, happens in the thread that calls
-    `poll` and spins the node.
+    `request` and `withdraw` may be called from any thread; everything else, the service's answer too, happens in the
+    thread that calls `poll` and spins the node.
 
     Attributes:
       available: the spec names a service.
@@ -38,6 +38,7 @@ class Resetter:
         self._clock = clock
         self._client: Any = node.create_client(Trigger, self._name) if self.available else None
         self._future: Any = None
+        self._withdrawn = False
         self._ask_at = 0.0  # not before
         self._sent_at = 0.0
 
@@ -46,8 +47,15 @@ class Resetter:
         if self.available:
             self.active = True
 
+    def withdraw(self) -> None:
+        """The robot is not to be reset any more; what was sent already, it may still do."""
+        self._withdrawn, self.active = True, False
+
     def poll(self) -> None:
         """Send the request, or send it again when the answer does not come. Call it often; it never waits."""
+        if self._withdrawn:
+            self._withdrawn = False
+            self._forget()
         if not self.active or self._client is None:
             return
         now = self._clock()

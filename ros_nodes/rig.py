@@ -18,14 +18,19 @@ from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import load_spec, require_lockstep
 from ros_nodes.commander import Commander
+from ros_nodes.e_stop import EStop
+from ros_nodes.heartbeat import Heartbeat
 from ros_nodes.lockstep import Lockstep
 from ros_nodes.observer import Observer
 from ros_nodes.parameters import Parameters
 from ros_nodes.realtime import Realtime
 from ros_nodes.reset import Resetter
+from ros_nodes.runner import Parts, Runner
+from ros_nodes.takeover import TakeOver
 
 SENSORS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches reliable publishers too
 _FLUSH = 2.0  # seconds for what can still be sent; ros2 launch loses patience after 5
@@ -68,16 +73,26 @@ class Rig:
             )
             lockstep = p.clock == "lockstep"
             self.observer = Observer(spec, need_reward=lockstep or self.link is not None, lockstep=lockstep)
+            self.states = StateMachine(spec, self.controller.guard, p.automatic)
             commander = Commander(node, spec)
             stack.callback(commander.destroy)
             self.resetter = Resetter(node, spec.episode)
             stack.callback(self.resetter.destroy)
-            parts = (spec, self.observer, self.controller, commander, self.resetter, node.get_logger())
-            self.runner: Lockstep | Realtime
+            self.takeover = TakeOver(node, spec, float(node.get_parameter("teleop_timeout").value))
+            stack.callback(self.takeover.destroy)
+            self.e_stop = EStop(node, self.controller.guard, p.e_stop_timeout)
+            stack.callback(self.e_stop.destroy)
+            heartbeat = Heartbeat(node, spec.rate)
+            stack.callback(heartbeat.destroy)
+            parts = Parts(
+                spec, self.observer, self.controller, self.states, commander, self.resetter, self.takeover, heartbeat,
+                node.get_logger(),
+            )  # fmt: skip
+            self.runner: Runner
             if lockstep:
-                self.runner = Lockstep(*parts)
+                self.runner = Lockstep(parts)
             else:
-                self.runner = Realtime(*parts, now=lambda: int(node.get_clock().now().nanoseconds))
+                self.runner = Realtime(parts, now=lambda: int(node.get_clock().now().nanoseconds))
             for topic, kind in self.observer.topics.items():
                 inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), SENSORS)
                 stack.callback(node.destroy_subscription, inlet)

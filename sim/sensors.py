@@ -90,8 +90,8 @@ class Sensors:
 
 
 def observe(spec: RobotSpec, sensors: Sensors) -> dict[str, NDArray[Any]]:
-    """The observations that a spec makes of the sensors, as the ROS 2 side makes them of the messages."""
-    return {o.name: encode_observation(o, sensors.values(o.source)) for o in spec.observations}
+    """The quantities that a spec makes of the sensors, as the ROS 2 side makes them of the messages."""
+    return {o.name: encode_observation(o, sensors.values(o.source)) for o in spec.quantities}
 
 
 class JointReader:
@@ -221,7 +221,7 @@ def camera_views(
 def _topics(spec: RobotSpec, kind: str) -> dict[str, list[ObservationSpec]]:
     """Topics of one message type, with the observations that read them."""
     topics: dict[str, list[ObservationSpec]] = {}
-    for observation in spec.observations:
+    for observation in spec.quantities:
         if observation.source.type == kind:
             topics.setdefault(observation.source.topic, []).append(observation)
     return topics

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.filter import CommandFilter
-from robot_dreamer.onboard.guard import Commands, Guard
+from robot_dreamer.onboard.guard import Commands, Fault, Guard
 from robot_dreamer.onboard.noise import Noise
 from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput
 from robot_dreamer.onboard.slot import PolicySlot
-from robot_dreamer.record import StepRecord
+from robot_dreamer.record import INTERVENTION, StepRecord
 from robot_dreamer.spec import RobotSpec
 
 Arrays = dict[str, NDArray[Any]]
@@ -36,7 +36,8 @@ class Sample:
     """All that the robot says at one tick.
 
     Attributes:
-      observation: by name, shape and dtype as in the spec. The controller keeps it: never change it afterwards.
+      observation: all quantities of the spec by name, shape and dtype as there. The controller keeps it: never
+        change it afterwards.
       reward: sum since the previous sample.
       terminal: the task has ended for good.
       stamp: when the observation was taken, ns on the robot's ROS clock.
@@ -53,22 +54,25 @@ class Decision:
     """What a sample led to.
 
     Attributes:
-      command: in units, by action name; None when nothing is to be sent (the episode ended, or the sample was refused).
+      command: in units, by action name; None when nothing is to be sent (the episode ended, the sample was refused,
+        or the fault's reaction is to send nothing).
       is_last: the episode ended with this sample; the next one begins a new episode.
       action: executed and normalised; empty when there is no action.
       requested: what the policy asked for.
+      intervention: a person's command went out instead of the policy's.
       output: of the policy, for its monitors; None when it was not asked.
       refused: why the sample was refused; empty if it was not.
-      fault: why the guard has latched; then `command` is the neutral one and nothing is recorded.
+      fault: what the guard has latched; then `command` is the reaction to it, and no action is recorded.
     """
 
     command: Commands | None
     is_last: bool = False
     action: Arrays = field(default_factory=dict)
     requested: Arrays = field(default_factory=dict)
+    intervention: bool = False
     output: PolicyOutput | None = None
     refused: str = ""
-    fault: str = ""
+    fault: Fault | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +101,9 @@ class Controller:
       clipped: actions that the policy asked for outside [-1, 1].
       episode_return, episode_length: of the running episode (length in actions).
       last_return, last_length: of the last finished one; NaN and 0 before it.
-      refused: refused samples by kind.
+      interventions: actions that a person gave.
+      refused: refused samples by kind; last_refusal says why the last one was.
+      output: of the last policy step, for its monitors; None before the first.
     """
 
     def __init__(
@@ -121,7 +127,10 @@ class Controller:
         self.episode_length = 0
         self.last_return = math.nan
         self.last_length = 0
+        self.interventions = 0
         self.refused: Counter[str] = Counter()
+        self.last_refusal = ""
+        self.output: PolicyOutput | None = None
         self._spec = spec
         self._slot = slot
         self._robot = robot
@@ -129,7 +138,8 @@ class Controller:
         self._record = record
         self._noise = Noise(seed, deterministic)
         self._filter = CommandFilter(spec.actions, spec.rate)
-        self._expected = [(o.name, o.shape, np.dtype(o.dtype)) for o in spec.observations]
+        self._expected = [(o.name, o.shape, np.dtype(o.dtype)) for o in spec.quantities]
+        self._seen = [o.name for o in spec.observations]
         self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
         self._executed = self._zero
         self._running = False
@@ -151,20 +161,25 @@ class Controller:
         """An episode is running."""
         return self._running
 
-    def tick(self, sample: Sample) -> Decision:
+    def tick(self, sample: Sample, person: Mapping[str, NDArray[Any]] | None = None) -> Decision:
         """One control tick. Begins an episode when none runs.
 
         A refused sample cuts the episode, because a row and its reward are missing. A sample that is terminal although
-        no episode runs ends nothing and is not recorded.
+        no episode runs ends nothing and is not recorded. A fault ends the episode: as terminal, with this sample, if it
+        is of the rules about the robot itself; otherwise it is cut.
+
+        Args:
+          sample: what the robot says.
+          person: commands in units, by action name, that go out (within limits) instead of the policy's.
 
         Raises:
           RuntimeError: the previous decision had a command, and neither `applied` nor `abandon` was called after it.
         """
         if self._open is not None:
             raise RuntimeError("tick() again before applied() or abandon()")
-        latched = self.guard.fault
-        if latched:
-            return self._halt(latched)
+        fault = self.guard.fault
+        if fault is not None:
+            return self._halt(fault)
         kind, problem = self._problem(sample)
         if problem:
             return self.refuse(kind, problem)
@@ -175,25 +190,34 @@ class Controller:
             self._begin()
         reward = 0.0 if is_first else sample.reward
         self.episode_return += reward
+        fault = self.guard.inspect(sample.observation)
+        if fault is not None:
+            if fault.terminal and not is_first:
+                self._end(sample, reward, terminal=True)
+            return self._halt(fault)
         if sample.terminal or self.episode_length >= self._spec.episode.max_steps:
-            return self._end(sample, reward)
+            return self._end(sample, reward, sample.terminal)
         try:
             version, output = self._act(sample, is_first)
         except PolicyFault as error:
-            self.guard.latch(str(error))
-            return self._halt(str(error))
+            return self._halt(self.guard.latch("policy", str(error)))
+        self.output = output
+        if not is_first and (fault := self.guard.judge_surprise(output.surprise, version)) is not None:
+            return self._halt(fault)
         requested = {a.name: self._normalised(output.action[a.name], a.discrete) for a in self._spec.actions}
         wanted = {a.name: a.to_command(requested[a.name]) for a in self._spec.actions}
-        command = self.guard.check(self._filter.step(wanted))
-        latched = self.guard.fault
-        if latched:
-            return self._halt(latched, command)
+        command, fault = self.guard.check(self._filter.step(wanted | self._legal(person) if person else wanted))
+        if command is None or fault is not None:
+            self.abandon()
+            return Decision(command, fault=fault)
         action: Arrays = {}
         for spec in self._spec.actions:
             same = np.array_equal(command[spec.name], wanted[spec.name])  # then no rounding on the way back
             action[spec.name] = requested[spec.name] if same else spec.from_command(command[spec.name])
+        if person:
+            version = INTERVENTION
         self._open = _OpenRow(sample, reward, is_first, action, output.action, version)
-        return Decision(command, False, action, output.action, output)
+        return Decision(command, False, action, output.action, bool(person), output)
 
     def applied(self, stamp: int) -> None:
         """The command went out at `stamp`, ns on the clock of the samples: record the open row.
@@ -207,6 +231,7 @@ class Controller:
         self._open = None
         self._executed = row.action
         self.steps += 1
+        self.interventions += row.version == INTERVENTION
         self.episode_length += 1
         self._write(row.sample, row.reward, row.is_first, False, False, row.action, row.requested, stamp, row.version)
 
@@ -220,6 +245,7 @@ class Controller:
     def refuse(self, kind: str, problem: str) -> Decision:
         """Refuse a sample that cannot even be assembled: counted under `kind`, the episode is cut."""
         self.refused[kind] += 1
+        self.last_refusal = problem
         self.abandon()
         return Decision(None, refused=problem)
 
@@ -251,7 +277,8 @@ class Controller:
         self.episode_return = 0.0
         self.episode_length = 0
         self._executed = self._zero
-        self._filter.reset(self.guard.last)
+        self.guard.begin()
+        self._filter.reset(self.guard.limits.last)
         self._slot.exchange()
         self._slot.current.reset()
 
@@ -269,18 +296,25 @@ class Controller:
             else:
                 return policy.version, output
 
-    def _end(self, sample: Sample, reward: float) -> Decision:
+    def _legal(self, person: Mapping[str, NDArray[Any]]) -> Commands:
+        """A discrete action has its values, and nothing between them: the nearest one."""
+        discrete = {a.name: a for a in self._spec.actions if a.discrete}
+        return {
+            n: discrete[n].to_command(discrete[n].from_command(c)) if n in discrete else c for n, c in person.items()
+        }
+
+    def _end(self, sample: Sample, reward: float, terminal: bool) -> Decision:
         self._running = False
         self.episodes += 1
         self.last_return, self.last_length = self.episode_return, self.episode_length
         version = self._slot.current.version
-        self._write(sample, reward, False, True, sample.terminal, self._zero, self._zero, 0, version)
+        self._write(sample, reward, False, True, terminal, self._zero, self._zero, 0, version)
         return Decision(None, is_last=True)
 
-    def _halt(self, reason: str, command: Commands | None = None) -> Decision:
-        """Neutral command because of `reason`; the guard may have been cleared meanwhile, by another thread."""
+    def _halt(self, fault: Fault) -> Decision:
+        """The reaction to a fault, which another thread may have cleared meanwhile."""
         self.abandon()
-        return Decision(command or self.guard.neutral(), fault=reason)
+        return Decision(self.guard.react(fault), fault=fault)
 
     def _write(
         self,
@@ -304,7 +338,7 @@ class Controller:
                 boot=self._boot,
                 sequence=sequence,
                 episode=self._episode,
-                observation=sample.observation,
+                observation={name: sample.observation[name] for name in self._seen},
                 action=action,
                 action_requested=requested,
                 reward=reward,

@@ -1,103 +1,164 @@
 """The guard: the last word on every command, whatever the policy says. On by default.
 
-  command not finite        -> neutral command, fault latched
-  command outside limits    -> clipped, counted
-  command changes too fast  -> slewed at max_rate, counted (continuous actions that name a max_rate)
+  command outside its limits, or too fast    clipped, slewed, counted
+  anything else that is wrong                a fault, which latches: the robot gets the reaction of the rule
+                                             (robot_dreamer/spec_safety.py) and no policy, until a person clears it
 
-A latched fault means neutral commands (slewed like any other) and no policy until a person clears it.
+Rules about commands are here, those about the robot in rules.py. Faults may be latched and cleared in any thread,
+without a lock: there is one cell, the first fault takes it, and whoever acts on a fault reads it once.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.onboard.limits import CommandLimits, Commands
+from robot_dreamer.onboard.rules import DeadlineRule, LimitRule, SurpriseRule, TiltRule
 from robot_dreamer.spec import RobotSpec
+from robot_dreamer.spec_safety import TERMINAL_RULES, Reaction, Rule
 
-Commands = dict[str, NDArray[np.float64]]
+__all__ = ["Checked", "Commands", "Fault", "Guard"]
 
-_SETTLE = 2.0  # seconds that the way to neutral may take when all ends
+_SETTLE = 2.0  # seconds that the way to neutral may take at least when all ends
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fault:
+    """Why the guard latched. Two faults are never the same one."""
+
+    rule: Rule
+    reason: str
+    reaction: Reaction
+
+    @property
+    def terminal(self) -> bool:
+        """The robot did it to itself: the episode ends as terminal."""
+        return self.rule in TERMINAL_RULES
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.reason}"
+
+
+class Checked(NamedTuple):
+    """Commands that may go out (None: nothing may), and the fault that they are the reaction to, if any."""
+
+    commands: Commands | None
+    fault: Fault | None
 
 
 class Guard:
-    """Limits on commands, in units; one instance per robot.
+    """One instance per robot. `latch`, `clear` and `fault` may be used in any thread, the rest in the one that ticks.
 
     Attributes:
-      fault: why the guard has latched; empty while it has not.
-      faults, clipped, slewed: how often it latched, and how many commands it changed.
+      faults: how often it latched, by rule.
+      latest: the fault that latched last, cleared or not; None before the first.
+      limits: what commands may be; counts the clipped and the slewed.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
-        self.fault = ""
-        self.faults = 0
-        self.clipped = 0
-        self.slewed = 0
+        safety = spec.safety
+        self.faults: Counter[Rule] = Counter()
+        self.latest: Fault | None = None
+        self.limits = CommandLimits(spec)
+        self._safety = safety
         self._period = spec.period
-        self._actions = spec.actions
-        self._neutral: Commands = {a.name: a.neutral_command() for a in spec.actions}
-        self._limits = {a.name: (np.asarray(a.low), np.asarray(a.high)) for a in spec.actions if not a.discrete}
-        limited = [a for a in spec.actions if a.max_rate and not a.discrete]
-        self._steps = {a.name: np.asarray(a.max_rate) * spec.period for a in limited}
-        self._last = dict(self._neutral)
-
-    def check(self, commands: Mapping[str, NDArray[Any]]) -> Commands:
-        """The commands that may go out. Call it once for each set of commands that is sent: it remembers them."""
-        for name, command in commands.items():
-            if not np.isfinite(command).all():
-                self.latch(f"command {name} is not finite: {command}")
-        if self.fault:
-            commands = self._neutral
-        self._last = {a.name: self._check_one(a.name, commands[a.name]) for a in self._actions}
-        return dict(self._last)
+        self._settle = max(_SETTLE, safety.ramp_seconds + 1.0)
+        self._cell: dict[str, Fault] = {}  # setdefault and pop are atomic
+        quantities = {o.name: o for o in spec.quantities}
+        self._tilt = TiltRule(safety.tilt, spec.rate) if safety.tilt else None
+        self._limits = [
+            LimitRule(x, quantities[x.observation].source.names, quantities[x.observation].unit, spec.rate)
+            for x in safety.limits
+        ]
+        self._deadline = DeadlineRule(safety.missed_deadlines)
+        self._surprise = SurpriseRule(safety.surprise) if safety.surprise else None
 
     @property
-    def last(self) -> Commands:
-        """The commands that went out last; the neutral ones after `forget`."""
-        return dict(self._last)
+    def fault(self) -> Fault | None:
+        """What has latched; None while nothing has."""
+        return self._cell.get("fault")
+
+    @property
+    def surprise_threshold(self) -> float:
+        """Nats; infinite while surprise is not judged."""
+        return self._surprise.threshold if self._surprise else math.inf
+
+    def latch(self, rule: Rule, reason: str) -> Fault:
+        """Fault until `clear`; the first one stays. Returns the one that is latched."""
+        fault = Fault(rule, reason, self._safety.reaction(rule))
+        latched = self._cell.setdefault("fault", fault)
+        if latched is fault:
+            self.latest = fault
+            self.faults[rule] += 1
+        return latched
+
+    def clear(self) -> Fault | None:
+        """A person has looked at it. Returns what was latched."""
+        return self._cell.pop("fault", None)
+
+    def check(self, commands: Mapping[str, NDArray[Any]]) -> Checked:
+        """What may go out instead of `commands`. Call it once for each set of commands that is sent."""
+        fault = self.fault
+        if fault is None:
+            bad = next((name for name, command in commands.items() if not np.isfinite(command).all()), None)
+            if bad is None:
+                return Checked(self.limits.apply(commands), None)
+            fault = self.latch("command", f"{bad} is not finite: {commands[bad]}")
+        return Checked(self.react(fault), fault)
+
+    def react(self, fault: Fault) -> Commands | None:
+        """The commands of a fault's reaction for this tick; None: send nothing."""
+        if fault.reaction == "damp":
+            return None
+        if fault.reaction == "hold":
+            return dict(self.limits.last)
+        return self.limits.toward_neutral(gently=fault.reaction == "ramp")
 
     def neutral(self) -> Commands:
-        """The safe commands, within the rate limits of the last ones."""
-        return self.check(self._neutral)
+        """One step of the ramp to the safe pose; the safe pose itself once it is reached."""
+        return self.limits.toward_neutral(gently=True)
+
+    def inspect(self, observation: Mapping[str, NDArray[Any]]) -> Fault | None:
+        """Look at the robot itself: tilt and measured limits."""
+        if self._tilt is not None and (problem := self._tilt.check(observation)):
+            return self.latch("tilt", problem)
+        for rule in self._limits:
+            if problem := rule.check(observation):
+                return self.latch("limit", problem)
+        return None
+
+    def judge_surprise(self, surprise: float, version: int) -> Fault | None:
+        """`surprise`: nats, of the policy `version`. Not for first rows, which surprise every model."""
+        problem = self._surprise.check(surprise, version) if self._surprise else ""
+        return self.latch("surprise", problem) if problem else None
+
+    def judge_deadline(self, missed: int) -> Fault | None:
+        """`missed`: deadlines skipped before this tick of an episode."""
+        problem = self._deadline.check(missed)
+        return self.latch("deadline", problem) if problem else None
+
+    def begin(self) -> None:
+        """An episode begins: what must last starts anew."""
+        for rule in (self._tilt, *self._limits, self._deadline, self._surprise):
+            if rule is not None:
+                rule.reset()
 
     def settle(self, send: Callable[[Commands], None], sleep: Callable[[float], object] = time.sleep) -> bool:
-        """Send safe commands, one per period, until the neutral one is out; False when 2 s were too short for it."""
-        for _ in range(math.ceil(_SETTLE / self._period)):
-            command = self.neutral()
-            send(command)
-            if all(np.array_equal(command[name], neutral) for name, neutral in self._neutral.items()):
+        """Send the ramp to the safe pose, a command per period, until it is reached.
+
+        False if time was too short: 2 s, or a second more than the ramp takes.
+        """
+        for _ in range(math.ceil(self._settle / self._period)):
+            send(self.neutral())
+            if self.limits.at_neutral:
                 return True
             sleep(self._period)
         return False
-
-    def latch(self, reason: str) -> None:
-        """Fault until `clear`; the first reason stays."""
-        if not self.fault:
-            self.fault = reason
-            self.faults += 1
-
-    def clear(self) -> None:
-        """A person has looked at it."""
-        self.fault = ""
-
-    def forget(self) -> None:
-        """The robot was reset: rates count from the neutral command again."""
-        self._last = dict(self._neutral)
-
-    def _check_one(self, name: str, command: NDArray[Any]) -> NDArray[np.float64]:
-        if name not in self._limits:  # one of a discrete action's values, nothing between them
-            return np.asarray(command, np.float64)
-        limited: NDArray[np.float64] = np.clip(command, *self._limits[name])
-        if (limited != command).any():
-            self.clipped += 1
-        step = self._steps.get(name)
-        if step is None:
-            return limited
-        slewed: NDArray[np.float64] = np.clip(limited, self._last[name] - step, self._last[name] + step)
-        if (slewed != limited).any():
-            self.slewed += 1
-        return slewed

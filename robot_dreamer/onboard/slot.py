@@ -8,7 +8,6 @@ A bundle of another lineage (a new run) starts with a fresh filter: another mode
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from pathlib import Path
@@ -18,8 +17,6 @@ from robot_dreamer.onboard.bundle import BundleError, read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy, State
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
-
-_LOG = logging.getLogger(__name__)
 
 
 class Turn(NamedTuple):
@@ -102,8 +99,7 @@ class PolicySlot:
             previous.state = state
         self._current, self._previous = previous, None
         self.rollbacks += 1
-        self.last_rollback = reason
-        _LOG.error("policy %d failed, back to policy %d: %s", failed.version, previous.version, reason)
+        self.last_rollback = f"policy {failed.version} failed, back to policy {previous.version}: {reason}"
         return Turn(previous, not related)
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -151,4 +147,3 @@ class PolicySlot:
     def _refuse(self, reason: str) -> None:
         self.refused += 1
         self.last_refusal = reason
-        _LOG.warning("refused: %s", reason)

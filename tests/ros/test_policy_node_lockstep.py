@@ -214,7 +214,7 @@ def test_deactivate_sends_the_neutral_command_and_activate_goes_on(make: Callabl
 def test_a_slow_action_is_led_to_neutral_at_deactivate(make: Callable[..., Stage]) -> None:
     stage = make(spec=TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]"))  # 0.08 per tick
     stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
-    stage.rig.controller.guard._last = {"torque": np.array([1.0, 1.0])}
+    stage.rig.controller.guard.limits.last = {"torque": np.array([1.0, 1.0])}
     stage.node.trigger_deactivate()
     stage.ros.spin(0.3)
     assert stage.robot.commands[-1] == ("", [0.0, 0.0])

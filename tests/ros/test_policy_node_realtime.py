@@ -183,8 +183,8 @@ def test_a_clock_that_runs_back_cuts_the_episode(make: Callable[..., Stage]) -> 
 def test_a_fault_latches_until_the_service_clears_it(make: Callable[..., Stage]) -> None:
     stage = make()
     stage.until(lambda: stage.controller.steps >= 2, "some steps")
-    stage.controller.guard.latch("test: somebody pressed the button")
-    stage.until(lambda: stage.rig.runner.phase is Phase.WAITING, "to stop")
+    stage.controller.guard.latch("e_stop", "somebody pressed the button")
+    stage.until(lambda: stage.rig.runner.phase is Phase.IDLE, "to stop")
     stage.robot.commands.clear()
     steps = stage.controller.steps
     stage.until(lambda: len(stage.robot.commands) > 5, "neutral commands")
@@ -193,7 +193,7 @@ def test_a_fault_latches_until_the_service_clears_it(make: Callable[..., Stage])
     stage.until(client.service_is_ready, "the service")
     future = client.call_async(Trigger.Request())
     stage.until(future.done, "the answer")
-    assert future.result().message == "cleared: test: somebody pressed the button"
+    assert future.result().message == "cleared: e_stop: somebody pressed the button"
     stage.until(lambda: stage.controller.steps > steps, "steps again")
     assert next(r for r in stage.rows[::-1] if r.is_first)
     assert figures(stage.rig)["faults"] == 1
@@ -207,7 +207,7 @@ def test_a_link_that_cannot_record_stops_the_robot(
     broken = msgspec.structs.replace(stage.rig.link.status(), fault="disk full")
     monkeypatch.setattr(stage.rig.link, "status", lambda: broken)
     stage.until(lambda: stage.controller.guard.fault, "the fault")
-    assert stage.controller.guard.fault == "link: disk full"
+    assert str(stage.controller.guard.fault) == "link: disk full"
     stage.until(lambda: stage.robot.commands[-1][1] == NEUTRAL, "the neutral command")
 
 
@@ -215,7 +215,7 @@ def test_a_dying_loop_is_noticed_and_leaves_the_neutral_command(make: Callable[.
     stage = make()
     stage.until(lambda: stage.controller.steps >= 1, "a step")
 
-    def broken(sample: Any) -> Any:
+    def broken(*_: Any) -> Any:
         raise ZeroDivisionError("a bug")
 
     stage.controller.tick = broken
@@ -229,8 +229,8 @@ def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage
     stage = make(max_steps=10_000, spec=SLOW)
     if dies:
 
-        def broken(sample: Any) -> Any:
-            stage.controller.guard._last = dict(FAR)
+        def broken(*_: Any) -> Any:
+            stage.controller.guard.limits.last = dict(FAR)
             raise ZeroDivisionError("a bug")
 
         stage.controller.tick = broken
@@ -240,7 +240,7 @@ def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage
         stage.until(lambda: stage.controller.steps >= 1, "a step")
         stage.rig.runner._stop.set()
         stage.rig.runner._thread.join(5.0)
-        stage.controller.guard._last = dict(FAR)
+        stage.controller.guard.limits.last = dict(FAR)
         stage.node.trigger_deactivate()
     stage.ros.spin(0.5)  # until the last command is here
     assert stage.robot.commands[-1][1] == NEUTRAL
@@ -251,7 +251,7 @@ def test_a_slow_action_is_led_to_neutral_during_a_reset(make: Callable[..., Stag
     stage.until(lambda: stage.controller.steps >= 1, "a step")
     stage.rig.resetter._answered = lambda future: None  # the reset never ends
     stage.until(lambda: stage.rig.runner.phase is Phase.RESETTING, "a reset")
-    stage.controller.guard._last = dict(FAR)
+    stage.controller.guard.limits.last = dict(FAR)
     stage.robot.commands.clear()
     stage.until(lambda: len(stage.robot.commands) > 3 and stage.robot.commands[-1][1] == NEUTRAL, "neutral")
     assert stage.rig.runner.phase is Phase.RESETTING

@@ -1,75 +1,162 @@
-"""The guard's rules, one by one."""
+"""The guard: limits on commands, faults that latch, and their reactions."""
 
 from __future__ import annotations
+
+import threading
 
 import numpy as np
 import pytest
 
-from robot_dreamer.onboard.guard import Guard
+from robot_dreamer.onboard.guard import Fault, Guard
 from robot_dreamer.spec import parse_spec
+from robot_dreamer.spec_safety import RULES, TERMINAL_RULES
 from tests.onboard_models import TOY, discrete_spec, toy_spec
 
-SLOW = parse_spec(TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [10.0, 5.0], neutral: [0.0, 0.5]"))
+SLOW_TEXT = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [10.0, 5.0], neutral: [0.0, 0.5]")
+SLOW = parse_spec(SLOW_TEXT)  # per tick of 20 ms: 0.2 and 0.1; from neutral (0, 0.5)
+
+
+def torque(*numbers: float) -> dict[str, np.ndarray]:
+    return {"torque": np.array(numbers)}
+
+
+def sent(guard: Guard, *numbers: float) -> list[float]:
+    commands = guard.check(torque(*numbers)).commands
+    assert commands is not None
+    return commands["torque"].tolist()
+
+
+def drive_to(guard: Guard, *numbers: float) -> None:
+    """As if these commands were in force."""
+    guard.limits.last = torque(*numbers)
 
 
 def test_commands_within_limits_pass_unchanged() -> None:
     guard = Guard(toy_spec())
-    np.testing.assert_array_equal(guard.check({"torque": np.array([1.5, 0.5])})["torque"], [1.5, 0.5])
-    assert (guard.clipped, guard.slewed, guard.faults, guard.fault) == (0, 0, 0, "")
+    assert sent(guard, 1.5, 0.5) == [1.5, 0.5]
+    assert (guard.limits.clipped, guard.limits.slewed, guard.faults.total(), guard.fault) == (0, 0, 0, None)
 
 
 def test_outside_limits_is_clipped_and_counted() -> None:
     guard = Guard(toy_spec())
-    np.testing.assert_array_equal(guard.check({"torque": np.array([-9.0, 9.0])})["torque"], [-2.0, 1.0])
-    assert guard.clipped == 1
+    assert sent(guard, -9.0, 9.0) == [-2.0, 1.0]
+    assert guard.limits.clipped == 1 and guard.fault is None
 
 
 def test_rate_is_limited_from_the_last_command_sent() -> None:
-    guard = Guard(SLOW)  # per tick of 20 ms: 0.2 and 0.1; from neutral (0, 0.5)
+    guard = Guard(SLOW)
     for expected in ([0.2, 0.4], [0.4, 0.3], [0.6, 0.2]):
-        np.testing.assert_allclose(guard.check({"torque": np.array([2.0, 0.0])})["torque"], expected)
-    assert guard.slewed == 3
+        np.testing.assert_allclose(sent(guard, 2.0, 0.0), expected)
+    assert guard.limits.slewed == 3
     np.testing.assert_allclose(guard.neutral()["torque"], [0.4, 0.3])
-    guard.forget()
-    np.testing.assert_allclose(guard.check({"torque": np.array([0.1, 0.5])})["torque"], [0.1, 0.5])
-    assert guard.slewed == 4
+    np.testing.assert_allclose(sent(guard, 2.0, 0.0), [0.6, 0.2])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_not_finite_latches_until_cleared(bad: float) -> None:
     guard = Guard(SLOW)
-    np.testing.assert_allclose(guard.check({"torque": np.array([bad, 0.0])})["torque"], [0.0, 0.5])
-    assert "command torque is not finite" in guard.fault and guard.faults == 1
-    np.testing.assert_allclose(guard.check({"torque": np.array([0.1, 0.5])})["torque"], [0.0, 0.5])
-    guard.latch("another reason")
-    assert "not finite" in guard.fault and guard.faults == 1  # the first reason stays
-    guard.clear()
-    np.testing.assert_allclose(guard.check({"torque": np.array([0.1, 0.5])})["torque"], [0.1, 0.5])
+    checked = guard.check(torque(bad, 0.0))
+    assert checked.fault is guard.fault and checked.fault is not None and checked.fault.rule == "command"
+    assert "torque is not finite" in str(checked.fault) and guard.faults == {"command": 1}
+    assert sent(guard, 0.1, 0.5) == [0.0, 0.5]
+    assert guard.latch("link", "another reason") is checked.fault  # the first one stays
+    assert guard.faults == {"command": 1}
+    assert guard.clear() is checked.fault and guard.clear() is None
+    np.testing.assert_allclose(sent(guard, 0.1, 0.5), [0.1, 0.5])
+    assert guard.latest is checked.fault
+
+
+def test_a_fault_cleared_while_it_is_checked_lets_no_nan_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clear_fault service runs in another thread, and may come at the worst moment."""
+    guard = Guard(SLOW)
+    latch = guard.latch
+
+    def hasty(*arguments: str) -> Fault:
+        fault = latch(*arguments)
+        guard.clear()
+        return fault
+
+    monkeypatch.setattr(guard, "latch", hasty)
+    checked = guard.check(torque(np.nan, 0.0))
+    assert checked.fault is not None and checked.commands is not None
+    assert np.isfinite(checked.commands["torque"]).all()
+
+
+def test_of_many_threads_one_latches_and_counts() -> None:
+    guard = Guard(SLOW)
+    barrier = threading.Barrier(8)
+    faults: list[Fault] = []
+
+    def latch(i: int) -> None:
+        barrier.wait(10)
+        faults.append(guard.latch("link", f"reason {i}"))
+
+    threads = [threading.Thread(target=latch, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(faults) == 8 and {id(f) for f in faults} == {id(guard.fault)}
+    assert guard.faults == {"link": 1}
+
+
+@pytest.mark.parametrize(
+    ("reaction", "expected"),
+    [
+        ("ramp", [[0.96, 0.5], [0.92, 0.5]]),  # the range of 4 in 2 s: 0.04 per tick
+        ("stop", [[0.8, 0.5], [0.6, 0.5]]),  # max_rate: 0.2 per tick
+        ("hold", [[1.0, 0.5], [1.0, 0.5]]),
+        ("damp", [None, None]),
+    ],
+)
+def test_reactions(reaction: str, expected: list[list[float] | None]) -> None:
+    text = f"{SLOW_TEXT}safety: {{ramp_seconds: 2.0, reactions: {{link: {reaction}}}}}"
+    guard = Guard(parse_spec(text))
+    drive_to(guard, 1.0, 0.5)
+    guard.latch("link", "test")
+    for numbers in expected:
+        commands, fault = guard.check(torque(2.0, 0.0))
+        assert fault is guard.fault
+        if numbers is None:
+            assert commands is None
+        else:
+            assert commands is not None
+            np.testing.assert_allclose(commands["torque"], numbers)
+
+
+def test_default_reactions_and_terminal_rules() -> None:
+    safety = toy_spec().safety
+    assert {rule: safety.reaction(rule) for rule in RULES} == dict.fromkeys(RULES, "ramp") | {"e_stop": "stop"}
+    guard = Guard(toy_spec())
+    for rule in RULES:
+        assert guard.latch(rule, "test").terminal == (rule in TERMINAL_RULES)
+        guard.clear()
 
 
 def test_settle_sends_one_step_a_period_until_neutral() -> None:
     guard = Guard(SLOW)  # 0.2 and 0.1 per tick
     for _ in range(3):
-        guard.check({"torque": np.array([2.0, 0.0])})
-    sent: list[list[float]] = []
+        guard.check(torque(2.0, 0.0))
+    out: list[list[float]] = []
     slept: list[float] = []
-    assert guard.settle(lambda c: sent.append(c["torque"].tolist()), slept.append)
-    np.testing.assert_allclose(sent[:3], [[0.4, 0.3], [0.2, 0.4], [0.0, 0.5]], atol=1e-12)
-    assert sent[-1] == [0.0, 0.5] and len(sent) <= 4  # one more for the rounding of 0.6
-    assert slept == [0.02] * (len(sent) - 1)
+    assert guard.settle(lambda c: out.append(c["torque"].tolist()), slept.append)
+    np.testing.assert_allclose(out[:3], [[0.4, 0.3], [0.2, 0.4], [0.0, 0.5]], atol=1e-12)
+    assert out[-1] == [0.0, 0.5] and len(out) <= 4  # one more for the rounding of 0.6
+    assert slept == [0.02] * (len(out) - 1)
 
 
-def test_settle_gives_up_after_two_seconds() -> None:
-    guard = Guard(parse_spec(TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [0.5, 5.0]")))
-    for _ in range(200):
-        guard.check({"torque": np.array([2.0, 0.0])})
+@pytest.mark.parametrize(("ramp", "patience"), [(0.0, 2.0), (4.0, 5.0)])
+def test_settle_gives_up_after_a_while(ramp: float, patience: float) -> None:
+    text = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [0.1, 5.0]")
+    guard = Guard(parse_spec(f"{text}safety: {{ramp_seconds: {ramp}}}"))
+    drive_to(guard, 2.0, 0.0)
     slept: list[float] = []
     assert not guard.settle(lambda c: None, slept.append)
-    assert sum(slept) == pytest.approx(2.0)
+    assert sum(slept) == pytest.approx(patience)
 
 
 def test_discrete_values_pass() -> None:
     guard = Guard(discrete_spec())
-    np.testing.assert_array_equal(guard.check({"gear": np.array([5.0])})["gear"], [5.0])
-    guard.latch("stop")
+    assert guard.check({"gear": np.array([5.0])}) == ({"gear": np.array([5.0])}, None)
+    guard.latch("e_stop", "test")
     np.testing.assert_array_equal(guard.neutral()["gear"], [0.0])

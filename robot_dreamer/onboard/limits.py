@@ -1,0 +1,74 @@
+"""Limits on commands: range and rate, and the way to the neutral command. Remembers what went out last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.spec import RobotSpec
+
+Commands = dict[str, NDArray[np.float64]]
+
+
+class CommandLimits:
+    """One instance per robot; one thread at a time.
+
+    Attributes:
+      last: the commands that went out last, in units, by action name; neutral before the first.
+      clipped, slewed: commands that were outside their limits, or changed faster than max_rate.
+    """
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self.clipped = 0
+        self.slewed = 0
+        self._neutral: Commands = {a.name: a.neutral_command() for a in spec.actions}
+        self._limits = {a.name: (np.asarray(a.low), np.asarray(a.high)) for a in spec.actions if not a.discrete}
+        limited = [a for a in spec.actions if a.max_rate and not a.discrete]
+        self._steps = {a.name: np.asarray(a.max_rate) * spec.period for a in limited}
+        ramp = spec.safety.ramp_seconds
+        self._gentle = dict(self._steps)
+        for name, (low, high) in self._limits.items() if ramp else ():
+            step = (high - low) * min(1.0, spec.period / ramp)
+            self._gentle[name] = np.minimum(step, self._steps.get(name, step))
+        self.last: Commands = dict(self._neutral)
+
+    def apply(self, commands: Mapping[str, NDArray[Any]]) -> Commands:
+        """Finite commands within range and rate: what is to go out, and will be `last`."""
+        out: Commands = {}
+        for name in self.last:
+            command = np.asarray(commands[name], np.float64)
+            if name in self._limits:  # a discrete action has its values, and nothing between them
+                limited: NDArray[np.float64] = np.clip(command, *self._limits[name])
+                self.clipped += bool((limited != command).any())
+                command = self._slew(name, limited, self._steps)
+                self.slewed += bool((command != limited).any())
+            out[name] = command
+        self.last = out
+        return dict(out)
+
+    def toward_neutral(self, gently: bool) -> Commands:
+        """One step of the way to the neutral commands, within max_rate, and within the ramp's rate if `gently`."""
+        steps = self._gentle if gently else self._steps
+        self.last = {name: self._slew(name, neutral, steps) for name, neutral in self._neutral.items()}
+        return dict(self.last)
+
+    @property
+    def at_neutral(self) -> bool:
+        """The last commands were the neutral ones."""
+        return all(np.array_equal(self.last[name], neutral) for name, neutral in self._neutral.items())
+
+    def start(self, pose: Mapping[str, NDArray[Any]]) -> None:
+        """The robot is where these commands would hold it; rates count from there. Actions not named are neutral."""
+        self.last = {n: np.asarray(pose.get(n, neutral), np.float64) for n, neutral in self._neutral.items()}
+
+    def _slew(
+        self, name: str, command: NDArray[np.float64], steps: Mapping[str, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        step = steps.get(name)
+        if step is None:
+            return command
+        slewed: NDArray[np.float64] = np.clip(command, self.last[name] - step, self.last[name] + step)
+        return slewed

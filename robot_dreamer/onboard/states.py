@@ -1,0 +1,142 @@
+"""Who drives: the states of a robot under a policy node.
+
+            stand             safe pose reached,          fault in any state
+   PASSIVE -------> STAND ------------------> POLICY      ------------------> FAULT (latched)
+      ^               |      policy wanted      |                               |
+      |<--------------+<------------------------+          cleared by a person  |
+      |            passive                                                      |
+      +-------------------------------------------------------------------------+
+
+  PASSIVE  nobody drives: no commands. Coming from STAND or POLICY, the safe pose first
+  STAND    ramp to the safe pose (the neutral commands), from where the robot is if the spec says what tells it
+  POLICY   episodes; between them the safe pose
+  FAULT    the reaction of the rule that latched; a robot that nobody drove is left alone
+
+People and timers say in any thread which state they want; the thread that ticks goes there. With `automatic` POLICY
+is wanted from the beginning, and again after a fault is cleared; otherwise a cleared fault leaves the robot PASSIVE.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.onboard.guard import Commands, Fault, Guard
+from robot_dreamer.spec import RobotSpec
+
+
+class State(enum.Enum):
+    PASSIVE = "passive"
+    STAND = "stand"
+    POLICY = "policy"
+    FAULT = "fault"
+
+
+class StateMachine:
+    """See the module. `want` may be called in any thread, the rest in the one that ticks.
+
+    Attributes:
+      state: as of the last step.
+      driving: commands of this node are in force: the robot must not be left without one.
+    """
+
+    def __init__(self, spec: RobotSpec, guard: Guard, automatic: bool) -> None:
+        self.state = State.PASSIVE
+        self.driving = False
+        self._guard = guard
+        self._pose = spec.safety.pose
+        self._default = State.POLICY if automatic else State.PASSIVE
+        # The wish and the latest fault when it was made: a wish from before a fault is void. One reference, set at
+        # once.
+        self._wish: tuple[State, Fault | None] = (self._default, None)
+        self._seen: Fault | None = None  # the latest fault that led to FAULT
+
+    def want(self, state: State) -> str:
+        """Ask for PASSIVE, STAND or POLICY. Returns why not; empty if it was accepted."""
+        fault = self._guard.fault
+        if fault is not None:
+            return f"a fault is latched ({fault}); clear it first"
+        self._wish = (state, self._guard.latest)
+        return ""
+
+    def step(self) -> State:
+        """The state of this tick."""
+        fault, latest = self._guard.fault, self._guard.latest
+        if fault is not None:
+            self._seen = fault
+            self.state = State.FAULT
+        elif latest is not self._seen:  # it came and went between two ticks; the episode is over all the same
+            self._seen = latest
+            self.state = State.PASSIVE
+        else:
+            self._move(self._wanted(latest))
+        self.driving |= self.state is State.POLICY
+        return self.state
+
+    def command(self, observation: Mapping[str, NDArray[Any]] | None = None) -> Commands | None:
+        """What goes out in every state but POLICY; None: nothing. STAND looks at the observation, if there is one."""
+        if self.state is State.STAND:
+            return self._stand(observation)
+        if not self.driving:
+            return None
+        if self.state is State.FAULT:
+            fault = self._guard.fault or self._seen
+            assert fault is not None
+            self.driving = fault.reaction != "damp"
+            return self._guard.react(fault)
+        command = self._guard.neutral()
+        self.driving = not self._guard.limits.at_neutral
+        return command
+
+    @property
+    def alive(self) -> bool:
+        """What the heartbeat says: commands come, and the low level shall obey them."""
+        fault = self._guard.fault
+        return self.driving and (fault is None or fault.reaction in ("ramp", "hold"))
+
+    def settle(self, send: Callable[[Commands], None], sleep: Callable[[float], object] = time.sleep) -> bool:
+        """Nobody will tick any more: lead a robot that is driven to the safe pose. A fault's hold and damp stay.
+
+        Whoever ticks again begins in PASSIVE, with the wish of the beginning. False if the safe pose was not reached in
+        time.
+        """
+        fault, driving = self._guard.fault, self.driving
+        self.state, self.driving = State.PASSIVE, False
+        self._wish = (self._default, self._guard.latest)
+        if not driving or (fault is not None and fault.reaction in ("hold", "damp")):
+            return True
+        return self._guard.settle(send, sleep)
+
+    def _wanted(self, latest: Fault | None) -> State:
+        state, when = self._wish
+        return state if when is latest else self._default
+
+    def _move(self, wanted: State) -> None:
+        if self.state is State.FAULT:  # for a tick at least, so that whoever ticks sees that the episode is over
+            self.state = State.PASSIVE
+            self.driving &= self._seen is not None and self._seen.reaction in ("ramp", "stop")  # hold and damp stay
+            return
+        if wanted is State.PASSIVE:
+            self.state = State.PASSIVE
+            return
+        if self.state is State.PASSIVE or wanted is State.STAND:
+            self.state = State.STAND
+        standing = self._guard.limits.at_neutral and (self.driving or not self._pose)
+        if self.state is State.STAND and wanted is State.POLICY and standing:
+            self.state = State.POLICY
+
+    def _stand(self, observation: Mapping[str, NDArray[Any]] | None) -> Commands | None:
+        if observation is not None and (fault := self._guard.inspect(observation)) is not None:
+            return self._guard.react(fault) if self.driving else None
+        if not self.driving and self._pose:
+            if observation is None:
+                return None  # nobody knows where the robot is
+            measured = {action: np.asarray(observation[name], np.float64) for action, name in self._pose.items()}
+            self._guard.limits.start(measured)
+        self.driving = True
+        return self._guard.neutral()

@@ -1,0 +1,139 @@
+"""The `safety` section of a RobotSpec: what the guard watches on this robot, and how it reacts.
+
+It is no part of the contract (the hash): it changes neither what the policy sees nor what its actions mean, and a
+person who tightens a limit must not lose the experience and the bundles made before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import msgspec
+
+from robot_dreamer.spec_action import ActionSpec
+from robot_dreamer.spec_check import require
+from robot_dreamer.spec_observation import ObservationSpec
+
+Reaction = Literal["ramp", "stop", "hold", "damp"]
+"""What a latched fault does with the robot:
+
+  ramp  neutral command, within max_rate and ramp_seconds
+  stop  neutral command, within max_rate only; heartbeat false
+  hold  the last command stays
+  damp  no more commands, heartbeat false: the low level must damp by itself
+"""
+Rule = Literal["command", "policy", "tilt", "limit", "stale", "deadline", "surprise", "bundle", "link", "e_stop"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+TERMINAL_RULES = frozenset({"tilt", "limit"})
+"""Rules about what the robot did to itself: their fault ends the episode as terminal, with the row that shows it. All
+others say nothing about the task: their fault cuts the episode."""
+_DEFAULTS: Mapping[str, Reaction] = {"e_stop": "stop"}
+
+
+class Tilt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The robot may lean so far and no further.
+
+    `observation` is an IMU's orientation, or a vector [3] that points along `up` while the robot stands upright: an
+    accelerometer's reading, or gravity seen from the body with up: [0, 0, -1].
+    """
+
+    observation: str
+    max_angle: float  # rad
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)  # in the sensor's frame
+    after: float = 0.0  # seconds that it must last
+
+    def __post_init__(self) -> None:
+        require(0 < self.max_angle < math.pi, f"max_angle must be in (0, pi) rad, found {self.max_angle}")
+        require(all(map(math.isfinite, self.up)) and any(self.up), f"up must be a direction, found {list(self.up)}")
+        _require_seconds("after", self.after)
+
+
+class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A measured quantity that must stay within limits: joint position, velocity, effort, temperature."""
+
+    observation: str
+    low: tuple[float, ...] = ()  # in the observation's unit; empty: none
+    high: tuple[float, ...] = ()
+    after: float = 0.0  # seconds that it must last
+
+    def __post_init__(self) -> None:
+        require(bool(self.low or self.high), "give low, high or both")
+        require(all(map(math.isfinite, (*self.low, *self.high))), "low and high must be finite")
+        if self.low and self.high:
+            require(len(self.low) == len(self.high), "low and high must have the same length")
+            require(all(a < b for a, b in zip(self.low, self.high, strict=True)), "each low must be below its high")
+        _require_seconds("after", self.after)
+
+
+class Surprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The world model is surprised far beyond what it was lately. The rule of the threshold is in onboard/rules.py."""
+
+    factor: float = 5.0  # times the 99th percentile of the window
+    window: int = 1000  # ticks that are looked back on
+    warm_up: int = 250  # ticks after the start and after each swap before it judges
+    ticks: int = 5  # in a row above the threshold
+
+    def __post_init__(self) -> None:
+        require(1 <= self.factor < math.inf, f"factor must be at least 1, found {self.factor}")
+        require(100 <= self.window <= 1_000_000, f"window must be in 100..1000000, found {self.window}")
+        require(1 <= self.warm_up <= self.window, f"warm_up must be in 1..{self.window} (window), found {self.warm_up}")
+        require(self.ticks >= 1, f"ticks must be at least 1, found {self.ticks}")
+
+
+class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the guard watches beyond commands, which it always does."""
+
+    ramp_seconds: float = 0.0  # the way to neutral from the far end of the limits; 0: as fast as max_rate allows
+    reactions: dict[Rule, Reaction] = {}  # default: stop for e_stop, ramp for all others
+    pose: dict[str, str] = {}  # action -> observation of where the robot is, in the action's units: Stand begins there
+    tilt: Tilt | None = None
+    limits: tuple[Limit, ...] = ()
+    missed_deadlines: int = 50  # in a row; 0: not watched
+    stale_seconds: float = 0.0  # an episode's sensor silent for so long latches; 0: goes on when it is back
+    bundle_seconds: float = 0.0  # age at which a bundle is too old to act; 0: never
+    surprise: Surprise | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("ramp_seconds", "stale_seconds", "bundle_seconds"):
+            _require_seconds(field, getattr(self, field))
+        require(self.missed_deadlines >= 0, f"missed_deadlines must not be negative, found {self.missed_deadlines}")
+
+    def reaction(self, rule: Rule) -> Reaction:
+        """How the guard reacts to a fault of `rule`."""
+        return self.reactions.get(rule) or _DEFAULTS.get(rule, "ramp")
+
+
+def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], actions: Mapping[str, ActionSpec]) -> None:
+    """Raise ValueError unless all names exist and fit. `quantities`: observations and watched ones by name."""
+
+    def vector(where: str, name: str) -> ObservationSpec:
+        found = quantities.get(name)
+        if found is None:
+            known = ", ".join(quantities)
+            raise ValueError(f"safety.{where}: no observation or watched quantity is called {name!r}; known: {known}")
+        fits = len(found.shape) == 1 and found.encoding == "raw" and found.dtype == "float32"
+        require(fits, f"safety.{where}: {name} must be a vector of raw numbers; declare such a one under watched")
+        return found
+
+    if safety.tilt is not None:
+        found = vector("tilt", safety.tilt.observation)
+        fits = found.shape == (3,) or (found.shape == (4,) and found.source.field == "orientation")
+        require(fits, f"safety.tilt: {found.name} must be an orientation (4 numbers) or a direction (3 numbers)")
+    for i, limit in enumerate(safety.limits):
+        (size,) = vector(f"limits[{i}]", limit.observation).shape
+        for side in (limit.low, limit.high):
+            require(
+                len(side) in (0, size), f"safety.limits[{i}]: {limit.observation} has {size} numbers, found {len(side)}"
+            )
+    for name, observation in safety.pose.items():
+        action = actions.get(name)
+        if action is None or action.values:
+            raise ValueError(f"safety.pose: no continuous action is called {name!r}; known: {', '.join(actions)}")
+        (size,) = vector(f"pose.{name}", observation).shape
+        require(size == action.size, f"safety.pose.{name}: expected {action.size} numbers, {observation} has {size}")
+
+
+def _require_seconds(field: str, value: float) -> None:
+    require(0 <= value < math.inf, f"{field} must be seconds, 0 or more, found {value}")

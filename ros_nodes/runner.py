@@ -1,0 +1,103 @@
+"""What drives a controller by the robot's messages, in real time or in lockstep: the common part."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from robot_dreamer.onboard.controller import Arrays, Controller, Decision
+from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.states import StateMachine
+from robot_dreamer.spec import RobotSpec
+from ros_nodes.commander import Commander
+from ros_nodes.heartbeat import Heartbeat
+from ros_nodes.observer import Observer
+from ros_nodes.reset import Resetter
+from ros_nodes.takeover import TakeOver
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that a runner drives."""
+
+    spec: RobotSpec
+    observer: Observer
+    controller: Controller
+    states: StateMachine
+    commander: Commander
+    resetter: Resetter
+    takeover: TakeOver
+    heartbeat: Heartbeat
+    logger: RcutilsLogger
+
+
+class Runner(ABC):
+    """Common part of Realtime and Lockstep.
+
+    Attributes:
+      ticks, misses: of the control loop; in lockstep nothing is ever missed.
+      repeats: commands sent again; none in real time.
+      failure: why it can go on no longer; empty while it can.
+    """
+
+    repeats = 0
+
+    def __init__(self, parts: Parts) -> None:
+        self.failure = ""
+        self._parts = parts
+        self._observer = parts.observer
+        self._controller = parts.controller
+        self._guard = parts.controller.guard
+        self._states = parts.states
+        self._commander = parts.commander
+        self._resetter = parts.resetter
+
+    @property
+    @abstractmethod
+    def ticks(self) -> int:
+        """See the class."""
+
+    @property
+    @abstractmethod
+    def misses(self) -> int:
+        """See the class."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin to tick."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Tick no more; cut the episode and lead a robot that is driven to the safe pose."""
+
+    @abstractmethod
+    def received(self, topic: str) -> None:
+        """Called after each message that the observer got."""
+
+    @abstractmethod
+    def waiting_for(self) -> str:
+        """What it has been waiting for, too long to be silent about; empty if nothing."""
+
+    def _decide(self) -> Decision:
+        """Ask the controller, with the latest messages and a person's commands, if there are any."""
+        try:
+            sample = self._observer.sample()
+        except ObservationError as error:
+            return self._controller.refuse("message", str(error))
+        return self._controller.tick(sample, self._parts.takeover.commands())
+
+    def _glance(self) -> Arrays | None:
+        """What the robot shows, outside of episodes; None if that cannot be read."""
+        try:
+            return self._observer.sample().observation
+        except ObservationError as error:
+            self._controller.refuse("message", str(error))
+            return None
+
+    def _settle(self) -> str:
+        """Lead the robot to the safe pose. Returns what went wrong; empty if nothing."""
+        reached = self._states.settle(self._commander.publish)
+        self._parts.heartbeat.beat(False)
+        return "" if reached else "the safe pose was not reached in time: an action's max_rate is too low for it"

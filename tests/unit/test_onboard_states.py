@@ -1,0 +1,194 @@
+"""The state machine: every way from state to state, and what the robot gets in each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_dreamer.onboard.guard import Guard
+from robot_dreamer.onboard.states import State, StateMachine
+from robot_dreamer.spec import parse_spec
+from tests.onboard_models import TOY
+
+PASSIVE, STAND, POLICY, FAULT = State.PASSIVE, State.STAND, State.POLICY, State.FAULT
+TEXT = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [10.0, 5.0]")  # per tick 0.2 and 0.1
+SOURCE = "{topic: j, type: sensor_msgs/msg/JointState, field: position, names: [a, b]}"
+POSE = f"watched: [{{name: at, shape: [2], source: {SOURCE}}}]\n"
+
+
+class Robot:
+    """A machine that is stepped as a runner steps it; `out` is what went out last."""
+
+    def __init__(self, safety: str = "{}", automatic: bool = False, watched: str = "") -> None:
+        spec = parse_spec(f"{TEXT}{watched}safety: {safety}")
+        self.guard = Guard(spec)
+        self.machine = StateMachine(spec, self.guard, automatic)
+        self.out: list[float] | None = None
+
+    def step(self, observation: Any = None) -> State:
+        state = self.machine.step()
+        if state is not POLICY:
+            commands = self.machine.command(observation)
+            self.out = None if commands is None else commands["torque"].tolist()
+        return state
+
+    def drive_to(self, *numbers: float) -> None:
+        self.guard.limits.last = {"torque": np.array(numbers)}
+
+
+def acting(**options: Any) -> Robot:
+    """In POLICY, with a command far from neutral in force."""
+    robot = Robot(**options)
+    assert robot.machine.want(POLICY) == ""
+    assert robot.step() is POLICY
+    robot.drive_to(0.4, 0.2)
+    return robot
+
+
+def test_nothing_moves_before_a_person_wants_it() -> None:
+    robot = Robot()
+    for _ in range(5):
+        assert robot.step() is PASSIVE and robot.out is None
+    assert not robot.machine.driving and not robot.machine.alive
+
+
+def test_automatic_goes_straight_to_the_policy() -> None:
+    robot = Robot(automatic=True)
+    assert robot.step() is POLICY and robot.machine.driving and robot.machine.alive
+
+
+def test_stand_ramps_to_the_safe_pose_and_stays() -> None:
+    robot = acting()
+    assert robot.machine.want(STAND) == ""
+    shown = []
+    for _ in range(4):
+        assert robot.step() is STAND
+        shown.append(robot.out)
+    np.testing.assert_allclose(shown, [[0.2, 0.1], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], atol=1e-12)
+    assert robot.machine.want(POLICY) == "" and robot.step() is POLICY
+
+
+def test_the_policy_waits_for_the_safe_pose() -> None:
+    robot = acting()
+    robot.machine.want(PASSIVE)
+    assert robot.step() is PASSIVE
+    robot.machine.want(POLICY)
+    assert robot.step() is STAND and robot.out == [0.0, 0.0]
+    assert robot.step() is POLICY
+
+
+def test_passive_reaches_the_safe_pose_and_falls_silent() -> None:
+    robot = acting()
+    robot.machine.want(PASSIVE)
+    shown = []
+    for _ in range(4):
+        assert robot.step() is PASSIVE
+        shown.append(robot.out)
+    np.testing.assert_allclose(shown[:2], [[0.2, 0.1], [0.0, 0.0]], atol=1e-12)
+    assert shown[2:] == [None, None] and not robot.machine.alive
+
+
+def test_stand_begins_where_the_robot_is() -> None:
+    """A position-controlled robot must not jump to a pose that only this program believes in."""
+    robot = Robot(watched=POSE, safety="{pose: {torque: at}}", automatic=True)
+    assert robot.step() is STAND and robot.out is None  # nobody knows where it is
+    assert robot.step({"at": np.array([1.0, 0.5], np.float32)}) is STAND
+    np.testing.assert_allclose(robot.out, [0.8, 0.4])
+    steps = 1
+    while robot.step({"at": np.array([9.0, 9.0], np.float32)}) is STAND:  # measured once, at the beginning
+        steps += 1
+    assert steps in (5, 6) and robot.machine.state is POLICY  # one more for the rounding of 0.1
+
+
+@pytest.mark.parametrize(
+    ("reaction", "faulted", "cleared", "alive"),
+    [
+        ("ramp", [0.2, 0.1], [0.0, 0.0], True),
+        ("stop", [0.2, 0.1], [0.0, 0.0], False),
+        ("hold", [0.4, 0.2], None, True),
+        ("damp", None, None, False),
+    ],
+)
+def test_fault_reacts_latches_and_leads_to_passive(reaction: str, faulted: Any, cleared: Any, alive: bool) -> None:
+    robot = acting(safety=f"{{reactions: {{deadline: {reaction}}}}}")
+    robot.guard.latch("deadline", "test")
+    assert robot.step() is FAULT and robot.machine.alive == alive
+    assert robot.out is None if faulted is None else np.allclose(robot.out, faulted)
+    assert robot.machine.want(POLICY) == "a fault is latched (deadline: test); clear it first"
+    assert robot.step() is FAULT
+    robot.guard.clear()
+    assert robot.step() is PASSIVE
+    assert robot.out is None if cleared is None else np.allclose(robot.out, cleared, atol=1e-12)
+    for _ in range(3):
+        assert robot.step() is PASSIVE  # nothing moves by itself
+    assert robot.out is None
+    robot.machine.want(POLICY)
+    for _ in range(5):
+        robot.step()
+    assert robot.machine.state is POLICY
+
+
+def test_a_robot_that_nobody_drove_is_left_alone_by_a_fault() -> None:
+    robot = Robot()
+    robot.guard.latch("e_stop", "test")
+    assert robot.step() is FAULT and robot.out is None
+    sent: list[Any] = []
+    assert robot.machine.settle(sent.append) and sent == []
+
+
+def test_automatic_goes_on_after_a_cleared_fault() -> None:
+    robot = acting(automatic=True)
+    robot.guard.latch("deadline", "test")
+    assert robot.step() is FAULT
+    robot.guard.clear()
+    states = [robot.step() for _ in range(4)]
+    assert states[0] is PASSIVE and states[-1] is POLICY
+
+
+def test_a_fault_that_came_and_went_between_two_ticks_is_seen() -> None:
+    robot = acting(automatic=True)
+    robot.guard.latch("e_stop", "a short press")
+    robot.guard.clear()
+    assert robot.step() is PASSIVE  # the episode is cut
+    robot = acting()
+    robot.guard.latch("e_stop", "a short press")
+    robot.guard.clear()
+    assert [robot.step() for _ in range(3)] == [PASSIVE] * 3  # and the wish for the policy is void
+
+
+def test_a_wish_after_clearing_counts_even_before_the_next_tick() -> None:
+    robot = acting()
+    robot.guard.latch("deadline", "test")
+    assert robot.step() is FAULT
+    robot.guard.clear()
+    assert robot.machine.want(POLICY) == ""
+    for _ in range(5):
+        robot.step()
+    assert robot.machine.state is POLICY
+
+
+def test_stand_looks_at_the_robot() -> None:
+    robot = Robot(safety="{limits: [{observation: speed, high: [3.0]}]}")
+    robot.machine.want(STAND)
+    assert robot.step({"speed": np.array([0.0])}) is STAND and robot.out == [0.0, 0.0]
+    robot.drive_to(0.4, 0.0)
+    robot.step({"speed": np.array([5.0])})
+    np.testing.assert_allclose(robot.out, [0.2, 0.0])  # already the reaction
+    assert robot.step() is FAULT
+
+
+@pytest.mark.parametrize(("reaction", "sent"), [("ramp", 2), ("stop", 2), ("hold", 0), ("damp", 0)])
+def test_settle_respects_the_reaction(reaction: str, sent: int) -> None:
+    robot = acting(safety=f"{{reactions: {{link: {reaction}}}}}")
+    robot.guard.latch("link", "test")
+    out: list[Any] = []
+    assert robot.machine.settle(out.append, lambda seconds: None)
+    assert len(out) == sent and not robot.machine.driving
+
+
+def test_who_ticks_again_begins_anew() -> None:
+    robot = acting()
+    assert robot.machine.settle(lambda commands: None, lambda seconds: None)
+    assert [robot.step() for _ in range(3)] == [PASSIVE] * 3 and robot.out is None
