@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from robot_dreamer.spec_check import require, require_name
 
@@ -103,3 +105,15 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         require(
             self.shape == (width,), f"shape must be [{width}] to fit its source and encoding, found {list(self.shape)}"
         )
+
+    def from_message(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The numbers of a JointState, in the driver's units and the order of `source.names` -> in `unit`."""
+        if self.scale:
+            numbers = numbers * np.asarray(self.scale)
+        return numbers + np.asarray(self.offset) if self.offset else numbers
+
+    def to_message(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of `from_message`."""
+        if self.offset:
+            numbers = numbers - np.asarray(self.offset)
+        return numbers / np.asarray(self.scale) if self.scale else numbers

@@ -80,8 +80,8 @@ def _source_values(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[Any]:
     """Undo `encode_observation`."""
     if spec.encoding == "cos_sin":
         pairs = values.astype(np.float64).reshape(-1, 2)
-        return np.asarray(np.arctan2(pairs[:, 1], pairs[:, 0]))
-    return values
+        values = np.arctan2(pairs[:, 1], pairs[:, 0])
+    return spec.to_message(values)
 
 
 def _joint_state(known: dict[tuple[str, str], float], stamp: int) -> Any:

@@ -36,11 +36,7 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
             except PictureError as error:
                 raise ObservationError(f"observation {spec.name}: {error}") from error
     else:
-        encoded = np.asarray(values, np.float64)
-        if spec.scale:
-            encoded = encoded * np.asarray(spec.scale)
-        if spec.offset:
-            encoded = encoded + np.asarray(spec.offset)
+        encoded = spec.from_message(np.asarray(values, np.float64))
         if spec.encoding == "cos_sin":  # angle by angle: cos, sin, cos, sin, …
             encoded = np.stack([np.cos(encoded), np.sin(encoded)], -1).reshape(-1)
         encoded = encoded.astype(np.float32)

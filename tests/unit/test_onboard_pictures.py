@@ -69,3 +69,4 @@ def test_joints_in_the_drivers_units() -> None:
     degrees = ObservationSpec("angle", (4,), source, encoding="cos_sin", scale=(np.pi / 180, -1.0), offset=(0.0, 1.0))
     found = encode_observation(degrees, np.array([60.0, 1.0]))
     np.testing.assert_allclose(found, [0.5, np.sqrt(0.75), 1.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(degrees.to_message(degrees.from_message(np.array([60.0, 1.0]))), [60.0, 1.0])
