@@ -63,6 +63,7 @@ def make_action(process: Process) -> ExecuteProcess:
         package=PACKAGE,
         executable=process.executable,
         namespace=process.namespace or None,
+        remappings=list(process.remappings.items()),
         parameters=[parameters],
         output="screen",
         on_exit=_end_launch(process),

@@ -42,6 +42,11 @@ class Process:
     namespace: str = ""
     finishes: bool = False
 
+    @property
+    def remappings(self) -> dict[str, str]:
+        """ROS names that must be others. Robots that share a domain but not a world share no clock either."""
+        return {"/clock": f"/{self.namespace.strip('/')}/clock"} if self.namespace else {}
+
     def command(self, python: str = sys.executable) -> list[str]:
         """The command line that starts it without ROS 2's launch."""
         line = [python, "-m", *self.module, *self.arguments]
@@ -50,6 +55,7 @@ class Process:
         line.append("--ros-args")
         if self.namespace:
             line += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+        line += [x for old, new in self.remappings.items() for x in ("-r", f"{old}:={new}")]
         # ROS 2 reads the value as YAML, and JSON is YAML in which a string can't be taken for a number.
         return line + [x for k, v in self.parameters.items() for x in ("-p", f"{k}:={json.dumps(v)}")]
 
@@ -165,6 +171,7 @@ def _policy_node(options: Options) -> Process:
         "bundle": options.bundle,
         "logdir": str(options.logdir / folder),
         "deterministic": options.deterministic,
+        "use_sim_time": options.sim,
         "insecure": options.insecure,
         "keys": options.keys,
         "seed": options.seed,

@@ -43,6 +43,8 @@ def test_policy_node_and_robot_agree() -> None:
     assert policy.parameters["clock"] == robot.parameters["clock"] == "realtime"
     assert policy.parameters["learner"] == "tcp://127.0.0.1:6000"
     assert policy.namespace == robot.namespace == "left"
+    assert policy.remappings == robot.remappings == {"/clock": "/left/clock"}
+    assert ["-r", "/clock:=/left/clock"] == policy.command("python")[6:8]
 
 
 def test_a_real_robot_with_a_learner_elsewhere_is_one_program() -> None:
@@ -51,6 +53,13 @@ def test_a_real_robot_with_a_learner_elsewhere_is_one_program() -> None:
     assert programs["policy_node"].parameters is not None
     assert programs["policy_node"].parameters["learner"] == "tcp://192.0.2.1:5757"
     assert programs["policy_node"].parameters["keys"] == "left.key"
+    assert programs["policy_node"].parameters["use_sim_time"] is False
+
+
+def test_a_simulated_robots_time_is_the_policy_nodes() -> None:
+    parameters = table()["policy_node"].parameters
+    assert parameters is not None and parameters["use_sim_time"] is True
+    assert table()["policy_node"].remappings == {}
 
 
 def test_without_a_learner_the_policy_node_connects_to_none() -> None:
@@ -64,7 +73,8 @@ def test_ros_parameters_keep_their_types() -> None:
     process = Process("x", "x", ("pkg.x",), parameters=values, namespace="/left/")
     line = process.command("python")
     assert line[:6] == ["python", "-m", "pkg.x", "--ros-args", "-r", "__ns:=/left"]
-    given = dict(x.split(":=", 1) for x in line[7::2])
+    assert line[6:8] == ["-r", "/clock:=/left/clock"]
+    given = dict(x.split(":=", 1) for x in line[9::2])
     assert {k: json.loads(v) for k, v in given.items()} == values
     assert given["d"] == "2.0"  # with its point: ROS 2 refuses an integer for a double
 

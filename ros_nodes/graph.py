@@ -1,0 +1,48 @@
+"""What the ROS graph knows about the topics that a robot needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rclpy.node import Node
+
+_PATIENCE = 1.0  # seconds in which publishers that run already are discovered
+_POLL = 0.02
+
+
+def unheard(node: Node, topics: Mapping[str, str]) -> list[str]:
+    """Complaints about topics (type by name) that nobody publishes with their type; empty if all are well."""
+    complaints = []
+    for topic, kind in topics.items():
+        found = _types(node, topic)
+        if not found:
+            complaints.append(f"nobody publishes {node.resolve_topic_name(topic)}")
+        elif kind not in found:
+            complaints.append(_mismatch(node, topic, kind, found))
+    return complaints
+
+
+def require_types(node: Node, topics: Mapping[str, str]) -> None:
+    """Refuse topics that are published with another type only; those that nobody publishes yet may come later.
+
+    It waits for publishers, for a second at most.
+
+    Raises:
+      ValueError: a message cannot be read; names the topic, the expected and the found type.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while unheard(node, topics) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    found = {topic: _types(node, topic) for topic in topics}
+    wrong = [_mismatch(node, t, kind, found[t]) for t, kind in topics.items() if found[t] and kind not in found[t]]
+    if wrong:
+        raise ValueError(f"wrong type of topic {'; '.join(wrong)}; mend the RobotSpec or the driver")
+
+
+def _types(node: Node, topic: str) -> list[str]:
+    return sorted({publisher.topic_type for publisher in node.get_publishers_info_by_topic(topic)})
+
+
+def _mismatch(node: Node, topic: str, kind: str, found: list[str]) -> str:
+    return f"{node.resolve_topic_name(topic)}: expected {kind}, found {', '.join(found)}"
