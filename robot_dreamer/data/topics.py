@@ -85,7 +85,7 @@ def _source_values(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _joint_state(known: dict[tuple[str, str], float], stamp: int) -> Any:
-    """From (joint, field) -> number. A field that some joints have is NaN for the others, one without joints is empty."""
+    """From (joint, field) -> number. A field that only some joints have is NaN for the others."""
     names = list(dict.fromkeys(name for name, _ in known))
     arrays = {
         field: np.array(

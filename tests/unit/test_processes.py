@@ -44,7 +44,7 @@ def test_policy_node_and_robot_agree() -> None:
     assert policy.parameters["learner"] == "tcp://127.0.0.1:6000"
     assert policy.namespace == robot.namespace == "left"
     assert policy.remappings == robot.remappings == {"/clock": "/left/clock"}
-    assert ["-r", "/clock:=/left/clock"] == policy.command("python")[6:8]
+    assert policy.command("python")[6:8] == ["-r", "/clock:=/left/clock"]
 
 
 def test_a_real_robot_with_a_learner_elsewhere_is_one_program() -> None:
