@@ -43,7 +43,11 @@ class Parameters:
         True, "stand and act as soon as the node is active, and after a cleared fault; false: wait for ~/policy"
     )
     teleop_timeout: float = _parameter(
-        0.5, "seconds for which a person's command on ~/teleop/<action> replaces the policy's", 0.05, 10.0, fixed=False
+        0.5,
+        "seconds for which a person's message on ~/teleop/<command topic> counts",
+        0.05,
+        10.0,
+        fixed=False,
     )
     e_stop_timeout: float = _parameter(
         0.0, "seconds of silence on the topic e_stop that count as pressed; 0: it may be silent", 0.0, 60.0

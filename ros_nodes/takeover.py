@@ -1,4 +1,4 @@
-"""A person takes over: commands on ~/teleop/<action> replace the policy's while they are fresh or it is switched on."""
+"""A person takes over: messages on ~/teleop/<command topic> replace the policy's commands while they are fresh."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from std_msgs.msg import Float64MultiArray
 
 from robot_dreamer.onboard.guard import Commands
+from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import RobotSpec
+from ros_nodes.inlets import CommandError, Inlet
 
 _QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches reliable publishers too
 
@@ -26,7 +26,7 @@ class TakeOver:
 
     Attributes:
       on: switched on: actions without a fresh message get the neutral command instead of the policy's.
-      received, refused: messages; those of the wrong length or with numbers that are not finite.
+      received, refused: messages; those that do not fit the command (length, joints, finite numbers).
     """
 
     def __init__(
@@ -40,10 +40,13 @@ class TakeOver:
         self._clock = clock
         self._neutral: Commands = {a.name: a.neutral_command() for a in spec.actions}
         self._latest: dict[str, tuple[float, Any]] = {}
-        self._inlets = [
-            node.create_subscription(Float64MultiArray, f"~/teleop/{name}", partial(self._receive, name), _QOS)
-            for name in self._neutral
-        ]
+        self._subscriptions = []
+        for action in spec.actions:
+            inlet, kind = Inlet(action), message_class(action.command.type)
+            for topic in action.command.topics:
+                receive = partial(self._receive, action.name, inlet, topic)
+                name = f"~/teleop/{topic.lstrip('/~')}"
+                self._subscriptions.append(node.create_subscription(kind, name, receive, _QOS))
 
     def commands(self) -> Commands | None:
         """The actions that a person commands now; None: nobody does."""
@@ -54,17 +57,15 @@ class TakeOver:
         return fresh or None
 
     def destroy(self) -> None:
-        for inlet in self._inlets:
-            self._node.destroy_subscription(inlet)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
-    def _receive(self, name: str, message: Float64MultiArray) -> None:
+    def _receive(self, name: str, inlet: Inlet, topic: str, message: Any) -> None:
         self.received += 1
-        command = np.array(message.data, np.float64)
-        size = self._neutral[name].size
-        if command.size != size or not np.isfinite(command).all():
+        try:
+            command, _ = inlet.read(topic, message)
+        except CommandError as error:
             self.refused += 1
-            self._node.get_logger().warning(
-                f"~/teleop/{name} refused: expected {size} finite numbers, found {command}", throttle_duration_sec=5.0
-            )
+            self._node.get_logger().warning(f"~/teleop/{topic} refused: {error}", throttle_duration_sec=5.0)
             return
         self._latest[name] = (self._clock(), command)

@@ -27,8 +27,8 @@ from std_srvs.srv import Trigger
 
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import ActionSpec, load_spec, require_lockstep
+from ros_nodes.inlets import CommandError, Inlet
 from sim import messages
-from sim.inlets import CommandError, Inlet
 from sim.robot import SimRobot
 
 LOCKSTEP, REALTIME = "lockstep", "realtime"

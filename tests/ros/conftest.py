@@ -110,3 +110,19 @@ def ros(ros_domain: int) -> Iterator[Ros]:
         rclpy.try_shutdown(context=node.context)
     ros.executor.shutdown()
     rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture
+def make(ros: Ros, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Builds stages: a policy node in real time and its robot; the options are those of tests/ros/stage.py."""
+    from tests.ros.stage import Stage
+
+    stages: list[Stage] = []
+
+    def build(**options: Any) -> Stage:
+        stages.append(Stage(ros, tmp_path, **options))
+        return stages[-1]
+
+    yield build
+    for stage in stages:
+        stage.node.trigger_shutdown()

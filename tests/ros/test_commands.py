@@ -15,8 +15,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from robot_dreamer.spec import ActionSpec, Command, parse_spec
 from ros_nodes.commander import Commander
+from ros_nodes.inlets import CommandError, Inlet
 from ros_nodes.outlets import make_outlet
-from sim.inlets import CommandError, Inlet
 from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
 

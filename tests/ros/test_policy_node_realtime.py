@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,67 +13,17 @@ import pytest
 pytest.importorskip("rclpy")
 
 from rclpy.parameter import Parameter
-from std_srvs.srv import Trigger
 
-from robot_dreamer.record import StepRecord, validate_record
+from robot_dreamer.record import validate_record
 from ros_nodes.health import complain, figures
-from ros_nodes.policy_node import PolicyNode
 from ros_nodes.realtime import Phase
 from tests.onboard_models import TOY, toy_spec
-from tests.ros.conftest import Ros
-from tests.ros.fake_robot import PERIOD, FakeRobot
+from tests.ros.fake_robot import PERIOD
+from tests.ros.stage import Stage
 
 NEUTRAL = [0.0, 0.0]
 SLOW = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]")  # 0.08 per tick
 FAR = {"torque": np.array([1.0, 1.0])}
-
-
-class Stage:
-    """A policy node and a robot that publishes 100 times a second, however slow the machine."""
-
-    def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, spec: str = TOY, **parameters: Any) -> None:
-        file = folder / "toy.yaml"
-        file.write_text(spec.replace("max_steps: 5", f"max_steps: {max_steps}"))
-        values = {"robot": str(file), "clock": "realtime", "threads": 1} | parameters
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        self.ros = ros
-        self.robot = ros.add(FakeRobot(ros.context))
-        self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
-        self.rows: list[StepRecord] = []
-        assert self.node.bring_up()
-        self.controller._record = self.rows.append
-        self.speaks = True
-        self._due = 0.0
-
-    @property
-    def rig(self) -> Any:
-        return self.node.rig
-
-    @property
-    def controller(self) -> Any:
-        return self.rig.controller
-
-    def poke(self) -> None:
-        if self.speaks and time.monotonic() >= self._due:
-            self._due = time.monotonic() + 0.01
-            self.robot.tick += 1
-            self.robot.publish()
-
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        self.ros.until(condition, what, each=self.poke)
-
-
-@pytest.fixture
-def make(ros: Ros, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    stages: list[Stage] = []
-
-    def build(**options: Any) -> Stage:
-        stages.append(Stage(ros, tmp_path, **options))
-        return stages[-1]
-
-    yield build
-    for stage in stages:
-        stage.node.trigger_shutdown()
 
 
 def test_episodes(make: Callable[..., Stage]) -> None:
@@ -189,11 +138,7 @@ def test_a_fault_latches_until_the_service_clears_it(make: Callable[..., Stage])
     steps = stage.controller.steps
     stage.until(lambda: len(stage.robot.commands) > 5, "neutral commands")
     assert all(command == NEUTRAL for _, command in stage.robot.commands) and stage.controller.steps == steps
-    client = stage.robot.create_client(Trigger, "policy/clear_fault")
-    stage.until(client.service_is_ready, "the service")
-    future = client.call_async(Trigger.Request())
-    stage.until(future.done, "the answer")
-    assert future.result().message == "cleared: e_stop: somebody pressed the button"
+    assert stage.call("policy/clear_fault").message == "cleared: e_stop: somebody pressed the button"
     stage.until(lambda: stage.controller.steps > steps, "steps again")
     assert next(r for r in stage.rows[::-1] if r.is_first)
     assert figures(stage.rig)["faults"] == 1

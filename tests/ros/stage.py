@@ -1,0 +1,73 @@
+"""A policy node in real time and the scripted robot that it drives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
+
+from robot_dreamer.record import StepRecord
+from ros_nodes.policy_node import PolicyNode
+from tests.onboard_models import TOY
+from tests.ros.conftest import Ros
+from tests.ros.fake_robot import FakeRobot
+
+
+class Stage:
+    """A policy node and a robot that publishes 100 times a second, however slow the machine."""
+
+    def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, spec: str = TOY, **parameters: Any) -> None:
+        file = folder / "toy.yaml"
+        file.write_text(spec.replace("max_steps: 5", f"max_steps: {max_steps}"))
+        values = {"robot": str(file), "clock": "realtime", "threads": 1} | parameters
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        self.ros = ros
+        self.robot = ros.add(FakeRobot(ros.context))
+        self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+        self.rows: list[StepRecord] = []
+        assert self.node.bring_up()
+        self.controller._record = self.rows.append
+        self.speaks = True
+        self._due = 0.0
+
+    @property
+    def rig(self) -> Any:
+        return self.node.rig
+
+    @property
+    def controller(self) -> Any:
+        return self.rig.controller
+
+    def poke(self) -> None:
+        if self.speaks and time.monotonic() >= self._due:
+            self._due = time.monotonic() + 0.01
+            self.robot.tick += 1
+            self.robot.publish()
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        self.ros.until(condition, what, each=self.poke)
+
+    def call(self, service: str, **request: Any) -> Any:
+        """The answer of one of the node's services, such as policy/stand."""
+        kind = SetBool if request else Trigger
+        client = self.robot.create_client(kind, service)
+        self.until(client.service_is_ready, f"service {service}")
+        future = client.call_async(kind.Request(**request))
+        self.until(future.done, f"the answer of {service}")
+        self.robot.destroy_client(client)
+        return future.result()
+
+    def watch(self, kind: type, topic: str, qos: Any = 10) -> list[Any]:
+        """All messages of a topic from now on."""
+        seen: list[Any] = []
+        self.robot.create_subscription(kind, topic, seen.append, qos)
+        return seen
+
+    @property
+    def last(self) -> list[float]:
+        """Numbers of the last command that reached the robot."""
+        return self.robot.commands[-1][1]
