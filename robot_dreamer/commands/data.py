@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from robot_dreamer.commands.data_table import boots_table, episodes_table
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.select import parse_range, selected
-from robot_dreamer.data.source import open_store, rows_of, size_of, store_path
+from robot_dreamer.data.source import open_store, rows_of, size_of, store_path, store_rows
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.store import AddResult, ExperienceStore
-from robot_dreamer.spec import load_spec, require_same_spec
+from robot_dreamer.spec import RobotSpec, load_spec, require_same_spec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load = actions.add_parser("import", help="read a bag into a store, to learn from it")
     load.add_argument("bag", type=Path, help="a .mcap or .db3 file, or a folder of ros2 bag")
     load.add_argument("--spec", help="name of a robot, or path to its RobotSpec; an export brings its own")
+    load.add_argument("--namespace", default="/", help="where the spec's topics are in an ordinary bag, e.g. /arm1")
+    load.add_argument("--robot", help="id of the robot that an ordinary bag is of; default: the spec's name")
     load.add_argument("--store", type=Path, required=True, help="log directory of a run or a .sqlite file; may be new")
 
 
@@ -97,25 +99,52 @@ def _import(args: argparse.Namespace) -> int:
 
     theirs = archived_spec(args.bag)
     if theirs is None:
-        raise DataError(f"{args.bag} is no export of robot-dreamer")
+        return _import_recording(args)
     spec = theirs
     if args.spec is not None:
         spec = load_spec(args.spec)
         require_same_spec(spec, theirs, f"bag {args.bag}")
     survey = Survey(spec)
-    store = ExperienceStore(store_path(args.store), spec)
+    with _store(args.store, spec) as store, _progress("importing", count_rows(args.bag)) as advance:
+        result = restore_rows(args.bag, store, survey, advance)
+    return _outcome(store_path(args.store), survey, result)
+
+
+def _import_recording(args: argparse.Namespace) -> int:
+    from robot_dreamer.data.inspect import count_messages, inspect, needed_topics, require_usable
+    from robot_dreamer.data.recording import Sampler, boot_of, sample_recording
+
+    if args.spec is None:
+        raise DataError(f"{args.bag} is no export of robot-dreamer; say what its topics mean: --spec ROBOT.yaml")
+    spec = load_spec(args.spec)
+    total = count_messages(args.bag, needed_topics(spec, args.namespace))
+    with _progress("checking", total) as advance:
+        inspection = inspect(args.bag, spec, args.namespace, advance)
+    require_usable(args.bag, inspection)
+    sampler = Sampler(spec, args.robot or spec.name, boot_of(inspection))
+    survey = Survey(spec)
+    with _store(args.store, spec) as store, _progress("importing", total) as advance:
+        result = store_rows(sample_recording(args.bag, sampler, inspection, advance), store, survey)
+    for note in [*inspection.notes, *sampler.notes()]:
+        print(f"note: {note}")
+    if not survey.boots:
+        raise DataError(f"{args.bag} gave no row: there was no moment with fresh sensors and a command; see the notes")
+    return _outcome(store_path(args.store), survey, result)
+
+
+@contextmanager
+def _store(place: Path, spec: RobotSpec) -> Iterator[ExperienceStore]:
+    store = ExperienceStore(store_path(place), spec)
     try:
-        with _progress("importing", count_rows(args.bag)) as advance:
-            result = restore_rows(args.bag, store, survey, advance)
+        yield store
     finally:
         store.close()
+
+
+def _outcome(path: Path, survey: Survey, result: AddResult) -> int:
     console = _console()
     console.print(boots_table(survey))
     _report(console, survey)
-    return _outcome(console, store.path, result)
-
-
-def _outcome(console: Console, path: Path, result: AddResult) -> int:
     console.print(f"{path}: {result.stored} rows stored, {result.duplicates} known already", highlight=False)
     for kind, count in result.rejected.items():
         why = "they come before rows that the store has; import into a new store" if kind == "late" else "see --spec"

@@ -58,7 +58,13 @@ class CommandReader:
 
     def __init__(self, action: ActionSpec) -> None:
         self._action = action
-        self._numbers = np.full(action.size, np.nan)
+        self._numbers = np.zeros(action.size)
+        self._silent = set(action.command.topics)
+
+    @property
+    def ready(self) -> bool:
+        """Each topic has spoken."""
+        return not self._silent
 
     def receive(self, topic: str, message: Any) -> None:
         """Take a message from one of the command's topics (named as in the spec).
@@ -67,6 +73,7 @@ class CommandReader:
           ObservationError: it does not fit the spec; says what was expected and what was found.
         """
         command = self._action.command
+        self._silent.discard(topic)
         if command.type == FLOAT:
             self._numbers[command.topics.index(topic)] = message.data
             return
@@ -81,10 +88,8 @@ class CommandReader:
             raise ObservationError(f"topic {topic}: expected {self._action.size} numbers, found {len(found)}")
         self._numbers = found
 
-    def command(self) -> NDArray[np.float64] | None:
-        """(size,) in units; None until each topic has spoken. Raises ObservationError for NaN or infinity."""
-        if np.isnan(self._numbers).all():
-            return None
+    def command(self) -> NDArray[np.float64]:
+        """(size,) in units, once `ready`. Raises ObservationError for NaN or infinity."""
         if not np.isfinite(self._numbers).all():
             raise ObservationError(f"action {self._action.name}: expected finite numbers, found {self._numbers}")
         return self._action.command.from_message(self._numbers)

@@ -12,12 +12,11 @@ from robot_dreamer.data.archive import FORMAT, Archiver
 from robot_dreamer.data.bags import decode, messages, open_bag
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.export import ROWS_KIND, ROWS_TOPIC, SPEC_KIND, SPEC_TOPIC, BagHead
+from robot_dreamer.data.source import store_rows
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
-
-_BATCH = 1024  # rows per transaction
 
 
 def archived_spec(bag: Path) -> RobotSpec | None:
@@ -49,27 +48,19 @@ def restore_rows(
     Raises:
       DataError: a row is damaged; the rows before it are stored, and importing a whole copy adds the rest.
     """
-    result = AddResult()
-    batch: list[StepRecord] = []
-    for row in _rows(bag, store.spec):
-        survey.add(row)
-        batch.append(row)
-        progress()
-        if len(batch) == _BATCH:
-            result.merge(store.add(batch))
-            batch = []
-    result.merge(store.add(batch))
-    return result
+    return store_rows(_rows(bag, store.spec, progress), store, survey)
 
 
-def _rows(bag: Path, spec: RobotSpec) -> Iterator[StepRecord]:
+def _rows(bag: Path, spec: RobotSpec, progress: Callable[[], None]) -> Iterator[StepRecord]:
     archiver = Archiver(spec)
     with open_bag(bag) as reader:
         for number, (topic, _, data, kind) in enumerate(messages(reader, _row_connections(reader))):
             try:
-                yield archiver.decode(decode(reader, topic, data, kind).data.tobytes())
+                row = archiver.decode(decode(reader, topic, data, kind).data.tobytes())
             except DataError as error:
                 raise DataError(f"{bag}, row {number} on {topic}: {error}") from error
+            yield row
+            progress()
 
 
 def _row_connections(reader: Any) -> list[Any]:

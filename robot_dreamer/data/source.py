@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.database import stored_spec
-from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.record import StepRecord
 
 STORE_FILE = "experience.sqlite"  # in a run's log directory
@@ -34,6 +36,17 @@ def rows_of(store: ExperienceStore) -> Iterator[StepRecord]:
     while entries := store.read(cursor, _BATCH):
         yield from (row for _, row in entries)
         cursor = entries[-1][0]
+
+
+def store_rows(rows: Iterable[StepRecord], store: ExperienceStore, survey: Survey) -> AddResult:
+    """Add rows to a store, many per transaction, and to a survey."""
+    result = AddResult()
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, _BATCH)):
+        for row in batch:
+            survey.add(row)
+        result.merge(store.add(batch))
+    return result
 
 
 def size_of(path: Path) -> int:

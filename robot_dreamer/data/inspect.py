@@ -1,0 +1,170 @@
+"""First look at an ordinary bag: has it what a spec needs, and can its times be trusted?
+
+Refused:
+  a topic is missing or empty, or has another type
+  stamps and receive times of a topic run at different speeds (beyond TOLERANCE): they are of different clocks
+  commands come less than half or more than twice as often as the spec's rate: actions would be invented or lost
+Noted, and imported:
+  sensors or commands beyond TOLERANCE of the spec's rate (values repeat, or the newest counts)
+  stamps that go backwards
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robot_dreamer.data.bags import decode, messages, open_bag
+from robot_dreamer.data.errors import DataError
+from robot_dreamer.spec import RobotSpec
+
+TOLERANCE = 0.1
+_PAUSE = 1_000_000_000  # ns; longer steps, and backward ones, do not count for a rate
+
+
+class Pace:
+    """Mean interval of a rising sequence of times in ns, pauses left out."""
+
+    def __init__(self) -> None:
+        self.backwards = 0
+        self._last: int | None = None
+        self._steps = 0
+        self._sum = 0
+
+    def add(self, time: int) -> None:
+        elapsed = 0 if self._last is None else time - self._last
+        if elapsed < 0:
+            self.backwards += 1
+        elif self._last is not None and elapsed <= _PAUSE:
+            self._steps += 1
+            self._sum += elapsed
+        self._last = time
+
+    @property
+    def rate(self) -> float:
+        """Per second; 0 if nothing followed, infinity if all times are the same."""
+        if not self._steps:
+            return 0.0
+        return self._steps / (self._sum * 1e-9) if self._sum else float("inf")
+
+
+@dataclass
+class TopicFacts:
+    """What a bag holds of one topic that the spec names. `command`: an action; else a sensor, reward or terminal."""
+
+    name: str
+    kind: str
+    command: bool
+    count: int = 0
+    received: Pace = field(default_factory=Pace)
+    stamps: Pace = field(default_factory=Pace)
+
+
+@dataclass
+class Inspection:
+    """What a first pass found.
+
+    Attributes:
+      topics: by their name in the bag.
+      problems: reasons to refuse; empty if there is none.
+      notes: what is odd and imported all the same.
+      digest: sha256 (hex) of all messages of these topics.
+    """
+
+    topics: dict[str, TopicFacts]
+    problems: list[str]
+    notes: list[str]
+    digest: str
+
+
+def needed_topics(spec: RobotSpec, namespace: str) -> dict[str, TopicFacts]:
+    """The spec's topics by their full names; those without a leading slash are below `namespace`."""
+    sources = [o.source for o in spec.observations] + [s for s in (spec.reward, spec.terminal) if s is not None]
+    wanted = [TopicFacts(s.topic, s.type, False) for s in sources]
+    wanted += [TopicFacts(topic, a.command.type, True) for a in spec.actions for topic in a.command.topics]
+    prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else "/"
+    return {t.name if t.name.startswith("/") else prefix + t.name: t for t in wanted}
+
+
+def bag_messages(bag: Path, topics: dict[str, TopicFacts]) -> Iterator[tuple[TopicFacts, int, Any, bytes]]:
+    """(topic, receive time in ns, message, its bytes) of the given topics, in order of time."""
+    with open_bag(bag) as reader:
+        used = [c for c in reader.connections if c.topic in topics]
+        for topic, time, data, kind in messages(reader, used):
+            yield topics[topic], time, decode(reader, topic, data, kind), data
+
+
+def count_messages(bag: Path, topics: dict[str, TopicFacts]) -> int:
+    """Messages of the given topics."""
+    with open_bag(bag) as reader:
+        return sum(c.msgcount for c in reader.connections if c.topic in topics)
+
+
+def inspect(bag: Path, spec: RobotSpec, namespace: str, progress: Callable[[], None] = lambda: None) -> Inspection:
+    """Read a bag once. Raises DataError if it cannot be read."""
+    topics = needed_topics(spec, namespace)
+    problems = list(_topic_problems(bag, topics))
+    if problems:
+        return Inspection(topics, problems, [], "")
+    digest = hashlib.sha256()
+    for topic, time, message, data in bag_messages(bag, topics):
+        digest.update(f"{topic.name} {time} {len(data)} ".encode())
+        digest.update(data)
+        topic.count += 1
+        topic.received.add(time)
+        if not topic.command:
+            topic.stamps.add(message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec)
+        progress()
+    problems = [text for name, topic in topics.items() for text in _time_problems(name, topic, spec)]
+    notes = [text for name, topic in topics.items() for text in _notes(name, topic, spec)]
+    return Inspection(topics, problems, notes, digest.hexdigest())
+
+
+def require_usable(bag: Path, inspection: Inspection) -> None:
+    """Raise DataError that lists all reasons to refuse the bag, if there are any."""
+    if inspection.problems:
+        listed = "\n".join(f"  {problem}" for problem in inspection.problems)
+        raise DataError(f"{bag} does not fit the spec:\n{listed}")
+
+
+def _topic_problems(bag: Path, topics: dict[str, TopicFacts]) -> Iterator[str]:
+    with open_bag(bag) as reader:
+        found = {(c.topic, c.msgtype): c.msgcount for c in reader.connections}
+    counts: dict[str, int] = {}
+    for (name, _), count in found.items():
+        counts[name] = counts.get(name, 0) + count
+    for name, topic in topics.items():
+        others = [kind for known, kind in found if known == name and kind != topic.kind]
+        if not counts.get(name):
+            held = ", ".join(sorted(counts)) or "none"
+            yield f"topic {name} ({topic.kind}) has no messages; the bag's topics: {held} (see --namespace)"
+        elif others:
+            yield f"topic {name}: expected {topic.kind}, found {', '.join(others)}"
+
+
+def _time_problems(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[str]:
+    rate = topic.received.rate
+    if topic.command and not 0.5 * spec.rate <= rate <= 2.0 * spec.rate:
+        yield (
+            f"topic {name}: commands come at {rate:.3g} Hz, the spec says {spec.rate:g} Hz: from a controller of "
+            "another rate; change the rate in the spec"
+        )
+    stamped = topic.stamps.rate
+    if not topic.command and rate and abs(stamped - rate) > TOLERANCE * rate:
+        yield (
+            f"topic {name}: {stamped:.3g} Hz by its stamps, {rate:.3g} Hz by the times of the bag: stamps and bag "
+            "are of different clocks (of a simulation record with: ros2 bag record --use-sim-time)"
+        )
+
+
+def _notes(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[str]:
+    rate = topic.received.rate
+    if rate < (1 - TOLERANCE) * spec.rate:
+        yield f"topic {name}: {rate:.3g} Hz, slower than the spec's {spec.rate:g} Hz: values repeat"
+    if topic.command and rate > (1 + TOLERANCE) * spec.rate:
+        yield f"topic {name}: {rate:.3g} Hz, faster than the spec's {spec.rate:g} Hz: one command per row counts"
+    if topic.stamps.backwards:
+        yield f"topic {name}: {topic.stamps.backwards} stamps go backwards"

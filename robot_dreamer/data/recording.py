@@ -1,0 +1,198 @@
+"""An ordinary bag of sensors and commands -> rows, by the rules of the policy node.
+
+The bag's times are walked in control periods. They begin with the first command behind a message of every sensor, so
+that what a policy or a person did at the spec's rate falls into the same pairs of observation and action:
+
+  tick    an observation is what the node's Observer would have sampled: newest messages, rewards since the last tick
+  action  the command that is in force half a period after the tick, in the spec's limits
+  last    terminal, or the spec's max_steps; the next tick begins a new episode
+  cut     a sensor is older than its max_age, a command older than COMMAND_AGE, a stamp leaps back, or a message does
+          not fit: the episode ends where it is, and the next command behind fresh sensors begins another
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.data.commands import CommandReader
+from robot_dreamer.data.inspect import Inspection, bag_messages
+from robot_dreamer.onboard.controller import Sample
+from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.record import RANDOM_POLICY, StepRecord
+from robot_dreamer.spec import ActionSpec, RobotSpec
+from ros_nodes.observer import Observer
+
+COMMAND_AGE = 0.5  # seconds; who commanded has stopped
+_LIMIT_SLACK = 1e-3  # of the normalised action; float32 messages round
+
+
+class Sampler:
+    """Walks the messages of one bag.
+
+    Attributes:
+      cuts: by reason; each ends an episode, if one is running.
+      beyond_limits: rows whose command was outside the spec's limits (or no class) and was moved to the nearest.
+      observer: for its counters of late messages and clock jumps.
+    """
+
+    def __init__(self, spec: RobotSpec, robot: str, boot: str) -> None:
+        self.cuts: Counter[str] = Counter()
+        self.beyond_limits = 0
+        self.observer = Observer(spec, clock=lambda: self._now * 1e-9)
+        self._spec, self._robot, self._boot = spec, robot, boot
+        self._readers = [(action, CommandReader(action)) for action in spec.actions]
+        self._period = round(spec.period * 1e9)
+        self._now = 0  # ns, the bag's time
+        self._tick: int | None = None  # time of the next one; None: waiting for a command
+        self._open: tuple[Sample, float, bool] | None = None  # sample, reward, is_first: waiting for its action
+        self._commanded = 0  # time of the newest command
+        self._jumps = 0
+        self._running = False
+        self._length = 0
+        self._sequence, self._episode = 0, -1
+
+    def feed(self, topic: str, command: bool, time: int, message: Any) -> Iterator[StepRecord]:
+        """Take the next message of a topic, named as in the spec; yields the rows that end before it."""
+        yield from self._advance(time)
+        self._now = max(self._now, time)
+        if not command:
+            self.observer.receive(topic, message)
+            return
+        for action, reader in self._readers:
+            if topic in action.command.topics:
+                try:
+                    reader.receive(topic, message)
+                except ObservationError as error:
+                    self._cut(str(error))
+                    return
+        self._commanded = time
+        ready = all(reader.ready for _, reader in self._readers)
+        if self._tick is None and ready and not self.observer.missing():
+            self._tick = time
+
+    def finish(self) -> Iterator[StepRecord]:
+        """The rows that the last messages lead to."""
+        yield from self._advance(self._now + self._period)
+
+    def notes(self) -> Iterator[str]:
+        """What was odd, in words."""
+        for reason, count in self.cuts.most_common():
+            yield f"cut {count} times: {reason}"
+        if self.beyond_limits:
+            yield f"{self.beyond_limits} commands were outside the spec's limits and were moved to the nearest inside"
+        if self.observer.late:
+            yield f"{self.observer.late} late messages were dropped, as the robot would have"
+
+    def _advance(self, until: int) -> Iterator[StepRecord]:
+        while self._tick is not None:
+            due = self._tick if self._open is None else self._tick + self._period // 2
+            if due >= until:
+                return
+            self._now = due
+            row = self._observe() if self._open is None else self._act()
+            if row is not None:
+                yield row
+
+    def _observe(self) -> StepRecord | None:
+        missing = self.observer.missing()
+        if missing:
+            self._cut(f"sensor silent: {missing[0].partition(' ')[0]}")
+            return None
+        try:
+            sample = self.observer.sample()
+        except ObservationError as error:
+            self._cut(str(error))
+            return None
+        if self.observer.clock_jumps != self._jumps:
+            self._jumps = self.observer.clock_jumps
+            self._cut("stamps leap back")
+            return None
+        first = not self._running
+        if first and sample.terminal:
+            self._step()
+            return None
+        reward = 0.0 if first else sample.reward
+        if first:
+            self._running, self._length = True, 0
+            self._episode += 1
+        if sample.terminal or self._length >= self._spec.episode.max_steps:
+            self._running = False
+            self._step()
+            zero = {action.name: action.zero() for action in self._spec.actions}
+            return self._row(sample, reward, False, True, zero, 0)
+        self._open = (sample, reward, first)
+        return None
+
+    def _act(self) -> StepRecord | None:
+        assert self._open is not None
+        sample, reward, first = self._open
+        if self._now - self._commanded > COMMAND_AGE * 1e9:
+            self._cut("commands silent")
+            return None
+        try:
+            action = {spec.name: self._normalised(spec, reader.command()) for spec, reader in self._readers}
+        except ObservationError as error:
+            self._cut(str(error))
+            return None
+        self._open = None
+        self._length += 1
+        self._step()
+        return self._row(sample, reward, first, False, action, self._commanded)
+
+    def _normalised(self, spec: ActionSpec, command: NDArray[np.float64]) -> NDArray[Any]:
+        found = spec.from_command(command)
+        action = found if spec.discrete else np.clip(found, np.float32(-1), np.float32(1))
+        again = spec.to_command(action)
+        span = np.ptp(np.asarray(spec.values)) if spec.discrete else np.asarray(spec.high) - np.asarray(spec.low)
+        self.beyond_limits += bool((np.abs(again - command) > _LIMIT_SLACK * span).any())
+        return action
+
+    def _step(self) -> None:
+        assert self._tick is not None
+        self._tick += self._period
+
+    def _cut(self, reason: str) -> None:
+        self.cuts[reason] += 1
+        self._running, self._tick, self._open = False, None, None
+
+    def _row(
+        self, sample: Sample, reward: float, first: bool, last: bool, action: dict[str, NDArray[Any]], applied: int
+    ) -> StepRecord:
+        self._sequence += 1
+        return StepRecord(
+            robot=self._robot,
+            boot=self._boot,
+            sequence=self._sequence - 1,
+            episode=self._episode,
+            observation=sample.observation,
+            action=action,
+            action_requested=action,
+            reward=reward,
+            is_first=first,
+            is_last=last,
+            is_terminal=last and sample.terminal,
+            stamp_capture=sample.stamp,
+            stamp_applied=applied,
+            policy_version=RANDOM_POLICY,
+        )
+
+
+def boot_of(inspection: Inspection) -> str:
+    """The boot id of a bag's rows: the same bag has the same, so importing it twice adds nothing."""
+    return f"bag-{inspection.digest[:32]}"
+
+
+def sample_recording(
+    bag: Path, sampler: Sampler, inspection: Inspection, progress: Callable[[], None] = lambda: None
+) -> Iterator[StepRecord]:
+    """All rows of a bag that `inspect` has found usable."""
+    for topic, time, message, _ in bag_messages(bag, inspection.topics):
+        yield from sampler.feed(topic.name, topic.command, time, message)
+        progress()
+    yield from sampler.finish()

@@ -1,0 +1,295 @@
+"""Ordinary bags: sensors and commands become the rows that the policy node would have made; bad ones are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags")
+
+from robot_dreamer.cli import main
+from robot_dreamer.data.bags import message_type, new_bag
+from robot_dreamer.data.source import rows_of
+from robot_dreamer.data.topics import Message, TopicWriter
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.link.synthetic import synthetic_row
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec, load_spec
+from robot_dreamer.spec_action import Command
+
+SPEC = load_spec("cartpole")
+CAMERA = load_spec("cartpole_camera")
+QUADRUPED = load_spec("quadruped")
+PERIOD = 40_000_000  # ns
+START = 1_700_000_000_000_000_000  # ns
+COMMANDS = "effort_controller/commands"
+
+
+def with_command(**fields: object) -> RobotSpec:
+    action = msgspec.structs.replace(QUADRUPED.actions[0], command=Command(**fields))
+    return msgspec.structs.replace(QUADRUPED, actions=(action,))
+
+
+JOINTS = QUADRUPED.actions[0].command.names
+TRAJECTORY = with_command(topic="trajectory", type="trajectory_msgs/msg/JointTrajectory", names=JOINTS)
+FLOATS = with_command(topic="{name}/command", type="std_msgs/msg/Float64", names=JOINTS, scale=(2.0,) * 12)
+_TWO = msgspec.structs.replace(
+    SPEC.actions[0],
+    low=(-1.0, -2.0),
+    high=(1.0, 2.0),
+    neutral=(),
+    command=Command(
+        topic="cmd_vel", type="geometry_msgs/msg/Twist", names=("linear.x", "angular.z"), offset=(0.5, 0.0)
+    ),
+)
+TWIST = msgspec.structs.replace(SPEC, actions=(_TWO,))
+_STAMPED = msgspec.structs.replace(_TWO.command, type="geometry_msgs/msg/TwistStamped")
+STAMPED = msgspec.structs.replace(SPEC, actions=(msgspec.structs.replace(_TWO, command=_STAMPED),))
+
+
+def lived(spec: RobotSpec, count: int, start: int = START) -> list[StepRecord]:
+    rows = []
+    for n in range(count):
+        row = synthetic_row(spec, "r", "b", n, episode_steps=spec.episode.max_steps)
+        stamp = start + n * PERIOD
+        rows.append(_restamped(row, stamp))
+    return rows
+
+
+def _restamped(row: StepRecord, stamp: int) -> StepRecord:
+    return dataclasses.replace(row, stamp_capture=stamp, stamp_applied=0 if row.is_last else stamp + 3_000_000)
+
+
+def sent(spec: RobotSpec, rows: Iterable[StepRecord]) -> list[tuple[int, Message]]:
+    """(time in the bag, message) as robot and policy node would have sent them."""
+    writer = TopicWriter(spec)
+    return [(message.stamp, message) for row in rows for message in writer.messages(row)]
+
+
+def write(path: Path, messages: Iterable[tuple[int, Message]], prefix: str = "/") -> Path:
+    with new_bag(path, "mcap" if path.suffix == ".mcap" else "rosbag2") as bag:
+        for time, message in messages:
+            bag.write(prefix + message.topic, message.kind, time, message.message)
+    return path
+
+
+def spec_file(folder: Path, spec: RobotSpec) -> str:
+    (folder / "spec.yaml").write_text(spec.to_json())
+    return str(folder / "spec.yaml")
+
+
+def load(bag: Path, spec: RobotSpec, *options: str) -> tuple[int, list[StepRecord]]:
+    folder = bag.parent
+    status = main(
+        ["data", "import", str(bag), "--spec", spec_file(folder, spec), "--store", str(folder / "new.sqlite"), *options]
+    )
+    if status == 2:
+        return status, []
+    store = ExperienceStore(folder / "new.sqlite", spec)
+    try:
+        return status, list(rows_of(store))
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("name", ["x.mcap", "x"])
+@pytest.mark.parametrize(
+    "spec", [SPEC, CAMERA, QUADRUPED, TRAJECTORY, FLOATS, TWIST, STAMPED], ids=lambda s: s.actions[0].command.type
+)
+def test_what_a_robot_lived_comes_back_from_its_topics(tmp_path: Path, spec: RobotSpec, name: str) -> None:
+    rows = lived(spec, spec.episode.max_steps + 31)
+    status, found = load(write(tmp_path / name, sent(spec, rows)), spec)
+    assert status == 0 and len(found) == len(rows)
+    for ours, theirs in zip(rows, found, strict=True):
+        assert (ours.sequence, ours.episode, ours.is_first, ours.is_last) == (
+            theirs.sequence,
+            theirs.episode,
+            theirs.is_first,
+            theirs.is_last,
+        )
+        assert (ours.stamp_capture, ours.stamp_applied) == (theirs.stamp_capture, theirs.stamp_applied)
+        assert ours.reward == pytest.approx(theirs.reward)
+        for kind in ("observation", "action", "action_requested"):
+            for key, value in getattr(ours, kind).items():
+                if key == "pole_angle":  # noise is no cosine and sine; its angle is
+                    value = value / np.linalg.norm(value)
+                found_value = getattr(theirs, kind)[key]
+                if ours.is_last and kind != "observation":
+                    assert not found_value.any()
+                else:
+                    np.testing.assert_allclose(value, found_value, atol=2e-6)
+    before = len(found)
+    status, found = load(tmp_path / name, spec)
+    assert status == 0 and len(found) == before
+
+
+def test_sensors_and_commands_of_other_rates_are_sampled_at_the_specs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sensors at 100 Hz with jitter, commands at 40 Hz, rewards at 50 Hz: the newest observation, all of the reward."""
+    rng = np.random.default_rng(0)
+    writer = TopicWriter(SPEC)
+    messages: list[tuple[int, Message]] = []
+    for n in range(400):
+        time = START + n * 10_000_000
+        made = {m.topic: m for m in writer.messages(_restamped(synthetic_row(SPEC, "r", "b", n, 10_000), time))}
+        messages.append((time + int(rng.integers(0, 5_000_000)), made["joint_states"]))
+        if n % 2 == 0:
+            made["task"].message.position[:] = [1.0, 0.0]
+            messages.append((time + 1, made["task"]))
+    for n in range(160):
+        value = np.array([0.001 * n])
+        message = Message(COMMANDS, "std_msgs/msg/Float64MultiArray", 0, _array(value))
+        messages.append((START + 100_000_000 + n * 25_000_000 - 1_000_000, message))
+    messages.sort(key=lambda entry: entry[0])
+    messages = [entry for entry in messages if entry[0] < START + 3_900_000_000]
+    status, rows = load(write(tmp_path / "x", messages), SPEC)
+    assert status == 0 and len(rows) == pytest.approx(95, abs=1)
+    assert "faster than the spec's 25 Hz" in capsys.readouterr().out
+    assert {round(row.stamp_capture - rows[0].stamp_capture, -7) % PERIOD for row in rows} == {0}
+    assert [row.reward for row in rows[1:]] == [2.0] * (len(rows) - 1)
+    for row in rows:
+        in_force = (row.stamp_capture // 10**7 * 10**7 - START + 20_000_000 - 99_000_000) // 25_000_000
+        assert row.action["force"][0] == pytest.approx(0.001 * in_force, abs=0.0011)
+
+
+def _array(values: np.ndarray) -> object:
+    layout = message_type("std_msgs/msg/MultiArrayLayout")(dim=[], data_offset=0)
+    return message_type("std_msgs/msg/Float64MultiArray")(layout=layout, data=values)
+
+
+def test_a_gap_splits_the_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = lived(SPEC, 40)
+    pause = 3_000_000_000
+    messages = sent(SPEC, [*rows[:20], *(_restamped(r, r.stamp_capture + pause) for r in rows[20:])])
+    status, found = load(write(tmp_path / "x.mcap", messages), SPEC)
+    assert status == 0
+    assert [r.episode for r in found if r.is_first] == [0, 1]
+    second = next(r for r in found if r.episode == 1)
+    assert second.stamp_capture == rows[20].stamp_capture + pause and second.reward == 0.0
+    assert sum(r.episode == 1 for r in found) == 20
+    assert "note: cut 1 times:" in capsys.readouterr().out
+
+
+def test_commands_that_stop_cut_the_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    messages = [
+        (time, message)
+        for time, message in sent(SPEC, lived(SPEC, 100))
+        if message.topic != COMMANDS or not 30 <= (time - START) // PERIOD < 60
+    ]
+    status, found = load(write(tmp_path / "x.mcap", messages), SPEC)
+    assert status == 0 and [r.episode for r in found if r.is_first] == [0, 1]
+    assert [r.stamp_capture for r in found if r.is_first][1] == START + 60 * PERIOD
+    assert "cut 1 times: commands silent" in capsys.readouterr().out
+
+
+def test_a_clock_that_begins_again_cuts_the_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The recorder's clock goes on; the robot's stamps leap back by 100 s."""
+    messages = sent(SPEC, lived(SPEC, 50))
+    again = sent(SPEC, lived(SPEC, 50, START - 100_000_000_000))
+    messages += [(time + 100_000_000_000 + 50 * PERIOD, message) for time, message in again]
+    status, found = load(write(tmp_path / "x.mcap", messages), SPEC)
+    out = capsys.readouterr().out
+    assert status == 0 and "cut 1 times: stamps leap back" in out and "stamps go backwards" in out
+    assert [r.episode for r in found if r.is_first] == [0, 1] and len(found) > 95
+
+
+def test_terminal_ends_an_episode_for_good(tmp_path: Path) -> None:
+    messages = sent(SPEC, lived(SPEC, 60))
+    for time, message in messages:
+        if message.topic == "task" and 20 <= (time - START) // PERIOD <= 25:
+            message.message.position[message.message.name.index("terminal")] = 1.0
+    _, found = load(write(tmp_path / "x.mcap", messages), SPEC)
+    assert [(r.sequence, r.is_terminal) for r in found if r.is_last] == [(20, True)]
+    assert found[21].is_first and found[21].stamp_capture == START + 26 * PERIOD  # not while it is still terminal
+
+
+def test_commands_beyond_the_limits_are_moved_inside_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = sent(SPEC, lived(SPEC, 50))
+    for time, message in messages:
+        if message.topic == COMMANDS and (time - START) // PERIOD in (7, 8):
+            message.message.data[:] = -3.0
+    _, found = load(write(tmp_path / "x.mcap", messages), SPEC)
+    assert found[7].action["force"] == found[8].action["force"] == -1.0
+    assert "2 commands were outside the spec's limits" in capsys.readouterr().out
+
+
+def test_a_message_that_does_not_fit_cuts_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    messages = sent(SPEC, lived(SPEC, 50))
+    for time, message in messages:
+        if message.topic == "joint_states" and (time - START) // PERIOD == 20:
+            message.message.name[:] = ["slider", "other"]
+        if message.topic == "joint_states" and (time - START) // PERIOD == 30:
+            message.message.position[:] = np.nan
+    status, found = load(write(tmp_path / "x.mcap", messages), SPEC)
+    assert status == 0 and [r.sequence for r in found if r.is_first] == [0, 20, 29]
+    out = capsys.readouterr().out
+    assert "expected ['hinge_1'], found ['slider', 'other']" in out and "expected finite numbers" in out
+
+
+def without(topic: str) -> Callable[[list[tuple[int, Message]]], list[tuple[int, Message]]]:
+    return lambda messages: [entry for entry in messages if entry[1].topic != topic]
+
+
+def of_another_type(messages: list[tuple[int, Message]]) -> list[tuple[int, Message]]:
+    text = message_type("std_msgs/msg/String")(data="?")
+    return [
+        (t, m._replace(kind="std_msgs/msg/String", message=text) if m.topic == "joint_states" else m)
+        for t, m in messages
+    ]
+
+
+def slow_commands(messages: list[tuple[int, Message]]) -> list[tuple[int, Message]]:
+    return [(t, m) for t, m in messages if m.topic != COMMANDS or (t - START) // PERIOD % 3 == 0]
+
+
+def fast_forward(messages: list[tuple[int, Message]]) -> list[tuple[int, Message]]:
+    return [(START + (t - START) * 4 // 5, m) for t, m in messages]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            without("joint_states"),
+            "topic /joint_states (sensor_msgs/msg/JointState) has no messages; the bag's topics: ",
+        ),
+        (without("task"), "topic /task (sensor_msgs/msg/JointState) has no messages"),
+        (without(COMMANDS), "topic /effort_controller/commands (std_msgs/msg/Float64MultiArray) has no messages"),
+        (of_another_type, "topic /joint_states: expected sensor_msgs/msg/JointState, found std_msgs/msg/String"),
+        (slow_commands, "commands come at 8.33 Hz, the spec says 25 Hz"),
+        (fast_forward, "25 Hz by its stamps, 31.2 Hz by the times of the bag"),
+    ],
+    ids=["no-sensor", "no-reward", "no-commands", "wrong-type", "wrong-rate", "wrong-clock"],
+)
+def test_a_bag_that_does_not_fit_is_refused_with_the_reason(
+    tmp_path: Path,
+    change: Callable[[list[tuple[int, Message]]], list[tuple[int, Message]]],
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bag = write(tmp_path / "x.mcap", change(sent(SPEC, lived(SPEC, 60))))
+    status, _ = load(bag, SPEC)
+    assert status == 2 and reason in capsys.readouterr().err
+    assert not (tmp_path / "new.sqlite").exists()
+
+
+def test_a_namespace_and_a_robot_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write(tmp_path / "x.mcap", sent(SPEC, lived(SPEC, 30)), prefix="/arm/left/")
+    assert load(bag, SPEC)[0] == 2
+    assert "/arm/left/joint_states" in capsys.readouterr().err
+    status, found = load(bag, SPEC, "--namespace", "/arm/left", "--robot", "left")
+    assert status == 0 and len(found) == 30 and found[0].robot == "left"
+
+
+def test_without_a_spec_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write(tmp_path / "x.mcap", sent(SPEC, lived(SPEC, 30)))
+    assert main(["data", "import", str(bag), "--store", str(tmp_path / "new.sqlite")]) == 2
+    assert "--spec" in capsys.readouterr().err
