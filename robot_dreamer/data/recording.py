@@ -6,8 +6,8 @@ that what a policy or a person did at the spec's rate falls into the same pairs 
   tick    an observation is what the node's Observer would have sampled: newest messages, rewards since the last tick
   action  the command that is in force half a period after the tick, in the spec's limits
   last    terminal, or the spec's max_steps; the next tick begins a new episode
-  cut     a sensor is older than its max_age, a command older than COMMAND_AGE, a stamp leaps back, or a message does
-          not fit: the episode ends where it is, and the next command behind fresh sensors begins another
+  cut     a sensor is older than its max_age, a command older than COMMAND_AGE, the robot's clock jumps, or a message
+          does not fit: the episode ends where it is, and the next command behind fresh sensors begins another
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +25,9 @@ from robot_dreamer.data.commands import CommandReader
 from robot_dreamer.data.inspect import Inspection, bag_messages
 from robot_dreamer.onboard.controller import Sample
 from robot_dreamer.onboard.encoding import ObservationError
-from robot_dreamer.record import RANDOM_POLICY, StepRecord
+from robot_dreamer.record import INTERVENTION, StepRecord
 from robot_dreamer.spec import ActionSpec, RobotSpec
+from robot_dreamer.spec_safety import Safety
 from ros_nodes.observer import Observer
 
 COMMAND_AGE = 0.5  # seconds; who commanded has stopped
@@ -44,7 +46,8 @@ class Sampler:
     def __init__(self, spec: RobotSpec, robot: str, boot: str) -> None:
         self.cuts: Counter[str] = Counter()
         self.beyond_limits = 0
-        self.observer = Observer(spec, clock=lambda: self._now * 1e-9)
+        seen = msgspec.structs.replace(spec, watched=(), safety=Safety())  # a bag needs only what the rows hold
+        self.observer = Observer(seen, clock=lambda: self._now * 1e-9)
         self._spec, self._robot, self._boot = spec, robot, boot
         self._readers = [(action, CommandReader(action)) for action in spec.actions]
         self._period = round(spec.period * 1e9)
@@ -111,7 +114,7 @@ class Sampler:
             return None
         if self.observer.clock_jumps != self._jumps:
             self._jumps = self.observer.clock_jumps
-            self._cut("stamps leap back")
+            self._cut("the robot's clock jumps")
             return None
         first = not self._running
         if first and sample.terminal:
@@ -179,7 +182,7 @@ class Sampler:
             is_terminal=last and sample.terminal,
             stamp_capture=sample.stamp,
             stamp_applied=applied,
-            policy_version=RANDOM_POLICY,
+            policy_version=INTERVENTION,
         )
 
 

@@ -199,3 +199,21 @@ def test_without_the_library_the_extra_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "robot_dreamer.cli", "data", "import", "x.mcap", "--store", "y"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert result.returncode == 2 and "robot_dreamer[data]" in result.stderr
+
+
+def test_a_learner_trains_from_an_imported_store(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from robot_dreamer.config import load_config
+    from robot_dreamer.learner.trainer import Trainer
+
+    torch.set_num_threads(1)
+    made = fill(tmp_path / "a.sqlite")
+    main(["data", "export", str(tmp_path / "a.sqlite"), "--output", str(tmp_path / "x.mcap")])
+    main(["data", "import", str(tmp_path / "x.mcap"), "--store", str(tmp_path / "run")])
+    store = ExperienceStore(tmp_path / "run" / "experience.sqlite", SPEC)
+    trainer = Trainer(SPEC, load_config("nano", ["device=cpu", "train_ratio=6"]), store, tmp_path / "run")
+    while trainer.ingest():
+        while trainer.due:
+            trainer.update()
+    store.close()
+    assert trainer.env_steps == len(made) and len(trainer.replay) > 450 and trainer.updates > 3
