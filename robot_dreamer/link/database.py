@@ -2,7 +2,7 @@
 
 Durability: write-ahead log with synchronous=FULL, so each commit is on the disk when it returns and survives a pulled
 plug, not just a killed process (with NORMAL a pulled plug takes back the last commits, acknowledged ones among them).
-Both sides commit in batches, so that a flash card sees at most 1 / Timing.commit small syncs a second.
+Both sides commit in batches: at a robot's usual rate a flash card sees at most 1 / Timing.commit small syncs a second.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import msgspec
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.spec import RobotSpec, require_same_spec
+
+FORMAT = "2"
 
 
 class Database:
@@ -58,12 +60,12 @@ class Database:
         db.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
         if self.meta("kind") is None:
             self.set_meta("kind", kind)
-            self.set_meta("format", "1")
+            self.set_meta("format", FORMAT)
             self.set_meta("id", uuid.uuid4().hex)
             self.set_meta("spec", spec.to_json())
-        if self.meta("kind") != kind or self.meta("format") != "1":
+        if self.meta("kind") != kind or self.meta("format") != FORMAT:
             found = f"{self.meta('kind')} of format {self.meta('format')}"
-            raise LinkError(f"{self.path} is a {found}, expected a {kind} of format 1")
+            raise LinkError(f"{self.path} is a {found}, expected a {kind} of format {FORMAT}; choose another directory")
         theirs = msgspec.json.decode(self.meta("spec") or "", type=RobotSpec)
         require_same_spec(spec, theirs, f"experience {kind} {self.path}")
         for statement in filter(str.strip, schema.split(";")):
@@ -104,7 +106,7 @@ def connect(path: Path, row_bytes: int) -> sqlite3.Connection:
     """A connection without implicit transactions; the caller guards it against use by two threads at once."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
     # Rows with images spill over many small pages; large pages store them twice as fast, and small rows a third slower.
-    db.execute(f"PRAGMA page_size={4096 if row_bytes < 4096 else 16384}")
+    db.execute(f"PRAGMA page_size={4096 if row_bytes < 4096 else 65536}")
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     return db

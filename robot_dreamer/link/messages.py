@@ -23,11 +23,12 @@ from msgspec import Meta
 
 from robot_dreamer.link.errors import FrameError
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAGIC = b"RDL"
 MAX_MESSAGE = 16 << 20  # bytes of one frame; the sockets refuse larger ones before they are read
-MAX_ROW = 8 << 20  # bytes of one encoded row
-MAX_CHUNK = 12 << 20  # bytes of a chunk's rows, before compression
+MAX_ROWS = 1 << 16  # rows of one message
+MAX_BLOCK = 8 << 20  # bytes of one block
+MAX_CHUNK = 12 << 20  # bytes of a chunk, before compression
 _HEADER = struct.Struct("<3sBI")
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -64,7 +65,7 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="rows"):
-    """A chunk of rows of one boot, in order (link/rows.py describes `data`).
+    """A chunk of rows of one boot, in order (link/chunks.py and link/blocks.py describe `data`).
 
     `previous` is the sequence number that went before the chunk on this connection, -1 if it starts at the oldest row
     that the robot still holds. A learner that has not seen `previous` must not take the chunk: something was lost
@@ -75,10 +76,10 @@ class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t
     chunk: Count  # counts chunks of this process of the robot
     previous: Sequence
     last: Count  # sequence number of the last row
-    count: Annotated[int, Meta(ge=1, le=1 << 16)]
+    count: Annotated[int, Meta(ge=1, le=MAX_ROWS)]
     encoding: Literal["raw", "zlib"]
     size: Annotated[int, Meta(ge=1, le=MAX_CHUNK)]  # bytes of data before compression
-    data: bytes
+    data: memoryview
 
 
 class Alive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="alive"):
@@ -167,25 +168,27 @@ _from_robot: msgspec.msgpack.Decoder[FromRobot] = msgspec.msgpack.Decoder(FromRo
 _from_learner: msgspec.msgpack.Decoder[FromLearner] = msgspec.msgpack.Decoder(FromLearner)
 
 
-def encode(message: FromRobot | FromLearner) -> bytes:
+def encode(message: FromRobot | FromLearner) -> bytearray:
     """Message -> one frame."""
-    payload = _encoder.encode(message)
-    if len(payload) + _HEADER.size > MAX_MESSAGE:
-        raise FrameError("oversize", f"a {type(message).__name__} of {len(payload)} bytes does not fit into a message")
-    return _HEADER.pack(MAGIC, PROTOCOL, zlib.crc32(payload)) + payload
+    frame = bytearray(_HEADER.size)
+    _encoder.encode_into(message, frame, _HEADER.size)
+    if len(frame) > MAX_MESSAGE:
+        raise FrameError("oversize", f"a {type(message).__name__} of {len(frame)} bytes does not fit into a message")
+    _HEADER.pack_into(frame, 0, MAGIC, PROTOCOL, zlib.crc32(memoryview(frame)[_HEADER.size :]))
+    return frame
 
 
-def decode_from_robot(frame: bytes) -> FromRobot:
-    """One frame -> message. Raises FrameError, whatever the bytes are."""
+def decode_from_robot(frame: bytes | bytearray | memoryview) -> FromRobot:
+    """One frame -> message; the data of Rows is a view of the frame. Raises FrameError, whatever the bytes are."""
     return _decode(frame, _from_robot)
 
 
-def decode_from_learner(frame: bytes) -> FromLearner:
+def decode_from_learner(frame: bytes | bytearray | memoryview) -> FromLearner:
     """One frame -> message. Raises FrameError, whatever the bytes are."""
     return _decode(frame, _from_learner)
 
 
-def _decode(frame: bytes, decoder: msgspec.msgpack.Decoder[_M]) -> _M:
+def _decode(frame: bytes | bytearray | memoryview, decoder: msgspec.msgpack.Decoder[_M]) -> _M:
     if len(frame) > MAX_MESSAGE:
         raise FrameError("oversize", f"message of {len(frame)} bytes, at most {MAX_MESSAGE} are allowed")
     if len(frame) < _HEADER.size:

@@ -14,15 +14,17 @@ Threads, not processes: both threads spend their time in SQLite, zlib and ZeroMQ
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from pathlib import Path
 
 import msgspec
 
+from robot_dreamer.link.bell import Bell
+from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.inbox import Inbox
 from robot_dreamer.link.keys import load_robot_keys, require_robot_id
 from robot_dreamer.link.messages import Figures, Hello
-from robot_dreamer.link.rows import RowCodec
 from robot_dreamer.link.security import require_protection
 from robot_dreamer.link.spool import Spool, WhenFull
 from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
@@ -120,16 +122,17 @@ class RobotLink:
             require_protection(address, keys, insecure, "robot")
         self.boot = secrets.token_hex(8)
         self.robot = robot
-        codec = RowCodec(spec)
-        self._spool = Spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full)
-        self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits)
+        codec = BlockCodec(spec)
         self._inbox = Inbox(directory / "bundles", timing, limits)
+        self._spool = Spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full)
+        self._bell = Bell()
+        self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits, self._bell.ring)
         self._taken = ""
         self._uplink: Uplink | None = None
         if address is not None:
             hello = Hello(robot=robot, boot=self.boot, spec_hash=spec.hash, spec=spec.to_json())
-            dropped = self._writer.dropped
-            self._uplink = Uplink(address, hello, own_keys, self._spool, self._inbox, timing, limits, dropped)
+            parts = (self._spool, self._inbox, timing, limits, self._writer.dropped, self._bell)
+            self._uplink = Uplink(address, hello, own_keys, *parts)
 
     def start(self) -> None:
         """Start the threads. Does not wait for the learner."""
@@ -140,17 +143,28 @@ class RobotLink:
     def stop(self, timeout: float = 5.0) -> None:
         """Write all rows to disk, send what goes out within `timeout` seconds, end. The rest stays in the spool.
 
-        Raises LinkError if a thread had died.
+        Raises LinkError if a thread had died or does not end, or the disk refuses; all that can be closed is closed.
         """
         try:
-            self._writer.worker.stop(timeout + 30.0)  # the disk decides; losing rows is worse than waiting
+            self._writer.stop(timeout + 30.0)  # the disk decides; losing rows is worse than waiting
         finally:
             try:
                 if self._uplink is not None:
                     self._uplink.stop(timeout)
             finally:
-                self._spool.append([])  # forget what was settled at the end
-                self._spool.close()
+                self._close()
+
+    def _close(self) -> None:
+        if self._writer.worker.alive or (self._uplink is not None and self._uplink.worker.alive):
+            return  # it holds the spool, and may do so for ever; the caller has been told
+        try:
+            self._spool.append([])  # forget what was settled at the end
+        except sqlite3.Error as error:
+            text = f"settled rows stay in {self._spool.path}: {error}. They will be sent again, which is harmless"
+            raise LinkError(f"{text}; check the robot's disk") from error
+        finally:
+            self._spool.close()
+            self._bell.close()
 
     def check(self) -> None:
         """Raise LinkError if a thread has died."""
@@ -185,7 +199,7 @@ class RobotLink:
     def status(self) -> RobotLinkStatus:
         """Figures of this moment; waits for nothing."""
         uplink, writer, inbox = self._uplink, self._writer, self._inbox
-        faults = [writer.worker.fault]
+        faults = [writer.worker.fault, writer.disk_fault]
         if writer.full:
             faults.append("the spool is full and rows were lost: let the robot reach its learner, or raise the limit")
         if uplink is not None:

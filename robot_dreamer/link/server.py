@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import zmq
 
+from robot_dreamer.link.chunks import Packed, decompress, unpack
 from robot_dreamer.link.errors import FrameError, LinkError, RowError
 from robot_dreamer.link.keys import LearnerKeys
 from robot_dreamer.link.messages import (
@@ -35,7 +36,6 @@ from robot_dreamer.link.messages import (
     encode,
 )
 from robot_dreamer.link.publisher import Publisher
-from robot_dreamer.link.rows import decompress, unpack
 from robot_dreamer.link.security import Gate, key_of, protect_learner, require_protection
 from robot_dreamer.link.sessions import Session, Sessions
 from robot_dreamer.link.status import RobotStatus
@@ -48,7 +48,7 @@ from robot_dreamer.spec import RobotSpec, require_same_spec
 class _Chunk(NamedTuple):
     session: Session
     rows: Rows
-    blobs: list[bytes]
+    blocks: list[Packed]
 
 
 class LinkServer:
@@ -188,7 +188,7 @@ class LinkServer:
         try:
             if len(frames) != 1:
                 raise FrameError("frames", f"message of {len(frames)} frames, expected one")
-            message = decode_from_robot(frames[0].bytes)
+            message = decode_from_robot(frames[0].buffer)
             if isinstance(message, Hello):
                 self._hello(identity, message, key_of(frames[0]))
                 return
@@ -198,8 +198,8 @@ class LinkServer:
                 return
             session.heard = time.monotonic()
             if isinstance(message, Rows):
-                blobs = unpack(decompress(message.encoding, message.data, message.size), message.count)
-                chunks.append(_Chunk(session, message, blobs))
+                blocks = unpack(decompress(message.encoding, message.data, message.size), message.count)
+                chunks.append(_Chunk(session, message, blocks))
             elif isinstance(message, Alive):
                 session.alive = message
                 self._pulse(identity, session, message.echo)
@@ -234,8 +234,8 @@ class LinkServer:
         results: list[tuple[Session, AddResult]] = []
         try:
             with self._store.transaction():
-                for session, rows, blobs in chunks:
-                    result = self._store.add_chunk(session.robot, rows.boot, rows.previous, rows.last, blobs)
+                for session, rows, blocks in chunks:
+                    result = self._store.add_chunk(session.robot, rows.boot, rows.previous, rows.last, blocks)
                     if result is not None:
                         results.append((session, result))
                     settled = self._store.settled(session.robot, rows.boot)

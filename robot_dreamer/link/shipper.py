@@ -3,6 +3,9 @@
 A few chunks are in flight at once. Rows stay in the spool until the learner has settled them, so every doubt has one
 answer: go back to the oldest row in the spool and send from there; the learner discards what it has. Doubts are: a new
 session, an acknowledgement that does not come in time, and a learner that misses the chunk before this one.
+
+The window grows by each chunk that is acknowledged quickly, so that a fast disk and network are kept busy, and falls
+back after a doubt, so that a slow network is not filled with what must be sent again.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from robot_dreamer.link.messages import Ack, Rows
-from robot_dreamer.link.rows import Compressor, pack
+from robot_dreamer.link.chunks import Compressor, Packed, pack
+from robot_dreamer.link.messages import MAX_ROWS, Ack, Rows
 from robot_dreamer.link.spool import Spool
 from robot_dreamer.link.timing import Limits, Timing
 
@@ -20,6 +23,7 @@ class _InFlight(NamedTuple):
     boot: str
     last: int
     rows: int
+    sent: float
 
 
 class Shipper:
@@ -36,9 +40,11 @@ class Shipper:
         self._spool, self._timing, self._limits = spool, timing, limits
         self._compressor = Compressor()
         self._flight: deque[_InFlight] = deque()
-        self._cursor = 0  # id in the spool of the newest row sent since the last rewind
+        self._cursor = 0  # id in the spool of the newest block sent since the last rewind
         self._previous: dict[str, int] = {}  # boot -> last sequence sent since the last rewind
         self._highest: dict[str, int] = {}  # boot -> highest sequence ever sent by this process
+        self._window = limits.window
+        self._quick = timing.acknowledge / 8
         self._chunk = 0
         self._rewound_at = 0  # chunk number; answers to older chunks cause no further rewind
         self._progress = 0.0
@@ -50,6 +56,7 @@ class Shipper:
         self._previous.clear()
         self._cursor = 0
         self._rewound_at = self._chunk
+        self._window = self._limits.window
 
     @property
     def drained(self) -> bool:
@@ -58,33 +65,34 @@ class Shipper:
 
     def next_chunk(self, now: float) -> Rows | None:
         """The next chunk, or None while the window is full or nothing is new. The caller must send it or rewind."""
-        if len(self._flight) >= self._limits.window or self._cursor >= self._spool.newest_id:
+        if len(self._flight) >= self._window or self._cursor >= self._spool.newest_id:
             return None
-        rows = self._spool.read(self._cursor, self._limits.chunk_rows, self._limits.chunk_bytes)
-        if not rows:  # all of it is settled or was dropped
+        blocks = self._spool.read(self._cursor, MAX_ROWS, self._limits.chunk_bytes)
+        if not blocks:  # all of it is settled or was dropped
             self._cursor = self._spool.newest_id
             return None
-        boot, last = rows[0].boot, rows[-1].sequence
-        data = pack(row.blob for row in rows)
+        boot, last = blocks[0].boot, blocks[-1].last
+        count = sum(block.rows for block in blocks)
+        data = pack(Packed(block.rows, block.blob) for block in blocks)
         encoding, packed = self._compressor.compress(data)
         chunk = Rows(
             boot=boot,
             chunk=self._chunk,
             previous=self._previous.get(boot, -1),
             last=last,
-            count=len(rows),
+            count=count,
             encoding=encoding,
             size=len(data),
-            data=packed,
+            data=memoryview(packed),
         )
         if not self._flight:
             self._progress = now
-        self._flight.append(_InFlight(boot, last, len(rows)))
+        self._flight.append(_InFlight(boot, last, count, now))
         self._chunk += 1
-        self._cursor = rows[-1].id
+        self._cursor = blocks[-1].id
         self._previous[boot] = last
         self._highest[boot] = max(last, self._highest.get(boot, -1))
-        self.sent += len(rows)
+        self.sent += count
         return chunk
 
     def handle(self, ack: Ack, now: float) -> None:
@@ -97,12 +105,13 @@ class Shipper:
         settled = min(ack.sequence, sent)
         if settled >= 0:
             self._spool.settle(ack.boot, settled)
-        before = len(self._flight)
-        kept = [x for x in self._flight if x.boot != ack.boot or x.last > settled]
-        self.acknowledged += sum(x.rows for x in self._flight) - sum(x.rows for x in kept)
-        self._flight = deque(kept)
-        if len(kept) < before:
+        done = [x for x in self._flight if x.boot == ack.boot and x.last <= settled]
+        if done:
+            self.acknowledged += sum(x.rows for x in done)
+            self._flight = deque(x for x in self._flight if x.boot != ack.boot or x.last > settled)
             self._progress = now
+            quick = sum(now - x.sent < self._quick for x in done)
+            self._window = min(self._window + quick, max(self._limits.window, self._limits.window_most))
         if ack.resend and ack.chunk >= self._rewound_at:
             self.rewinds += 1
             self.rewind()

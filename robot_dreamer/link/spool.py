@@ -2,7 +2,8 @@
 
 Rows are kept in order of recording, over all boots, so a restarted robot first sends what the last run left behind.
 When the spool is full, one of two stated rules applies: drop the oldest rows (of those not yet settled) and count them,
-or refuse new ones, so that the robot can stop with a fault.
+or refuse new ones, so that the robot can stop with a fault. Rows live, go and are dropped in whole blocks, so that a
+commit costs a handful of statements, whatever the number of its rows.
 """
 
 from __future__ import annotations
@@ -12,33 +13,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from robot_dreamer.link.blocks import BlockCodec, Buffer
 from robot_dreamer.link.database import Database
 from robot_dreamer.link.errors import LinkError
-from robot_dreamer.link.rows import RowCodec
 from robot_dreamer.spec import RobotSpec
 
 WhenFull = Literal["drop_oldest", "stop"]
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, sequence INTEGER NOT NULL,
-                                 blob BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS rows_by_boot ON rows (boot, sequence);
+CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, last INTEGER NOT NULL,
+                                   count INTEGER NOT NULL, size INTEGER NOT NULL, blob BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS blocks_by_boot ON blocks (boot, last, count, size);
 """
-_INSERT = "INSERT INTO rows (boot, sequence, blob) VALUES (?, ?, ?)"
-_READ = "SELECT id, boot, sequence, blob FROM rows WHERE id > ? ORDER BY id"
+_INSERT = "INSERT INTO blocks (boot, last, count, size, blob) VALUES (?, ?, ?, ?, ?)"
+_READ = "SELECT id, boot, last, count, blob FROM blocks WHERE id > ? ORDER BY id"
 
 
-class SpoolRow(NamedTuple):
-    """`id` orders rows over all boots."""
+class NewBlock(NamedTuple):
+    """A block to be spooled; `last` is the sequence number of its last row."""
+
+    boot: str
+    last: int
+    rows: int
+    blob: Buffer
+
+
+class SpoolBlock(NamedTuple):
+    """`id` orders blocks over all boots."""
 
     id: int
     boot: str
-    sequence: int
+    last: int
+    rows: int
     blob: bytes
 
 
 class SpoolResult(NamedTuple):
-    """What one append did: rows kept, new rows refused, old rows dropped."""
+    """What one append did, in rows: kept, new ones refused, old ones dropped."""
 
     kept: int
     refused: int
@@ -50,19 +61,19 @@ class Spool:
 
     Attributes:
       rows, bytes: on disk, settled ones included until the next append.
-      newest_id: id of the newest row.
+      newest_id: id of the newest block.
 
     Args:
       path: SQLite file.
       spec, robot: a spool of another spec or robot is refused (SpecMismatch, LinkError).
-      limit: bytes of encoded rows; what one append brings may exceed it for a moment.
+      limit: bytes of blocks; what one append brings may exceed it for a moment.
       when_full: the rule above.
     """
 
     def __init__(self, path: Path, spec: RobotSpec, robot: str, limit: int, when_full: WhenFull) -> None:
-        self._limit, self._when_full = limit, when_full
+        self.path, self._limit, self._when_full = path, limit, when_full
         self._lock = threading.Lock()
-        self._database = Database(path, "spool", _SCHEMA, spec, RowCodec(spec).arrays_size)
+        self._database = Database(path, "spool", _SCHEMA, spec, BlockCodec(spec).row_bytes)
         self._db = self._database.connection
         owner = self._database.meta("robot")
         if owner is None:
@@ -71,30 +82,32 @@ class Spool:
             self._database.close()
             raise LinkError(f"{path} holds rows of robot {owner!r}, this robot is {robot!r}; use another directory")
         self._settled: dict[str, int] = {}  # acknowledged, not yet deleted
-        totals = "SELECT COUNT(*), COALESCE(SUM(LENGTH(blob)), 0), COALESCE(MAX(id), 0) FROM rows"
+        totals = "SELECT COALESCE(SUM(count), 0), COALESCE(SUM(size), 0), COALESCE(MAX(id), 0) FROM blocks"
         self.rows, self.bytes, self.newest_id = self._db.execute(totals).fetchone()
 
-    def append(self, rows: Sequence[tuple[str, int, bytes]]) -> SpoolResult:
-        """Commit (boot, sequence, blob) in order, and forget what is settled. On the disk when it returns."""
+    def append(self, blocks: Sequence[NewBlock]) -> SpoolResult:
+        """Commit blocks in order, and forget what is settled. On the disk when it returns."""
         with self._lock:
-            if not rows and not self._settled:
+            if not blocks and not self._settled:
                 return SpoolResult(0, 0, 0)
             counts = self.rows, self.bytes, self.newest_id
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 for boot, sequence in self._settled.items():
-                    self._delete("boot = ? AND sequence <= ?", (boot, sequence))
-                kept = list(rows)
-                size = sum(len(blob) for *_, blob in kept)
+                    self._delete("boot = ? AND last <= ?", (boot, sequence))
+                kept = list(blocks)
+                size = sum(len(block.blob) for block in kept)
                 dropped = 0
                 if self._when_full == "drop_oldest":
                     dropped = self._make_room(size)
                 else:
                     while kept and self.bytes + size > self._limit:
-                        size -= len(kept.pop()[2])
-                for row in kept:
-                    self.newest_id = self._db.execute(_INSERT, row).lastrowid or 0
-                self.rows += len(kept)
+                        size -= len(kept.pop().blob)
+                for block in kept:
+                    values = (block.boot, block.last, block.rows, len(block.blob), block.blob)
+                    self.newest_id = self._db.execute(_INSERT, values).lastrowid or 0
+                rows = sum(block.rows for block in kept)
+                self.rows += rows
                 self.bytes += size
                 self._db.execute("COMMIT")
             except BaseException:
@@ -103,27 +116,28 @@ class Spool:
                 self.rows, self.bytes, self.newest_id = counts
                 raise
             self._settled.clear()
-            return SpoolResult(len(kept), len(rows) - len(kept), dropped)
+            return SpoolResult(rows, sum(block.rows for block in blocks) - rows, dropped)
 
-    def read(self, after: int, max_rows: int, max_bytes: int) -> list[SpoolRow]:
-        """Next rows of one boot with id > after; at least one if there is any, then up to the limits."""
+    def read(self, after: int, max_rows: int, max_bytes: int) -> list[SpoolBlock]:
+        """Next blocks of one boot with id > after; at least one if there is any, then up to the limits."""
         with self._lock:
-            chunk: list[SpoolRow] = []
-            size = 0
+            chunk: list[SpoolBlock] = []
+            size = rows = 0
             for found in self._db.execute(_READ, (after,)):
-                row = SpoolRow(*found)
-                if row.sequence <= self._settled.get(row.boot, -1):
+                block = SpoolBlock(*found)
+                if block.last <= self._settled.get(block.boot, -1):
                     continue
-                size += len(row.blob)
-                if chunk and (row.boot != chunk[0].boot or size > max_bytes or len(chunk) >= max_rows):
+                size += len(block.blob)
+                rows += block.rows
+                if chunk and (block.boot != chunk[0].boot or size > max_bytes or rows > max_rows):
                     break
-                chunk.append(row)
+                chunk.append(block)
             return chunk
 
     def newest_of(self, boot: str) -> int:
         """Highest sequence number of a boot that is here; -1 for none."""
         with self._lock:
-            found = self._db.execute("SELECT MAX(sequence) FROM rows WHERE boot = ?", (boot,)).fetchone()[0]
+            found = self._db.execute("SELECT MAX(last) FROM blocks WHERE boot = ?", (boot,)).fetchone()[0]
         return -1 if found is None else int(found)
 
     def settle(self, boot: str, sequence: int) -> None:
@@ -136,20 +150,20 @@ class Spool:
             self._database.close()
 
     def _delete(self, where: str, values: tuple[object, ...]) -> int:
-        totals = f"SELECT COUNT(*), COALESCE(SUM(LENGTH(blob)), 0) FROM rows WHERE {where}"
-        count, size = self._db.execute(totals, values).fetchone()
-        self._db.execute(f"DELETE FROM rows WHERE {where}", values)
-        self.rows -= count
+        totals = f"SELECT COALESCE(SUM(count), 0), COALESCE(SUM(size), 0) FROM blocks WHERE {where}"
+        rows, size = self._db.execute(totals, values).fetchone()
+        self._db.execute(f"DELETE FROM blocks WHERE {where}", values)
+        self.rows -= rows
         self.bytes -= size
-        return int(count)
+        return int(rows)
 
     def _make_room(self, size: int) -> int:
-        """Drop the oldest rows until `size` more bytes fit; returns how many."""
+        """Drop the oldest blocks until `size` more bytes fit; returns the rows that went."""
         excess = self.bytes + size - self._limit
         if excess <= 0:
             return 0
         last = 0
-        for number, length in self._db.execute("SELECT id, LENGTH(blob) FROM rows ORDER BY id"):
+        for number, length in self._db.execute("SELECT id, size FROM blocks ORDER BY id"):
             last = number
             excess -= length
             if excess <= 0:

@@ -2,7 +2,8 @@
 
 Identity of a row is (robot, boot, sequence). The store keeps a high-water mark per (robot, boot) and changes it in the
 same transaction as the rows, so after a crash at any moment mark and rows agree, and a row that is sent again is known.
-Rows are kept as the robot encoded them.
+Rows are kept in the blocks in which the robot encoded them. They are numbered from 1 in order of arrival, without gaps;
+a block's id is the number of its last row.
 """
 
 from __future__ import annotations
@@ -15,22 +16,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.link.blocks import Block, BlockCodec, Buffer
+from robot_dreamer.link.chunks import Packed
 from robot_dreamer.link.database import Database, connect
 from robot_dreamer.link.errors import LinkError, RowError
-from robot_dreamer.link.rows import RowCodec
 from robot_dreamer.record import RecordError, StepRecord
 from robot_dreamer.spec import RobotSpec
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS boots (id INTEGER PRIMARY KEY, robot TEXT NOT NULL, boot TEXT NOT NULL,
                                   mark INTEGER NOT NULL, missing INTEGER NOT NULL, UNIQUE (robot, boot));
-CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY AUTOINCREMENT, boot INTEGER NOT NULL, sequence INTEGER NOT NULL,
-                                 blob BLOB NOT NULL, UNIQUE (boot, sequence));
+CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, first INTEGER NOT NULL,
+                                   last INTEGER NOT NULL, count INTEGER NOT NULL, blob BLOB NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS blocks_by_boot ON blocks (boot, last);
 """
 _BOOTS = "SELECT id, robot, boot, mark, missing FROM boots"
 _NEW_BOOT = "INSERT INTO boots (robot, boot, mark, missing) VALUES (?, ?, -1, 0)"
 _SET_MARK = "UPDATE boots SET mark = ?, missing = ? WHERE id = ?"
-_READ = "SELECT id, blob FROM rows WHERE id > ? ORDER BY id LIMIT ?"
+_INSERT = "INSERT INTO blocks (id, boot, first, last, count, blob) VALUES (?, ?, ?, ?, ?, ?)"
+_READ = "SELECT id, count, blob FROM blocks WHERE id > ? ORDER BY id"
+_KNOWN = "SELECT first, last, count, blob FROM blocks WHERE boot = ? AND last >= ? ORDER BY last"
+_NEWEST = "SELECT COALESCE(MAX(id), 0) FROM blocks"
 
 
 @dataclass
@@ -75,34 +84,37 @@ class ExperienceStore:
 
     def __init__(self, path: Path, spec: RobotSpec) -> None:
         self.path, self.spec = Path(path), spec
-        self._codec = RowCodec(spec)
+        self._codec = BlockCodec(spec)
         self._write_lock, self._read_lock = threading.RLock(), threading.Lock()
-        self._database = Database(self.path, "store", _SCHEMA, spec, self._codec.arrays_size)
+        self._database = Database(self.path, "store", _SCHEMA, spec, self._codec.row_bytes)
         self._db = self._database.connection
-        self._reader = connect(self.path, self._codec.arrays_size)  # its own connection sees committed rows only
+        self._reader = connect(self.path, self._codec.row_bytes)  # its own connection sees committed rows only
         self.id = self._database.meta("id") or ""
         self._marks = {
             (robot, boot): _Mark(number, sequence, missing)
             for number, robot, boot, sequence, missing in self._db.execute(_BOOTS)
         }
+        self._newest = int(self._db.execute(_NEWEST).fetchone()[0])  # row number, of an open transaction too
         self._changed: dict[tuple[str, str], _Mark] = {}  # by the open transaction
 
-    def add(self, rows: Sequence[StepRecord | bytes]) -> AddResult:
+    def add(self, rows: Sequence[StepRecord]) -> AddResult:
         """Store rows, in order per (robot, boot). What it counts as stored is durable when it returns.
-
-        Args:
-          rows: records, or rows as RowCodec.encode gives them.
 
         Raises:
           sqlite3.Error: the disk refuses; then nothing of it is stored.
         """
         result = AddResult()
         with self.transaction():
-            for row in rows:
-                self._add_one(row, result)
+            for run in _runs(rows):
+                try:
+                    blocks = [self._codec.encode(run)]
+                except RecordError:
+                    blocks = [blob for row in run if (blob := self._encode_one(row, result)) is not None]
+                for blob in blocks:
+                    self._add_block(self._codec.decode(blob), blob, result)
         return result
 
-    def add_chunk(self, robot: str, boot: str, previous: int, last: int, blobs: Sequence[bytes]) -> AddResult | None:
+    def add_chunk(self, robot: str, boot: str, previous: int, last: int, blocks: Sequence[Packed]) -> AddResult | None:
         """Like `add` for a chunk of one boot (see messages.Rows), inside `transaction`.
 
         None: row `previous` is not settled, so an earlier chunk was lost on the way; taking this one would hide it.
@@ -111,8 +123,17 @@ class ExperienceStore:
         if previous > self.settled(robot, boot):
             return None
         result = AddResult()
-        for blob in blobs:
-            self._add_one(blob, result, (robot, boot, last))
+        for count, blob in blocks:
+            try:
+                block = self._codec.decode(blob)
+                if len(block) != count:
+                    raise RowError("size", f"block of {len(block)} rows, its chunk claims {count}")
+                if (block.robot, block.boot) != (robot, boot) or block.sequence[-1] > last:
+                    raise RowError("identity", f"rows of ({block.robot}, {block.boot}) in a chunk of ({robot}, {boot})")
+            except RowError as error:
+                result.rejected[error.kind] += count
+                continue
+            self._add_block(block, blob, result)
         mark = self._mark(robot, boot)
         if last > mark.sequence:
             self._changed[robot, boot] = mark._replace(sequence=last)
@@ -122,6 +143,7 @@ class ExperienceStore:
     def transaction(self) -> Iterator[None]:
         """Everything added inside becomes durable together at the end, or not at all."""
         with self._write_lock:
+            newest = self._newest
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -132,6 +154,7 @@ class ExperienceStore:
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+                self._newest = newest
                 raise
             finally:
                 self._changed = {}
@@ -142,27 +165,31 @@ class ExperienceStore:
         return -1 if mark is None else mark.sequence
 
     def read(self, after: int, limit: int) -> list[tuple[int, StepRecord]]:
-        """Up to `limit` rows with id > after, in order of arrival, each with its id: the next `after`.
+        """Up to `limit` rows behind row number `after`, in order of arrival, each with its number: the next `after`.
 
         Within one (robot, boot) the sequence numbers rise by one. A jump means rows that the robot dropped or that were
         rejected, all counted: the row behind a jump does not follow the one before it. Raises LinkError if the disk
         returns other bytes than were stored. Arrays are read-only.
         """
+        rows: list[tuple[int, StepRecord]] = []
         with self._read_lock:
-            found = self._reader.execute(_READ, (after, limit)).fetchall()
-        rows = []
-        for number, blob in found:
-            try:
-                rows.append((number, self._codec.decode(blob)))
-            except RowError as error:
-                text = f"{self.path}: row {number} was damaged on disk ({error}); restore the file from a copy"
-                raise LinkError(text) from error
+            for end, count, blob in self._reader.execute(_READ, (after,)):
+                skip = max(0, after - (end - count))
+                stop = min(count, skip + limit - len(rows))
+                try:
+                    block = self._codec.decode(blob)
+                except RowError as error:
+                    text = f"{self.path}: rows {end - count + 1} to {end} were damaged on disk ({error})"
+                    raise LinkError(f"{text}; restore the file from a copy") from error
+                rows += enumerate(block.records(skip, stop), end - count + skip + 1)
+                if len(rows) >= limit:
+                    break
         return rows
 
     def count(self) -> int:
         """Rows in the store."""
         with self._read_lock:
-            return int(self._reader.execute("SELECT COUNT(*) FROM rows").fetchone()[0])
+            return int(self._reader.execute(_NEWEST).fetchone()[0])
 
     def published(self) -> tuple[int, str]:
         """Version and sha256 of the newest bundle ever published from this store; (-1, "") for none."""
@@ -188,30 +215,56 @@ class ExperienceStore:
             mark = self._changed[robot, boot] = _Mark(cursor.lastrowid or 0, -1, 0)
         return mark
 
-    def _add_one(self, row: StepRecord | bytes, result: AddResult, chunk: tuple[str, str, int] | None = None) -> None:
+    def _encode_one(self, row: StepRecord, result: AddResult) -> bytearray | None:
         try:
-            if isinstance(row, bytes):
-                blob, record = row, self._codec.decode(row)
-            else:
-                blob, record = self._codec.encode(row), row
-            if chunk and ((record.robot, record.boot) != chunk[:2] or record.sequence > chunk[2]):
-                raise RowError("identity", f"row {record.sequence} of ({record.robot}, {record.boot}) in chunk {chunk}")
+            return self._codec.encode([row])
         except RecordError:
             result.rejected["invalid"] += 1
+            return None
+
+    def _add_block(self, block: Block, blob: Buffer, result: AddResult) -> None:
+        """Store what is new and valid of a block; the block as it came if that is all of it."""
+        mark = self._mark(block.robot, block.boot)
+        good = self._codec.valid(block)
+        if not good.all():
+            result.rejected["invalid"] += int((~good).sum())
+        old = good & (block.sequence <= mark.sequence)
+        if old.any():
+            known = np.isin(block.sequence[old], self._stored(mark.id, block))
+            result.duplicates += int(known.sum())
+            result.rejected.update({"late": late} if (late := int((~known).sum())) else {})
+        fresh = good & ~old
+        if not fresh.any():
             return
-        except RowError as error:
-            result.rejected[error.kind] += 1
-            return
-        mark = self._mark(record.robot, record.boot)
-        if record.sequence <= mark.sequence:
-            known = "SELECT 1 FROM rows WHERE boot = ? AND sequence = ?"
-            if self._db.execute(known, (mark.id, record.sequence)).fetchone():
-                result.duplicates += 1
-            else:
-                result.rejected["late"] += 1
-            return
-        self._db.execute("INSERT INTO rows (boot, sequence, blob) VALUES (?, ?, ?)", (mark.id, record.sequence, blob))
-        skipped = record.sequence - mark.sequence - 1
-        self._changed[record.robot, record.boot] = _Mark(mark.id, record.sequence, mark.missing + skipped)
-        result.stored += 1
+        if not fresh.all():
+            block = block.pick(fresh)
+            blob = self._codec.pack(block)
+        count, first, last = len(block), int(block.sequence[0]), int(block.sequence[-1])
+        newest = self._newest + count
+        self._db.execute(_INSERT, (newest, mark.id, first, last, count, blob))
+        self._newest = newest
+        skipped = last - mark.sequence - count
+        self._changed[block.robot, block.boot] = _Mark(mark.id, last, mark.missing + skipped)
+        result.stored += count
         result.missing += skipped
+
+    def _stored(self, boot: int, block: Block) -> NDArray[np.int64]:
+        """Sequence numbers of a boot that are in the store and may be in `block`."""
+        numbers = [np.empty(0, np.int64)]
+        for first, last, count, blob in self._db.execute(_KNOWN, (boot, int(block.sequence[0]))):
+            if first > block.sequence[-1]:
+                break
+            whole = last - first + 1 == count
+            numbers.append(np.arange(first, last + 1) if whole else self._codec.decode(blob).sequence)
+        return np.concatenate(numbers)
+
+
+def _runs(rows: Sequence[StepRecord]) -> Iterator[Sequence[StepRecord]]:
+    """Cut where the robot or boot changes or the sequence does not rise: each piece is a block."""
+    start = 0
+    for i in range(1, len(rows) + 1):
+        before, after = rows[i - 1], rows[i] if i < len(rows) else None
+        same = after is not None and (after.robot, after.boot) == (before.robot, before.boot)
+        if after is None or not same or after.sequence <= before.sequence:
+            yield rows[start:i]
+            start = i

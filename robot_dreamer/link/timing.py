@@ -46,10 +46,12 @@ class Limits:
     """Sizes that bound memory and disk on both sides.
 
     Attributes:
-      queue_rows: robot: rows between the control loop and the spool; beyond it rows are dropped and counted.
+      queue_rows, queue_bytes: robot: rows between the control loop and the spool; what goes beyond either is dropped
+        and counted.
       spool_bytes: robot: encoded rows in the spool.
-      chunk_bytes, chunk_rows: one message of rows ends at the first of the two (a single larger row still goes).
-      window: chunks in flight.
+      block_bytes: robot: rows encoded together (a single larger row is a block of its own).
+      chunk_bytes: one message of blocks (a single larger block still goes).
+      window, window_most: chunks in flight: at first, and while acknowledgements come quickly.
       piece_bytes: one piece of a bundle.
       piece_window: pieces in flight.
       bundle_bytes: largest bundle that a robot fetches.
@@ -58,11 +60,13 @@ class Limits:
       batch_bytes: learner: payload stored in one transaction.
     """
 
-    queue_rows: int = 2000
+    queue_rows: int = 20_000
+    queue_bytes: int = 32 << 20
     spool_bytes: int = 4 << 30
+    block_bytes: int = 128 << 10
     chunk_bytes: int = 128 << 10
-    chunk_rows: int = 1024
     window: int = 4
+    window_most: int = 32
     piece_bytes: int = 64 << 10
     piece_window: int = 2
     bundle_bytes: int = 1 << 30

@@ -8,6 +8,7 @@ when they are settled.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from robot_dreamer.link.bell import Bell
 from robot_dreamer.link.errors import FrameError
 from robot_dreamer.link.inbox import Inbox
 from robot_dreamer.link.keys import RobotKeys
@@ -59,6 +61,7 @@ class Uplink:
         timing: Timing,
         limits: Limits,
         dropped: Callable[[], dict[str, int]],
+        bell: Bell,
     ) -> None:
         self._address, self._hello, self._keys = address, hello, keys
         self._spool, self._inbox, self._timing, self._limits = spool, inbox, timing, limits
@@ -73,7 +76,7 @@ class Uplink:
         self.bad_messages: Counter[str] = Counter()
         self.problems: Counter[str] = Counter()  # told by the learner
         self._figures: Mapping[str, float | int | str] = {}
-        self._dropped = dropped
+        self._dropped, self._bell = dropped, bell
         self._store = ""
         self._heard = self._said = self._greeted = 0.0
         self._deadline: float | None = None  # set by stop: give up draining at this time
@@ -96,13 +99,18 @@ class Uplink:
         try:
             self.worker.stop(timeout + 2 * self._timing.silence)
         finally:
-            self._context.destroy(linger=0)
+            if not self.worker.alive:  # else its sockets are in use
+                self._context.destroy(linger=0)
 
     def _run(self) -> None:
         attempt = 0
         while not self._finished():
             sessions = self.sessions
-            pause = self._connection()
+            try:
+                pause = self._connection()
+            except sqlite3.Error as error:
+                self.last_error = f"spool cannot be read: {error}; check the robot's disk"
+                pause = 0.0
             attempt = 1 if self.sessions > sessions else attempt + 1
             self.state = "refused" if pause else "connecting"
             until = time.monotonic() + (pause or self._timing.backoff(attempt))
@@ -123,12 +131,14 @@ class Uplink:
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)
+        poller.register(self._bell.fd, zmq.POLLIN)
         try:
             self._open(socket)
             self.state = "connecting"
             self._heard, self._greeted = time.monotonic(), 0.0
             while not self._finished():
                 ready = dict(poller.poll(int(self._timing.poll * 1000)))
+                self._bell.clear()
                 if monitor in ready:
                     self._note(recv_monitor_message(monitor))
                 if socket in ready:
@@ -268,7 +278,7 @@ class Uplink:
 
     def _send(self, socket: zmq.Socket[bytes], message: FromRobot) -> bool:
         try:
-            socket.send(encode(message), zmq.NOBLOCK)
+            socket.send(encode(message), zmq.NOBLOCK, copy=False)
         except zmq.Again:  # not connected, or the queue is full: later
             return False
         return True

@@ -35,6 +35,10 @@ class Worker:
             traceback.print_exception(error)
 
     @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
     def fault(self) -> str:
         """Why the thread ended though nobody stopped it; empty while all is well."""
         return "" if self.error is None else f"{self.name} stopped: {type(self.error).__name__}: {self.error}"

@@ -1,51 +1,90 @@
 """From the control loop to the spool.
 
-The control loop only appends to a deque in memory (no lock, no disk, no socket). A thread encodes what is there, checks
-it against the spec and commits it, a batch per `Timing.commit`. A full queue (the disk stands still) drops the new row
-and counts it; a row that does not fit the spec is refused and counted; a failing disk is retried, and shown.
+The control loop only appends to a deque in memory (no lock, no disk, no socket). A thread encodes what is there, in
+blocks, checks it against the spec and commits it: once per `Timing.commit`, and earlier if much is waiting. A full
+queue (the disk stands still) drops the new row and counts it; a row that does not fit the spec is refused and counted;
+a failing disk is a fault as long as it fails, and is tried again.
+
+Everything here costs a few calls per block, not per row: each call into SQLite gives the interpreter lock away, and
+beside a thread that is always busy each return from it waits for one switch interval (5 ms) to get the lock back.
 """
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import sqlite3
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
-from robot_dreamer.link.rows import RowCodec
-from robot_dreamer.link.spool import Spool
+from robot_dreamer.link.blocks import BlockCodec
+from robot_dreamer.link.spool import NewBlock, Spool
 from robot_dreamer.link.timing import Limits, Timing
 from robot_dreamer.link.worker import Worker
 from robot_dreamer.record import RecordError, StepRecord
 
 
 class SpoolWriter:
-    """Owns the thread between `record` and the spool."""
+    """Owns the thread between `record` and the spool.
 
-    def __init__(self, spool: Spool, codec: RowCodec, robot: str, boot: str, timing: Timing, limits: Limits) -> None:
-        self._spool, self._codec, self._timing, self._limits = spool, codec, timing, limits
+    Args:
+      committed: called after each commit, from the thread.
+
+    Attributes:
+      recorded: rows on disk since start.
+      last_error: newest refused row, in words; empty again once a whole batch fits.
+      disk_fault: why the disk refuses rows; empty while it takes them.
+      full: the spool refuses rows by its rule "stop".
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        codec: BlockCodec,
+        robot: str,
+        boot: str,
+        timing: Timing,
+        limits: Limits,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._spool, self._codec, self._timing, self._committed = spool, codec, timing, committed
         self._identity = (robot, boot)
+        self._capacity = max(1, min(limits.queue_rows, limits.queue_bytes // codec.row_bytes))
+        self._block_rows = codec.rows_in(limits.block_bytes)
         self._queue: deque[StepRecord] = deque()
-        self._batch: list[tuple[str, int, bytes]] = []  # encoded, not yet on disk
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put never waits
+        self._batch: list[NewBlock] = []  # encoded, not yet on disk
+        self._batch_rows = 0
         self._newest = -1
         self._overflow = 0  # written by the control loop only
         self._counter_lock = threading.Lock()
         self._dropped: Counter[str] = Counter()
         self.recorded = 0
-        self.last_error = ""
+        self.last_error = self.disk_fault = ""
         self.full = False
         self.worker = Worker("link writer", self._run)
 
     def put(self, row: StepRecord) -> None:
         """For the control loop: never waits."""
-        if len(self._queue) >= self._limits.queue_rows:
+        waiting = len(self._queue)
+        if waiting >= self._capacity:
             self._overflow += 1
-        else:
-            self._queue.append(row)
+            return
+        self._queue.append(row)
+        if waiting >= self._capacity // 4 and self._bell.empty():
+            self._bell.put(None)
+
+    def stop(self, timeout: float) -> None:
+        """Commit what is queued, end. Raises LinkError if the thread had died or does not end in time."""
+        self.worker.stopping.set()
+        self._bell.put(None)
+        self.worker.stop(timeout)
 
     @property
     def queued(self) -> int:
         """Rows in memory."""
-        return len(self._queue) + len(self._batch)
+        return len(self._queue) + self._batch_rows
 
     def dropped(self) -> dict[str, int]:
         """Rows that will never reach the learner, by kind."""
@@ -59,9 +98,11 @@ class SpoolWriter:
                 self._dropped[kind] += rows
 
     def _run(self) -> None:
-        pause = self._timing.commit
-        while not self.worker.stopping.wait(pause):
-            pause = self._timing.commit if self._flush() else self._timing.disk_retry
+        while not self.worker.stopping.is_set():
+            with contextlib.suppress(queue.Empty):  # then it is time
+                self._bell.get(timeout=self._timing.commit)
+            if not self._flush():
+                self.worker.stopping.wait(self._timing.disk_retry)
         while self._queue or self._batch:
             if not self._flush():
                 self._count("disk_failed_at_stop", self.queued)
@@ -69,30 +110,59 @@ class SpoolWriter:
 
     def _flush(self) -> bool:
         """Encode and commit what is queued. False: the disk refused; the rows are kept for the next try."""
-        while self._queue and len(self._batch) < self._limits.queue_rows:
-            self._encode(self._queue.popleft())
+        rows: list[StepRecord] = []
+        while self._queue and self._batch_rows + len(rows) < self._capacity:
+            rows.append(self._queue.popleft())
+        self._batch_rows += len(rows)
+        invalid = 0
+        for start in range(0, len(rows), self._block_rows):
+            invalid += self._encode(rows[start : start + self._block_rows])
+        self._batch_rows -= invalid
+        if rows and not invalid:
+            self.last_error = ""
         try:
             result = self._spool.append(self._batch)
         except sqlite3.Error as error:
-            self.last_error = f"spool: {error}"
+            self.disk_fault = f"the disk refuses rows, which wait in memory: spool: {error}; free some space"
             return False
-        self._batch = []
+        self.disk_fault = ""
+        if self._batch:
+            self.full = result.refused > 0
+        self._batch, self._batch_rows = [], 0
         self.recorded += result.kept
         self._count("spool_dropped_oldest", result.dropped)
         self._count("spool_full", result.refused)
-        self.full = self.full or result.refused > 0
+        if result.kept:
+            self._committed()
         return True
 
-    def _encode(self, row: StepRecord) -> None:
+    def _encode(self, rows: Sequence[StepRecord]) -> int:
+        """Add a block of these rows to the batch; returns how many do not fit."""
+        given = len(rows)
+        first = rows[0]
+        try:
+            if (first.robot, first.boot) != self._identity or first.sequence <= self._newest:
+                raise RecordError("the first row does not fit")
+            blob = self._codec.encode(rows)
+        except RecordError:
+            rows = [row for row in rows if self._fits(row)]
+            self._count("invalid", given - len(rows))
+            if not rows:
+                return given
+            blob = self._codec.encode(rows)
+        self._newest = int(rows[-1].sequence)
+        self._batch.append(NewBlock(self._identity[1], self._newest, len(rows), blob))
+        return given - len(rows)
+
+    def _fits(self, row: StepRecord) -> bool:
         try:
             if (row.robot, row.boot) != self._identity:
                 raise RecordError(f"row of ({row.robot}, {row.boot}) given to the link of {self._identity}")
             if row.sequence <= self._newest:
                 raise RecordError(f"sequence {row.sequence} after {self._newest}: it must rise within a boot")
-            blob = self._codec.encode(row)
+            self._codec.encode([row])
         except RecordError as error:
             self.last_error = f"row {row.sequence} refused: {error}"
-            self._count("invalid", 1)
-            return
-        self._newest = row.sequence
-        self._batch.append((row.boot, row.sequence, blob))
+            return False
+        self._newest = int(row.sequence)
+        return True

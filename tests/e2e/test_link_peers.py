@@ -17,6 +17,8 @@ from link_peers import FAST, SPEC
 from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
 
 from robot_dreamer.link import keys
+from robot_dreamer.link.blocks import BlockCodec
+from robot_dreamer.link.chunks import Packed, pack
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.messages import (
     MAGIC,
@@ -35,7 +37,6 @@ from robot_dreamer.link.messages import (
     encode,
 )
 from robot_dreamer.link.robot import RobotLink
-from robot_dreamer.link.rows import RowCodec, pack
 from robot_dreamer.link.security import is_loopback
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
@@ -74,7 +75,8 @@ class Client:
 
 
 def chunk(*numbers: int, previous: int = -1, name: str = "raw", boot: str = "boot") -> Rows:
-    data = pack(RowCodec(SPEC).encode(synthetic_row(SPEC, name, boot, i)) for i in numbers)
+    blob = BlockCodec(SPEC).encode([synthetic_row(SPEC, name, boot, i) for i in numbers])
+    data = pack([Packed(len(numbers), blob)])
     return Rows(
         boot=boot,
         chunk=0,
@@ -83,7 +85,7 @@ def chunk(*numbers: int, previous: int = -1, name: str = "raw", boot: str = "boo
         count=len(numbers),
         encoding="raw",
         size=len(data),
-        data=data,
+        data=memoryview(data),
     )
 
 
@@ -206,8 +208,9 @@ def test_a_row_of_somebody_else_or_of_nonsense_is_rejected_and_settled(tmp_path:
     with learner(tmp_path) as (store, server), Client(server.address) as client:
         client.hello()
         client.hear(Welcome)
-        data = pack([RowCodec(SPEC).encode(synthetic_row(SPEC, "victim", "boot", 0)), b"nonsense"])
-        client.say(Rows("boot", 0, -1, 1, 2, "raw", len(data), data))
+        stolen = BlockCodec(SPEC).encode([synthetic_row(SPEC, "victim", "boot", 0)])
+        data = pack([Packed(1, stolen), Packed(1, b"nonsense")])
+        client.say(Rows("boot", 0, -1, 1, 2, "raw", len(data), memoryview(data)))
         assert client.hear(Ack).sequence == 1
         assert store.count() == 0
         assert server.status()[0].rejected == {"identity": 1, "truncated": 1}

@@ -55,7 +55,6 @@ class Ros:
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-            time.sleep(0.002)  # robot, node and learner share one interpreter here: the link's threads need their turns
             self.executor.spin_once(timeout_sec=0.01)
             if each is not None:
                 each()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -14,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robot_dreamer.link.blocks import BlockCodec
+from robot_dreamer.link.chunks import decompress, unpack
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.messages import Ack
 from robot_dreamer.link.robot import RobotLink
-from robot_dreamer.link.rows import RowCodec, decompress, unpack
 from robot_dreamer.link.shipper import Shipper
-from robot_dreamer.link.spool import Spool
+from robot_dreamer.link.spool import NewBlock, Spool
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.link.timing import Limits, Timing
@@ -27,12 +27,18 @@ from robot_dreamer.link.writer import SpoolWriter
 from robot_dreamer.spec import SpecMismatch, load_spec
 
 SPEC = load_spec("cartpole")
-CODEC = RowCodec(SPEC)
+CODEC = BlockCodec(SPEC)
 FAST = Timing(commit=0.005, disk_retry=0.01)
 
 
-def rows(boot: str, numbers) -> list[tuple[str, int, bytes]]:
-    return [(boot, i, CODEC.encode(synthetic_row(SPEC, "r", boot, i))) for i in numbers]
+def blocks(boot: str, numbers, size: int = 1) -> list[NewBlock]:
+    """Rows in blocks of `size`."""
+    rows = [synthetic_row(SPEC, "r", boot, i) for i in numbers]
+    parts = [rows[i : i + size] for i in range(0, len(rows), size)]
+    return [NewBlock(boot, part[-1].sequence, len(part), CODEC.encode(part)) for part in parts]
+
+
+BYTES = len(blocks("b", [0])[0].blob)  # a block of one row
 
 
 def open_spool(path: Path, limit: int = 1 << 30, when_full="drop_oldest") -> Spool:
@@ -41,42 +47,42 @@ def open_spool(path: Path, limit: int = 1 << 30, when_full="drop_oldest") -> Spo
 
 def test_rows_wait_on_disk_over_restarts_until_settled(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
-    spool.append(rows("old", range(5)))
+    spool.append(blocks("old", range(5)))
     spool.close()
     spool = open_spool(tmp_path)
-    spool.append(rows("new", range(3)))
+    spool.append(blocks("new", range(3)))
     assert spool.rows == 8
     first = spool.read(0, 100, 1 << 20)
-    assert [(r.boot, r.sequence) for r in first] == [("old", i) for i in range(5)]  # a chunk never mixes boots
+    assert [(r.boot, r.last) for r in first] == [("old", i) for i in range(5)]  # a chunk never mixes boots
     spool.settle("old", 3)
-    assert [(r.boot, r.sequence) for r in spool.read(0, 100, 1 << 20)] == [("old", 4)]
+    assert [(r.boot, r.last) for r in spool.read(0, 100, 1 << 20)] == [("old", 4)]
     spool.append([])
     assert spool.rows == 4
     spool.close()
     spool = open_spool(tmp_path)
-    assert spool.rows == 4 and [r.sequence for r in spool.read(0, 9, 1)] == [4]
+    assert spool.rows == 4 and [r.last for r in spool.read(0, 9, 1)] == [4]
     spool.close()
 
 
 def test_a_full_spool_drops_the_oldest_and_counts(tmp_path: Path) -> None:
-    size = sum(len(blob) for *_, blob in rows("b", range(3, 13)))
+    size = 10 * BYTES
     spool = open_spool(tmp_path, limit=size)
-    assert spool.append(rows("b", range(8))).dropped == 0
-    result = spool.append(rows("b", range(8, 13)))
+    assert spool.append(blocks("b", range(8))).dropped == 0
+    result = spool.append(blocks("b", range(8, 13)))
     assert (result.kept, result.refused, result.dropped) == (5, 0, 3)
-    assert [r.sequence for r in spool.read(0, 99, 1 << 20)] == list(range(3, 13))
+    assert [r.last for r in spool.read(0, 99, 1 << 20)] == list(range(3, 13))
     assert spool.bytes == size
     spool.close()
 
 
 def test_a_full_spool_refuses_new_rows_if_told_so(tmp_path: Path) -> None:
-    size = sum(len(blob) for *_, blob in rows("b", range(10)))
+    size = 10 * BYTES
     spool = open_spool(tmp_path, limit=size, when_full="stop")
-    spool.append(rows("b", range(8)))
-    result = spool.append(rows("b", range(8, 13)))
+    spool.append(blocks("b", range(8)))
+    result = spool.append(blocks("b", range(8, 13)))
     assert (result.kept, result.refused, result.dropped) == (2, 3, 0)
     spool.settle("b", 4)
-    assert spool.append(rows("b", range(13, 15))).kept == 2
+    assert spool.append(blocks("b", range(13, 15))).kept == 2
     spool.close()
 
 
@@ -113,7 +119,7 @@ def test_the_writer_counts_what_does_not_fit(tmp_path: Path) -> None:
     writer.put(dataclasses.replace(good, sequence=2, boot="other"))
     writer.put(good)  # sequence does not rise
     writer.put(dataclasses.replace(good, sequence=3))
-    writer.worker.stop(20)
+    writer.stop(20)
     assert writer.dropped() == {"invalid": 3} and writer.recorded == 2 and spool.rows == 2
     assert "rise" in writer.last_error
     spool.close()
@@ -128,28 +134,52 @@ def test_recording_never_waits_for_a_disk_that_stands_still(tmp_path: Path) -> N
         # Had `put` waited for the spool, this line would not be reached: its lock is held here.
         lost = writer.dropped()["queue_full"]
         assert 100 <= lost <= 150  # 50 queued, up to 50 in the writer's hands
-    writer.worker.stop(20)
+    writer.stop(20)
     assert writer.recorded == 200 - lost
     spool.close()
 
 
-def test_a_failing_disk_is_shown_and_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_fault_until_it_takes_rows_again(tmp_path: Path) -> None:
+    link = RobotLink(SPEC, "r", tmp_path, None, timing=FAST)
+    pages = link._spool._db.execute("PRAGMA page_count").fetchone()[0]
+    link._spool._db.execute(f"PRAGMA max_page_count={pages}")  # SQLite then says what it says of a full disk
+    link.start()
+    for i in range(300):
+        link.record(synthetic_row(SPEC, "r", link.boot, i))
+    wait_for(lambda: link.status().fault)
+    assert "the disk refuses rows" in link.status().fault and "database or disk is full" in link.status().fault
+    with link._spool._lock:
+        link._spool._db.execute("PRAGMA max_page_count=100000")
+    wait_for(lambda: link.status().recorded == 300)
+    wait_for(lambda: not link.status().fault)
+    assert link.status().dropped == {} and link.status().last_error == ""
+    link.stop()
+
+
+def test_a_disk_that_fails_at_stop_is_told_and_the_directory_is_free(tmp_path: Path) -> None:
+    link = RobotLink(SPEC, "r", tmp_path, None, timing=FAST)
+    link.start()
+    link._spool.append(blocks(link.boot, range(3)))
+    link._spool.settle(link.boot, 2)
+    with link._spool._lock:
+        link._spool._db.execute("PRAGMA query_only=1")
+    with pytest.raises(LinkError, match="sent again, which is harmless; check the robot's disk"):
+        link.stop()
+    again = RobotLink(SPEC, "r", tmp_path, None, timing=FAST)
+    assert again.status().spooled == 3
+    again.stop()
+
+
+def test_a_commit_costs_a_handful_of_statements_whatever_the_number_of_its_rows(tmp_path: Path) -> None:
+    """Each gives the interpreter lock away; beside a busy thread each then waits for its turn to go on."""
     spool = open_spool(tmp_path)
-    healthy = spool.append
-    failures = iter([sqlite3.OperationalError("database or disk is full")] * 3)
-
-    def append(batch):
-        if batch:
-            for failure in failures:
-                raise failure
-        return healthy(batch)
-
-    monkeypatch.setattr(spool, "append", append)
-    writer = start_writer(spool)
-    writer.put(synthetic_row(SPEC, "r", "b", 0))
-    wait_for(lambda: writer.recorded == 1)
-    assert "disk is full" in writer.last_error and writer.dropped() == {}
-    writer.worker.stop(20)
+    statements: list[str] = []
+    spool._db.set_trace_callback(statements.append)
+    writer = SpoolWriter(spool, CODEC, "r", "b", FAST, Limits())
+    for i in range(1000):
+        writer.put(synthetic_row(SPEC, "r", "b", i))
+    assert writer._flush() and writer.recorded == 1000
+    assert len(statements) <= 6, statements
     spool.close()
 
 
@@ -203,10 +233,9 @@ def test_shipper_and_store_agree_over_any_network(tmp_path_factory, seed: int) -
     """
     rng = random.Random(seed)
     folder = tmp_path_factory.mktemp("n")
-    size = len(rows("b", [0])[0][2])
-    spool = open_spool(folder, limit=(rng.choice([30, 10**6])) * size)
+    spool = open_spool(folder, limit=(rng.choice([30, 10**6])) * BYTES)
     store = ExperienceStore(folder / "store", SPEC)
-    limits = Limits(chunk_rows=4, window=3)
+    limits = Limits(chunk_bytes=4 * BYTES, window=3, window_most=rng.choice([3, 8]))
     shipper = Shipper(spool, Timing(acknowledge=5.0), limits)
     up, down = [], []
     recorded = dropped = 0
@@ -217,9 +246,9 @@ def test_shipper_and_store_agree_over_any_network(tmp_path_factory, seed: int) -
         assert now < 2000, "never drained"
         lossy = now < lossy_until
         if lossy and rng.random() < 0.5:
-            batch = rows("b", range(recorded, recorded + rng.randrange(6)))
+            batch = blocks("b", range(recorded, recorded + rng.randrange(6)), rng.randrange(1, 4))
             dropped += spool.append(batch).dropped
-            recorded += len(batch)
+            recorded += sum(block.rows for block in batch)
         else:
             spool.append([])
         if rng.random() < 0.02 and lossy:
@@ -238,9 +267,9 @@ def test_shipper_and_store_agree_over_any_network(tmp_path_factory, seed: int) -
         for _ in range(rng.randrange(4) if lossy else 99):
             if up:
                 chunk = up.pop(0)
-                blobs = unpack(decompress(chunk.encoding, chunk.data, chunk.size), chunk.count)
+                packed = unpack(decompress(chunk.encoding, chunk.data, chunk.size), chunk.count)
                 with store.transaction():
-                    taken = store.add_chunk("r", chunk.boot, chunk.previous, chunk.last, blobs)
+                    taken = store.add_chunk("r", chunk.boot, chunk.previous, chunk.last, packed)
                 down.append(Ack(chunk.boot, chunk.chunk, store.settled("r", "b"), taken is None))
             if down:
                 shipper.handle(down.pop(0), now)
@@ -257,7 +286,7 @@ def test_shipper_and_store_agree_over_any_network(tmp_path_factory, seed: int) -
 
 def test_an_acknowledgement_of_what_was_never_sent_is_ignored(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
-    spool.append(rows("b", range(5)))
+    spool.append(blocks("b", range(5)))
     shipper = Shipper(spool, Timing(), Limits())
     shipper.handle(Ack("b", 0, 4, False), 0.0)
     spool.append([])
@@ -267,7 +296,7 @@ def test_an_acknowledgement_of_what_was_never_sent_is_ignored(tmp_path: Path) ->
 
 def test_rows_go_out_again_if_no_acknowledgement_comes(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
-    spool.append(rows("b", range(5)))
+    spool.append(blocks("b", range(5)))
     shipper = Shipper(spool, Timing(acknowledge=2.0), Limits())
     first = shipper.next_chunk(0.0)
     assert first is not None and shipper.next_chunk(0.0) is None
@@ -282,10 +311,10 @@ def test_rows_go_out_again_if_no_acknowledgement_comes(tmp_path: Path) -> None:
 def test_a_restarted_robot_whose_rows_are_all_settled_already_goes_on(tmp_path: Path) -> None:
     """The learner's mark is then far ahead of what the window lets the robot send again."""
     store = ExperienceStore(tmp_path / "store", SPEC)
-    store.add([blob for _, _, blob in rows("b", range(40))])
+    store.add([synthetic_row(SPEC, "r", "b", i) for i in range(40)])
     spool = open_spool(tmp_path)
-    spool.append(rows("b", range(40)))  # kill -9 came before the acknowledgements
-    shipper = Shipper(spool, Timing(), Limits(chunk_rows=4, window=2))
+    spool.append(blocks("b", range(40)))  # kill -9 came before the acknowledgements
+    shipper = Shipper(spool, Timing(), Limits(chunk_bytes=4 * BYTES, window=2, window_most=2))
     for now in range(100):
         while (chunk := shipper.next_chunk(float(now))) is not None:
             shipper.handle(Ack(chunk.boot, chunk.chunk, store.settled("r", "b"), False), float(now))

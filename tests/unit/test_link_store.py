@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from robot_dreamer.link.blocks import BlockCodec
+from robot_dreamer.link.chunks import Packed
 from robot_dreamer.link.errors import LinkError
-from robot_dreamer.link.rows import RowCodec
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.spec import SpecMismatch, load_spec
@@ -28,6 +30,10 @@ SPEC = load_spec("cartpole")
 
 def row(sequence: int, robot: str = "r", boot: str = "b"):
     return synthetic_row(SPEC, robot, boot, sequence)
+
+
+def packed(*rows) -> Packed:
+    return Packed(len(rows), BlockCodec(SPEC).encode(rows))
 
 
 @pytest.fixture
@@ -68,14 +74,39 @@ def test_marks_survive_reopening(tmp_path: Path) -> None:
 
 
 def test_bad_rows_are_counted_by_kind_and_do_not_stop_the_others(store: ExperienceStore) -> None:
-    codec = RowCodec(SPEC)
-    broken = bytearray(codec.encode(row(1)))
-    broken[-1] ^= 1
     nan = dataclasses.replace(row(2), reward=float("nan"))
-    result = store.add([row(0), bytes(broken), nan, b"", row(3)])
-    assert result.stored == 2 and result.rejected == {"checksum": 1, "invalid": 1, "truncated": 1}
-    assert result.missing == 2
-    assert [r.sequence for _, r in store.read(0, 9)] == [0, 3]
+    result = store.add([row(0), nan, row(3)])
+    assert result.stored == 2 and result.rejected == {"invalid": 1} and result.missing == 2
+    codec = BlockCodec(SPEC)
+    with_nan = codec.encode([row(4), row(5), row(6)])
+    codec.decode(with_nan).scalars["reward"][1] = np.nan
+    with_nan[:4] = zlib.crc32(with_nan[4:]).to_bytes(4, "little")
+    broken = codec.encode([row(7), row(8)])
+    broken[-1] ^= 1
+    with store.transaction():
+        blocks = [Packed(3, with_nan), Packed(2, broken), Packed(1, b""), Packed(3, codec.encode([row(9)]))]
+        result = store.add_chunk("r", "b", 3, 10, [*blocks, packed(row(10))])
+    assert result is not None and result.stored == 3
+    assert result.rejected == {"invalid": 1, "checksum": 2, "truncated": 1, "size": 3}
+    assert [r.sequence for _, r in store.read(0, 9)] == [0, 3, 4, 6, 10] and store.settled("r", "b") == 10
+
+
+def test_of_a_block_that_is_partly_here_the_rest_is_stored(store: ExperienceStore) -> None:
+    store.add([row(0), row(1), row(3)])
+    with store.transaction():
+        result = store.add_chunk("r", "b", -1, 5, [packed(row(1), row(2), row(3), row(4), row(5))])
+    assert result is not None and (result.stored, result.duplicates, result.rejected) == (2, 2, {"late": 1})
+    assert [(i, r.sequence) for i, r in store.read(0, 99)] == [(1, 0), (2, 1), (3, 3), (4, 4), (5, 5)]
+    np.testing.assert_array_equal(store.read(4, 1)[0][1].observation["pole_angle"], row(5).observation["pole_angle"])
+
+
+def test_a_cursor_may_stand_inside_a_block(store: ExperienceStore) -> None:
+    store.add([row(i) for i in range(10)])
+    store.add([row(i) for i in range(10, 13)])
+    for after in range(14):
+        for limit in (1, 2, 5, 20):
+            found = store.read(after, limit)
+            assert [(i, r.sequence) for i, r in found] == [(n + 1, n) for n in range(after, min(13, after + limit))]
 
 
 def test_a_row_behind_its_successor_is_late_not_silently_dropped(store: ExperienceStore) -> None:
@@ -85,25 +116,23 @@ def test_a_row_behind_its_successor_is_late_not_silently_dropped(store: Experien
 
 
 def test_a_chunk_behind_a_lost_one_is_not_taken(store: ExperienceStore) -> None:
-    encode = RowCodec(SPEC).encode
     with store.transaction():
-        assert store.add_chunk("r", "b", 9, 10, [encode(row(10))]) is None
+        assert store.add_chunk("r", "b", 9, 10, [packed(row(10))]) is None
         assert store.settled("r", "b") == -1
-        assert store.add_chunk("r", "b", -1, 9, [encode(row(9))]) is not None
-        result = store.add_chunk("r", "b", 9, 10, [encode(row(10))])
+        assert store.add_chunk("r", "b", -1, 9, [packed(row(9))]) is not None
+        result = store.add_chunk("r", "b", 9, 10, [packed(row(10))])
     assert result is not None and result.stored == 1 and store.settled("r", "b") == 10
 
 
 def test_a_chunk_may_not_speak_for_another_robot(store: ExperienceStore) -> None:
     with store.transaction():
-        result = store.add_chunk("thief", "b", -1, 0, [RowCodec(SPEC).encode(row(0))])
+        result = store.add_chunk("thief", "b", -1, 0, [packed(row(0))])
     assert result is not None and result.rejected == {"identity": 1} and store.count() == 0
 
 
 def test_a_failed_transaction_leaves_nothing(store: ExperienceStore) -> None:
-    encode = RowCodec(SPEC).encode
     with pytest.raises(sqlite3.Error), store.transaction():
-        store.add_chunk("r", "b", -1, 0, [encode(row(0))])
+        store.add_chunk("r", "b", -1, 0, [packed(row(0))])
         raise sqlite3.OperationalError("disk full")
     assert store.count() == 0 and store.settled("r", "b") == -1
     assert store.add([row(0)]).stored == 1
@@ -111,7 +140,7 @@ def test_a_failed_transaction_leaves_nothing(store: ExperienceStore) -> None:
 
 def test_rows_of_an_open_transaction_are_not_read(store: ExperienceStore) -> None:
     with store.transaction():
-        store.add_chunk("r", "b", -1, 0, [RowCodec(SPEC).encode(row(0))])
+        store.add_chunk("r", "b", -1, 0, [packed(row(0))])
         seen: list[int] = []
         reader = threading.Thread(target=lambda: seen.append(store.count()))
         reader.start()
@@ -153,11 +182,11 @@ def test_damage_on_disk_is_noticed(tmp_path: Path) -> None:
     store.add([row(0)])
     store.close()
     with sqlite3.connect(tmp_path / "s") as db:
-        blob = bytearray(db.execute("SELECT blob FROM rows").fetchone()[0])
+        blob = bytearray(db.execute("SELECT blob FROM blocks").fetchone()[0])
         blob[-3] ^= 4
-        db.execute("UPDATE rows SET blob = ?", (bytes(blob),))
+        db.execute("UPDATE blocks SET blob = ?", (bytes(blob),))
     again = ExperienceStore(tmp_path / "s", SPEC)
-    with pytest.raises(LinkError, match="row 1 was damaged on disk"):
+    with pytest.raises(LinkError, match="rows 1 to 1 were damaged on disk"):
         again.read(0, 10)
     again.close()
 
@@ -166,12 +195,13 @@ def test_damage_on_disk_is_noticed(tmp_path: Path) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_of_chunks_gives_unique_contiguous_rows(tmp_path_factory, chunks) -> None:
     """Chunks that overlap, repeat and come too early, as a bad network makes them."""
-    encode = RowCodec(SPEC).encode
     store = ExperienceStore(tmp_path_factory.mktemp("s") / "s", SPEC)
     for boot, start, length in chunks:
-        blobs = [encode(row(i, boot=boot)) for i in range(start, start + length)]
+        rows = [row(i, boot=boot) for i in range(start, start + length)]
+        cut = length // 3
+        parts = [packed(*part) for part in (rows[:cut], rows[cut:]) if part]
         with store.transaction():
-            store.add_chunk("r", boot, start - 1, start + length - 1, blobs)
+            store.add_chunk("r", boot, start - 1, start + length - 1, parts)
     for boot in "ab":
         numbers = [r.sequence for _, r in store.read(0, 10**6) if r.boot == boot]
         assert numbers == list(range(len(numbers)))

@@ -1,4 +1,4 @@
-"""Rows and messages as bytes: what goes in comes out, and nothing else gets in."""
+"""Blocks of rows and messages as bytes: what goes in comes out, and nothing else gets in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robot_dreamer.link.blocks import BlockCodec
+from robot_dreamer.link.chunks import Compressor, Packed, decompress, pack, unpack
 from robot_dreamer.link.errors import FrameError, RowError
 from robot_dreamer.link.messages import (
     MAGIC,
@@ -24,7 +26,6 @@ from robot_dreamer.link.messages import (
     decode_from_robot,
     encode,
 )
-from robot_dreamer.link.rows import Compressor, RowCodec, decompress, pack, unpack
 from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.record import RecordError
 from robot_dreamer.spec import RobotSpec, load_spec, parse_spec
@@ -85,15 +86,22 @@ def test_a_row_survives_the_codec(spec: RobotSpec, sequence, reward, flags, stam
         stamp_capture=stamp,
         policy_version=version,
     )
-    codec = RowCodec(spec)
-    assert_same_row(codec.decode(codec.encode(row)), row)
+    codec = BlockCodec(spec)
+    before = dataclasses.replace(row, sequence=max(0, sequence - 3))
+    rows = [row] if before.sequence == sequence else [before, row]
+    block = codec.decode(codec.encode(rows))
+    assert codec.valid(block).all()
+    for found, expected in zip(block.records(), rows, strict=True):
+        assert_same_row(found, expected)
+    assert_same_row(block.records(len(rows) - 1)[0], row)
+    assert codec.pack(block) == codec.encode(rows)
 
 
 @given(st.data())
 @settings(max_examples=300)
-def test_a_changed_row_is_refused(data) -> None:
-    codec = RowCodec(SPECS[1])
-    blob = bytearray(codec.encode(synthetic_row(SPECS[1], "r", "b", 3)))
+def test_a_changed_block_is_refused(data) -> None:
+    codec = BlockCodec(SPECS[1])
+    blob = bytearray(codec.encode([synthetic_row(SPECS[1], "r", "b", i) for i in (3, 4)]))
     kind = data.draw(st.sampled_from(["flip", "cut", "grow"]))
     if kind == "flip":
         blob[data.draw(st.integers(0, len(blob) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -106,49 +114,108 @@ def test_a_changed_row_is_refused(data) -> None:
 
 
 @given(st.binary(max_size=400))
-def test_noise_is_no_row(noise: bytes) -> None:
+def test_noise_is_no_block(noise: bytes) -> None:
     with pytest.raises(RowError):
-        RowCodec(SPECS[0]).decode(noise)
+        BlockCodec(SPECS[0]).decode(noise)
 
 
-def test_a_row_of_another_spec_is_named_as_such() -> None:
-    blob = RowCodec(SPECS[0]).encode(synthetic_row(SPECS[0], "r", "b", 0))
+def test_a_block_of_another_spec_is_named_as_such() -> None:
+    blob = BlockCodec(SPECS[0]).encode([synthetic_row(SPECS[0], "r", "b", 0)])
     with pytest.raises(RowError) as caught:
-        RowCodec(SPECS[1]).decode(blob)
+        BlockCodec(SPECS[1]).decode(blob)
     assert caught.value.kind == "spec"
 
 
-def test_a_row_with_a_good_checksum_and_a_nan_is_invalid() -> None:
-    codec = RowCodec(SPECS[0])
-    blob = bytearray(codec.encode(synthetic_row(SPECS[0], "r", "b", 0)))
-    blob[-4:] = np.float32(np.nan).tobytes()  # the last number of the requested action
+def damaged(codec: BlockCodec, rows, field: str, name: str, index: int, value) -> bytearray:
+    """A block with a good checksum and one value overwritten."""
+    blob = codec.encode(rows)
+    view = codec.decode(blob)
+    column = getattr(view, field)[name]
+    flat = column.reshape(len(view), -1)
+    flat[index, 0] = value
     blob[:4] = zlib.crc32(blob[4:]).to_bytes(4, "little")
+    return blob
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "value"),
+    [
+        ("action_requested", "wheels", np.nan),
+        ("observation", "gyro", -np.inf),
+        ("action", "gear", 3),
+        ("action_requested", "gear", -1),
+        ("scalars", "reward", np.nan),
+        ("scalars", "reward", 1e300),
+        ("scalars", "episode", -1),
+        ("scalars", "is_first", 2),
+        ("scalars", "is_terminal", 1),
+    ],
+)
+def test_a_good_checksum_does_not_make_a_value_valid(field: str, name: str, value) -> None:
+    codec = BlockCodec(SPEC_WITH_IMAGE)
+    rows = [synthetic_row(SPEC_WITH_IMAGE, "r", "b", i) for i in range(3)]
+    block = codec.decode(damaged(codec, rows, field, name, 1, value))
+    assert codec.valid(block).tolist() == [True, False, True]
+    rest = codec.decode(codec.pack(block.pick(codec.valid(block))))
+    for found, expected in zip(rest.records(), (rows[0], rows[2]), strict=True):
+        assert_same_row(found, expected)
+
+
+def test_a_block_whose_sequence_does_not_rise_is_refused() -> None:
+    codec = BlockCodec(SPECS[0])
+    rows = [synthetic_row(SPECS[0], "r", "b", i) for i in (4, 5)]
+    with pytest.raises(RecordError, match="rise"):
+        codec.encode(rows[::-1])
     with pytest.raises(RowError) as caught:
-        codec.decode(bytes(blob))
-    assert caught.value.kind == "invalid" and "force" in str(caught.value)
+        codec.decode(damaged(codec, rows, "scalars", "sequence", 1, 4))
+    assert caught.value.kind == "order"
 
 
-def test_the_robot_refuses_to_encode_a_row_that_does_not_fit() -> None:
-    row = dataclasses.replace(synthetic_row(SPECS[0], "r", "b", 0), reward=float("nan"))
-    with pytest.raises(RecordError, match="reward"):
-        RowCodec(SPECS[0]).encode(row)
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"reward": float("nan")}, "reward"),
+        ({"is_terminal": True}, "is_terminal"),
+        ({"sequence": -1}, "negative"),
+        ({"sequence": 2**70}, "cannot be encoded"),
+        ({"episode": None}, "cannot be"),
+        ({"observation": {}}, "observation: expected"),
+        ({"action": {"force": np.zeros(1, np.float64)}}, "action force: expected float32"),
+        ({"action": {"force": [0.0]}}, "cannot be read"),
+        ({"robot": "other"}, "different robots"),
+    ],
+)
+def test_the_robot_refuses_to_encode_what_does_not_fit_and_says_why(change, complaint: str) -> None:
+    rows = [synthetic_row(SPECS[0], "r", "b", i) for i in range(3)]
+    rows[1] = dataclasses.replace(rows[1], **change)
+    with pytest.raises(RecordError, match=complaint):
+        BlockCodec(SPECS[0]).encode(rows)
 
 
-@given(st.lists(st.binary(max_size=300), min_size=1, max_size=20))
-def test_a_chunk_survives_packing_and_compression(blobs: list[bytes]) -> None:
-    data = pack(blobs)
-    encoding, packed = Compressor().compress(data)
-    assert unpack(decompress(encoding, packed, len(data)), len(blobs)) == blobs
+def test_arrays_that_are_not_contiguous_are_encoded_like_others() -> None:
+    row = synthetic_row(SPEC_WITH_IMAGE, "r", "b", 0)
+    wide = np.zeros((8, 16, 3), np.uint8)
+    wide[:, ::2] = row.observation["image"]
+    strided = dataclasses.replace(row, observation=row.observation | {"image": wide[:, ::2]})
+    codec = BlockCodec(SPEC_WITH_IMAGE)
+    assert codec.encode([strided]) == codec.encode([row])
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.binary(max_size=300)), min_size=1, max_size=20))
+def test_a_chunk_survives_packing_and_compression(blocks) -> None:
+    data = pack(Packed(*block) for block in blocks)
+    encoding, packed = Compressor(sample=100).compress(data)
+    assert unpack(decompress(encoding, packed, len(data)), sum(rows for rows, _ in blocks)) == blocks
 
 
 @given(st.binary(max_size=200), st.integers(1, 10))
 def test_noise_in_a_chunk_is_refused_or_consistent(noise: bytes, count: int) -> None:
     try:
-        blobs = unpack(noise, count)
+        blocks = unpack(noise, count)
     except RowError as error:
         assert error.kind == "chunk"
     else:
-        assert pack(blobs) == noise
+        assert pack(blocks) == noise
 
 
 @pytest.mark.parametrize("size", [1, 999, 1001, 10**6])
@@ -172,7 +239,7 @@ def test_compression_pauses_where_it_does_not_help() -> None:
 
 
 HELLO = Hello(robot="r", boot="b", spec_hash="0" * 64, spec="{}")
-ROWS = Rows(boot="b", chunk=0, previous=-1, last=3, count=1, encoding="raw", size=3, data=b"abc")
+ROWS = Rows(boot="b", chunk=0, previous=-1, last=3, count=1, encoding="raw", size=3, data=memoryview(b"abc"))
 
 
 @given(st.binary(max_size=200))
@@ -214,10 +281,10 @@ def test_what_is_wrong_with_a_frame_has_a_name(frame: bytes, kind: str) -> None:
     [
         Hello(robot="../../etc", boot="b", spec_hash="0" * 64, spec="{}"),
         Hello(robot="r", boot="b", spec_hash="xyz", spec="{}"),
-        Rows(boot="b", chunk=0, previous=-2, last=3, count=1, encoding="raw", size=3, data=b"abc"),
-        Rows(boot="b", chunk=0, previous=-1, last=3, count=1, encoding="lzma", size=3, data=b"abc"),
-        Rows(boot="b", chunk=0, previous=-1, last=2**63, count=1, encoding="raw", size=3, data=b"abc"),
-        Rows(boot="b", chunk=0, previous=-1, last=3, count=1, encoding="raw", size=2**40, data=b"abc"),
+        Rows(boot="b", chunk=0, previous=-2, last=3, count=1, encoding="raw", size=3, data=memoryview(b"abc")),
+        Rows(boot="b", chunk=0, previous=-1, last=3, count=1, encoding="lzma", size=3, data=memoryview(b"abc")),
+        Rows(boot="b", chunk=0, previous=-1, last=2**63, count=1, encoding="raw", size=3, data=memoryview(b"abc")),
+        Rows(boot="b", chunk=0, previous=-1, last=3, count=1, encoding="raw", size=2**40, data=memoryview(b"abc")),
         Alive(echo=0, round_trip=None, spooled=0, dropped={}, figures={str(i): i for i in range(65)}, fetched=-1),
         Alive(echo=0, round_trip=0.1, spooled=-1, dropped={}, figures={}, fetched=-1),
     ],
