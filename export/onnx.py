@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tolerance", type=float, default=TOLERANCE, help="largest allowed relative drift (default: %(default)s)"
     )
-    parser.add_argument("--robot", help="robot that it must be for; needed where the checkpoint was made without one")
+    parser.add_argument("--robot", help="robot that the checkpoint must be for")
     parser.add_argument(
         "--version",
         type=int,
@@ -74,12 +74,9 @@ def rebuild_agent(
 
     Raises CheckpointError, SpecError or ValueError if it is broken, or of another robot than `robot`.
     """
-    theirs, ours = spec_of(meta), load_spec(robot) if robot else None
-    spec = theirs or ours
-    if spec is None:
-        raise CheckpointError(f"checkpoint {checkpoint} was made without a robot: name one with --robot")
-    if theirs and ours:
-        require_same_spec(ours, theirs, f"checkpoint {checkpoint}")
+    spec = spec_of(meta)
+    if robot:
+        require_same_spec(load_spec(robot), spec, f"checkpoint {checkpoint}")
     config = dataclasses.replace(config_of(meta), device="cpu")
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     own = {name.removeprefix("agent/"): value for name, value in tensors.items() if name.startswith("agent/")}

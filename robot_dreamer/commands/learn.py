@@ -61,7 +61,6 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
     training: Run | None = None
     try:
         trainer = Trainer(spec, config, store, logdir, team)
-        _log.info("replay: at most %d rows, %.1f MB", config.replay_capacity, trainer.replay.bytes / 1e6)
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id)

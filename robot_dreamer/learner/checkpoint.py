@@ -7,7 +7,8 @@ A checkpoint is a numbered folder:
 
 `meta.json` holds format, spec and its hash, configuration, size and sha256 of the tensors file, and what the caller
 gave. The folder is written under another name, synced to disk, and renamed as the last step; so a folder with a number
-is whole, unless the disk itself lies, which size and sha256 find out at loading. Nothing is ever unpickled.
+is whole, unless the disk itself lies, which size and sha256 find out at loading. Nothing is ever unpickled. The
+latents of the replay are beside these folders (`latents.py`): an export does not need them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import torch
 from robot_dreamer.config import Config
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "checkpoints"  # below a run's log directory
 RECENT = "recent/"  # prefix: what one robot saw and did last, as observation/<name>, action/<name>, is_first
 _TENSORS, _META = "tensors.safetensors", "meta.json"
@@ -44,7 +45,7 @@ class CheckpointError(RuntimeError):
     """No usable checkpoint, or one that was made for something else; the message says which, and what to do."""
 
 
-class _TornCheckpoint(CheckpointError):
+class TornCheckpoint(CheckpointError):
     """A checkpoint is incomplete or damaged; an older one may still be good."""
 
 
@@ -53,7 +54,7 @@ def save_checkpoint(
     tensors: Mapping[str, torch.Tensor],
     meta: Mapping[str, Any],
     *,
-    spec: RobotSpec | None,
+    spec: RobotSpec,
     config: Config,
     keep: int = 3,
 ) -> Path:
@@ -63,7 +64,7 @@ def save_checkpoint(
       directory: the folder of numbered checkpoints; made if absent.
       tensors: by name, any dtype and device; those of the agent begin with `agent/`, so that an export finds them.
       meta: JSON types; at least `agent` (the other half of `Agent.training_state()`), `training_step` and `env_step`.
-      spec: the robot, or None for a run without one (a Gymnasium environment).
+      spec: the robot, or the environment described as one.
       config: what the agent was built from.
 
     Returns the new checkpoint's folder. Raises ValueError for a bad `meta`, OSError if the disk refuses; the older
@@ -83,8 +84,8 @@ def save_checkpoint(
     whole = {
         **meta,
         "format": FORMAT,
-        "spec": json.loads(spec.to_json()) if spec else None,
-        "spec_hash": spec.hash if spec else None,
+        "spec": json.loads(spec.to_json()),
+        "spec_hash": spec.hash,
         "config": config.to_dict(),
         "tensors": {"bytes": (temporary / _TENSORS).stat().st_size, "sha256": _sha256(temporary / _TENSORS)},
     }
@@ -99,7 +100,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: str | Path, *, spec: RobotSpec | None = None, config: Config | None = None
+    path: str | Path,
+    *,
+    spec: RobotSpec | None = None,
+    config: Config | None = None,
+    check: Callable[[dict[str, Any]], None] = lambda meta: None,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Load one checkpoint: (tensors on the CPU by name, meta as saved).
 
@@ -107,6 +112,7 @@ def load_checkpoint(
       path: a checkpoint, a folder of them (the newest whole one is taken), or a log directory with such a folder.
       spec: refuse a checkpoint of another robot.
       config: refuse a checkpoint of another model.
+      check: given the meta; raises TornCheckpoint if what the caller needs beside the checkpoint is not whole.
 
     A torn checkpoint in a folder of several is skipped with a warning that names it. Raises CheckpointError if nothing
     usable is left or the model is another one, SpecMismatch if the robot is.
@@ -119,12 +125,13 @@ def load_checkpoint(
     for candidate in reversed(candidates):
         try:
             tensors, meta = _read(candidate)
-        except _TornCheckpoint as error:
+            _require_same(candidate, meta, spec, config)
+            check(meta)
+        except TornCheckpoint as error:
             if len(candidates) == 1:
                 raise
             _log.warning("skipping %s; trying the one before", error)
             continue
-        _require_same(candidate, meta, spec, config)
         return tensors, meta
     raise CheckpointError(f"none of the {len(candidates)} checkpoints in {candidates[0].parent} is whole")
 
@@ -135,9 +142,20 @@ def has_checkpoint(path: str | Path) -> bool:
     return _is_checkpoint(path) or bool(_numbered(path) or _numbered(path / FOLDER))
 
 
-def spec_of(meta: Mapping[str, Any]) -> RobotSpec | None:
-    """The robot that a checkpoint was made for; None for a run without a RobotSpec."""
-    return msgspec.convert(meta["spec"], RobotSpec) if meta["spec"] is not None else None
+def kept_metas(directory: Path) -> list[dict[str, Any]]:
+    """The meta of every readable checkpoint in a folder of them, oldest first."""
+    found = []
+    for folder in _numbered(directory):
+        try:
+            found.append(_read_meta(folder))
+        except TornCheckpoint as error:
+            _log.warning("%s", error)
+    return found
+
+
+def spec_of(meta: Mapping[str, Any]) -> RobotSpec:
+    """The robot that a checkpoint was made for."""
+    return msgspec.convert(meta["spec"], RobotSpec)
 
 
 def config_of(meta: Mapping[str, Any]) -> Config:
@@ -145,20 +163,26 @@ def config_of(meta: Mapping[str, Any]) -> Config:
     return Config.from_dict(meta["config"])
 
 
-def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _read_meta(folder: Path) -> dict[str, Any]:
     try:
-        meta = json.loads((folder / _META).read_text())
-        found_format, stated = meta["format"], meta["tensors"]
+        meta: dict[str, Any] = json.loads((folder / _META).read_text())
+        found_format, _ = meta["format"], meta["tensors"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _TornCheckpoint(f"checkpoint {folder}: {_META} is missing or broken ({error})") from error
+        raise TornCheckpoint(f"checkpoint {folder}: {_META} is missing or broken ({error})") from error
     if found_format != FORMAT:
         raise CheckpointError(f"checkpoint {folder} has format {found_format}, this version reads {FORMAT}")
+    return meta
+
+
+def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    meta = _read_meta(folder)
+    stated = meta["tensors"]
     file = folder / _TENSORS
     size = file.stat().st_size if file.is_file() else 0
     if size != stated["bytes"]:
-        raise _TornCheckpoint(f"checkpoint {folder}: {_TENSORS} has {size} bytes, expected {stated['bytes']}")
+        raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} has {size} bytes, expected {stated['bytes']}")
     if _sha256(file) != stated["sha256"]:
-        raise _TornCheckpoint(f"checkpoint {folder}: {_TENSORS} is damaged (its sha256 is not the one in {_META})")
+        raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} is damaged (its sha256 is not the one in {_META})")
     try:
         return safetensors.torch.load_file(file), meta
     except safetensors.SafetensorError as error:
@@ -167,11 +191,7 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 def _require_same(folder: Path, meta: Mapping[str, Any], spec: RobotSpec | None, config: Config | None) -> None:
     if spec is not None:
-        theirs = spec_of(meta)
-        if theirs is None:
-            ours_is = f"ours is {spec.name!r} (spec {spec.hash[:12]})"
-            raise CheckpointError(f"checkpoint {folder} was made without a robot, {ours_is}")
-        require_same_spec(spec, theirs, f"checkpoint {folder}")
+        require_same_spec(spec, spec_of(meta), f"checkpoint {folder}")
     if config is None:
         return
     ours, found = config.to_dict(), meta["config"]

@@ -1,8 +1,9 @@
-"""Keeping freed memory instead of giving it back to the operating system after every operation."""
+"""Memory: keeping freed blocks, and saying what fits."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 # Options of mallopt(3).
@@ -22,3 +23,8 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def machine_memory() -> int:
+    """Bytes of physical memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

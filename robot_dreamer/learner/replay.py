@@ -77,6 +77,10 @@ class Replay:
         columns |= {f"action/{a.name}": (a.shape, a.dtype) for a in spec.actions}
         # np.zeros maps memory lazily: it counts only once it is used
         self._rows = {name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in columns.items()}
+        self.latents = {name: self._rows[name] for name in ("deter", "stoch")}
+        """Stored latents by slot, (capacity, D) and (capacity, S)."""
+        self.changed = np.zeros(capacity, np.bool_)
+        """By slot: whether its latents changed; set here, cleared by who has saved them."""
         self._serial = np.full(capacity, _NONE, np.int64)
         self._next = np.full(capacity, _NONE, np.int64)
         self._starts = np.zeros(capacity, np.int64)  # slots where a whole window begins, in no order
@@ -92,7 +96,7 @@ class Replay:
     @property
     def bytes(self) -> int:
         """Memory of the full replay."""
-        own = (self._serial, self._next, self._starts, self._place)
+        own = (self.changed, self._serial, self._next, self._starts, self._place)
         return sum(a.nbytes for a in (*self._rows.values(), *own))
 
     @property
@@ -121,6 +125,7 @@ class Replay:
             self._rows[name][slot] = getattr(row, name)
         self._rows["deter"][slot] = deter
         self._rows["stoch"][slot] = stoch
+        self.changed[slot] = True
         self._serial[slot] = self._added
         self._next[slot] = _NONE
         self._added += 1
@@ -212,23 +217,20 @@ class Replay:
         slots = window.slots[alive]
         self._rows["deter"][slots] = deter.float().cpu().numpy()[alive]
         self._rows["stoch"][slots] = stoch.argmax(-1).to(torch.uint8).cpu().numpy()[alive]
+        self.changed[slots] = True
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Latents and sampler state; the rows themselves come back from the experience store, in the same order."""
-        n = len(self)
-        tensors = {name: torch.from_numpy(self._rows[name][:n].copy()) for name in ("deter", "stoch")}
+    def state(self) -> dict[str, Any]:
+        """The sampler's, as JSON; the rows come back from the experience store, in the same order, `latents` apart."""
         fresh: Sequence[tuple[int, int]] = list(self._fresh)
-        return tensors, {"added": self._added, "rng": self._rng.bit_generator.state, "fresh": fresh}
+        return {"added": self._added, "rng": self._rng.bit_generator.state, "fresh": fresh}
 
-    def load_state(self, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
-        """Put latents and sampler state back after the same rows were added again.
+    def load_state(self, meta: dict[str, Any]) -> None:
+        """Put the sampler's state back after the same rows were added again.
 
         Raises:
           ValueError: other rows were added than the state speaks of.
         """
         if meta["added"] != self._added:
             raise ValueError(f"the replay state speaks of {meta['added']} rows, the store gave back {self._added}")
-        for name in ("deter", "stoch"):
-            self._rows[name][: len(self)] = tensors[name].numpy()
         self._rng.bit_generator.state = meta["rng"]
         self._fresh = deque(((int(a), int(b)) for a, b in meta["fresh"]), maxlen=self._fresh.maxlen)

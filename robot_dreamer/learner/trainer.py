@@ -22,10 +22,14 @@ from robot_dreamer.learner.checkpoint import (
     FOLDER,
     RECENT,
     CheckpointError,
+    TornCheckpoint,
     has_checkpoint,
+    kept_metas,
     load_checkpoint,
     save_checkpoint,
 )
+from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
+from robot_dreamer.learner.memory import machine_memory
 from robot_dreamer.learner.progress import EpisodeLog
 from robot_dreamer.learner.replay import Replay
 from robot_dreamer.learner.team import Team
@@ -68,6 +72,8 @@ class Trainer:
             seed=config.seed,
             online_queue=config.online_queue,
         )
+        self._state_memory()
+        self._latents = LatentLog(logdir / FOLDER / LATENTS, self.replay)
         self.episodes = EpisodeLog(logdir / "episodes.jsonl")
         self.updates = 0
         self.skipped = 0  # updates whose loss or gradient was not finite
@@ -80,6 +86,14 @@ class Trainer:
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
         self._pending: dict[str, list[StepRecord]] = {}
         self._segments: dict[str, tuple[int, int]] = {}  # by boot: next sequence number, first one of the gapless run
+
+    def _state_memory(self) -> None:
+        needed, there = self.replay.bytes, machine_memory()
+        _log.info("replay: at most %d rows, %.1f GB when full", self.replay.capacity, needed / 1e9)
+        if needed > 0.8 * there:
+            fits = int(0.8 * there / needed * self.replay.capacity)
+            text = "the full replay needs %.1f GB and this machine has %.1f GB: set replay_capacity to %d or less"
+            _log.warning(text, needed / 1e9, there / 1e9, fits)
 
     @property
     def due(self) -> bool:
@@ -207,12 +221,7 @@ class Trainer:
     def save(self) -> Path:
         """Write a checkpoint from which `resume` goes on exactly."""
         tensors, agent_meta = self.agent.training_state()
-        replay_tensors, replay_meta = self.replay.state()
-        tensors = (
-            self._recent_rows()
-            | {f"agent/{k}": v for k, v in tensors.items()}
-            | {f"replay/{k}": v for k, v in replay_tensors.items()}
-        )
+        tensors = self._recent_rows() | {f"agent/{k}": v for k, v in tensors.items()}
         meta = {
             "training_step": self.updates,
             "env_step": self.env_steps,
@@ -220,9 +229,13 @@ class Trainer:
             "credit": self._credit,
             "training_seconds": self.training_seconds,
             "agent": agent_meta,
-            "replay": replay_meta,
+            "skipped": self.skipped,
+            "replay": self.replay.state(),
+            "latents": self._latents.write(),
         }
-        return save_checkpoint(self.logdir / FOLDER, tensors, meta, spec=self.spec, config=self.config)
+        folder = save_checkpoint(self.logdir / FOLDER, tensors, meta, spec=self.spec, config=self.config)
+        self._latents.delete_unused([kept["latents"] for kept in kept_metas(self.logdir / FOLDER)])
+        return folder
 
     def _recent_rows(self) -> dict[str, torch.Tensor]:
         """What one robot saw last, so that an export from the checkpoint alone can be tried on it."""
@@ -246,14 +259,23 @@ class Trainer:
         """
         if not has_checkpoint(self.logdir):
             return False
-        tensors, meta = load_checkpoint(self.logdir, spec=self.spec, config=self.config)
+        tensors, meta = load_checkpoint(
+            self.logdir, spec=self.spec, config=self.config, check=self._require_whole_latents
+        )
         self._reload_rows(meta["cursor"])
-        self.replay.load_state(_below(tensors, "replay/"), meta["replay"])
+        self.replay.load_state(meta["replay"])
+        self._latents.load(meta["latents"])
         self.agent.load_training_state(_below(tensors, "agent/"), meta["agent"])
-        self.updates = meta["training_step"]
+        self.updates, self.skipped = meta["training_step"], meta["skipped"]
         self.training_seconds = meta["training_seconds"]
         self._credit = meta["credit"]
         return True
+
+    def _require_whole_latents(self, meta: dict[str, Any]) -> None:
+        try:
+            self._latents.check(meta["latents"])
+        except DamagedLatents as error:
+            raise TornCheckpoint(f"checkpoint after {meta['training_step']} updates: {error}") from error
 
     def _reload_rows(self, until: int) -> None:
         """Add the rows up to a cursor of the store without computing their latents."""

@@ -17,23 +17,23 @@ from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.checkpoint import FOLDER, save_checkpoint
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
-from robot_dreamer.spec import RobotSpec, load_spec
+from robot_dreamer.spec import load_spec
 
 SPEC = load_spec("cartpole")
 CONFIG = load_config("nano", ["device=cpu"])
 ROOT = Path(__file__).parents[2]
 
 
-def save(logdir: Path, spec: RobotSpec | None) -> None:
+def save(logdir: Path) -> None:
     agent = Agent(SPEC.observation_space(), SPEC.action_space(), CONFIG)
     tensors, agent_meta = agent.training_state()
-    tensors = {f"agent/{name}": value for name, value in tensors.items()} | {"replay/sampler": torch.zeros(3)}
+    tensors = {f"agent/{name}": value for name, value in tensors.items()} | {"other": torch.zeros(3)}
     meta = {"agent": agent_meta, "training_step": 42, "env_step": 7}
-    save_checkpoint(logdir / FOLDER, tensors, meta, spec=spec, config=CONFIG)
+    save_checkpoint(logdir / FOLDER, tensors, meta, spec=SPEC, config=CONFIG)
 
 
 def test_a_bundle_from_a_checkpoint(tmp_path: Path) -> None:
-    save(tmp_path, SPEC)
+    save(tmp_path)
     output = tmp_path / "policy.bundle"
     command = [sys.executable, "-m", "export.onnx", "--checkpoint", str(tmp_path), "--output", str(output)]
     command += ["--steps", "30", "--robot", "cartpole", "--version", "3"]
@@ -50,7 +50,7 @@ def test_a_bundle_from_a_checkpoint(tmp_path: Path) -> None:
 def test_above_tolerance_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(tmp_path, SPEC)
+    save(tmp_path)
     output = tmp_path / "policy.bundle"
     output.write_bytes(b"the one before")
 
@@ -67,21 +67,20 @@ def test_above_tolerance_nothing_is_written(
 
 
 @pytest.mark.parametrize(
-    ("spec", "robot", "message"),
+    ("robot", "message"),
     [
-        (None, None, "made without a robot: name one with --robot"),
-        (SPEC, "cartpole_fast", "rate: ours 50.0, theirs 25.0"),
-        (SPEC, "nobody", "unknown robot 'nobody'; known:"),
+        ("cartpole_fast", "rate: ours 50.0, theirs 25.0"),
+        ("nobody", "unknown robot 'nobody'; known:"),
     ],
 )
 def test_what_does_not_fit_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], spec: RobotSpec | None, robot: str | None, message: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], robot: str, message: str
 ) -> None:
-    save(tmp_path, spec)
+    save(tmp_path)
     fast = tmp_path / "fast.yaml"
     fast.write_text((ROOT / "robot_dreamer/robots/cartpole.yaml").read_text().replace("rate: 25.0", "rate: 50.0"))
     options = ["--checkpoint", str(tmp_path), "--output", str(tmp_path / "policy.bundle")]
-    options += ["--robot", str(fast) if robot == "cartpole_fast" else robot] if robot else []
+    options += ["--robot", str(fast) if robot == "cartpole_fast" else robot]
     assert main(options) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "policy.bundle").exists()

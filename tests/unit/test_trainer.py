@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from robot_dreamer.config import Config, load_config
+from robot_dreamer.learner import trainer as trainer_module
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
 from robot_dreamer.learner.trainer import FILTER_CHUNK, Trainer, TrainingError
 from robot_dreamer.link.store import ExperienceStore
@@ -92,8 +94,8 @@ def test_a_run_cut_and_resumed_equals_the_uncut_run(tmp_path: Path) -> None:
     for name in ours:
         assert torch.equal(ours[name], theirs[name]), name
     assert second.episodes.count == whole.episodes.count
-    for name, value in second.replay.state()[0].items():
-        assert torch.equal(value, whole.replay.state()[0][name]), name
+    for name, value in second.replay.latents.items():
+        assert np.array_equal(value, whole.replay.latents[name]), name
 
 
 def test_a_checkpoint_holds_what_the_robot_saw_last(tmp_path: Path) -> None:
@@ -193,3 +195,16 @@ def test_a_reward_beyond_float32_is_refused_by_the_store(tmp_path: Path) -> None
     trainer = make(tmp_path)
     huge = [dataclasses.replace(row, reward=1e300) for row in rows(0, 2)]
     assert sum(trainer.store.add(huge).rejected.values()) == 2
+
+
+def test_the_memory_of_the_replay_is_stated_and_too_much_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with caplog.at_level(logging.INFO):
+        replay = make(tmp_path / "small").replay
+    assert f"replay: at most 10000 rows, {replay.bytes / 1e9:.1f} GB when full" in caplog.text
+    assert "replay_capacity" not in caplog.text
+    monkeypatch.setattr(trainer_module, "machine_memory", lambda: replay.bytes)
+    with caplog.at_level(logging.INFO):
+        make(tmp_path / "large")
+    assert "set replay_capacity to 8000 or less" in caplog.text
