@@ -11,17 +11,18 @@ import onnx
 import torch
 
 import robot_dreamer
+from export.compare import OnnxSide
 from export.ports import Ports
-from export.rollout import record
+from export.rollout import Arrays, record, step
 from export.trace import fill, trace
+from export.weights import FORMATS, convert
 from robot_dreamer.behavior.policy import PolicyStep
 from robot_dreamer.config import Config
-from robot_dreamer.onboard.bundle import write_bundle
+from robot_dreamer.onboard.bundle import Bundle, write_bundle
 from robot_dreamer.onboard.manifest import Manifest
 from robot_dreamer.spec import RobotSpec
 
 RECORDED_STEPS = 16
-TOLERANCE = 1e-3  # of the recording, relative; float32 rounding gives about 1e-5 across machines
 
 
 class BundleExporter:
@@ -31,11 +32,15 @@ class BundleExporter:
       policy_step: `Agent.policy_step()`; may live on any device and go on training between two exports.
       spec: the robot.
       config: what the agent was built from.
-      lineage: see Manifest.
+      lineage: of the learner, see `Manifest`.
+      weights: a key of `export.weights.FORMATS`.
     """
 
-    def __init__(self, policy_step: PolicyStep, spec: RobotSpec, config: Config, lineage: str = "") -> None:
+    def __init__(
+        self, policy_step: PolicyStep, spec: RobotSpec, config: Config, lineage: str = "", weights: str = "float32"
+    ) -> None:
         self._live, self._spec, self._config, self._lineage = policy_step, spec, config, lineage
+        self.format = FORMATS[weights]
         self.ports = Ports.of(spec, config)
         self.policy = copy.deepcopy(policy_step).cpu().eval().requires_grad_(False)
         self._model: onnx.ModelProto | None = None
@@ -43,13 +48,15 @@ class BundleExporter:
     def export(self, path: str | Path, version: int, training_step: int) -> None:
         """Write the policy as it is now. The first call takes seconds, later ones about as long as 16 policy steps.
 
+        The recording is PyTorch's. With int8 or float16 weights it is what ONNX Runtime computes here with the same
+        weights: a robot proves that it runs the program that was compared with PyTorch (`export.onnx`).
+
         Args:
           path: of the bundle; replaced atomically.
           version: of the bundle; rises with every one of a learner.
           training_step: gradient updates behind this policy.
         """
         self.refresh()
-        recording = record(self.policy, self.ports, RECORDED_STEPS, seed=version)
         manifest = Manifest(
             version=version,
             training_step=training_step,
@@ -59,7 +66,8 @@ class BundleExporter:
             rate=self._spec.rate,
             inputs=self.ports.inputs,
             outputs=self.ports.outputs,
-            tolerance=TOLERANCE,
+            tolerance=self.format.recorded_tolerance,
+            weights=self.format.name,
             tools={
                 "robot_dreamer": robot_dreamer.__version__,
                 "torch": str(torch.__version__),
@@ -68,13 +76,21 @@ class BundleExporter:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             lineage=self._lineage,
         )
-        write_bundle(Path(path), self.model.SerializeToString(), manifest, recording)
+        model = convert(self.model, self.format.name).SerializeToString()
+        side = (
+            self._torch if self.format.exact else OnnxSide(Bundle(manifest, model, {}, self._spec, "new"), self.ports)
+        )
+        recording = record(side, self.ports, RECORDED_STEPS, version, self.format.margin)
+        write_bundle(Path(path), model, manifest, recording)
+
+    def _torch(self, inputs: Arrays) -> Arrays:
+        return step(self.policy, self.ports, inputs)
 
     @property
     def model(self) -> onnx.ModelProto:
-        """The ONNX model with the weights of the last refresh; traced at the first use."""
+        """The float32 ONNX model with the weights of the last refresh; traced at the first use."""
         if self._model is None:
-            self._model = trace(self.policy, self.ports)
+            self._model = trace(self.policy, self.ports, split_above=self.format.split_above)
         return self._model
 
     def refresh(self) -> None:

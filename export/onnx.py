@@ -18,6 +18,7 @@ from export.compare import Comparison, OnnxSide, compare, latency
 from export.exporter import BundleExporter
 from export.ports import Ports
 from export.rollout import Arrays, RandomInputs, RecordedInputs, step
+from export.weights import FORMATS
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, config_of, load_checkpoint, spec_of
@@ -25,8 +26,6 @@ from robot_dreamer.onboard.bundle import Bundle, read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.spec import RobotSpec, SpecError, load_spec, require_same_spec
-
-TOLERANCE = 1e-3
 
 
 class ExportRefused(RuntimeError):
@@ -40,8 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="bundle to write")
     parser.add_argument("--steps", type=int, default=500, help="length of the compared roll-out (default: %(default)s)")
     parser.add_argument(
-        "--tolerance", type=float, default=TOLERANCE, help="largest allowed relative drift (default: %(default)s)"
+        "--weights", choices=FORMATS, default="float32", help="int8: for CPUs; float16: for GPUs (default: %(default)s)"
     )
+    tolerances = ", ".join(f"{x.tolerance:g} for {x.name}" for x in FORMATS.values())
+    parser.add_argument("--tolerance", type=float, help=f"largest allowed relative drift (default: {tolerances})")
     parser.add_argument("--robot", help="robot that the checkpoint must be for")
     parser.add_argument(
         "--version",
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tensors, meta = load_checkpoint(options.checkpoint)
         spec, config, agent = rebuild_agent(options.checkpoint, tensors, meta, options.robot)
-        exporter = BundleExporter(agent.policy_step(), spec, config)
+        exporter = BundleExporter(agent.policy_step(), spec, config, weights=options.weights)
         stream = choose_inputs(exporter.ports, tensors, options.seed)
         export_checked(exporter, spec, meta["training_step"], stream, options)
     except (CheckpointError, SpecError, BundleError, ExportRefused, OSError, ValueError) as error:
@@ -105,19 +106,22 @@ def export_checked(
     Raises ExportRefused or BundleError; the output is then as it was before.
     """
     output: Path = options.output
+    weights = exporter.format
+    tolerance = weights.tolerance if options.tolerance is None else options.tolerance
     candidate = output.with_name(f".{output.name}.candidate")
     try:
         exporter.export(candidate, options.version, training_step)
         bundle = read_bundle(candidate, spec)
         OnnxPolicy(bundle).verify()
-        comparison = compare(exporter.policy, exporter.ports, bundle, options.steps, stream)
+        comparison = compare(exporter.policy, exporter.ports, bundle, options.steps, stream, weights.tie)
         megabytes = len(bundle.model) / 1e6
-        print(f"{bundle.manifest.algorithm} for robot {spec.name}, {training_step} updates, {megabytes:.1f} MB\n")
-        print(drift_table(comparison, options.steps, options.tolerance))
+        print(f"{bundle.manifest.algorithm} for robot {spec.name}, {training_step} updates, ", end="")
+        print(f"{weights.name} weights, {megabytes:.1f} MB\n")
+        bad = comparison.above(tolerance, weights.exact)
+        print(drift_table(comparison, options.steps, tolerance, bad))
         print(latency_table(exporter, bundle))
-        bad = ", ".join(comparison.above(options.tolerance))
         if bad:
-            found = f"PyTorch and ONNX Runtime differ by more than {options.tolerance:g} in {bad}"
+            found = f"PyTorch and ONNX Runtime differ by more than {tolerance:g} in {', '.join(bad)}"
             raise ExportRefused(f"{found}: {output} was not written")
         candidate.replace(output)
         print(f"written: {output} (version {options.version}, recording verified)")
@@ -125,14 +129,13 @@ def export_checked(
         candidate.unlink(missing_ok=True)
 
 
-def drift_table(comparison: Comparison, steps: int, tolerance: float) -> str:
-    """Drift of every output, one line each."""
+def drift_table(comparison: Comparison, steps: int, tolerance: float, bad: Sequence[str]) -> str:
+    """Drift of every output, one line each; `bad` are marked."""
     lines = [
         f"drift over {steps} steps, |onnx - torch| / (1 + |torch|), tolerance {tolerance:g}",
         f"{'':24}{'torch state given':>24}{'own state fed back':>24}",
         f"{'output':24}{'p99':>12}{'max':>12}{'p99':>12}{'max':>12}{'unavoidable':>14}",
     ]
-    bad = comparison.above(tolerance)
     for name in comparison.injected:
         numbers = [f(x) for x in (comparison.injected[name], comparison.own[name]) for f in (_p99, np.max)]
         verdict = "  ABOVE TOLERANCE" if name in bad else ""

@@ -13,7 +13,7 @@ import onnx_ir
 from onnxscript import opset18
 from onnxscript.rewriter import pattern
 
-SPLIT_ABOVE = 512 * 1024  # bytes of a block kernel; below, the extra nodes cost more than the layout gives
+SPLIT_ABOVE = 512 * 1024  # bytes of a float32 block kernel; below, the extra nodes cost more than the layout gives
 
 
 def lerp(start: Any, end: Any, weight: Any) -> Any:
@@ -38,9 +38,9 @@ class SplitBlocks(pattern.RewriteRuleClassBase):
     of them. It cuts the constant kernel once, when it loads the model; no step cuts or copies weights.
     """
 
-    def __init__(self, parameters: Collection[str]) -> None:
+    def __init__(self, parameters: Collection[str], above: int) -> None:
         super().__init__()
-        self._parameters = parameters
+        self._parameters, self._above = parameters, above
 
     def pattern(self, op: Any, x: Any, kernel: Any) -> Any:
         return op.MatMul(x, kernel)
@@ -48,7 +48,7 @@ class SplitBlocks(pattern.RewriteRuleClassBase):
     def check(self, op: Any, x: Any, kernel: onnx_ir.Value) -> bool:  # type: ignore[override]
         if kernel.name not in self._parameters or kernel.shape is None or len(kernel.shape) != 3:
             return False
-        return math.prod(kernel.shape.numpy()) * 4 > SPLIT_ABOVE
+        return math.prod(kernel.shape.numpy()) * 4 > self._above
 
     def rewrite(self, op: Any, x: Any, kernel: onnx_ir.Value) -> Any:
         blocks = kernel.shape[0]  # type: ignore[index]
@@ -59,7 +59,14 @@ class SplitBlocks(pattern.RewriteRuleClassBase):
         return op.Concat(*products, axis=0)
 
 
-def optimise(model: onnx_ir.Model, parameters: Collection[str]) -> None:
-    """Apply all rewrites in place. `parameters`: names of the values that are weights."""
-    rules = [DivideByRoot.rule(), SplitBlocks.rule(parameters)]
+def optimise(model: onnx_ir.Model, parameters: Collection[str], split_above: int | None = SPLIT_ABOVE) -> None:
+    """Apply all rewrites in place.
+
+    Args:
+      parameters: names of the values that are weights.
+      split_above: bytes from which a block kernel is split; None: never.
+    """
+    rules = [DivideByRoot.rule()]
+    if split_above is not None:
+        rules.append(SplitBlocks.rule(parameters, split_above))
     pattern.RewriteRuleSet(rules).apply_to_model(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from export.ports import Ports
 from robot_dreamer.onboard.manifest import Port
 
 Arrays = dict[str, NDArray[Any]]
-MARGIN = 0.01  # nats by which a drawn class beats all others in a recording
 _SMOOTH = 0.9  # how much of an observation is left in the next one
 _OUTLIER = 5.0  # observations in units such as rad/s are not of size 1
 
@@ -123,20 +122,21 @@ def previous_actions(ports: Ports, outputs: Mapping[str, NDArray[Any]]) -> Array
     return {p.name: by_key[p.key] for p in ports.inputs if p.role == "previous_action"}
 
 
-def record(policy: nn.Module, ports: Ports, steps: int, seed: int) -> Arrays:
-    """A roll-out of the torch policy as recording.npz wants it: `input/<port>` and `output/<port>`, (T, *shape) each.
+def record(run: Callable[[Arrays], Arrays], ports: Ports, steps: int, seed: int, margin: float) -> Arrays:
+    """A roll-out as recording.npz wants it: `input/<port>` and `output/<port>`, (T, *shape) each.
 
-    The noise leaves each drawn class a margin, so that rounding on another machine cannot draw another class, after
-    which nothing could be compared. Value and reward are not recorded: before a critic has learned much they are small
-    differences of numbers as large as 1e8, and differ by rounding alone.
+    `run` is one step, all inputs to all outputs. The noise leaves each drawn class a margin of `margin` nats, so that
+    rounding on another machine cannot draw another class, after which nothing could be compared. Value and reward are
+    not recorded: before a critic has learned much they are small differences of numbers as large as 1e8, and differ by
+    rounding alone.
     """
     stream = RandomInputs(ports, seed, starts=frozenset({0, 2 * steps // 3}))
     fed = {p.name: p.zeros() for p in ports.inputs if p.role in ("state", "previous_action")}
     rows: list[Arrays] = []
     for _ in range(steps):
         fresh = stream.next()
-        outputs = step(policy, ports, fresh | fed)
-        inputs = with_margin(ports, fresh, outputs, MARGIN) | fed
+        outputs = run(fresh | fed)
+        inputs = with_margin(ports, fresh, outputs, margin) | fed
         row = {f"input/{p.name}": inputs[p.name][0] for p in ports.inputs if p.role != "state"}
         row |= {f"output/{p.name}": outputs[p.name][0] for p in ports.outputs if p.name not in ("value", "reward")}
         rows.append(row)

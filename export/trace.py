@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from export.ports import Ports
-from export.rewrite import lerp, optimise
+from export.rewrite import SPLIT_ABOVE, lerp, optimise
 
 # Robots keep their runtimes for years; later versions are read by fewer of them, and the policy step gains nothing.
 OPSET, IR_VERSION = 18, 8
@@ -43,7 +43,9 @@ class _Flat(nn.Module):
         return tuple(outputs[port.name] for port in self._ports.outputs)
 
 
-def trace(policy: nn.Module, ports: Ports, rewrite: bool = True) -> onnx.ModelProto:
+def trace(
+    policy: nn.Module, ports: Ports, rewrite: bool = True, split_above: int | None = SPLIT_ABOVE
+) -> onnx.ModelProto:
     """The graph of one step, batch 1, with the weights as they are; `fill` puts others in.
 
     Every tensor of `policy.state_dict()` becomes an initializer of that name. Takes seconds, whatever the size.
@@ -52,6 +54,7 @@ def trace(policy: nn.Module, ports: Ports, rewrite: bool = True) -> onnx.ModelPr
       policy: a PolicyStep on the CPU.
       ports: its inputs and outputs.
       rewrite: False keeps torch's own graph, to measure against.
+      split_above: bytes from which a block kernel is cut into matrices; None: never.
     """
     state = {name: tensor.detach() for name, tensor in policy.state_dict().items()}
     flat = _Flat(policy, ports, list(state))
@@ -69,7 +72,7 @@ def trace(policy: nn.Module, ports: Ports, rewrite: bool = True) -> onnx.ModelPr
     model = program.model
     _rename(model, [port.name for port in ports.inputs] + list(state), [port.name for port in ports.outputs])
     if rewrite:
-        optimise(model, state.keys())
+        optimise(model, state.keys(), split_above)
     return _with_initializers(onnx_ir.to_proto(model), state)
 
 

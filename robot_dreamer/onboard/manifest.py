@@ -61,6 +61,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
       spec: the whole RobotSpec as JSON (`RobotSpec.to_json`); spec_hash is its hash.
       rate: control rate, Hz.
       tolerance: largest allowed |out - expected| / (1 + |expected|) when the recording is replayed.
+      weights: how the model holds its kernels; int8 needs ONNX Runtime 1.22 or later.
       tools: versions of what made the bundle.
       files: sha256 (hex) of each other file in the archive; `write_bundle` fills it.
       created: UTC, ISO 8601.
@@ -76,6 +77,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     tolerance: float
+    weights: Literal["float32", "float16", "int8"] = "float32"
     tools: dict[str, str]
     created: str
     lineage: str = ""

@@ -15,7 +15,7 @@ import torch
 from export.compare import compare
 from export.exporter import BundleExporter
 from export.ports import Ports
-from export.rollout import MARGIN, RandomInputs, RecordedInputs, record, step, with_margin
+from export.rollout import Arrays, RandomInputs, RecordedInputs, record, step, with_margin
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.onboard.bundle import Bundle, read_bundle
@@ -134,15 +134,20 @@ def test_a_tampered_model_fails_its_recording_and_the_comparison(case: Case, tmp
 def test_recorded_noise_leaves_a_margin(case: Case) -> None:
     """Half the margin taken from each winner again draws the same classes."""
     policy, ports = case.exporter.policy, case.exporter.ports
-    recording = record(policy, ports, steps=16, seed=3)
+    margin = 0.01
+
+    def run(inputs: Arrays) -> Arrays:
+        return step(policy, ports, inputs)
+
+    recording = record(run, ports, steps=16, seed=3, margin=margin)
     assert recording["input/is_first"][0] and recording["input/is_first"][1:].any()
     state = {p.name: p.zeros() for p in ports.inputs if p.role == "state"}
     for t in range(16):
         row = {name: array[t][None] for name, array in recording.items()}
         inputs = {name.removeprefix("input/"): x for name, x in row.items() if name.startswith("input/")}
         expected = {name.removeprefix("output/"): x for name, x in row.items() if name.startswith("output/")}
-        lowered = with_margin(ports, {k: v for k, v in inputs.items() if "noise" in k}, expected, -MARGIN / 2)
-        outputs = step(policy, ports, {**inputs, **lowered, **state})
+        lowered = with_margin(ports, {k: v for k, v in inputs.items() if "noise" in k}, expected, -margin / 2)
+        outputs = run({**inputs, **lowered, **state})
         for name, array in expected.items():
             assert np.array_equal(outputs[name], array), (name, t)
         state = ports.next_states(outputs)

@@ -47,6 +47,19 @@ def test_a_bundle_from_a_checkpoint(tmp_path: Path) -> None:
     OnnxPolicy(bundle).verify()
 
 
+def test_a_bundle_with_int8_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path, SPEC)
+    output = tmp_path / "policy.bundle"
+    options = ["--checkpoint", str(tmp_path), "--output", str(output), "--steps", "20", "--weights", "int8"]
+    assert main(options) == 0
+    assert "int8 weights" in capsys.readouterr().out
+    bundle = read_bundle(output, SPEC)
+    assert bundle.manifest.weights == "int8"
+    OnnxPolicy(bundle).verify()
+    assert main([*options, "--tolerance", "1e-6"]) == 1
+    assert "differ by more than 1e-06 in " in capsys.readouterr().err
+
+
 def test_above_tolerance_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
