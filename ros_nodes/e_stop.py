@@ -14,12 +14,17 @@ from std_msgs.msg import Bool
 
 from robot_dreamer.onboard.guard import Guard
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 
 class EStop:
     """Listens to std_msgs/Bool on `e_stop`: true is pressed.
 
     A publisher may be latched (transient local) or not; no single subscription gets a latched message and matches
-    both, so there are two, and a message may come twice.
+    both, so there are two, and a message may come twice. That one of them does not match is no news (rclpy would warn).
 
     Args:
       timeout: seconds of silence on the topic that count as pressed; 0: it may be silent.
@@ -37,7 +42,11 @@ class EStop:
         self._heard = clock()
         self._inlets = [
             node.create_subscription(
-                Bool, "e_stop", self._receive, QoSProfile(depth=1, reliability=reliability, durability=durability)
+                Bool,
+                "e_stop",
+                self._receive,
+                QoSProfile(depth=1, reliability=reliability, durability=durability),
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             )
             for reliability, durability in (
                 (ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE),

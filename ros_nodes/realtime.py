@@ -99,9 +99,9 @@ class Realtime(Runner):
                     return
                 self._tick(missed)
         except Exception:  # the thread's last words; the node sees `failure` and stops the process
-            failure = traceback.format_exc()
+            self.failure = traceback.format_exc()
             self._controller.abandon()
-            self.failure = "\n".join(x for x in (failure, self._settle()) if x)
+            self.failure += self._settle()
 
     def _tick(self, missed: int) -> None:
         if self.phase is Phase.RUNNING:

@@ -14,7 +14,7 @@ from robot_dreamer.record import StepRecord
 from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
-from tests.ros.fake_robot import FakeRobot
+from tests.ros.fake_robot import PERIOD, FakeRobot
 
 
 class Stage:
@@ -32,6 +32,7 @@ class Stage:
         assert self.node.bring_up()
         self.controller._record = self.rows.append
         self.speaks = True
+        self.also: list[Callable[[int], None]] = []  # further sensors: each is called with the stamp, ns
         self._due = 0.0
 
     @property
@@ -47,6 +48,8 @@ class Stage:
             self._due = time.monotonic() + 0.01
             self.robot.tick += 1
             self.robot.publish()
+            for publish in self.also:
+                publish(self.robot.tick * PERIOD)
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         self.ros.until(condition, what, each=self.poke)

@@ -1,0 +1,314 @@
+"""Each rule of the guard in a real node: what trips it, what the robot gets, what is recorded, how it goes on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from sensor_msgs.msg import Imu
+from std_msgs.msg import Bool, Float64MultiArray
+
+from robot_dreamer.onboard.policy import PolicyOutput
+from robot_dreamer.onboard.states import State
+from robot_dreamer.record import INTERVENTION, validate_record
+from robot_dreamer.spec import parse_spec
+from tests.onboard_models import TOY, make_bundle, toy_spec
+from tests.ros.fake_robot import joint_state
+from tests.ros.stage import Stage
+
+Make = Callable[..., Stage]
+NEUTRAL = [0.0, 0.0]
+LONG = parse_spec(TOY.replace("max_steps: 5", "max_steps: 10000"))
+WATCHED = f"""{TOY}
+watched:
+  - {{name: up, shape: [3], source: {{topic: imu, type: sensor_msgs/msg/Imu, field: linear_acceleration}}}}
+  - {{name: temperature, shape: [1], unit: C,
+     source: {{topic: motors, type: sensor_msgs/msg/JointState, field: position, names: [hinge]}}}}
+safety:
+  reactions: {{tilt: damp, limit: hold}}
+  tilt: {{observation: up, max_angle: 1.0}}
+  limits: [{{observation: temperature, high: [80.0], after: 0.1}}]
+"""
+
+
+class Body:
+    """The further sensors of WATCHED."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.angle, self.temperature = 0.0, 40.0
+        self._imu = stage.robot.create_publisher(Imu, "imu", 1)
+        self._motors = stage.robot.create_publisher(type(joint_state(0, [], [])), "motors", 1)
+        stage.also.append(self.publish)
+
+    def publish(self, stamp: int) -> None:
+        imu = Imu()
+        imu.header.stamp = joint_state(stamp, [], []).header.stamp
+        imu.linear_acceleration.x, imu.linear_acceleration.z = 9.81 * math.sin(self.angle), 9.81 * math.cos(self.angle)
+        self._imu.publish(imu)
+        self._motors.publish(joint_state(stamp, ["hinge"], [self.temperature]))
+
+
+def safe(safety: str) -> str:
+    return f"{TOY}safety: {safety}\n"
+
+
+def faulted(stage: Stage, rule: str) -> str:
+    """Wait for the fault, and for the loop to stand by; returns the reason."""
+    stage.until(lambda: stage.controller.guard.fault, f"a fault of rule {rule}")
+    stage.until(lambda: stage.rig.states.state is State.FAULT, "the state")
+    fault = stage.controller.guard.fault
+    assert fault.rule == rule, str(fault)
+    return str(fault.reason)
+
+
+def only(stage: Stage, numbers: list[float]) -> None:
+    """From now on the robot gets these commands and no others."""
+    stage.ros.spin(0.1, stage.poke)  # what was under way
+    stage.robot.commands.clear()
+    stage.until(lambda: len(stage.robot.commands) > 5, "commands")
+    assert all(command == numbers for _, command in stage.robot.commands)
+
+
+def silent(stage: Stage) -> None:
+    """From now on the robot gets no commands."""
+    stage.ros.spin(0.1, stage.poke)
+    stage.robot.commands.clear()
+    stage.ros.spin(0.3, stage.poke)
+    assert stage.robot.commands == []
+
+
+def goes_on(stage: Stage) -> None:
+    """Cleared, it acts again, in a new episode."""
+    rows = len(stage.rows)
+    assert stage.call("policy/clear_fault").success
+    stage.until(lambda: len(stage.rows) > rows, "rows again")
+    assert stage.rows[rows].is_first
+
+
+def person(stage: Stage, numbers: list[float]) -> Callable[[], None]:
+    """Publishes a person's command; call it again and again."""
+    publisher = stage.robot.create_publisher(Float64MultiArray, "policy/teleop/motor/commands", 1)
+    return lambda: publisher.publish(Float64MultiArray(data=numbers))
+
+
+def test_commands_outside_limits_are_clipped(make: Make) -> None:
+    stage = make(max_steps=10_000)
+    command = person(stage, [9.0, -9.0])
+    stage.until(lambda: stage.controller.running, "an episode")
+    stage.until(lambda: command() or stage.controller.interventions >= 3, "interventions")
+    row = next(r for r in stage.rows if r.policy_version == INTERVENTION)
+    np.testing.assert_array_equal(row.action["torque"], [1.0, -1.0])
+    assert stage.controller.guard.limits.clipped >= 3
+    stage.until(lambda: [2.0, 0.0] in [numbers for _, numbers in stage.robot.commands], "the clipped command")
+
+
+def test_commands_are_slewed_and_the_slewed_one_is_recorded(make: Make) -> None:
+    spec = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]")  # 0.08 per tick
+    stage = make(max_steps=10_000, spec=spec)
+    command = person(stage, [2.0, 1.0])
+    stage.until(lambda: stage.controller.running, "an episode")
+    stage.until(lambda: command() or stage.controller.interventions >= 5, "interventions")
+    executed = [parse_spec(spec).actions[0].to_command(r.action["torque"]) for r in stage.rows]
+    assert (np.abs(np.diff(executed, axis=0)) < 0.08 + 1e-6).all()
+    assert stage.controller.guard.limits.slewed >= 5
+
+
+def test_a_command_that_is_not_finite_latches(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = make()
+    stage.until(lambda: stage.controller.steps >= 1, "a step")
+    with monkeypatch.context() as patch:
+        nonsense = PolicyOutput({"torque": np.array([np.nan, 0.0], np.float32)})
+        patch.setattr(stage.rig.slot.current, "step", lambda *_: nonsense)
+        assert "torque is not finite" in faulted(stage, "command")
+    only(stage, NEUTRAL)
+    goes_on(stage)
+    for row in stage.rows:
+        validate_record(row, toy_spec())
+
+
+def test_a_policy_that_fails_latches(make: Make, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "1.bundle", LONG, 1, nan_above=30.0)  # speed counts ticks
+    stage = make(bundle=str(bundle), max_steps=10_000)
+    assert "action torque is not finite" in faulted(stage, "policy")
+    only(stage, NEUTRAL)
+
+
+def test_a_policy_that_fails_is_rolled_back(make: Make, tmp_path: Path) -> None:
+    stage = make(bundle=str(make_bundle(tmp_path / "1.bundle", LONG, 1)), max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    stage.robot.speed = dict.fromkeys(range(1, 100_000), 1.0)
+    stage.rig.slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2, nan_above=30.0))
+    stage.until(lambda: stage.rig.slot.swaps == 1 and stage.rows[-1].policy_version == 2, "the swap")
+    stage.robot.speed = {}
+    stage.robot.tick = max(stage.robot.tick, 40)
+    stage.until(lambda: stage.rig.slot.rollbacks == 1, "the rollback")
+    steps = stage.controller.steps
+    stage.until(lambda: stage.controller.steps > steps + 2, "acting on")
+    assert stage.rows[-1].policy_version == 1 and stage.controller.guard.fault is None
+    assert "policy 2 failed, back to policy 1" in stage.rig.slot.last_rollback
+    assert stage.controller.abandoned == 0  # within the tick
+
+
+def test_a_fall_ends_the_episode_as_terminal_and_damps(make: Make) -> None:
+    stage = make(max_steps=10_000, spec=WATCHED)
+    heartbeat = stage.watch(Bool, "policy/heartbeat")
+    body = Body(stage)
+    stage.until(lambda: stage.controller.steps >= 2 and heartbeat and heartbeat[-1].data, "steps and a heartbeat")
+    body.angle = 1.5
+    assert "the robot leans 1.50 rad, allowed 1 rad (up)" in faulted(stage, "tilt")
+    silent(stage)
+    assert not heartbeat[-1].data
+    last = stage.rows[-1]
+    assert last.is_last and last.is_terminal and set(last.observation) == {"angle", "speed"}
+    assert stage.controller.episodes == 1 and stage.controller.abandoned == 0
+    body.angle = 0.0
+    goes_on(stage)
+    stage.until(lambda: heartbeat[-1].data, "the heartbeat again")
+
+
+def test_a_measured_limit_ends_the_episode_as_terminal_and_holds(make: Make) -> None:
+    stage = make(max_steps=10_000, spec=WATCHED)
+    body = Body(stage)
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    body.temperature = 95.0
+    assert faulted(stage, "limit") == "temperature of hinge is 95 C, high limit 80"
+    assert stage.rows[-1].is_terminal
+    actions = [r for r in stage.rows if not r.is_last]
+    only(stage, toy_spec().actions[0].to_command(actions[-1].action["torque"]).tolist())
+    body.temperature = 40.0
+    goes_on(stage)
+
+
+def test_a_watched_sensor_that_never_speaks_keeps_the_robot_still(make: Make) -> None:
+    stage = make(spec=WATCHED)
+    only(stage, NEUTRAL)
+    assert stage.rows == [] and "imu (no message yet)" in stage.rig.runner._problem
+
+
+def test_a_sensor_that_stays_silent_latches_where_the_spec_says_so(make: Make) -> None:
+    stage = make(max_steps=10_000, spec=safe("{stale_seconds: 0.3}"))
+    stage.until(lambda: stage.controller.running and stage.controller.steps >= 2, "an episode")
+    stage.speaks = False
+    assert "no fresh messages from joint_states" in faulted(stage, "stale")
+    assert not stage.rows[-1].is_last and stage.controller.abandoned == 1  # cut
+    stage.speaks = True
+    only(stage, NEUTRAL)
+    goes_on(stage)
+
+
+def test_missed_deadlines_latch(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = make(max_steps=10_000, spec=safe("{missed_deadlines: 12}"))
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    step = stage.rig.slot.current.step
+
+    def slow(*arguments: Any) -> PolicyOutput:
+        time.sleep(0.07)  # 3 deadlines
+        output: PolicyOutput = step(*arguments)
+        return output
+
+    monkeypatch.setattr(stage.rig.slot.current, "step", slow)
+    assert "deadlines missed in a row, allowed 11" in faulted(stage, "deadline")
+    only(stage, NEUTRAL)
+
+
+def test_a_bundle_that_is_too_old_latches(make: Make, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "1.bundle", toy_spec(), 1)  # made on the first of January 2026
+    stage = make(bundle=str(bundle), spec=safe("{bundle_seconds: 3600}"))
+    reason = faulted(stage, "bundle")
+    assert reason.startswith("bundle 1 is ") and reason.endswith(" s old, allowed 3600 s")
+    only(stage, NEUTRAL)
+
+
+def test_surprise_latches(make: Make, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "1.bundle", LONG, 1)  # its surprise follows the speed
+    spec = safe("{surprise: {window: 100, warm_up: 20, ticks: 2}}")
+    stage = make(bundle=str(bundle), spec=spec, max_steps=10_000)
+    stage.robot.speed = dict.fromkeys(range(1, 100_000), 1.0)
+    stage.until(lambda: math.isfinite(stage.controller.guard.surprise_threshold), "the threshold")
+    stage.robot.speed = dict.fromkeys(range(1, 100_000), 1e5)
+    assert "nats for 2 ticks, threshold" in faulted(stage, "surprise")
+    assert not stage.rows[-1].is_last
+
+
+@pytest.mark.parametrize("latched", [False, True])
+def test_the_emergency_stop_topic(make: Make, latched: bool) -> None:
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+    stage = make(max_steps=10_000)
+    heartbeat = stage.watch(Bool, "policy/heartbeat")
+    button = stage.robot.create_publisher(Bool, "e_stop", QoSProfile(depth=1, durability=durability))
+    stage.until(lambda: stage.controller.steps >= 2 and button.get_subscription_count() >= 1, "steps")
+    button.publish(Bool(data=True))
+    assert faulted(stage, "e_stop") == "the emergency stop is pressed (topic e_stop)"
+    only(stage, NEUTRAL)
+    assert not heartbeat[-1].data and not stage.rows[-1].is_last
+    answer = stage.call("policy/clear_fault")
+    assert not answer.success and answer.message == "the emergency stop is pressed (topic e_stop)"
+    assert stage.controller.guard.fault is not None
+    button.publish(Bool(data=False))
+    stage.until(lambda: not stage.rig.e_stop.pressed, "the release")
+    only(stage, NEUTRAL)  # released is not cleared
+    goes_on(stage)
+
+
+def test_an_emergency_stop_that_was_pressed_before_the_node_came(ros: Any, make: Make) -> None:
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    button = ros.stranger().create_publisher(Bool, "e_stop", latched)
+    button.publish(Bool(data=True))
+    stage = make(automatic=False)
+    stage.until(lambda: stage.rig.e_stop.pressed, "the latched message")
+    faulted(stage, "e_stop")
+    assert stage.rows == [] and stage.robot.commands == []
+
+
+def test_a_silent_emergency_stop_counts_as_pressed(make: Make) -> None:
+    stage = make(max_steps=10_000, e_stop_timeout=0.5)
+    button = stage.robot.create_publisher(Bool, "e_stop", 1)
+    stage.also.append(lambda stamp: button.publish(Bool(data=False)))
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    stage.also.clear()
+    reason = faulted(stage, "e_stop")
+    assert reason.startswith("topic e_stop is silent for 0.") and reason.endswith("allowed 0.5 s")
+    assert "is silent" in stage.call("policy/clear_fault").message
+
+
+def test_the_emergency_stop_service(make: Make) -> None:
+    stage = make(max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    assert stage.call("policy/e_stop").success
+    assert faulted(stage, "e_stop") == "the service e_stop was called"
+    only(stage, NEUTRAL)
+    goes_on(stage)
+
+
+def test_a_clock_that_leaps_forward_cuts_the_episode(make: Make) -> None:
+    stage = make(max_steps=10_000)
+    stage.until(lambda: stage.controller.running and stage.controller.steps >= 2, "an episode")
+    stage.robot.tick += 10_000
+    stage.until(lambda: stage.controller.abandoned == 1, "the cut")
+    assert stage.rig.observer.clock_jumps >= 1
+    stage.until(lambda: stage.rows[-1].stamp_capture > 10_000 * 20_000_000, "rows after it")
+    assert next(r for r in stage.rows if r.stamp_capture > 10_000 * 20_000_000).is_first
+
+
+def test_a_refused_sample_is_counted_by_the_loop_and_said_by_another_thread(
+    make: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stage = make(max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 1, "a step")
+    stage.robot.speed = dict.fromkeys(range(1, 100_000), float("nan"))
+    stage.until(lambda: stage.controller.refused["message"] >= 1, "a refusal")
+    errors: list[str] = []
+    stage.until(lambda: errors.append(capfd.readouterr().err) or "samples refused: " in "".join(errors), "the words")
+    assert "observation speed: expected finite" in "".join(errors)

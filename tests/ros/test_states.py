@@ -1,0 +1,259 @@
+"""The node's states, services, take-over, heartbeat, lifecycle and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State as Lifecycle
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_msgs.msg import Bool, Float64MultiArray
+
+from robot_dreamer.onboard.states import State
+from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, validate_record
+from robot_dreamer.spec_safety import RULES
+from ros_nodes.parameters import ParameterError
+from ros_nodes.policy_node import PolicyNode
+from tests.onboard_models import TOY
+from tests.ros.fake_robot import joint_state
+from tests.ros.stage import Stage
+from tests.ros.test_guard import LONG, NEUTRAL, only, person, silent
+
+Make = Callable[..., Stage]
+SLOW = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]")  # 0.08 per tick
+
+
+def is_in(stage: Stage, state: State) -> bool:
+    return bool(stage.rig.states.state is state)
+
+
+def test_without_automatic_people_lead_the_robot_through_the_states(make: Make) -> None:
+    stage = make(automatic=False, max_steps=10_000)
+    heartbeat = stage.watch(Bool, "policy/heartbeat")
+    stage.until(lambda: heartbeat, "a heartbeat")
+    silent(stage)
+    assert is_in(stage, State.PASSIVE) and not heartbeat[-1].data and stage.robot.resets == []
+    answer = stage.call("policy/stand")
+    assert (answer.success, answer.message) == (True, "stand is wanted; it was passive")
+    stage.until(lambda: is_in(stage, State.STAND), "to stand")
+    only(stage, NEUTRAL)
+    assert heartbeat[-1].data and stage.rows == []
+    assert stage.call("policy/policy").success
+    stage.until(lambda: stage.controller.steps >= 3, "steps")
+    assert is_in(stage, State.POLICY) and stage.robot.resets
+    assert stage.call("policy/passive").success
+    stage.until(lambda: is_in(stage, State.PASSIVE) and not stage.rig.states.driving, "to rest")
+    silent(stage)
+    assert stage.controller.abandoned == 1 and not stage.rows[-1].is_last
+    stage.until(lambda: not heartbeat[-1].data, "the heartbeat's end")
+
+
+def test_a_fault_leads_to_passive_and_voids_what_was_wanted(make: Make) -> None:
+    stage = make(automatic=False, max_steps=10_000)
+    stage.call("policy/policy")
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    stage.call("policy/e_stop")
+    stage.until(lambda: is_in(stage, State.FAULT), "the fault")
+    answer = stage.call("policy/policy")
+    assert not answer.success and "a fault is latched (e_stop: the service e_stop was called)" in answer.message
+    stage.call("policy/clear_fault")
+    stage.until(lambda: is_in(stage, State.PASSIVE), "passive")
+    steps = stage.controller.steps
+    silent(stage)
+    assert stage.controller.steps == steps
+    stage.call("policy/policy")
+    stage.until(lambda: stage.controller.steps > steps, "steps again")
+
+
+def test_stand_starts_from_the_measured_pose(make: Make) -> None:
+    source = "{topic: arm, type: sensor_msgs/msg/JointState, field: position, names: [a, b]}"
+    watched = f"{{name: at, shape: [2], source: {source}}}"
+    stage = make(spec=f"{SLOW}watched: [{watched}]\nsafety: {{pose: {{torque: at}}}}\n", automatic=False)
+    stage.call("policy/stand")
+    stage.until(lambda: is_in(stage, State.STAND), "to stand")
+    silent(stage)  # nobody knows where the robot is
+    arm = stage.robot.create_publisher(type(joint_state(0, [], [])), "arm", 1)
+    stage.also.append(lambda stamp: arm.publish(joint_state(stamp, ["b", "a"], [1.0, -1.0])))
+    stage.until(lambda: stage.robot.commands and stage.last == NEUTRAL, "the safe pose")
+    way = np.array([[-1.0, 1.0], *[numbers for _, numbers in stage.robot.commands]])
+    assert (np.abs(np.diff(way, axis=0)) < 0.08 + 1e-6).all() and len(way) > 10
+
+
+def test_services_of_a_node_that_is_not_active(make: Make) -> None:
+    stage = make()
+    stage.node.trigger_deactivate()
+    assert stage.call("policy/policy").message == "the node is not active"
+    assert stage.call("policy/clear_fault").message == "there was no fault"
+    assert stage.call("policy/e_stop").success
+    stage.node.trigger_activate()
+    stage.until(lambda: is_in(stage, State.FAULT), "the fault that was latched before")
+    stage.node.trigger_deactivate()
+    stage.node.trigger_cleanup()
+    for service in ("stand", "e_stop", "clear_fault"):
+        answer = stage.call(f"policy/{service}")
+        assert (answer.success, answer.message) == (False, "the node is not configured")
+    assert stage.call("policy/take_over", data=True).message == "the node is not configured"
+
+
+def test_activating_again_without_automatic_waits_for_a_person(make: Make) -> None:
+    stage = make(automatic=False)
+    stage.call("policy/policy")
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    stage.node.trigger_deactivate()
+    stage.node.trigger_activate()
+    steps = stage.controller.steps
+    silent(stage)
+    assert is_in(stage, State.PASSIVE) and stage.controller.steps == steps
+
+
+def test_deactivate_ramps_down_within_the_ramps_rate(make: Make) -> None:
+    stage = make(max_steps=10_000, spec=f"{TOY}safety: {{ramp_seconds: 0.4}}\n")  # 0.2 and 0.05 per tick
+    command = person(stage, [2.0, 1.0])
+    stage.until(lambda: stage.controller.running, "an episode")
+    stage.until(lambda: command() or stage.controller.interventions >= 2, "the command to be far from neutral")
+    sent = stage.watch(Float64MultiArray, "motor/commands", 100)
+    stage.also.append(lambda stamp: command())
+    stage.until(lambda: sent and list(sent[-1].data) == [2.0, 1.0], "the person's command")
+    sent.clear()
+    stage.node.trigger_deactivate()
+    stage.ros.spin(0.3)
+    way = np.array([list(message.data) for message in sent])
+    assert way[-1].tolist() == NEUTRAL and (way[0] > [1.5, 0.8]).all()
+    assert (np.abs(np.diff(way, axis=0)) <= np.array([0.2, 0.05]) + 1e-6).all()
+
+
+def test_a_person_takes_over_and_hands_back(make: Make) -> None:
+    stage = make(max_steps=10_000, teleop_timeout=0.2)
+    stage.until(lambda: stage.controller.steps >= 2, "steps of the policy")
+    command = person(stage, [1.0, 0.25])
+    stage.until(lambda: command() or stage.controller.interventions >= 3, "interventions")
+    stage.until(
+        lambda: stage.last == [1.0, 0.25],
+        "the person's command",
+    )
+    count = len(stage.rows)
+    stage.until(lambda: any(r.policy_version == RANDOM_POLICY for r in stage.rows[count:]), "the policy again")
+    own = [r for r in stage.rows if r.policy_version == INTERVENTION]
+    for row in own:
+        validate_record(row, LONG)
+        np.testing.assert_allclose(row.action["torque"], [0.5, -0.5])
+        assert not np.allclose(row.action_requested["torque"], row.action["torque"])  # what the policy would have done
+    assert stage.controller.abandoned == 0 and len(own) == stage.controller.interventions
+    assert [r.is_first for r in stage.rows] == [True] + [False] * (len(stage.rows) - 1)  # one episode
+
+
+def test_a_take_over_that_is_switched_on_does_not_need_fresh_messages(make: Make) -> None:
+    stage = make(max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 2, "steps of the policy")
+    assert stage.call("policy/take_over", data=True).message == "a person commands, until this is switched off"
+    only(stage, NEUTRAL)
+    assert stage.rows[-1].policy_version == INTERVENTION
+    assert stage.call("policy/take_over", data=False).message == "handed back"
+    stage.until(lambda: stage.rows[-1].policy_version == RANDOM_POLICY, "the policy again")
+
+
+@pytest.mark.parametrize("numbers", [[1.0], [float("nan"), 0.0]])
+def test_a_persons_nonsense_is_refused_and_counted(make: Make, numbers: list[float]) -> None:
+    stage = make(max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 2, "steps of the policy")
+    command = person(stage, numbers)
+    stage.until(lambda: command() or stage.rig.takeover.refused >= 3, "refusals")
+    assert stage.controller.interventions == 0 and stage.controller.guard.fault is None
+
+
+def test_nobody_takes_over_a_robot_with_a_fault(make: Make) -> None:
+    stage = make(max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    stage.call("policy/e_stop")
+    stage.until(lambda: is_in(stage, State.FAULT), "the fault")
+    command = person(stage, [1.0, 1.0])
+    stage.also.append(lambda stamp: command())
+    only(stage, NEUTRAL)
+
+
+def test_the_heartbeat_ends_with_the_loop(make: Make) -> None:
+    stage = make()
+    heartbeat = stage.watch(Bool, "policy/heartbeat")
+    stage.until(lambda: heartbeat and heartbeat[-1].data, "a heartbeat")
+    stage.node.trigger_deactivate()
+    stage.until(lambda: not heartbeat[-1].data, "its end")
+    heartbeat.clear()
+    stage.ros.spin(0.3, stage.poke)
+    assert heartbeat == []
+
+
+@pytest.mark.parametrize("transition", ["activate", "deactivate"])
+def test_an_exception_in_a_transition_is_said_and_leaves_the_node_unconfigured(
+    make: Make, transition: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stage = make()
+    if transition == "activate":
+        stage.node.trigger_deactivate()
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    if transition == "activate":
+        monkeypatch.setattr(stage.rig.runner, "start", broken)
+    else:
+        monkeypatch.setattr(stage.rig.states, "settle", broken)
+    getattr(stage.node, f"trigger_{transition}")()
+    assert f"on_{transition} failed:" in (said := capfd.readouterr().err) and "ZeroDivisionError: a bug" in said
+    assert stage.node._state_machine.current_state[0] == Lifecycle.PRIMARY_STATE_UNCONFIGURED
+    assert stage.node.rig is None
+    assert stage.node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+
+
+def test_parameters_have_descriptions_and_ranges_that_are_kept(make: Make) -> None:
+    stage = make()
+    for name in stage.node.parameters.__dataclass_fields__:
+        assert stage.node.describe_parameter(name).description
+    assert stage.node.set_parameters([Parameter("teleop_timeout", value=2.0)])[0].successful
+    assert stage.rig.takeover.timeout == 2.0
+    for name, value in (
+        ("teleop_timeout", 100.0),
+        ("teleop_timeout", "soon"),
+        ("e_stop_timeout", 1.0),
+        ("automatic", False),
+    ):
+        assert not stage.node.set_parameters([Parameter(name, value=value)])[0].successful
+    assert stage.rig.takeover.timeout == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [("teleop_timeout", 100.0, "parameter teleop_timeout (float"), ("e_stop_timeout", -1.0, "parameter e_stop_timeout"),
+     ("teleop_timeout", 1, "parameter teleop_timeout (float"), ("threads", 65, "parameter threads (int")],
+)  # fmt: skip
+def test_parameters_out_of_range_are_refused_at_the_start(ros: Any, name: str, value: Any, problem: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        PolicyNode(context=ros.context, parameter_overrides=[Parameter(name, value=value)])
+    assert problem in str(error.value)
+
+
+def test_diagnostics_say_what_a_person_asks(make: Make) -> None:
+    stage = make(max_steps=10_000)
+    seen = stage.watch(DiagnosticArray, "/diagnostics")
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    seen.clear()
+    stage.until(lambda: seen, "diagnostics")
+    parts = {s.name.removeprefix("policy: "): s for s in seen[-1].status}
+    values = {name: {v.key: v.value for v in part.values} for name, part in parts.items()}
+    assert {f"faults_{rule}" for rule in RULES} | {"clipped", "slewed", "e_stop_pressed"} <= values["guard"].keys()
+    assert values["guard"]["state"] == "policy" == parts["guard"].message
+    assert {"age joint_states", "received", "late"} <= values["sensors"].keys()
+    assert {"version", "age", "surprise", "surprise_threshold", "rollbacks"} <= values["policy"].keys()
+    assert {"rate", "misses", "jitter_p99", "phase"} <= values["control loop"].keys()
+    assert {"interventions", "refused", "switched_on"} <= values["take-over"].keys()
+    stage.call("policy/e_stop")
+    seen.clear()
+    stage.until(lambda: len(seen) >= 2, "more of them")
+    guard = next(s for s in seen[-1].status if s.name == "policy: guard")
+    assert guard.level == b"\x02" and guard.message == "e_stop: the service e_stop was called"
