@@ -48,7 +48,7 @@ def test_a_bundle_from_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_bundle_with_int8_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path, SPEC)
+    save(tmp_path)
     output = tmp_path / "policy.bundle"
     options = ["--checkpoint", str(tmp_path), "--output", str(output), "--steps", "20", "--weights", "int8"]
     assert main(options) == 0
