@@ -15,7 +15,7 @@ from export.exporter import BundleExporter
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
-from robot_dreamer.learner.memory import keep_freed_memory
+from robot_dreamer.learner.memory import OutOfMemory, keep_freed_memory
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer, TrainingError
@@ -90,7 +90,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         if training is None:
             raise  # it could not begin: a wrong option
         # It had begun, so starting again may help, and loses nothing. What we do not expect keeps its traceback.
-        _log.error("training ended: %s", error, exc_info=not isinstance(error, LinkError | TrainingError))
+        _log.error("training ended: %s", error, exc_info=not isinstance(error, LinkError | TrainingError | OutOfMemory))
         return 1
     finally:
         server.stop()

@@ -1,10 +1,16 @@
-"""Memory: keeping freed blocks, and saying what fits."""
+"""Memory: keeping freed blocks, and saying what to lower where it runs out."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from robot_dreamer.config import Config
 
 # Options of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -28,3 +34,40 @@ def keep_freed_memory() -> bool:
 def machine_memory() -> int:
     """Bytes of physical memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+class OutOfMemory(RuntimeError):
+    """Memory ran out; the message says for what, and which setting to lower."""
+
+
+@contextmanager
+def fitting(advice: str) -> Iterator[None]:
+    """Raise OutOfMemory with this advice where memory runs out inside, on a GPU or the machine itself."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        first_line = str(error).strip().partition("\n")[0]
+        raise OutOfMemory(f"out of memory {advice} ({first_line or type(error).__name__})") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # Only the GPU's allocator has an exception class of its own; the CPU's and the libraries' say it in words.
+    words = ("can't allocate memory", "out of memory", "alloc_failed", "storage size calculation overflowed")
+    known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
+    return known or any(text in str(error).lower() for text in words)
+
+
+def update_advice(config: Config, parameters: int, device: torch.device) -> str:
+    """What to lower if an update does not fit: the model if it fills half of the memory, the batch otherwise."""
+    cuda = device.type == "cuda"
+    there = torch.cuda.get_device_properties(device).total_memory if cuda else machine_memory()
+    fixed = 16 * parameters  # parameters, gradient and two moments in float32
+    rows = f"of batch_size {config.batch_size} x batch_length {config.batch_length} rows"
+    text = f"in an update {rows} on {device} with a model of {parameters / 1e6:.1f} M parameters "
+    if fixed > there / 2:
+        return text + f"that alone take {fixed / 1e9:.1f} of {there / 1e9:.1f} GB: choose a smaller model size"
+    if config.batch_size > 1:
+        return text + f"(memory: {there / 1e9:.1f} GB): lower batch_size, for example to {config.batch_size // 2}"
+    return text + f"(memory: {there / 1e9:.1f} GB): lower batch_length, or choose a smaller model size"

@@ -112,6 +112,10 @@ class Replay:
         """Windows that can be sampled now."""
         return self._start_count
 
+    def rows_of(self, stream: str) -> int:
+        """Rows at the end of a stream that the next window can begin with, at most `length`."""
+        return len(self._tails.get(stream, ()))
+
     def add(self, stream: str, row: StepRecord, deter: NDArray[np.float32], stoch: NDArray[np.uint8]) -> None:
         """Append one row to its stream. deter (D,), stoch (S,) class indices: its posterior latent."""
         slot = self._added % self.capacity

@@ -123,13 +123,19 @@ class Run:
         if trainer.due:
             self._phase = "training"
             trainer.update()
-        elif self._step_environment is None and not new:
-            missing = trainer.rows_missing
-            phase = f"waiting for experience: {missing} rows missing" if missing else "paused: no new experience"
-            if phase.split(":")[0] != self._phase.split(":")[0]:
-                _log.info("%s", phase)
-            self._phase = phase
+            return
+        missing, local = trainer.rows_missing, self._step_environment is not None
+        if missing:
+            self._say(f"waiting for experience: {missing} rows missing until the first update")
+        elif not new and not local:
+            self._say("paused: no new experience")
+        if not new and not local:
             time.sleep(PAUSE)
+
+    def _say(self, phase: str) -> None:
+        if phase.split(":")[0] != self._phase.split(":")[0]:
+            _log.info("%s", phase)
+        self._phase = phase
 
     def publish(self) -> None:
         """Write the next bundle and announce it; keeps the files of the last few."""

@@ -29,7 +29,7 @@ from robot_dreamer.learner.checkpoint import (
     save_checkpoint,
 )
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
-from robot_dreamer.learner.memory import machine_memory
+from robot_dreamer.learner.memory import fitting, machine_memory, update_advice
 from robot_dreamer.learner.progress import EpisodeLog
 from robot_dreamer.learner.replay import Replay
 from robot_dreamer.learner.team import Team
@@ -59,19 +59,21 @@ class Trainer:
     ) -> None:
         """`team`: the processes that train together; this one leads them (see `follow`)."""
         self.spec, self.config, self.store, self.logdir = spec, config, store, logdir
-        self.agent = Agent(spec.observation_space(), spec.action_space(), config, team)
+        self.agent = build_agent(spec, config, team)
+        self._advice = update_advice(config, self.agent.optimizer.flat.numel(), self.agent.device)
         self._team, self._part = team, team.empty_part(spec, config) if team else None
-        model = config.model
-        self.replay = Replay(
-            spec,
-            config.replay_capacity,
-            config.batch_length + 1,
-            model.deter,
-            model.stoch,
-            model.classes,
-            seed=config.seed,
-            online_queue=config.online_queue,
-        )
+        model, capacity = config.model, config.replay_capacity
+        with fitting(f"for a replay of {capacity} rows: lower replay_capacity"):
+            self.replay = Replay(
+                spec,
+                capacity,
+                config.batch_length + 1,
+                model.deter,
+                model.stoch,
+                model.classes,
+                seed=config.seed,
+                online_queue=config.online_queue,
+            )
         self._state_memory()
         self._latents = LatentLog(logdir / FOLDER / LATENTS, self.replay)
         self.episodes = EpisodeLog(logdir / "episodes.jsonl")
@@ -103,7 +105,12 @@ class Trainer:
     @property
     def rows_missing(self) -> int:
         """Rows until the first update can be made; 0 once the replay holds a window."""
-        return 0 if self.replay.windows else max(1, self.replay.length - len(self.replay))
+        if self.replay.windows:
+            return 0
+        longest = 0
+        for boot, (_, begin) in self._segments.items():
+            longest = max(longest, self.replay.rows_of(f"{boot}/{begin}") + len(self._pending.get(boot, ())))
+        return max(1, self.replay.length - longest)  # a window may wait for its last chunk to fill
 
     def ingest(self, limit: int = 1024) -> int:
         """Read new experience from the store into the replay; returns the rows read."""
@@ -177,14 +184,16 @@ class Trainer:
 
         Raises:
           TrainingError: too many updates were skipped for a loss that is not finite; names the term.
+          OutOfMemory: the message says what to lower.
         """
-        batch, window = self.replay.sample(self.config.batch_size)
-        if self._team and self._part:
-            self._team.order_update()
-            part, self.metrics = self.agent.update(self._team.deal(batch, self._part))
-            latents = self._team.collect(part)
-        else:
-            latents, self.metrics = self.agent.update(batch_to(batch, self.agent.device))
+        with fitting(self._advice):
+            batch, window = self.replay.sample(self.config.batch_size)
+            if self._team and self._part:
+                self._team.order_update()
+                part, self.metrics = self.agent.update(self._team.deal(batch, self._part))
+                latents = self._team.collect(part)
+            else:
+                latents, self.metrics = self.agent.update(batch_to(batch, self.agent.device))
         self._credit -= 1.0
         if not self.metrics["optimizer/applied"]:
             self._skip()
@@ -303,14 +312,22 @@ def follow(spec: RobotSpec, config: Config, team: Team) -> int:
 
     Raises RuntimeError if the leader is gone.
     """
-    agent, part = Agent(spec.observation_space(), spec.action_space(), config, team), team.empty_part(spec, config)
+    agent, part = build_agent(spec, config, team), team.empty_part(spec, config)
     agent.join_team()
     updates = 0
-    while team.wait_for_update():
-        latents, _ = agent.update(team.deal(None, part))
-        team.collect(latents)
-        updates += 1
+    with fitting(update_advice(config, agent.optimizer.flat.numel(), agent.device)):
+        while team.wait_for_update():
+            latents, _ = agent.update(team.deal(None, part))
+            team.collect(latents)
+            updates += 1
     return updates
+
+
+def build_agent(spec: RobotSpec, config: Config, team: Team | None) -> Agent:
+    """A fresh agent. Raises OutOfMemory if it does not fit."""
+    width = f"(model.deter {config.model.deter}, model.units {config.model.units})"
+    with fitting(f"for the model and its optimiser {width}: choose a smaller model size"):
+        return Agent(spec.observation_space(), spec.action_space(), config, team)
 
 
 def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from robot_dreamer.config import Config, load_config
+from robot_dreamer.learner import memory
 from robot_dreamer.learner import trainer as trainer_module
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
+from robot_dreamer.learner.memory import OutOfMemory
 from robot_dreamer.learner.trainer import FILTER_CHUNK, Trainer, TrainingError
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
@@ -72,8 +74,12 @@ def test_updates_follow_the_train_ratio_and_stop_when_experience_stops(tmp_path:
 
 def test_missing_rows_are_counted(tmp_path: Path) -> None:
     trainer = make(tmp_path)
-    assert trainer.rows_missing == trainer.replay.length
-    train(trainer, 0, 300)
+    assert trainer.rows_missing == trainer.replay.length == 17
+    trainer.store.add(rows(0, 10))
+    trainer.store.add(rows(0, 9, "other"))  # windows do not mix robots
+    trainer.ingest()
+    assert trainer.rows_missing == 7
+    train(trainer, 10, 300)
     assert trainer.rows_missing == 0
 
 
@@ -208,3 +214,40 @@ def test_the_memory_of_the_replay_is_stated_and_too_much_is_warned_of(
     with caplog.at_level(logging.INFO):
         make(tmp_path / "large")
     assert "set replay_capacity to 8000 or less" in caplog.text
+
+
+# larger than any address space: the allocator refuses at once, whatever the machine has
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [
+        ("model.deter=140737488355328", r"model.deter 140737488355328.*choose a smaller model size"),
+        ("replay_capacity=1000000000000000", r"for a replay of 1000000000000000 rows: lower replay_capacity"),
+    ],
+)
+def test_a_run_that_does_not_fit_says_what_to_lower(tmp_path: Path, setting: str, advice: str) -> None:
+    with pytest.raises(OutOfMemory, match=advice):
+        make(tmp_path, config(setting))
+
+
+def test_an_update_that_does_not_fit_says_what_to_lower(tmp_path: Path) -> None:
+    trainer = make(tmp_path, config("behavior.horizon=200000000000"))
+    trainer.store.add(rows(0, 60))
+    trainer.ingest()
+    with pytest.raises(OutOfMemory, match=r"batch_size 4 x batch_length 16 .*lower batch_size, for example to 2"):
+        trainer.update()
+
+
+def test_what_to_lower_depends_on_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "machine_memory", lambda: 32_000)
+    cpu = torch.device("cpu")
+    assert "1 GB: choose a smaller model size" not in memory.update_advice(config(), 999, cpu)
+    assert memory.update_advice(config(), 1001, cpu).endswith("choose a smaller model size")
+    assert memory.update_advice(config("batch_size=1"), 999, cpu).endswith(
+        "lower batch_length, or choose a smaller model size"
+    )
+
+
+def test_other_errors_keep_their_names(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="^a shape is wrong$") as caught, memory.fitting("advice"):
+        raise RuntimeError("a shape is wrong")
+    assert not isinstance(caught.value, OutOfMemory)
