@@ -8,6 +8,6 @@ from robot_dreamer.launching import describe
 def generate_launch_description() -> LaunchDescription:
     """In real time, on a robot whose drivers run already."""
     offered = ["robot", "task", "sim", "clock", "learner", "logdir", "robot_id", "namespace"]
-    offered += ["deterministic", "keys", "insecure", "seed"]
+    offered += ["deterministic", "automatic", "keys", "insecure", "seed"]
     settings = {"sim": "false", "clock": "realtime", "learner": "", "deterministic": "true", "logdir": "runs/deploy"}
     return describe(offered, required=["bundle"], settings=settings)

@@ -32,6 +32,7 @@ ARGUMENTS = {
     "bundle": ("", "policy to act with from the start; empty: random actions until the learner sends one"),
     "policy": ("true", "start the policy node; false: only what surrounds it"),
     "deterministic": ("false", "no action noise"),
+    "automatic": ("", "true: the policy acts without being asked; false: it waits for ~/policy; empty: true with sim"),
     "keys": ("", "this robot's link key file (robot-dreamer keys)"),
     "learner_keys": ("", "key folder of the local learner (robot-dreamer keys)"),
     "insecure": ("false", "allow a link without keys beyond this machine"),
@@ -53,7 +54,9 @@ def read_options(values: Mapping[str, str]) -> Options:
 
 
 def _read(name: str, kind: str, text: str) -> Any:
-    if kind == "bool":
+    if kind == "bool | None" and not text:
+        return None
+    if kind.startswith("bool"):
         if text.lower() not in _BOOLEANS:
             raise ValueError(f"{name}: expected true or false, found {text!r}")
         return _BOOLEANS[text.lower()]

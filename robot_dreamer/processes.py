@@ -80,6 +80,7 @@ class Options:
       namespace: ROS namespace of the robot's nodes.
       bundle: the policy node acts with it from the start.
       deterministic: no action noise.
+      automatic: the policy acts without being asked; None: in simulation only.
       insecure: link without keys beyond this machine.
       keys: the policy node's key file; learner_keys: the local learner's key folder.
       seed: of everything random.
@@ -103,6 +104,7 @@ class Options:
     namespace: str = ""
     bundle: str = ""
     deterministic: bool = False
+    automatic: bool | None = None
     insecure: bool = False
     keys: str = ""
     learner_keys: str = ""
@@ -171,6 +173,7 @@ def _policy_node(options: Options) -> Process:
         "bundle": options.bundle,
         "logdir": str(options.logdir / folder),
         "deterministic": options.deterministic,
+        "automatic": options.sim if options.automatic is None else options.automatic,
         "use_sim_time": options.sim,
         "insecure": options.insecure,
         "keys": options.keys,

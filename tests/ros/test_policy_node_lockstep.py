@@ -13,7 +13,8 @@ pytest.importorskip("rclpy")
 
 from rclpy.parameter import Parameter
 
-from robot_dreamer.record import StepRecord, validate_record
+from robot_dreamer.onboard.states import State
+from robot_dreamer.record import INTERVENTION, StepRecord, validate_record
 from ros_nodes.health import complain
 from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, make_bundle, toy_spec
@@ -231,3 +232,52 @@ def test_complaint_names_what_is_silent(make: Callable[..., Stage]) -> None:
     stage.ros.until(lambda: complain(stage.node, stage.rig), "it", each=lambda: stage.robot.joints.publish(message))
     assert complain(stage.node, stage.rig).endswith("behind the others: task")
     stage.until(lambda: stage.rig.controller.episodes == 1, "recovery")
+
+
+def test_a_fault_in_lockstep_lets_the_world_go_on_with_its_reaction(make: Callable[..., Stage]) -> None:
+    stage = make(spec=f"{TOY}safety: {{reactions: {{link: hold}}}}\n")
+    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
+    held = stage.rig.controller.guard.limits.last["torque"].tolist()
+    stage.rig.controller.guard.latch("link", "test")
+    tick, rows = stage.robot.tick, len(stage.rows)
+    stage.until(lambda: stage.robot.tick > tick + 5, "the world to go on")
+    assert all(numbers == held for t, numbers in stage.robot.answered if t > tick)
+    assert len(stage.rows) == rows and stage.rig.controller.abandoned == 1
+    resets = len(stage.robot.resets)
+    stage.rig.controller.guard.clear()
+    stage.until(lambda: stage.rig.controller.steps > 6, "steps again")
+    assert len(stage.robot.resets) == resets + 1 and stage.rows[rows].is_first
+
+
+def test_without_automatic_the_world_waits_for_a_person(make: Callable[..., Stage]) -> None:
+    stage = make(automatic=False)
+    stage.ros.spin(0.5, stage.robot.poke)
+    assert stage.robot.commands == [] and stage.robot.resets == []
+    assert stage.rig.states.want(State.POLICY) == ""
+    stage.until(lambda: stage.rig.controller.episodes == 1, "an episode")
+    stage.rig.states.want(State.STAND)
+    stage.until(lambda: stage.rig.states.state is State.STAND, "to stand")
+    tick = stage.robot.tick
+    stage.until(lambda: stage.robot.tick > tick + 3, "the world to go on")
+    assert all(numbers == [0.0, 0.0] for t, numbers in stage.robot.answered if t > tick)
+    stage.rig.states.want(State.PASSIVE)
+    stage.until(lambda: stage.rig.states.state is State.PASSIVE, "to rest")
+    stage.ros.spin(0.2, stage.robot.poke)
+    tick = stage.robot.tick
+    stage.ros.spin(0.3, stage.robot.poke)
+    assert stage.robot.tick == tick  # nobody drives: the world waits
+    stage.rig.states.want(State.POLICY)
+    stage.until(lambda: stage.rig.controller.episodes >= 2, "another episode")
+    assert [r.sequence for r in stage.rows] == list(range(len(stage.rows)))
+
+
+def test_a_person_takes_over_in_lockstep(make: Callable[..., Stage]) -> None:
+    stage = make()
+    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
+    stage.rig.takeover.on = True
+    stage.until(lambda: stage.rig.controller.interventions >= 6, "interventions")
+    stage.rig.takeover.on = False
+    stage.until(lambda: stage.rows[-1].policy_version == -1 and not stage.rows[-1].is_last, "the policy again")
+    check_rows(stage.rows, stage.robot)
+    own = [r for r in stage.rows if r.policy_version == INTERVENTION]
+    assert own and all(np.allclose(r.action["torque"], [0.0, -1.0]) for r in own)

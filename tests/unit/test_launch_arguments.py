@@ -23,12 +23,14 @@ def test_texts_become_values() -> None:
     assert options.sim is False
     assert options.overrides == ("a.b=1", "c=2")
     assert options.minutes == 1.5
+    assert options.automatic is None and read_options(DEFAULTS | {"automatic": "false"}).automatic is False
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("sim", "maybe", "sim: expected true or false, found 'maybe'"),
+        ("automatic", "maybe", "automatic: expected true or false, found 'maybe'"),
         ("seed", "1.5", "seed: expected a whole number, found '1.5'"),
         ("minutes", "long", "minutes: expected a number, found 'long'"),
     ],

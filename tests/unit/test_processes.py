@@ -47,6 +47,13 @@ def test_policy_node_and_robot_agree() -> None:
     assert policy.command("python")[6:8] == ["-r", "/clock:=/left/clock"]
 
 
+def test_a_real_robot_does_not_move_before_it_is_asked_to() -> None:
+    assert table()["policy_node"].parameters["automatic"] is True  # type: ignore[index]
+    assert table(sim=False, clock="realtime")["policy_node"].parameters["automatic"] is False  # type: ignore[index]
+    asked = table(sim=False, clock="realtime", automatic=True)["policy_node"].parameters
+    assert asked is not None and asked["automatic"] is True
+
+
 def test_a_real_robot_with_a_learner_elsewhere_is_one_program() -> None:
     programs = table(sim=False, clock="realtime", learner="tcp://192.0.2.1:5757", keys="left.key")
     assert list(programs) == ["policy_node"]
