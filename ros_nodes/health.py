@@ -13,6 +13,7 @@ from robot_dreamer.link.robot import RobotLinkStatus
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.onboard.states import State
 from robot_dreamer.spec_safety import RULES
+from ros_nodes.graph import unheard
 from ros_nodes.realtime import Realtime
 from ros_nodes.rig import Rig
 
@@ -69,8 +70,7 @@ def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str)
     else:
         loop |= {"repeats": rig.runner.repeats}
     loop |= {"resets": rig.resetter.resets, "reset_retries": rig.resetter.retries}
-    sensors: dict[str, Any] = {"received": observer.received, "late": observer.late, "repeated": observer.repeated}
-    sensors["clock_jumps"] = observer.clock_jumps
+    sensors: dict[str, Any] = dict(observer.counters())
     sensors |= {f"refused_{kind}": n for kind, n in controller.refused.copy().items()}
     sensors |= {f"age {topic}": age for topic, age in observer.ages().items()}
     limits: dict[str, Any] = {"state": rig.states.state.value, "e_stop_pressed": rig.e_stop.pressed}
@@ -115,14 +115,7 @@ def complain(node: Node, rig: Rig) -> str:
     waiting = rig.runner.waiting_for()
     if not waiting:
         return ""
-    hints = []
-    for topic, kind in rig.observer.topics.items():
-        found = sorted({publisher.topic_type for publisher in node.get_publishers_info_by_topic(topic)})
-        if not found:
-            hints.append(f"nobody publishes {node.resolve_topic_name(topic)}")
-        elif kind not in found:
-            hints.append(f"{node.resolve_topic_name(topic)}: expected {kind}, found {', '.join(found)}")
-    return "; ".join([waiting, *hints])
+    return "; ".join([waiting, *unheard(node, rig.observer.topics)])
 
 
 class Speaker:

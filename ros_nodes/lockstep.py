@@ -146,6 +146,7 @@ class Lockstep(Runner):
 
     def _reset_done(self) -> None:
         self._guard.limits.start({})  # a world that was set up anew has no command in force
-        stamp = self._observer.common_stamp()
-        if self._running and not self._idle and stamp is not None and stamp != self._last:
+        first, stamp = self._resetter.first_stamp, self._observer.common_stamp()
+        self._observer.expect(first)
+        if self._running and not self._idle and stamp is not None and stamp != self._last and stamp >= first:
             self._tick(stamp)  # the first sensors were faster than the answer

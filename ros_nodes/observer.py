@@ -1,48 +1,39 @@
-"""From topics to samples: the latest message of each topic, its stamp and age, and the rewards since the last sample.
+"""From topics to samples: the latest message of each topic, and the rewards since the last sample.
 
 Callbacks only store; conversion happens when a sample is taken, so a fast driver costs little. One thread receives and
-one takes; they exchange references, never locks.
+one takes; they exchange references, never locks. What stamps say about messages is in `ros_nodes/feed.py`.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from robot_dreamer.onboard.controller import Sample
 from robot_dreamer.onboard.encoding import ObservationError, encode_observation
 from robot_dreamer.spec import RobotSpec, Source
-from ros_nodes.messages import make_reader, stamp_of
+from ros_nodes.feed import Feed
+from ros_nodes.messages import make_reader
 
-_CLOCK_JUMP = 1_000_000_000  # ns; a stamp that much older is not late: the robot's clock began again
 _MAX_REWARDS = 10_000  # between two samples
 
 
-class Reading(NamedTuple):
-    """The latest message of a topic; `received` is monotonic seconds, `stamp` ns of the header."""
-
-    message: Any
-    stamp: int
-    received: float
-
-
 class Observer:
-    """Latest-wins store of all topics that a spec names.
+    """The feeds of all topics that a spec names.
 
     Args:
       need_reward: without a reward or terminal topic there is no sample. False: a missing one means 0 and not terminal,
         for a robot that does not learn.
       lockstep: any stamp that runs back is a robot that began again; otherwise a slightly older one is a late message.
       clock: monotonic seconds.
+      now: ns of the ROS clock; 0 while a simulated clock has not been heard.
 
     Attributes:
       topics: type by topic, for the subscriptions.
-      received, late, clock_jumps: messages; those dropped because a newer one was there; stamps that ran back, or
-        forward by more than a second (or twice max_age) although the topic was not silent.
-      repeated: samples with the stamp of the one before: the sensors are slower than the control loop, or stalled.
+      stalled: samples with the stamp of the one before: the sensors are slower than the control loop, or stand still.
+      rewards_lost: reward messages that came while nobody took samples, and were too many to keep.
     """
 
     def __init__(
@@ -51,80 +42,78 @@ class Observer:
         need_reward: bool = True,
         lockstep: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.received = 0
-        self.late = 0
-        self.clock_jumps = 0
-        self.repeated = 0
+        self.stalled = 0
+        self.rewards_lost = 0
         self._stamp = -1  # of the last sample
-        self._clock = clock
-        self._jump = 0 if lockstep else _CLOCK_JUMP
+        self._now = now
         self._observations = [(o, make_reader(o.source)) for o in spec.quantities]
         self._reward, self._read_reward = spec.reward, make_reader(spec.reward)
         self._terminal, self._read_terminal = spec.terminal, make_reader(spec.terminal or spec.reward)
         judges = [s for s in (spec.reward, spec.terminal) if s is not None]
         sensors = [o.source for o in spec.quantities]
         self.topics = _topics([*sensors, *judges])
-        self._max_age: dict[str, float] = {}
-        for source in [*sensors, *(judges if need_reward else [])]:
-            self._max_age[source.topic] = min(source.max_age, self._max_age.get(source.topic, source.max_age))
-        self._latest: dict[str, Reading] = {}
+        self._needed = {s.topic for s in [*sensors, *(judges if need_reward else [])]}
+        self._feeds: dict[str, Feed] = {}
+        for topic in self.topics:
+            max_age = min(s.max_age for s in [*sensors, *judges] if s.topic == topic)
+            self._feeds[topic] = Feed(topic, max_age, lockstep, clock, now)
         self._rewards: deque[Any] = deque(maxlen=_MAX_REWARDS)  # append and popleft are atomic
+
+    @property
+    def clock_jumps(self) -> int:
+        """Stamps that ran back or leapt."""
+        return sum(feed.jumps for feed in self._feeds.values())
 
     def receive(self, topic: str, message: Any) -> None:
         """Store a message."""
-        self.received += 1
-        stamp = stamp_of(message)
-        last = self._latest.get(topic)
-        if last is not None and stamp < last.stamp:
-            if last.stamp - stamp < self._jump:
-                self.late += 1
-                return
-            self.clock_jumps += 1
-        elif last is not None and self._leapt(topic, last, stamp):
-            self.clock_jumps += 1
-        if topic == self._reward.topic and (last is None or stamp != last.stamp):
+        if self._feeds[topic].accept(message) and topic == self._reward.topic:
+            self.rewards_lost += len(self._rewards) == _MAX_REWARDS
             self._rewards.append(message)
-        self._latest[topic] = Reading(message, stamp, self._clock())
 
-    def forget(self) -> None:
-        """Only what arrives from now on counts."""
-        self._latest.clear()
+    def forget(self, first: int = 0) -> None:
+        """Only what arrives from now on counts; of that, nothing with a stamp before `first` (see `expect`)."""
+        self.expect(first)
+        for feed in self._feeds.values():
+            feed.latest = None
         self._rewards.clear()
 
+    def expect(self, first: int) -> None:
+        """The robot was reset: what has a stamp before `first` (ns; 0: unknown) is late."""
+        for feed in self._feeds.values():
+            feed.expect(first)
+
     def ages(self) -> dict[str, float]:
-        """Seconds since the latest message of each topic; infinite before the first."""
-        latest, now = self._latest.copy(), self._clock()
-        return {topic: now - latest[topic].received if topic in latest else math.inf for topic in self.topics}
+        """Seconds since the latest message of each topic was made; infinite before the first."""
+        return {topic: feed.age() for topic, feed in self._feeds.items()}
+
+    def counters(self) -> dict[str, int]:
+        """What happened to messages, all topics together; and by topic, where something was wrong."""
+        feeds = self._feeds
+        counts = {"received": sum(f.received for f in feeds.values()), "clock_jumps": self.clock_jumps}
+        counts |= {"stalled": self.stalled, "rewards_lost": self.rewards_lost}
+        for kind in ("repeated", "late", "unstamped"):
+            by_topic = {f"{kind} {topic}": int(getattr(feed, kind)) for topic, feed in feeds.items()}
+            counts[kind] = sum(by_topic.values())
+            counts |= {name: n for name, n in by_topic.items() if n}
+        return counts
+
+    def stamps(self) -> dict[str, int]:
+        """Latest stamp by topic, of those that have spoken."""
+        return {topic: r.stamp for topic, feed in self._feeds.items() if (r := feed.latest) is not None}
 
     def common_stamp(self) -> int | None:
         """The stamp that the latest messages of all topics share, or None."""
-        latest = self._latest
-        if len(latest) < len(self.topics):
-            return None
-        stamps = {reading.stamp for reading in latest.values()}
-        return stamps.pop() if len(stamps) == 1 else None
-
-    def stamps(self) -> dict[str, int]:
-        """Latest stamp by topic."""
-        return {topic: reading.stamp for topic, reading in self._latest.copy().items()}
+        stamps = self.stamps()
+        different = set(stamps.values())
+        return different.pop() if len(stamps) == len(self._feeds) and len(different) == 1 else None
 
     def missing(self) -> list[str]:
-        """The needed topics that were silent for longer than their max_age, in words; empty: a sample can be taken."""
-        now = self._clock()
-        complaints = []
-        for topic, max_age in self._max_age.items():
-            reading = self._latest.get(topic)
-            if reading is None:
-                complaints.append(f"{topic} (no message yet)")
-            elif now - reading.received > max_age:
-                complaints.append(f"{topic} (silent for {now - reading.received:.1f} s, allowed {max_age:g} s)")
-        return complaints
-
-    def _leapt(self, topic: str, last: Reading, stamp: int) -> bool:
-        max_age = self._max_age.get(topic, 0.0)
-        silent = self._clock() - last.received > max_age
-        return not silent and stamp - last.stamp > max(_CLOCK_JUMP, round(2e9 * max_age))
+        """The needed topics whose latest message is older than max_age, in words; empty: a sample can be taken."""
+        if not self._now():
+            return ["/clock (no time yet, although use_sim_time is set)"]
+        return [text for topic, feed in self._feeds.items() if topic in self._needed and (text := feed.complaint())]
 
     def sample(self) -> Sample:
         """A sample of the latest messages; its stamp is the oldest of its observations, its reward the sum of all
@@ -132,24 +121,26 @@ class Observer:
 
         Raises:
           ObservationError: a message does not have what the spec expects of its topic.
-          KeyError: a topic is missing; ask `missing` or `common_stamp` first.
+          RuntimeError: a topic is missing; ask `missing` or `common_stamp` first.
         """
         reward = 0.0
         while self._rewards:
             reward += float(self._read_reward(self._rewards.popleft())[0])
         terminal = False
-        if self._terminal is not None and (reading := self._latest.get(self._terminal.topic)) is not None:
+        if self._terminal is not None and (reading := self._feeds[self._terminal.topic].latest) is not None:
             value = float(self._read_terminal(reading.message)[0])
             if value != value:
                 raise ObservationError(f"topic {self._terminal.topic}: terminal: expected a number, found nan")
             terminal = value > 0.5
         observation, stamps = {}, []
         for spec, read in self._observations:
-            reading = self._latest[spec.source.topic]
+            reading = self._feeds[spec.source.topic].latest
+            if reading is None:
+                raise RuntimeError(f"sample() without a message on {spec.source.topic}")
             observation[spec.name] = encode_observation(spec, read(reading.message))
             stamps.append(reading.stamp)
         stamp = min(stamps)
-        self.repeated += stamp == self._stamp
+        self.stalled += stamp == self._stamp
         self._stamp = stamp
         return Sample(observation, reward, terminal, stamp)
 

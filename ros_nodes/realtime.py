@@ -117,7 +117,7 @@ class Realtime(Runner):
             if self._resetter.active:
                 self._commander.publish(self._guard.neutral())
                 return
-            self._observer.forget()
+            self._observer.forget(self._resetter.first_stamp)
             self._enter(Phase.READY)
         self._problem = self._find_problem()
         if self._problem:

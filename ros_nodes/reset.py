@@ -24,6 +24,8 @@ class Resetter:
       available: the spec names a service.
       active: asked for and not done yet.
       resets, retries: resets done; times it had to be asked for again.
+      first_stamp: of the sensors after the last reset, ns, if the answer's message says it, as the simulated robot's
+        does; 0 if not.
     """
 
     def __init__(self, node: Node, episode: Episode, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,6 +33,7 @@ class Resetter:
         self.active = False
         self.resets = 0
         self.retries = 0
+        self.first_stamp = 0
         self.on_done: Callable[[], None] = lambda: None
         self._node = node
         self._name = episode.reset_service
@@ -109,6 +112,8 @@ class Resetter:
             self.retries += 1
             self._ask_at = self._clock() + _AFTER_REFUSAL
             return
+        message = future.result().message.strip()
+        self.first_stamp = int(message) if message.isdecimal() else 0
         self.active = False
         self.resets += 1
         self.on_done()

@@ -23,6 +23,7 @@ from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import load_spec, require_lockstep
 from ros_nodes.commander import Commander
 from ros_nodes.e_stop import EStop
+from ros_nodes.graph import require_types
 from ros_nodes.heartbeat import Heartbeat
 from ros_nodes.lockstep import Lockstep
 from ros_nodes.observer import Observer
@@ -72,7 +73,12 @@ class Rig:
                 seed=p.seed,
             )
             lockstep = p.clock == "lockstep"
-            self.observer = Observer(spec, need_reward=lockstep or self.link is not None, lockstep=lockstep)
+
+            def now() -> int:
+                return int(node.get_clock().now().nanoseconds)
+
+            self.observer = Observer(spec, need_reward=lockstep or self.link is not None, lockstep=lockstep, now=now)
+            require_types(node, self.observer.topics)
             self.states = StateMachine(spec, self.controller.guard, p.automatic)
             commander = Commander(node, spec)
             stack.callback(commander.destroy)
@@ -92,7 +98,7 @@ class Rig:
             if lockstep:
                 self.runner = Lockstep(parts)
             else:
-                self.runner = Realtime(parts, now=lambda: int(node.get_clock().now().nanoseconds))
+                self.runner = Realtime(parts, now=now)
             for topic, kind in self.observer.topics.items():
                 inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), SENSORS)
                 stack.callback(node.destroy_subscription, inlet)

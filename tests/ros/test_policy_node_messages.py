@@ -119,10 +119,11 @@ def test_rewards_between_two_samples_are_summed_once() -> None:
     observer = Observer(toy_spec())
     for tick in (1, 2, 2, 3):  # 2 was published again
         show(observer, tick, reward=float(tick))
+    assert observer.counters()["repeated task"] == 1
     assert observer.sample().reward == 6.0
-    assert observer.repeated == 0
+    assert observer.stalled == 0
     assert observer.sample().reward == 0.0
-    assert observer.repeated == 1
+    assert observer.stalled == 1
     show(observer, 4)
     observer.forget()
     show(observer, 5, reward=2.0)
@@ -153,13 +154,13 @@ def test_late_messages_are_dropped_and_a_clock_that_began_again_is_not() -> None
     observer = Observer(toy_spec())
     show(observer, 5000)
     show(observer, 4999)
-    assert observer.late == 2 and observer.sample().observation["speed"][0] == 5000
+    assert observer.counters()["late"] == 2 and observer.sample().observation["speed"][0] == 5000
     show(observer, 1)
     assert observer.clock_jumps == 2 and observer.sample().observation["speed"][0] == 1
     lockstep = Observer(toy_spec(), lockstep=True)
     show(lockstep, 5000)
     show(lockstep, 4999)
-    assert (lockstep.late, lockstep.clock_jumps) == (0, 2)
+    assert (lockstep.counters()["late"], lockstep.clock_jumps) == (0, 2)
 
 
 def test_common_stamp() -> None:

@@ -1,0 +1,181 @@
+"""What the stamps of a topic's messages say: each rule of the feed, and that nothing vanishes uncounted."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from ros_nodes.feed import Feed
+from ros_nodes.observer import Observer
+from tests.onboard_models import toy_spec
+from tests.ros.fake_robot import joint_state
+
+MS = 1_000_000
+START = 1_700_000_000_000 * MS  # ns on the ROS clock
+
+
+class Bench:
+    """A feed, or an observer, with two clocks that go as told."""
+
+    def __init__(self, lockstep: bool = False) -> None:
+        self.now = START
+        self.feed = Feed("t", 0.5, lockstep, lambda: self.now / 1e9, lambda: self.now)
+        self.observer = Observer(toy_spec(), lockstep=lockstep, clock=lambda: self.now / 1e9, now=lambda: self.now)
+
+    def wait(self, milliseconds: int) -> None:
+        self.now += milliseconds * MS
+
+    def show(self, stamp: int) -> bool:
+        """A message with that many ms since START as its stamp."""
+        return self.feed.accept(joint_state(START + stamp * MS, ["a"], [0.0]))
+
+    def reward(self, stamp: int, reward: float) -> None:
+        """ns"""
+        self.observer.receive("joint_states", joint_state(stamp, ["hinge"], [0.0], [0.0]))
+        self.observer.receive("task", joint_state(stamp, ["reward", "terminal"], [reward, 0.0]))
+
+
+def counts(feed: Feed) -> tuple[int, int, int, int, int]:
+    return feed.received, feed.repeated, feed.late, feed.unstamped, feed.jumps
+
+
+def test_newer_messages_are_new_and_fresh() -> None:
+    bench = Bench()
+    assert bench.feed.complaint() == "t (no message yet)" and bench.feed.age() == math.inf
+    for t in range(5):
+        assert bench.show(20 * t)
+        bench.wait(20)
+    assert bench.feed.complaint() == "" and bench.feed.age() == pytest.approx(0.02)
+    assert counts(bench.feed) == (5, 0, 0, 0, 0)
+    bench.wait(500)
+    assert bench.feed.complaint() == "t (silent for 0.5 s, allowed 0.5 s)"
+
+
+def test_a_stamp_that_stands_still_is_no_sign_of_life() -> None:
+    bench = Bench()
+    bench.show(0)
+    for _ in range(30):
+        bench.wait(20)
+        assert not bench.show(0)
+    assert bench.feed.complaint() == "t (its stamp has stood still for 0.6 s, allowed 0.5 s)"
+    assert counts(bench.feed) == (31, 30, 0, 0, 0)
+    assert bench.show(600) and bench.feed.complaint() == ""
+
+
+def test_late_messages_are_dropped() -> None:
+    bench = Bench()
+    bench.show(1000)
+    assert not bench.show(999) and not bench.show(1)
+    assert counts(bench.feed) == (3, 0, 2, 0, 0)
+    assert bench.show(0)  # a second: the clock began again
+    assert counts(bench.feed) == (4, 0, 2, 0, 1)
+
+
+def test_in_lockstep_an_older_stamp_is_a_robot_that_began_again() -> None:
+    bench = Bench(lockstep=True)
+    bench.show(1000)
+    assert bench.show(999)
+    assert counts(bench.feed) == (2, 0, 0, 0, 1)
+
+
+def test_a_leap_forward_is_one_unless_the_topic_was_silent() -> None:
+    bench = Bench()
+    bench.show(0)
+    bench.wait(20)
+    assert bench.show(5000) and bench.feed.jumps == 1
+    bench.wait(3000)
+    assert bench.show(8000) and bench.feed.jumps == 1
+
+
+def test_messages_without_a_stamp_get_the_time_of_their_receipt() -> None:
+    bench = Bench()
+    for n in range(3):
+        assert bench.feed.accept(joint_state(0, ["a"], [0.0]))
+        assert bench.feed.latest is not None and bench.feed.latest.stamp == bench.now
+        assert counts(bench.feed) == (n + 1, 0, 0, n + 1, 0)
+        bench.wait(20)
+    assert bench.feed.complaint() == ""
+
+
+def test_a_message_that_is_old_when_it_comes_is_stale() -> None:
+    bench = Bench()
+    bench.wait(1000)
+    bench.show(700)
+    assert bench.feed.complaint() == "" and bench.feed.age() == pytest.approx(0.3)
+    bench.show(710)
+    bench.wait(220)
+    assert bench.feed.complaint() == "t (its stamp is 0.5 s old, allowed 0.5 s)"
+
+
+@pytest.mark.parametrize("stamp", [5_000_000_000, START + 10**9, START - 3601 * 10**9])
+def test_stamps_of_another_clock_say_nothing_about_age(stamp: int) -> None:
+    bench = Bench()
+    bench.feed.accept(joint_state(stamp, ["a"], [0.0]))
+    assert bench.feed.age() == 0.0 and bench.feed.complaint() == ""
+
+
+def test_messages_from_before_a_reset_are_late() -> None:
+    bench = Bench()
+    bench.show(1000)
+    bench.feed.expect(START + 3000 * MS)
+    bench.feed.latest = None
+    assert not bench.show(1000) and not bench.show(1020) and not bench.show(990)
+    assert bench.feed.complaint() == "t (no message yet)"
+    assert bench.show(3000) and bench.show(3020)
+    assert counts(bench.feed) == (6, 0, 3, 0, 0)
+
+
+def test_a_clock_that_begins_again_after_a_reset_is_heard() -> None:
+    bench = Bench()
+    bench.show(5000)
+    bench.feed.expect(START + 7000 * MS)
+    bench.feed.latest = None
+    assert bench.show(10) and bench.show(30)
+    assert counts(bench.feed) == (3, 0, 0, 0, 1)
+
+
+def test_rewards_without_a_stamp_all_count() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.wait(1)
+        bench.reward(0, 1.0)
+    assert bench.observer.sample().reward == 3.0
+    assert bench.observer.counters()["unstamped task"] == 3
+
+
+def test_a_reward_with_a_stamp_seen_before_is_a_repetition_and_counted() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.reward(START, 1.0)
+    assert bench.observer.sample().reward == 1.0
+    found = bench.observer.counters()
+    assert (found["repeated task"], found["repeated"], found["received"]) == (2, 4, 6)
+
+
+def test_rewards_that_nobody_takes_are_counted_when_they_are_lost() -> None:
+    bench = Bench()
+    for t in range(10_003):
+        bench.reward(START + t, 1.0)
+    assert bench.observer.rewards_lost == 3
+    assert bench.observer.sample().reward == 10_000.0
+
+
+def test_a_simulated_clock_that_was_never_heard_is_named() -> None:
+    observer = Observer(toy_spec(), now=lambda: 0)
+    assert observer.missing() == ["/clock (no time yet, although use_sim_time is set)"]
+
+
+def test_in_lockstep_a_set_from_before_a_reset_is_repeated_or_late() -> None:
+    bench = Bench(lockstep=True)
+    bench.reward(START + 1000, 0.0)
+    bench.observer.expect(START + 9000)
+    bench.reward(START + 1000, 0.0)
+    bench.reward(START + 2000, 0.0)
+    assert bench.observer.common_stamp() == START + 1000
+    bench.reward(START + 9000, 0.0)
+    assert bench.observer.common_stamp() == START + 9000
+    found = bench.observer.counters()
+    assert (found["repeated"], found["late"], found["clock_jumps"]) == (2, 2, 0)
