@@ -6,6 +6,8 @@ a slightly older stamp        late: counted, dropped
 before a reset's first stamp  late, too
 a much older stamp            the robot's clock began again: counted, accepted (in lockstep: any older stamp)
 a much newer stamp            the clock leapt, unless the topic had been silent: counted, accepted
+a stamp long before now       the message was under way for so long: that counts in its age, unless it is more than an
+                              hour, which says that the stamps are of another clock than ours
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 from ros_nodes.messages import stamp_of
 
 _CLOCK_JUMP = 1_000_000_000  # ns
-_OTHER_CLOCK = 3600.0  # seconds; stamps that much older than our clock are of a clock that has nothing to do with it
+_OTHER_CLOCK = 3600.0  # seconds
 
 
 class Reading(NamedTuple):
@@ -36,7 +38,7 @@ class Feed:
       max_age: seconds.
       lockstep: see the module.
       clock: monotonic seconds.
-      now: ns of the ROS clock.
+      now: ns of the ROS clock; None: there is none that stamps can be compared with.
 
     Attributes:
       latest: None before the first message.
@@ -44,7 +46,7 @@ class Feed:
     """
 
     def __init__(
-        self, topic: str, max_age: float, lockstep: bool, clock: Callable[[], float], now: Callable[[], int]
+        self, topic: str, max_age: float, lockstep: bool, clock: Callable[[], float], now: Callable[[], int] | None
     ) -> None:
         self.latest: Reading | None = None
         self.received = 0
@@ -66,14 +68,14 @@ class Feed:
         """Take a message; False if it is not a new one."""
         self.received += 1
         received = self._heard = self._clock()
-        now = self._now()
         stamp = stamp_of(message)
+        now = stamp if self._now is None else self._now()
         if not stamp:
             self.unstamped += 1
-            stamp = now
+            stamp = now or round(received * 1e9)
         if not self._judge(stamp, received):
             return False
-        delay = (now - stamp) / 1e9
+        delay = (now - stamp) / 1e9  # negative: their clock is ahead of ours
         self.latest = Reading(message, stamp, received, delay if 0.0 < delay < _OTHER_CLOCK else 0.0)
         return True
 

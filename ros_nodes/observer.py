@@ -28,7 +28,8 @@ class Observer:
         for a robot that does not learn.
       lockstep: any stamp that runs back is a robot that began again; otherwise a slightly older one is a late message.
       clock: monotonic seconds.
-      now: ns of the ROS clock; 0 while a simulated clock has not been heard.
+      now: ns of the ROS clock; 0 while a simulated clock has not been heard. None: there is none, as behind a bag; then
+        stamps do not tell how old a message is.
 
     Attributes:
       topics: type by topic, for the subscriptions.
@@ -42,7 +43,7 @@ class Observer:
         need_reward: bool = True,
         lockstep: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], int] = time.time_ns,
+        now: Callable[[], int] | None = None,
     ) -> None:
         self.stalled = 0
         self.rewards_lost = 0
@@ -111,7 +112,7 @@ class Observer:
 
     def missing(self) -> list[str]:
         """The needed topics whose latest message is older than max_age, in words; empty: a sample can be taken."""
-        if not self._now():
+        if self._now is not None and not self._now():
             return ["/clock (no time yet, although use_sim_time is set)"]
         return [text for topic, feed in self._feeds.items() if topic in self._needed and (text := feed.complaint())]
 

@@ -89,8 +89,9 @@ class Sampler:
             yield f"cut {count} times: {reason}"
         if self.beyond_limits:
             yield f"{self.beyond_limits} commands were outside the spec's limits and were moved to the nearest inside"
-        if self.observer.late:
-            yield f"{self.observer.late} late messages were dropped, as the robot would have"
+        late = self.observer.counters()["late"]
+        if late:
+            yield f"{late} late messages were dropped, as the robot would have"
 
     def _advance(self, until: int) -> Iterator[StepRecord]:
         while self._tick is not None:

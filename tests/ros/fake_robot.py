@@ -32,6 +32,7 @@ class FakeRobot(Node):
       commands: (label, numbers) of every command that came.
       answered: (tick, numbers) of every command that moved the world.
       resets: ticks at which a reset came.
+      announces: the reset's answer says the first stamp after it.
       label_mistakes: commands that answered another stamp.
     """
 
@@ -47,6 +48,7 @@ class FakeRobot(Node):
         self.commands: list[tuple[str, list[float]]] = []
         self.answered: list[tuple[int, list[float]]] = []
         self.resets: list[int] = []
+        self.announces = False
         self.label_mistakes = 0
         self.joints = self.create_publisher(JointState, "joint_states", qos)
         self.task = self.create_publisher(JointState, "task", qos)
@@ -103,5 +105,5 @@ class FakeRobot(Node):
             return response
         self.tick += 1
         self._due = 0.0
-        response.success = True
+        response.success, response.message = True, str(self.tick * PERIOD) if self.announces else "done"
         return response

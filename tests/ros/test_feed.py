@@ -179,3 +179,11 @@ def test_in_lockstep_a_set_from_before_a_reset_is_repeated_or_late() -> None:
     assert bench.observer.common_stamp() == START + 9000
     found = bench.observer.counters()
     assert (found["repeated"], found["late"], found["clock_jumps"]) == (2, 2, 0)
+
+
+def test_without_a_clock_of_ours_stamps_do_not_tell_the_age() -> None:
+    feed = Feed("t", 0.5, False, lambda: 100.0, None)
+    feed.accept(joint_state(START, ["a"], [0.0]))
+    assert feed.age() == 0.0 and feed.complaint() == ""
+    feed = Feed("t", 0.5, False, lambda: 100.0, None)
+    assert feed.accept(joint_state(0, ["a"], [0.0])) and feed.latest is not None and feed.latest.stamp == 100 * 10**9
