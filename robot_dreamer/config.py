@@ -230,6 +230,8 @@ class Config:
     """Train each new window once, before windows are drawn uniformly."""
     action_repeat: int = 1
     """Environment steps per action, where the environment is not a robot with a rate of its own."""
+    pixels: bool = False
+    """dm_control tasks show one 64x64 colour picture instead of numbers."""
     seed: int = 0
     """Seed of the parameters and of all noise."""
     device: str = "auto"

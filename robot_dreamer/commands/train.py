@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--robot", default="cartpole", help="train this robot in simulation by the real path: ROS 2, ONNX, ZeroMQ"
     )
     what.add_argument(
-        "--env", help="train in this process, without ROS: dmc:walker_walk, gym:CartPole-v1, robot:cartpole"
+        "--env",
+        help="train in this process, without ROS: dmc:walker_walk, atari:pong, crafter:reward, gym:CartPole-v1, "
+        "robot:cartpole",
     )
     split = parser.add_argument_group("with --robot")
     split.add_argument(

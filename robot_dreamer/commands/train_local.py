@@ -33,7 +33,7 @@ def train_local(args: argparse.Namespace) -> int:
     config = chosen_config(args)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
-    environment = make_environment(args.env, seed=args.seed, action_repeat=config.action_repeat)
+    environment = make_environment(args.env, args.seed, config.action_repeat, config.pixels)
     try:
         with joined_team(config) as (config, team):
             if team and not team.leads:

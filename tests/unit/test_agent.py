@@ -73,24 +73,29 @@ def nano(*overrides, observations=WALKER, actions=SIX_ACTIONS):
 
 
 @pytest.mark.parametrize(
-    ("size", "vision", "proprio"),
+    ("size", "vision", "proprio_millions"),
     [
-        ("1m", 686_846, 640_867),
-        ("12m", 10_494_158, 9_738_019),
-        ("25m", 23_489_326, None),
-        ("50m", 41_650_062, None),
-        ("100m", 93_468_238, None),
-        ("200m", 165_948_686, None),
-        ("400m", 372_896_398, None),
+        ("1m", 686_846, 0.640867),
+        ("12m", 10_494_158, 9.738019),
+        ("25m", 23_489_326, 21.78),
+        ("50m", 41_650_062, 38.61),
+        ("100m", 93_468_238, 86.62),
+        ("200m", 165_948_686, 153.77),
+        ("400m", 372_896_398, 345.47),
     ],
 )
-def test_parameter_counts_are_those_of_the_published_code(size, vision, proprio):
-    for observations, expected in ((IMAGE, vision), (WALKER, proprio)):
-        if expected is None:
-            continue
-        with torch.device("meta"):
-            count = count_parameters(observations, SIX_ACTIONS, load_config(size))
-        assert count == expected
+def test_parameter_counts_are_those_of_the_published_code(size, vision, proprio_millions):
+    with torch.device("meta"):
+        assert count_parameters(IMAGE, SIX_ACTIONS, load_config(size)) == vision
+        proprio = count_parameters(WALKER, SIX_ACTIONS, load_config(size))
+    digits = len(str(proprio_millions).split(".")[1])  # as precise as it is known
+    assert round(proprio / 1e6, digits) == proprio_millions
+
+
+def test_parameter_count_with_the_actions_of_atari():
+    with torch.device("meta"):
+        actions = spaces.Dict({"action": spaces.Discrete(18)})
+        assert count_parameters(IMAGE, actions, load_config("200m")) == 165_967_124
 
 
 def count_parameters(observations, actions, config):

@@ -26,6 +26,24 @@ def test_presets_compose_from_left_to_right():
     assert load_config("dreamer_v3").model == load_config("200m").model
 
 
+@pytest.mark.parametrize(
+    ("preset", "deter", "train_ratio", "action_repeat", "pixels"),
+    [
+        ("dreamer_v3", 8192, 32, 1, False),
+        ("dreamer_v3:dmc_proprio", 512, 1024, 1, False),
+        ("dreamer_v3:dmc_vision", 8192, 256, 1, True),
+        ("dreamer_v3:atari100k", 8192, 256, 4, False),
+        ("dreamer_v3:crafter", 8192, 512, 1, False),
+        ("dreamer_v3:robot", 2048, 512, 1, False),
+    ],
+)
+def test_domains_are_set_as_in_the_published_code(preset, deter, train_ratio, action_repeat, pixels):
+    config = load_config(preset)
+    assert config.model.deter == deter
+    assert (config.train_ratio, config.action_repeat, config.pixels) == (train_ratio, action_repeat, pixels)
+    assert (config.batch_size, config.batch_length, config.behavior.horizon) == (16, 64, 15)
+
+
 def test_overrides_are_converted_to_the_type_of_the_field():
     config = load_config(
         "nano", ["model.deter=256", "optimizer.learning_rate=3e-4", "model.multipliers=[1, 2]", "compile=true"]

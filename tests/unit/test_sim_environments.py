@@ -229,7 +229,11 @@ def test_same_seed_same_episodes(name: str) -> None:
         ("gym:CartPol-v1", {}, ["CartPol-v1", "Did you mean: `CartPole`"]),
         ("gym:no_such_package:Env-v0", {}, ["no_such_package"]),
         ("robot:hexapod", {}, ["hexapod", "cartpole"]),
-        ("atari:pong", {}, ["atari:pong", "dmc:walker_walk", "gym:CartPole-v1", "robot:cartpole"]),
+        (
+            "nes:mario",
+            {},
+            ["nes:mario", "atari:pong", "crafter:reward", "dmc:walker_walk", "gym:CartPole-v1", "robot:cartpole"],
+        ),
         ("dmc:walker_walk", {"action_repeat": 0}, ["action_repeat", "0"]),
         ("robot:cartpole", {"action_repeat": 2}, ["action_repeat", "rate"]),
         ("robot:cartpole", {"pixels": True}, ["pixels", "sensor_msgs/msg/Image"]),
