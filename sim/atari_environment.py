@@ -32,14 +32,14 @@ class AtariEnvironment:
             from ale_py import ALEInterface, LoggerMode, roms
         except ImportError as error:
             raise SpecError(f'atari games need ale-py: pip install "robot_dreamer[atari]" ({error})') from error
-        known = roms.get_all_rom_ids()
-        if game not in known:
-            raise SpecError(f"unknown atari game {game!r}; known: {', '.join(sorted(known))}")
+        program = roms.get_rom_path(game) if game in roms.get_all_rom_ids() else None
+        if program is None:
+            raise SpecError(f"unknown atari game {game!r}; known: {', '.join(sorted(roms.get_all_rom_ids()))}")
         ALEInterface.setLoggerMode(LoggerMode.Error)
         self._game = ALEInterface()
         self._game.setInt("random_seed", seed)
         self._game.setFloat("repeat_action_probability", 0.0)
-        self._game.loadROM(roms.get_rom_path(game))
+        self._game.loadROM(program)
         self._actions = self._game.getMinimalActionSet()
         self._random = np.random.default_rng(seed)
         self._repeat, self._running, self._frames = action_repeat, False, 0
