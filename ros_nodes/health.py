@@ -22,14 +22,20 @@ _OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatu
 
 
 def bundle_age(rig: Rig) -> float:
-    """Seconds since the acting bundle was made, by its own clock; 0 for the random policy."""
+    """Seconds since the learner published the acting bundle, by its monotonic clock; 0 for the random policy.
+
+    Of a bundle that no learner has spoken of since the node started: since it was made, by the wall clocks.
+    """
     policy = rig.slot.current
+    link = rig.link.status() if rig.link is not None else None
+    if link is not None and link.bundle_age is not None and link.bundle_version == policy.version:
+        return link.bundle_age
     age = (datetime.now(timezone.utc) - policy.created).total_seconds() if isinstance(policy, OnnxPolicy) else 0.0
     return max(0.0, age)  # the two computers' clocks may differ
 
 
 def judge_bundle(rig: Rig) -> None:
-    """A bundle older than the spec's safety allows is a fault. By the wall clock, so it is no rule of the loop."""
+    """A bundle older than the spec's safety allows is a fault. No rule of the loop: the link must be asked."""
     allowed, age = rig.spec.safety.bundle_seconds, bundle_age(rig)
     if allowed and age > allowed:
         rig.controller.guard.latch(
@@ -96,9 +102,10 @@ def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str)
     ]
     if link is not None:
         counts = {"spooled": link.spooled, "acknowledged": link.acknowledged, "dropped": sum(link.dropped.values())}
-        well = link.connected and not link.last_error and not any(link.dropped.values())
+        trouble = link.fault or link.last_error or link.bundle_warning
+        well = link.connected and not trouble and not any(link.dropped.values())
         level = _ERROR if link.fault else _OK if well else _WARN
-        parts.append(("link", level, link.fault or link.last_error or link.state, counts))
+        parts.append(("link", level, trouble or link.state, counts))
     array = DiagnosticArray()
     array.header.stamp = node.get_clock().now().to_msg()
     for name, level, message, values in parts:

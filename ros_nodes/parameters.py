@@ -11,6 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
+SPOOL_RULES = ("drop_oldest", "stop")
 CLOCKS = ("realtime", "lockstep")
 
 
@@ -37,6 +38,10 @@ class Parameters:
     deterministic: bool = _parameter(False, "no action noise: the mean or most likely action", fixed=False)
     insecure: bool = _parameter(False, "allow a link without keys beyond this machine")
     keys: str = _parameter("", "file with this robot's link keys; empty: none")
+    spool_rule: str = _parameter(
+        "drop_oldest", "when the spool is full: drop_oldest rows that the learner lacks, or stop recording and fault"
+    )
+    spool_megabytes: int = _parameter(4096, "disk that rows may take while the learner is away", 1, 2**20)
     seed: int = _parameter(0, "of the action and latent noise and of random actions", least=0)
     threads: int = _parameter(1, "of ONNX Runtime within one policy step", least=1, most=64)
     automatic: bool = _parameter(
@@ -84,4 +89,7 @@ def declare_parameters(node: Node) -> Parameters:
     parameters = Parameters(**values)
     if parameters.clock not in CLOCKS:
         raise ParameterError(f"parameter clock: expected {' or '.join(CLOCKS)}, found {parameters.clock!r}")
+    if parameters.spool_rule not in SPOOL_RULES:
+        expected = " or ".join(SPOOL_RULES)
+        raise ParameterError(f"parameter spool_rule: expected {expected}, found {parameters.spool_rule!r}")
     return parameters

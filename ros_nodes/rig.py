@@ -114,7 +114,16 @@ class Rig:
         keys = Path(p.keys) if p.keys else None
         folder = p.directory(self.robot_id)
         folder.mkdir(parents=True, exist_ok=True)
-        link = RobotLink(self.spec, self.robot_id, folder, p.learner, keys=keys, insecure=p.insecure)
+        link = RobotLink(
+            self.spec,
+            self.robot_id,
+            folder,
+            p.learner,
+            keys=keys,
+            insecure=p.insecure,
+            spool_limit=p.spool_megabytes << 20,
+            when_full="stop" if p.spool_rule == "stop" else "drop_oldest",
+        )
         stack.callback(_stop_link, link)
         link.start()
         return link

@@ -78,6 +78,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
                 "refusals": server.refusals,
                 "bad_messages": dict(server.bad_messages),
                 "last_error": server.last_error,
+                "last_error_age": server.last_error_age,
             }
 
         budget = Budget(args.steps, args.minutes * 60)

@@ -27,15 +27,17 @@ def run(args: argparse.Namespace) -> int:
         status = json.loads(path.read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is not there: no learner has run with this --logdir") from None
-    age = time.time() - status["time"]
+    age = time.monotonic() - status["monotonic"]  # negative: the machine has been started again since
     console = Console()
     console.print(_table(status["robots"]))
     for kind, count in {**status["link"].get("refusals", {}), **status["link"].get("bad_messages", {})}.items():
         console.print(f"{kind}: {count}", highlight=False)
     if status["link"].get("last_error"):
-        console.print(f"last trouble: {status['link']['last_error']}", highlight=False, markup=False, soft_wrap=True)
-    if age > STALE:
-        console.print(f"the learner is not running: its last word is {age:.0f} s old ({status['phase']})")
+        trouble = f"last trouble, {status['link']['last_error_age']:.0f} s ago: {status['link']['last_error']}"
+        console.print(trouble, highlight=False, markup=False, soft_wrap=True)
+    if not 0 <= age <= STALE:
+        since = f"its last word is {age:.0f} s old" if age > 0 else "this machine has been started again since"
+        console.print(f"the learner is not running: {since} ({status['phase']})")
         return 1
     console.print(f"learner: {status['phase']}, {status['env_steps']} steps, newest bundle {status['bundle_version']}")
     return 0
@@ -57,6 +59,13 @@ def _round_trip(robot: dict[str, Any]) -> str:
     return "not measured yet" if robot["round_trip"] is None else f"{1e3 * robot['round_trip']:.1f} ms"
 
 
+def _bundle(robot: dict[str, Any]) -> str:
+    if robot["bundle_version"] < 0:
+        return "none yet"
+    age = robot["figures"].get("bundle_age_s")
+    return f"{robot['bundle_version']}" + (f", {age:.0f} s old" if age is not None else "")
+
+
 _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "connected": lambda robot: "yes" if robot["connected"] else "no",
     "last seen": lambda robot: f"{robot['last_seen']:.1f} s ago",
@@ -70,5 +79,5 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "dropped by the robot": lambda robot: _counts(robot["dropped"]),
     "bad messages": lambda robot: _counts(robot["bad_messages"]),
     "refused": lambda robot: robot["refused"] or "no",
-    "bundle on board": lambda robot: f"{robot['bundle_version']}, {robot['figures'].get('bundle_age_s', 0):.0f} s old",
+    "bundle on board": _bundle,
 }

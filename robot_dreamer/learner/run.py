@@ -156,6 +156,7 @@ class Run:
         returns = trainer.episodes.returns
         status = {
             "time": time.time(),
+            "monotonic": time.monotonic(),  # the same for all processes of this machine since it started
             "phase": phase,
             "env_steps": trainer.env_steps,
             "episodes": trainer.episodes.count,

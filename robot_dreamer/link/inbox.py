@@ -53,6 +53,7 @@ class Inbox:
         self.last_error = ""
         self.fetched_pieces = 0
         self._wanted: CurrentBundle | None = None
+        self._wanted_published = 0.0  # monotonic
         self._received = 0  # bytes in the part file
         self._asked: dict[int, float] = {}  # offset -> when
         self._early: dict[int, bytes] = {}  # pieces that arrived before their turn
@@ -71,9 +72,12 @@ class Inbox:
         current = self.current
         if current == wanted:
             self._published = now - offered.age
+            self.last_error = ""
             return
         if self._wanted == wanted or wanted in self._refused:
             return
+        if self._wanted is not None and self._wanted.store == store and self._received > 0:
+            return  # first things first, or a slow link would never see the end of any; it is announced again
         if current is not None and current.store == store and wanted.version <= current.version:
             text = f"bundle version {wanted.version} refused: version {current.version} is on board"
             self._refuse(wanted, "bundle_older", text)
@@ -81,6 +85,7 @@ class Inbox:
             text = f"bundle of {wanted.size} bytes refused: the limit is {self._limits.bundle_bytes}"
             self._refuse(wanted, "bundle_too_large", text)
         else:
+            self._wanted_published = now - offered.age
             self._begin(wanted)
 
     def requests(self, now: float) -> list[Fetch]:
@@ -117,6 +122,14 @@ class Inbox:
                 self.fetched_pieces += 1
         if self._received >= wanted.size:
             self._finish(wanted, now)
+
+    def gone(self, sha256: str, now: float) -> None:
+        """The learner has dropped the bundle that was being fetched: wait for the next announcement."""
+        if self._wanted is not None and self._wanted.sha256 == sha256:
+            self._part(self._wanted).unlink(missing_ok=True)
+            self._wanted = None
+            self.problems["bundle_gone"] += 1
+            self._not_before = now + self._timing.heartbeat  # if it is the announced one that cannot be read
 
     def disk_failed(self, error: OSError, now: float) -> None:
         """The disk refused a piece: begin again from what is there, later."""
@@ -170,7 +183,7 @@ class Inbox:
             os.fsync(file.fileno())
         manifest.replace(self.directory / "current.json")
         _sync_directory(self.directory)
-        self.current, self._published = wanted, None
+        self.current, self._published, self.last_error = wanted, self._wanted_published, ""
         others = [p for p in self.directory.glob("bundle-*.zip") if p.name != wanted.file]
         for old in sorted(others, key=lambda p: p.stat().st_mtime_ns, reverse=True)[KEEP - 1 :]:
             old.unlink()

@@ -94,7 +94,7 @@ class Alive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class Fetch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="fetch"):
-    """Asks for one piece of the announced bundle."""
+    """Asks for one piece of a bundle that was announced: the newest, or the one whose download has begun."""
 
     sha256: Hash
     offset: Count
@@ -145,11 +145,17 @@ class Pulse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="piece"):
-    """One piece of the announced bundle; shorter than asked for only at its end."""
+    """One piece of a bundle; shorter than asked for only at its end."""
 
     sha256: Hash
     offset: Count
     data: bytes
+
+
+class Gone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="gone"):
+    """Answer to a Fetch of a bundle that is no longer on offer: take the announced one."""
+
+    sha256: Hash
 
 
 class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="problem"):
@@ -160,7 +166,7 @@ class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 FromRobot = Hello | Rows | Alive | Fetch | Goodbye
-FromLearner = Welcome | Refused | Ack | Pulse | Piece | Problem
+FromLearner = Welcome | Refused | Ack | Pulse | Piece | Gone | Problem
 
 _M = TypeVar("_M")
 _encoder = msgspec.msgpack.Encoder()

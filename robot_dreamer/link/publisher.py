@@ -1,29 +1,43 @@
-"""The bundle that the learner offers: announced with version, step, sha256 and size, read in pieces."""
+"""The bundles that the learner offers: announced with version, step, sha256 and size, read in pieces.
+
+The newest one is announced. An older one is still served to robots that have begun to fetch it: on a link that is
+slower than a bundle per publication none would ever arrive otherwise.
+"""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+
+import msgspec
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.inbox import sha256_of
 from robot_dreamer.link.messages import Announcement, Fetch, Piece
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.timing import Limits
+from robot_dreamer.link.timing import Limits, Timing
+
+
+@dataclass
+class _Offer:
+    announcement: Announcement
+    file: FileIO  # held open, so that replacing it on disk does not disturb robots that fetch it
+    since: float
+    fetched: float
 
 
 class Publisher:
-    """Holds the newest bundle open, so that replacing its file does not disturb robots that fetch it. Thread safe."""
+    """Thread safe."""
 
-    def __init__(self, store: ExperienceStore, limits: Limits) -> None:
-        self._store, self._limits = store, limits
+    def __init__(self, store: ExperienceStore, timing: Timing, limits: Limits) -> None:
+        self._store, self._timing, self._limits = store, timing, limits
         self._lock = threading.Lock()
-        self._current: Announcement | None = None
-        self._file: FileIO | None = None
-        self._since = 0.0
+        self._offers: dict[str, _Offer] = {}  # by sha256; the newest is the last
         self.generation = 0  # counts publications, so that the server notices one
 
     def publish(self, bundle: Path, version: int, training_step: int) -> None:
@@ -48,39 +62,51 @@ class Publisher:
         if problem:
             file.close()
             raise LinkError(f"cannot publish bundle {bundle} as version {version}: {problem}")
-        self._store.set_published(version, digest)
+        try:
+            self._store.set_published(version, digest)
+        except sqlite3.Error as error:
+            file.close()
+            text = f"{self._store.path} cannot remember its version: {error}; check the learner's disk"
+            raise LinkError(f"cannot publish bundle {bundle} as version {version}: {text}") from error
+        now = time.monotonic()
+        announcement = Announcement(int(version), int(training_step), digest, size, age=0.0)
         with self._lock:
-            self._close()
-            self._file, self._since = file, time.monotonic()
-            self._current = Announcement(int(version), int(training_step), digest, size, age=0.0)
+            again = self._offers.pop(digest, None)
+            if again is not None:
+                again.file.close()
+            self._forget(now - self._timing.offer)
+            self._offers[digest] = _Offer(announcement, file, now, now)
             self.generation += 1
 
     def announcement(self) -> Announcement | None:
-        """What is on offer, with its age now."""
+        """The newest, with its age now."""
         with self._lock:
-            now = self._current
-            if now is None:
+            if not self._offers:
                 return None
-            age = time.monotonic() - self._since
-            return Announcement(now.version, now.training_step, now.sha256, now.size, age)
+            newest = list(self._offers.values())[-1]
+            return msgspec.structs.replace(newest.announcement, age=time.monotonic() - newest.since)
 
     def piece(self, fetch: Fetch) -> Piece | None:
-        """A piece; None if that bundle is no longer on offer (heartbeats tell the robot) or ends before the offset.
+        """A piece; None if that bundle is no longer on offer or ends before the offset.
 
         Raises OSError if the disk refuses.
         """
         with self._lock:
-            now = self._current
-            if now is None or self._file is None or fetch.sha256 != now.sha256 or fetch.offset >= now.size:
+            offer = self._offers.get(fetch.sha256)
+            if offer is None or fetch.offset >= offer.announcement.size:
                 return None
-            data = os.pread(self._file.fileno(), fetch.length, fetch.offset)
+            offer.fetched = time.monotonic()
+            data = os.pread(offer.file.fileno(), fetch.length, fetch.offset)
             return Piece(fetch.sha256, fetch.offset, data)
 
     def close(self) -> None:
         with self._lock:
-            self._close()
+            self._forget(float("inf"))
 
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = self._current = None
+    def _forget(self, before: float) -> None:
+        """Close offers that nobody has fetched from since `before`, and the oldest beyond one per robot."""
+        surplus = len(self._offers) - self._limits.robots
+        for number, (digest, offer) in enumerate(list(self._offers.items())):
+            if offer.fetched < before or number < surplus:
+                offer.file.close()
+                del self._offers[digest]

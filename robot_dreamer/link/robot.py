@@ -25,7 +25,7 @@ from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.inbox import Inbox
 from robot_dreamer.link.keys import load_robot_keys, require_robot_id
 from robot_dreamer.link.messages import Figures, Hello
-from robot_dreamer.link.security import require_protection
+from robot_dreamer.link.security import require_address, require_protection
 from robot_dreamer.link.spool import Spool, WhenFull
 from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
 from robot_dreamer.link.uplink import Uplink
@@ -52,8 +52,10 @@ class RobotLinkStatus(msgspec.Struct, frozen=True):
       sessions: how often the learner welcomed us.
       round_trip: seconds; None while not connected.
       bundle_version: newest whole bundle on disk, -1 for none.
-      bundle_age: seconds since the learner published it; None if not known since this start.
-      last_error: newest trouble, in words; empty after a good connection.
+      bundle_age: seconds since the learner published it, by the learner's monotonic clock; None if no learner has told
+        since this start.
+      bundle_warning: not empty: that bundle is old, in words.
+      last_error: newest trouble, in words; empty once things work again.
       fault: not empty: the link has stopped recording or a thread of it has died, and says why. Stop the robot.
     """
 
@@ -73,6 +75,7 @@ class RobotLinkStatus(msgspec.Struct, frozen=True):
     round_trip: float | None
     bundle_version: int
     bundle_age: float | None
+    bundle_warning: str
     last_error: str
     fault: str
 
@@ -93,10 +96,11 @@ class RobotLink:
       insecure: allow an open link beyond loopback.
       spool_limit: bytes of rows on disk.
       when_full: what to do then: "drop_oldest" rows (counted), or "stop" recording and set `status().fault`.
+      bundle_warning: seconds from which on `status().bundle_warning` says that the bundle on board is old; 0: never.
       timing, limits: see timing.py.
 
     Raises:
-      LinkError: no protection, bad id, directory in use or of another robot.
+      LinkError: no protection, bad id, bad address, directory in use or of another robot.
       SpecMismatch: the directory holds rows of another spec.
     """
 
@@ -111,6 +115,7 @@ class RobotLink:
         insecure: bool = False,
         spool_limit: int = LIMITS.spool_bytes,
         when_full: WhenFull = "drop_oldest",
+        bundle_warning: float = 600.0,
         timing: Timing = TIMING,
         limits: Limits = LIMITS,
     ) -> None:
@@ -119,6 +124,7 @@ class RobotLink:
         if own_keys is not None and own_keys.robot != robot:
             raise LinkError(f"{keys} holds the keys of robot {own_keys.robot!r}, this robot is {robot!r}")
         if address is not None:
+            require_address(address, "robot")
             require_protection(address, keys, insecure, "robot")
         self.boot = secrets.token_hex(8)
         self.robot = robot
@@ -128,6 +134,7 @@ class RobotLink:
         self._bell = Bell()
         self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits, self._bell.ring)
         self._taken = ""
+        self._bundle_warning = bundle_warning
         self._uplink: Uplink | None = None
         if address is not None:
             hello = Hello(robot=robot, boot=self.boot, spec_hash=spec.hash, spec=spec.to_json())
@@ -204,6 +211,10 @@ class RobotLink:
             faults.append("the spool is full and rows were lost: let the robot reach its learner, or raise the limit")
         if uplink is not None:
             faults.append(uplink.worker.fault)
+        version, age = -1 if inbox.current is None else inbox.current.version, inbox.age()
+        warning = ""
+        if self._bundle_warning and age is not None and age > self._bundle_warning:
+            warning = f"bundle {version} was published {age:.0f} s ago, and no newer one has arrived since"
         totals = None if uplink is None else uplink.totals
         errors = (writer.last_error, inbox.last_error, "" if uplink is None else uplink.last_error)
         return RobotLinkStatus(
@@ -221,8 +232,9 @@ class RobotLink:
             rewinds=0 if uplink is None else uplink.shipper.rewinds,
             sessions=0 if uplink is None else uplink.sessions,
             round_trip=None if uplink is None else uplink.round_trip,
-            bundle_version=-1 if inbox.current is None else inbox.current.version,
-            bundle_age=inbox.age(),
+            bundle_version=version,
+            bundle_age=age,
+            bundle_warning=warning,
             last_error="; ".join(x for x in errors if x),
             fault="; ".join(x for x in faults if x),
         )

@@ -29,6 +29,18 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def require_address(address: str, side: str) -> None:
+    """Raise LinkError unless ZeroMQ can make something of the address: say what is wrong before a thread meets it."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        raise LinkError(f"{side}: address {address!r} has no scheme: write tcp://{address}")
+    if scheme not in ("tcp", "ipc") or not rest:
+        raise LinkError(f"{side}: address {address!r}: expected tcp://host:port or ipc://path")
+    port = rest.rpartition(":")[2]
+    if scheme == "tcp" and (":" not in rest or not (port == "*" or (port.isdecimal() and int(port) < 65536))):
+        raise LinkError(f"{side}: address {address!r} has no port number: write tcp://host:port")
+
+
 def require_protection(address: str, keys: Path | None, insecure: bool, side: str) -> None:
     """Raise LinkError unless there are keys, the address is loopback, or the user insists."""
     if keys is None and not insecure and not is_loopback(address):

@@ -25,6 +25,7 @@ from robot_dreamer.link.messages import (
     Alive,
     Fetch,
     FromLearner,
+    Gone,
     Goodbye,
     Hello,
     Problem,
@@ -36,7 +37,7 @@ from robot_dreamer.link.messages import (
     encode,
 )
 from robot_dreamer.link.publisher import Publisher
-from robot_dreamer.link.security import Gate, key_of, protect_learner, require_protection
+from robot_dreamer.link.security import Gate, key_of, protect_learner, require_address, require_protection
 from robot_dreamer.link.sessions import Session, Sessions
 from robot_dreamer.link.status import RobotStatus
 from robot_dreamer.link.store import AddResult, ExperienceStore
@@ -65,10 +66,10 @@ class LinkServer:
     Attributes:
       address: as bound, from `start` on.
       bad_messages: by kind, of all peers.
-      last_error: newest trouble in words.
+      last_error: newest trouble in words; last_error_age: seconds since then.
 
     Raises:
-      LinkError: no protection.
+      LinkError: no protection, bad address.
       SpecMismatch: store and spec differ.
     """
 
@@ -84,6 +85,7 @@ class LinkServer:
         limits: Limits = LIMITS,
     ) -> None:
         require_same_spec(spec, store.spec, f"experience store {store.path}")
+        require_address(address, "learner")
         require_protection(address, keys, insecure, "learner")
         self.address = address
         self.bad_messages: Counter[str] = Counter()
@@ -91,7 +93,7 @@ class LinkServer:
         self._store, self._timing, self._limits = store, timing, limits
         self._keys = None if keys is None else LearnerKeys(keys)
         self._sessions = Sessions(spec, self._keys, timing, limits)
-        self._publisher = Publisher(store, limits)
+        self._publisher = Publisher(store, timing, limits)
         self._worker = Worker("link server", self._run)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
@@ -137,6 +139,18 @@ class LinkServer:
     def status(self) -> list[RobotStatus]:
         """One entry per robot that was ever welcomed, sorted by id."""
         return self._sessions.status()
+
+    @property
+    def last_error(self) -> str:
+        return self._trouble[0]
+
+    @last_error.setter
+    def last_error(self, text: str) -> None:
+        self._trouble = (text, time.monotonic())
+
+    @property
+    def last_error_age(self) -> float:
+        return time.monotonic() - self._trouble[1]
 
     @property
     def refusals(self) -> dict[str, int]:
@@ -258,9 +272,8 @@ class LinkServer:
         except OSError as error:
             self.last_error = f"bundle cannot be read: {error}"
             self.bad_messages["bundle_unreadable"] += 1
-            return
-        if piece is not None:
-            self._send(identity, piece)
+            piece = None
+        self._send(identity, Gone(fetch.sha256) if piece is None else piece)
 
     def _tick(self, now: float) -> None:
         generation = self._publisher.generation

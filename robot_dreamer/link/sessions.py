@@ -99,12 +99,19 @@ class Sessions:
             self._by_identity[identity] = session
         return session
 
+    def _forget(self) -> None:
+        """Bound what is remembered of robots that are away. Whom we remember is never refused as one too many."""
+        away = sorted((s.heard, s.robot) for s in self._robots.values() if s.identity is None)
+        for _, robot in away[: max(0, len(away) - self._limits.robots)]:
+            del self._robots[robot]
+
     def drop(self, session: Session) -> None:
         """Its connection is gone."""
         with self._lock:
             if session.identity is not None:
                 self._by_identity.pop(session.identity, None)
                 session.identity = None
+            self._forget()
 
     def sweep(self, now: float) -> list[tuple[bytes, Refused]]:
         """Drop silent robots and those whose keys were revoked; returns what to tell the latter."""
@@ -135,7 +142,7 @@ class Sessions:
         if self.holder(hello, identity) is not None:
             text = f"robot id {hello.robot!r} is in use by another live connection; give each robot its own id"
             return Refused("claimed", text)
-        if hello.robot not in self._robots and len(self._robots) >= self._limits.robots:
+        if hello.robot not in self._robots and len(self._by_identity) >= self._limits.robots:
             return Refused("full", f"the learner serves {self._limits.robots} robots already")
         return None
 

@@ -18,6 +18,7 @@ class Timing:
       silence: both: a peer that was not heard for this long is gone.
       acknowledge: robot: with chunks in flight and no acknowledgement for this long, all are sent again.
       piece: robot: an unanswered request for a piece of a bundle is repeated after this.
+      offer: learner: a bundle that is not the newest is kept for this long after a robot last fetched from it.
       retry_first, retry_last: robot: back-off between connections, doubled each time, with 0-25 % jitter.
       refused: robot: pause after a refusal that only a person can lift (wrong spec, wrong key, wrong protocol).
       disk_retry: both: pause after the disk refused a write.
@@ -30,6 +31,7 @@ class Timing:
     silence: float = 4.0
     acknowledge: float = 2.0
     piece: float = 2.0
+    offer: float = 60.0
     retry_first: float = 0.1
     retry_last: float = 5.0
     refused: float = 5.0
@@ -55,7 +57,7 @@ class Limits:
       piece_bytes: one piece of a bundle.
       piece_window: pieces in flight.
       bundle_bytes: largest bundle that a robot fetches.
-      robots: robots that a learner serves at once.
+      robots: robots that a learner serves at once, and as many that are away are remembered.
       queued_messages: per connection, inside ZeroMQ.
       batch_bytes: learner: payload stored in one transaction.
     """

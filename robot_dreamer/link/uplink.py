@@ -27,6 +27,7 @@ from robot_dreamer.link.messages import (
     Alive,
     FromLearner,
     FromRobot,
+    Gone,
     Goodbye,
     Hello,
     Piece,
@@ -70,6 +71,7 @@ class Uplink:
         self.worker = Worker("link uplink", self._run)
         self.state = "connecting"
         self.last_error = ""
+        self._failed = 0.0  # when last_error was set
         self.sessions = 0
         self.round_trip: float | None = None
         self.totals: Pulse | None = None  # the learner's counters of this robot
@@ -109,7 +111,7 @@ class Uplink:
             try:
                 pause = self._connection()
             except sqlite3.Error as error:
-                self.last_error = f"spool cannot be read: {error}; check the robot's disk"
+                self._fail(f"spool cannot be read: {error}; check the robot's disk")
                 pause = 0.0
             attempt = 1 if self.sessions > sessions else attempt + 1
             self.state = "refused" if pause else "connecting"
@@ -148,7 +150,7 @@ class Uplink:
                 now = time.monotonic()
                 if now - self._heard > self._timing.silence:
                     silent = f"no answer from the learner at {self._address} for {self._timing.silence} s"
-                    self.last_error = self.last_error or silent
+                    self._fail(self.last_error or silent)
                     return 0.0
                 self._act(socket, now)
             if self.state == "connected":
@@ -176,11 +178,11 @@ class Uplink:
     def _note(self, event: Any) -> None:
         what = event["event"]
         if what == zmq.Event.HANDSHAKE_FAILED_AUTH:
-            self.last_error = "the learner refuses our key: it is not in its list (`robot-dreamer keys list` there)"
+            self._fail("the learner refuses our key: it is not in its list (`robot-dreamer keys list` there)")
         elif what in (zmq.Event.HANDSHAKE_FAILED_PROTOCOL, zmq.Event.HANDSHAKE_FAILED_NO_DETAIL):
-            self.last_error = "secure handshake with the learner failed: keys on one side only, or another learner's"
+            self._fail("secure handshake with the learner failed: keys on one side only, or another learner's")
         elif what == zmq.Event.DISCONNECTED and self.state == "connected":
-            self.last_error = f"connection to {self._address} was cut"
+            self._fail(f"connection to {self._address} was cut")
 
     def _receive(self, socket: zmq.Socket[bytes]) -> float:
         for _ in range(self._limits.queued_messages):
@@ -194,7 +196,7 @@ class Uplink:
                 message = decode_from_learner(frames[0])
             except FrameError as error:
                 self.bad_messages[error.kind] += 1
-                self.last_error = str(error)
+                self._fail(str(error))
                 continue
             self._heard = time.monotonic()
             pause = self._handle(message, self._heard)
@@ -207,7 +209,7 @@ class Uplink:
             return self._refused(message)
         if isinstance(message, Problem):
             self.problems[message.kind] += 1
-            self.last_error = f"learner: {message.text}"
+            self._fail(f"learner: {message.text}")
         elif isinstance(message, Welcome):
             if self.state != "connected":
                 self.state, self.last_error, self._said = "connected", "", 0.0
@@ -223,13 +225,18 @@ class Uplink:
             self.shipper.handle(message, now)
         elif isinstance(message, Pulse):
             self.totals = message
+            if now - self._failed > self._timing.silence:
+                self.last_error = ""
             if message.echo:
                 self.round_trip = max(0.0, now - message.echo / 1e9)
             if message.bundle is not None:
                 self._offer(message, now)
-        elif isinstance(message, Piece):
+        elif isinstance(message, Piece | Gone):
             try:
-                self._inbox.receive(message, now)
+                if isinstance(message, Gone):
+                    self._inbox.gone(message.sha256, now)
+                else:
+                    self._inbox.receive(message, now)
             except OSError as error:
                 self._inbox.disk_failed(error, now)
         return 0.0
@@ -245,8 +252,11 @@ class Uplink:
         if message.reason == "no_session":  # the learner restarted or lost sight of us: introduce ourselves again
             self.state, self._greeted = "connecting", 0.0
             return 0.0
-        self.last_error = f"the learner refuses this robot ({message.reason}): {message.text}"
+        self._fail(f"the learner refuses this robot ({message.reason}): {message.text}")
         return self._timing.hello if message.reason == "claimed" else self._timing.refused
+
+    def _fail(self, text: str) -> None:
+        self.last_error, self._failed = text, time.monotonic()
 
     def _act(self, socket: zmq.Socket[bytes], now: float) -> None:
         """Send whatever is due."""

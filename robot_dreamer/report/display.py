@@ -33,7 +33,7 @@ class Display:
         self._logdir = logdir
         self._console = console or Console()
         self._episodes = EpisodeReader(logdir / "episodes.jsonl")
-        self._began = time.time()
+        self._began = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="display", daemon=True)
 
@@ -49,7 +49,7 @@ class Display:
 
     def _look(self) -> Snapshot:
         status = read_status(self._logdir / "status.json")
-        return Snapshot(self._logdir, status, [e.total for e in self._episodes.read()], time.time(), self._began)
+        return Snapshot(self._logdir, status, [e.total for e in self._episodes.read()], time.monotonic(), self._began)
 
     def _run(self) -> None:
         if not self._console.is_terminal:

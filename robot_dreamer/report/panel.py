@@ -26,7 +26,7 @@ class Snapshot:
       logdir: of the run.
       status: content of status.json; None while there is none.
       returns: of all finished episodes.
-      now, began: wall-clock seconds: this moment, and when the display started.
+      now, began: time.monotonic(): this moment, and when the display started.
     """
 
     logdir: Path
@@ -40,9 +40,9 @@ class Snapshot:
         """Why the figures are not those of now; "" if they are."""
         if self.status is None:
             return "waiting for the learner"
-        if self.status["time"] < self.began:
+        if not self.began <= self.status["monotonic"] <= self.now:  # later than now: before the machine was started
             return "waiting for the learner; the figures are the last run's"
-        age = self.now - self.status["time"]
+        age = self.now - self.status["monotonic"]
         if age > STALE and self.status["phase"] not in ("finished", "stopped"):
             return f"no word from the learner for {age:.0f} s"
         return ""

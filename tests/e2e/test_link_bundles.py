@@ -11,6 +11,7 @@ from link_faults import TcpProxy
 from test_link_faults import learner, record, robot, wait_for
 
 from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.timing import Limits
 
 
 def make_bundle(folder: Path, seed: int, size: int = 300_000) -> Path:
@@ -88,6 +89,38 @@ def test_acknowledgements_do_not_wait_for_a_big_bundle(tmp_path: Path) -> None:
         assert acknowledged >= 20, "rows were settled while the bundle was on its way"
         wait_for(link.take_bundle)
         assert link.status().rewinds == 0
+
+
+def test_a_slow_link_gets_whole_bundles_though_newer_ones_keep_coming(tmp_path: Path) -> None:
+    """A publication after every few pieces: the download that has begun is finished, and then the newest is fetched."""
+    limits = Limits(piece_bytes=2000, piece_window=1)
+    with learner(tmp_path) as (_, server):
+        content = {version: make_bundle(tmp_path, version, size=100_000) for version in range(1, 40)}
+        server.publish(content[1], 1, 1)
+        with robot(tmp_path, server.address, limits=limits) as link:
+            version, seen, arrived = 1, 0, []
+            while len(arrived) < 2:
+                wait_for(lambda before=seen: link._inbox.fetched_pieces >= before + 3)
+                seen = link._inbox.fetched_pieces
+                if version < 39:
+                    version += 1
+                    server.publish(content[version], version, version)
+                taken = link.take_bundle()
+                if taken is not None:
+                    arrived.append(int(taken.name.split("-")[1]))
+                    assert taken.read_bytes() == content[arrived[-1]].read_bytes()
+            assert arrived[0] < version, "it was the newest: this test tests nothing"
+            assert arrived[0] < arrived[1]
+            wait_for(lambda: link.status().bundle_version == version)
+
+
+def test_an_old_bundle_is_warned_about(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server):
+        server.publish(make_bundle(tmp_path, 1), 1, 100)
+        with robot(tmp_path, server.address, bundle_warning=0.05) as link:
+            wait_for(lambda: link.status().bundle_warning)
+            assert "bundle 1 was published" in link.status().bundle_warning
+            assert link.status().fault == ""
 
 
 def test_versions_only_rise_within_a_store(tmp_path: Path) -> None:

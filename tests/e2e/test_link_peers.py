@@ -303,6 +303,17 @@ def test_another_protocol_is_refused_with_a_reason(tmp_path: Path) -> None:
         assert problem.kind == "protocol" and f"we speak {PROTOCOL}" in problem.text
 
 
+def test_the_last_error_goes_when_things_work_again(tmp_path: Path) -> None:
+    with learner(tmp_path) as (_, server), robot(tmp_path, server.address) as link:
+        wait_for(lambda: link.status().connected)
+        session = next(session for _, session in server._sessions.live())
+        server._sessions.drop(session)  # as if it had been silent: the robot is asked to say hello again
+        wait_for(lambda: link.status().sessions == 2 or server.bad_messages["no_session"])
+        link._uplink._fail("trouble of a moment")
+        assert link.status().last_error == "trouble of a moment"
+        wait_for(lambda: link.status().last_error == "")
+
+
 def test_a_port_in_use_is_named_with_the_flag(tmp_path: Path) -> None:
     with learner(tmp_path) as (store, server):
         second = LinkServer(store, SPEC, server.address, timing=FAST)
@@ -332,6 +343,26 @@ def test_a_store_of_another_spec_is_refused(tmp_path: Path) -> None:
 )
 def test_what_counts_as_loopback(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("localhost:5555", "has no scheme: write tcp://localhost:5555"),
+        ("workstation", "has no scheme"),
+        ("http://localhost:5555", "expected tcp://host:port"),
+        ("tcp://localhost", "has no port number"),
+        ("tcp://localhost:port", "has no port number"),
+        ("tcp://localhost:99999", "has no port number"),
+    ],
+)
+def test_a_bad_address_is_refused_with_advice(tmp_path: Path, address: str, advice: str) -> None:
+    for make in (
+        lambda: RobotLink(SPEC, "r1", tmp_path / "r1", address),
+        lambda: LinkServer(ExperienceStore(tmp_path / "s", SPEC), SPEC, address),
+    ):
+        with pytest.raises(LinkError, match=advice):
+            make()
 
 
 def test_beyond_loopback_keys_or_the_flag_are_needed(tmp_path: Path) -> None:

@@ -87,13 +87,13 @@ def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixt
         refused="",
     )
     robots = [msgspec.to_builtins(status)]
-    now = {"time": time.time(), "phase": "training", "env_steps": 10, "bundle_version": 9, "robots": robots}
-    now["link"] = {"refusals": {"spec": 3}, "bad_messages": {}, "last_error": "disk full"}
+    now = {"monotonic": time.monotonic(), "phase": "training", "env_steps": 10, "bundle_version": 9, "robots": robots}
+    now["link"] = {"refusals": {"spec": 3}, "bad_messages": {}, "last_error": "disk full", "last_error_age": 2.0}
     (tmp_path / "status.json").write_text(json.dumps(now))
     assert main(["link-status", "--logdir", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     for shown in ("arm1", "1234", "shape 2", "4.2 ms", "spec: 3", "disk full", "8, 3 s old"):
         assert shown in output
-    (tmp_path / "status.json").write_text(json.dumps(now | {"time": time.time() - 60}))
+    (tmp_path / "status.json").write_text(json.dumps(now | {"monotonic": time.monotonic() - 60}))
     assert main(["link-status", "--logdir", str(tmp_path)]) == 1
     assert "not running" in capsys.readouterr().out

@@ -20,7 +20,7 @@ SCALE = {"ms": 1e-3, "s": 1.0, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "": 1}
 
 def test_each_promise_has_its_test() -> None:
     table = TEXT.split("## Promises and their tests")[1]
-    found = re.findall(r"`(test_link_\w+\.py)?(?:::(test_\w+))?`", table)
+    found = re.findall(r"`(test_\w+\.py)?(?:::(test_\w+))?`", table)
     assert len(found) > 25
     file = ""
     for named, function in found:

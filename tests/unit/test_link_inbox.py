@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from robot_dreamer.link.inbox import KEEP, Inbox
@@ -121,15 +122,48 @@ def test_a_bundle_that_is_too_large_is_refused(tmp_path: Path) -> None:
     assert inbox.requests(0.0) == [] and inbox.problems == {"bundle_too_large": 1}
 
 
-def test_a_newer_announcement_replaces_a_download(tmp_path: Path) -> None:
+def test_a_download_that_has_begun_is_finished_though_newer_bundles_are_announced(tmp_path: Path) -> None:
+    """A link that is slower than a bundle per publication: after each piece there is a newer one."""
     inbox = open_inbox(tmp_path)
-    data1, offer1 = bundle(1)
+    made = {version: bundle(version) for version in range(1, 30)}
+    by_hash = {offer.sha256: data for data, offer in made.values()}
+    arrived = []
+    for step, (_, offer) in enumerate(made.values()):
+        now = 3.0 * step  # every request has timed out by then
+        inbox.offer(offer, "store", now)
+        for fetch in inbox.requests(now)[:1]:
+            data = by_hash[fetch.sha256]
+            inbox.receive(Piece(fetch.sha256, fetch.offset, data[fetch.offset : fetch.offset + fetch.length]), now)
+        if inbox.current is not None and inbox.current.version not in arrived:
+            arrived.append(inbox.current.version)
+            assert (inbox.directory / inbox.current.file).read_bytes() == made[inbox.current.version][0]
+    assert len(arrived) >= 3 and arrived == sorted(arrived)
+
+
+def test_a_newer_announcement_replaces_a_download_that_has_not_begun(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    inbox.offer(bundle(1)[1], "store", 0.0)
+    assert inbox.requests(0.0)
     data2, offer2 = bundle(2)
-    inbox.offer(offer1, "store", 0.0)
-    serve(inbox, data1, 0.0, pieces=2)
     inbox.offer(offer2, "store", 0.0)
     assert serve(inbox, data2, 0.0) == 5
     assert inbox.current is not None and inbox.current.version == 2
+    assert not list(inbox.directory.glob("*.part"))
+
+
+def test_another_lineage_or_a_dropped_bundle_ends_a_download(tmp_path: Path) -> None:
+    inbox = open_inbox(tmp_path)
+    for version, end in ((1, "lineage"), (2, "gone")):
+        data, offer = bundle(version)
+        inbox.offer(offer, end, 0.0)
+        assert serve(inbox, data, 0.0, pieces=2) == 2
+        if end == "gone":
+            inbox.gone(offer.sha256, 0.0)
+            assert inbox.requests(9.0) == [] and inbox.problems == {"bundle_gone": 1}
+    data, offer = bundle(1)
+    inbox.offer(offer, "gone", 9.0)
+    assert serve(inbox, data, 9.0) == 5
+    assert inbox.current is not None and inbox.current.store == "gone"
     assert not list(inbox.directory.glob("*.part"))
 
 
@@ -171,9 +205,12 @@ def test_a_full_disk_is_a_counted_delay(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_age_counts_from_the_announcement(tmp_path: Path) -> None:
     inbox = open_inbox(tmp_path)
     data, offer = bundle(1)
-    inbox.offer(offer, "store", 0.0)
-    serve(inbox, data, 0.0)
     now = time.monotonic()
-    inbox.offer(Announcement(offer.version, offer.training_step, offer.sha256, offer.size, age=100.0), "store", now)
+    inbox.offer(msgspec.structs.replace(offer, age=50.0), "store", now)
+    serve(inbox, data, now)
+    age = inbox.age()
+    assert age is not None and 50.0 <= age < 110.0
+    inbox.offer(msgspec.structs.replace(offer, age=100.0), "store", now)
     age = inbox.age()
     assert age is not None and 100.0 <= age < 160.0
+    assert open_inbox(tmp_path).age() is None  # no learner has told this process
