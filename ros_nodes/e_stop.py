@@ -27,7 +27,8 @@ class EStop:
     both, so there are two, and a message may come twice. That one of them does not match is no news (rclpy would warn).
 
     Args:
-      timeout: seconds of silence on the topic that count as pressed; 0: it may be silent.
+      timeout: seconds of silence on the topic that count as pressed, as does that it has not spoken yet; 0: it may be
+        silent.
 
     Attributes:
       pressed: as of the last message.
@@ -39,7 +40,7 @@ class EStop:
         self._guard = guard
         self._timeout = timeout
         self._clock = clock
-        self._heard = clock()
+        self._heard: float | None = None
         self._inlets = [
             node.create_subscription(
                 Bool,
@@ -64,10 +65,14 @@ class EStop:
         """Why a fault must not be cleared; empty if it may."""
         if self.pressed:
             return "the emergency stop is pressed (topic e_stop)"
+        if not self._timeout:
+            return ""
+        if self._heard is None:
+            return "topic e_stop has not spoken yet"
         silent = self._clock() - self._heard
-        if self._timeout and silent > self._timeout:
-            return f"topic e_stop is silent for {silent:.1f} s, allowed {self._timeout:g} s"
-        return ""
+        return (
+            f"topic e_stop is silent for {silent:.1f} s, allowed {self._timeout:g} s" if silent > self._timeout else ""
+        )
 
     def destroy(self) -> None:
         for inlet in self._inlets:

@@ -64,6 +64,7 @@ class PolicyNode(LifecycleNode):
         p = self.parameters
         try:
             self.rig = rig = Rig(self, p)
+            rig.e_stop.poll()  # a stop that must be heard counts as pressed before the first command
         except (SpecError, LinkError, ValueError, OSError) as error:  # BundleError is a ValueError
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE

@@ -118,6 +118,7 @@ class Realtime(Runner):
                 self._commander.publish(self._guard.neutral())
                 return
             self._observer.forget(self._resetter.first_stamp)
+            self._jumps = self._observer.clock_jumps  # a reset may set the clock
             self._enter(Phase.READY)
         self._problem = self._find_problem()
         if self._problem:

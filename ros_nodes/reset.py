@@ -102,7 +102,7 @@ class Resetter:
             self._future = None
 
     def _answered(self, future: Any) -> None:
-        if future is not self._future:
+        if future is not self._future or self._withdrawn:
             return  # of a request that was given up
         self._future = None
         error = future.exception()

@@ -276,7 +276,10 @@ def test_a_silent_emergency_stop_counts_as_pressed(make: Make) -> None:
     stage = make(max_steps=10_000, e_stop_timeout=0.5)
     button = stage.robot.create_publisher(Bool, "e_stop", 1)
     stage.also.append(lambda stamp: button.publish(Bool(data=False)))
-    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    assert faulted(stage, "e_stop") == "topic e_stop has not spoken yet"
+    stage.until(lambda: not stage.rig.e_stop.problem(), "to be heard")
+    assert stage.robot.commands == []
+    goes_on(stage)
     stage.also.clear()
     reason = faulted(stage, "e_stop")
     assert reason.startswith("topic e_stop is silent for 0.") and reason.endswith("allowed 0.5 s")

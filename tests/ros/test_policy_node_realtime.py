@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from rclpy.parameter import Parameter
+from std_msgs.msg import Float64MultiArray
 
 from robot_dreamer.record import validate_record
 from ros_nodes.health import complain, figures
@@ -221,3 +222,15 @@ def test_diagnostics(make: Callable[..., Stage]) -> None:
     assert parts["policy: control loop"]["rate"] == "50"
     assert {"policy: sensors", "policy: guard", "policy: policy", "policy: episodes"} <= parts.keys()
     assert parts["policy: policy"]["version"] == "-1"
+
+
+def test_a_reset_does_not_let_a_slow_command_jump(make: Callable[..., Stage]) -> None:
+    """The robot holds the last command over a reset; rates count from there."""
+    stage = make(max_steps=20, spec=SLOW)
+    sent = stage.watch(Float64MultiArray, "motor/commands", 1000)
+    command = stage.robot.create_publisher(Float64MultiArray, "policy/teleop/motor/commands", 1)
+    stage.also.append(lambda stamp: command.publish(Float64MultiArray(data=[2.0, 1.0])))
+    stage.until(lambda: stage.controller.episodes == 3, "three episodes")
+    way = np.array([list(message.data) for message in sent])
+    assert way[:, 0].max() > 1.0  # far from neutral when the reset comes, and the reset is done at once
+    assert np.abs(np.diff(way, axis=0)).max() < 0.08 + 1e-6
