@@ -86,6 +86,8 @@ def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str)
     person |= {"messages": rig.takeover.received, "refused": rig.takeover.refused}
     policy: dict[str, Any] = {"version": slot.current.version, "swaps": slot.swaps, "refused": slot.refused}
     policy |= {"age": bundle_age(rig), "surprise_threshold": guard.surprise_threshold}
+    if isinstance(slot.current, OnnxPolicy):
+        policy |= {"runs_on": slot.current.runs_on}
     if controller.output is not None:
         policy |= {"surprise": controller.output.surprise, "value": controller.output.value}
     policy |= {"rollbacks": slot.rollbacks, "last_refusal": slot.last_refusal, "last_rollback": slot.last_rollback}
@@ -132,6 +134,7 @@ class Speaker:
         self._logger = node.get_logger()
         self._learner = learner
         self._version: int | None = None
+        self._fallback = ""
         self._complaint = ""
         self._away = 0  # seconds without the learner
         self._state: State | None = None
@@ -139,10 +142,15 @@ class Speaker:
 
     def say(self, rig: Rig, link: RobotLinkStatus | None, complaint: str) -> None:
         """Call it once a second."""
-        logger, version = self._logger, rig.slot.current.version
+        logger, policy = self._logger, rig.slot.current
+        version = policy.version
         if version != self._version:
             self._version = version
             logger.info("random actions, until a bundle comes" if version < 0 else f"policy {version} acts")
+            fallback = policy.fallback if isinstance(policy, OnnxPolicy) else ""
+            if fallback != self._fallback:
+                self._fallback = fallback
+                logger.warning(fallback or "policies run on the provider asked for")
         state = rig.states.state
         if state is not self._state:
             self._state = state

@@ -11,8 +11,13 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
-SPOOL_RULES = ("drop_oldest", "stop")
-CLOCKS = ("realtime", "lockstep")
+from robot_dreamer.onboard.provider import PROVIDERS
+
+_CHOICES = {
+    "clock": ("realtime", "lockstep"),
+    "provider": PROVIDERS,
+    "spool_rule": ("drop_oldest", "stop"),
+}
 
 
 class ParameterError(ValueError):
@@ -44,6 +49,11 @@ class Parameters:
     spool_megabytes: int = _parameter(4096, "disk that rows may take while the learner is away", 1, 2**20)
     seed: int = _parameter(0, "of the action and latent noise and of random actions", least=0)
     threads: int = _parameter(1, "of ONNX Runtime within one policy step", least=1, most=64)
+    provider: str = _parameter(
+        "cpu", "what runs the policy: cpu, cuda or tensorrt; the cpu where the others are missing"
+    )
+    priority: int = _parameter(0, "real-time priority (SCHED_FIFO) of the control loop; 0: none", least=0, most=99)
+    core: int = _parameter(-1, "processor core that the control loop is bound to; -1: any", least=-1, most=4095)
     automatic: bool = _parameter(
         True, "stand and act as soon as the node is active, and after a cleared fault; false: wait for ~/policy"
     )
@@ -87,9 +97,7 @@ def declare_parameters(node: Node) -> Parameters:
             meaning = f"{expected}; {entry.metadata['description']}"
             raise ParameterError(f"parameter {entry.name} ({meaning}): {error}") from error
     parameters = Parameters(**values)
-    if parameters.clock not in CLOCKS:
-        raise ParameterError(f"parameter clock: expected {' or '.join(CLOCKS)}, found {parameters.clock!r}")
-    if parameters.spool_rule not in SPOOL_RULES:
-        expected = " or ".join(SPOOL_RULES)
-        raise ParameterError(f"parameter spool_rule: expected {expected}, found {parameters.spool_rule!r}")
+    for name, choices in _CHOICES.items():
+        if values[name] not in choices:
+            raise ParameterError(f"parameter {name}: expected {' or '.join(choices)}, found {values[name]!r}")
     return parameters

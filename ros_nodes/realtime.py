@@ -16,9 +16,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from robot_dreamer.onboard.rate import RateLoop
 from robot_dreamer.onboard.states import State
+from robot_dreamer.onboard.urgency import calm_interpreter, urge
 from ros_nodes.runner import Parts, Runner
 
 _PATIENCE = 2.0  # seconds without an episode before saying so
@@ -37,18 +39,21 @@ class Realtime(Runner):
 
     Args:
       now: ns of the ROS clock, for stamp_applied.
+      priority, core: of the loop's thread, see `urge`.
 
     Attributes:
       loop: rate and jitter.
       phase: see the module.
     """
 
-    def __init__(self, parts: Parts, now: Callable[[], int]) -> None:
+    def __init__(self, parts: Parts, now: Callable[[], int], priority: int = 0, core: int = -1) -> None:
         super().__init__(parts)
         self.phase = Phase.IDLE
         self._stop = threading.Event()
         self.loop = RateLoop(parts.spec.period, sleep=self._stop.wait)
         self._now = now
+        self._priority, self._core = priority, core
+        self._calm = ExitStack()
         self._period = parts.spec.period
         self._stale = parts.spec.safety.stale_seconds
         self._thread: threading.Thread | None = None
@@ -70,13 +75,18 @@ class Realtime(Runner):
         self.loop = RateLoop(self._period, sleep=self._stop.wait)
         self._enter(Phase.IDLE)
         self._thread = threading.Thread(target=self._run, name="control-loop", daemon=True)
+        self._calm.enter_context(calm_interpreter())
         self._thread.start()
+        assert self._thread.native_id is not None  # it has started
+        for refused in urge(self._thread.native_id, self._priority, self._core):
+            self._parts.logger.warning(refused)
 
     def stop(self) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None
+        self._calm.close()
         self._resetter.cancel()
         self._controller.abandon()
         problem = self._settle()

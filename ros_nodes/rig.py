@@ -56,12 +56,12 @@ class Rig:
         self.robot_id = p.robot_id or spec.name
         policy: Policy = RandomPolicy(spec, p.seed)
         if p.bundle:
-            policy = OnnxPolicy(read_bundle(Path(p.bundle), spec), p.threads)
+            policy = OnnxPolicy(read_bundle(Path(p.bundle), spec), p.threads, p.provider)
             policy.verify()
         self._stack = ExitStack()
         with ExitStack() as stack:
             self.link = self._make_link(p, stack)
-            self.slot = PolicySlot(spec, policy, p.threads)
+            self.slot = PolicySlot(spec, policy, p.threads, p.provider)
             stack.callback(self.slot.stop)
             self.controller = Controller(
                 spec,
@@ -98,7 +98,7 @@ class Rig:
             if lockstep:
                 self.runner = Lockstep(parts)
             else:
-                self.runner = Realtime(parts, now=now)
+                self.runner = Realtime(parts, now, p.priority, p.core)
             for topic, kind in self.observer.topics.items():
                 inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), SENSORS)
                 stack.callback(node.destroy_subscription, inlet)

@@ -285,11 +285,10 @@ class Controller:
     def _act(self, sample: Sample, is_first: bool) -> tuple[int, PolicyOutput]:
         policy, fresh = self._slot.exchange()
         while True:
-            before = policy.state
             try:
                 output = policy.step(sample.observation, self._executed, is_first or fresh, self._noise)
             except PolicyFault as error:
-                turn = self._slot.rollback(str(error), before)
+                turn = self._slot.rollback(str(error))
                 if turn is None:
                     raise
                 policy, fresh = turn

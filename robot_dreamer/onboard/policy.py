@@ -7,23 +7,21 @@ opaque to everyone else. Randomness is an argument: the same `Noise` gives the s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from robot_dreamer.onboard.bundle import Bundle, BundleError, Port
+from robot_dreamer.onboard.bundle import Bundle, BundleError
 from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.session import State, StepSession
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
 
-_ONNX_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)", "int64": "tensor(int64)", "bool": "tensor(bool)"}
-
-State = dict[str, NDArray[Any]]
+Arrays = Mapping[str, NDArray[Any]]
 
 
 class PolicyFault(RuntimeError):
@@ -57,11 +55,7 @@ class Policy(Protocol):
     def reset(self) -> None: ...
 
     def step(
-        self,
-        observation: Mapping[str, NDArray[Any]],
-        previous_action: Mapping[str, NDArray[Any]],
-        is_first: bool,
-        noise: Noise | None,
+        self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: Noise | None
     ) -> PolicyOutput: ...
 
 
@@ -69,56 +63,54 @@ class OnnxPolicy:
     """A bundle's model in ONNX Runtime.
 
     Args:
-      bundle: as `read_bundle` gives it.
+      bundle: as `read_bundle` gives it; its model is not kept.
       threads: of ONNX Runtime within one step; they sleep between steps.
-      providers: execution providers in order of preference.
+      provider: "cpu", "cuda" or "tensorrt"; where it cannot be had the CPU takes its place, see `fallback`.
+
+    Attributes:
+      version, lineage: of the bundle.
+      created: when the bundle was.
+      runs_on: where the model runs, for people.
+      fallback: why it does not run on `provider`; empty if it does.
 
     Raises:
       BundleError: the model cannot be loaded, or its inputs and outputs are not those of the manifest.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
-        self.version = bundle.manifest.version
-        self.lineage = bundle.manifest.lineage
-        self.created = _parse_time(bundle)
-        self._bundle = bundle
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a robot has other work to do
-        options.log_severity_level = 3
+    def __init__(self, bundle: Bundle, threads: int = 1, provider: str = "cpu") -> None:
+        manifest = bundle.manifest
+        self.version, self.lineage, self.created = manifest.version, manifest.lineage, _parse_time(bundle)
+        self._source, self._recording, self._tolerance = bundle.source, bundle.recording, manifest.tolerance
         try:
-            self._session = onnxruntime.InferenceSession(bundle.model, options, providers=list(providers))
+            self._session = StepSession(
+                bundle.model, manifest.inputs, manifest.outputs, manifest.weights, threads, provider
+            )
         except Exception as error:  # onnxruntime's exceptions share no base class but Exception
             raise BundleError(f"bundle {bundle.source}: ONNX Runtime cannot load its model: {error}") from error
-        manifest = bundle.manifest
-        self._check_table("input", manifest.inputs, self._session.get_inputs())
-        self._check_table("output", manifest.outputs, self._session.get_outputs())
+        self.runs_on, self.fallback = self._session.runs_on, self._session.fallback
         classes = {a.name: len(a.values) for a in bundle.spec.actions}  # 0: continuous
-        self._feed = {p.name: p.zeros() for p in manifest.inputs}
-        self._observations = [(p.name, p.key) for p in manifest.inputs if p.role == "observation"]
-        self._previous = [(p.name, p.key) for p in manifest.inputs if p.role == "previous_action"]
-        self._firsts = [p.name for p in manifest.inputs if p.role == "is_first"]
-        self._noises = [(p, classes.get(p.key, 0) > 0) for p in manifest.inputs if p.role.endswith("_noise")]
+        inputs, outputs = self._session.inputs, self._session.outputs
+        self._observations = [(p.key, inputs[p.name]) for p in manifest.inputs if p.role == "observation"]
+        self._previous = [(p.key, inputs[p.name]) for p in manifest.inputs if p.role == "previous_action"]
+        self._firsts = [inputs[p.name] for p in manifest.inputs if p.role == "is_first"]
+        noises = [p for p in manifest.inputs if p.role in ("latent_noise", "action_noise")]
+        self._noises = [(p, classes.get(p.key, 0) > 0, inputs[p.name]) for p in noises]
+        self._actions = [(p.key, classes[p.key], outputs[p.name]) for p in manifest.outputs if p.role == "action"]
+        self._monitors = [(p.key, outputs[p.name]) for p in manifest.outputs if p.role == "monitor"]
         self._states = {p.key: p for p in manifest.inputs if p.role == "state"}
-        self._output_names = [p.name for p in manifest.outputs]
-        self._actions = [(i, p.key, classes[p.key]) for i, p in enumerate(manifest.outputs) if p.role == "action"]
-        given = [(i, p) for i, p in enumerate(manifest.outputs) if p.role == "state"]
-        self._next_states = [(i, p.name, self._states[p.key].name) for i, p in given]
-        self._monitors = [(i, p.key) for i, p in enumerate(manifest.outputs) if p.role == "monitor"]
+        self._state_names = {p.key: p.name for p in manifest.outputs if p.role == "state"}
 
     @property
     def state(self) -> State:
-        """The recurrent state by key, batch dimension included. Never changed in place, so keeping it is safe."""
-        return {key: self._feed[port.name] for key, port in self._states.items()}
+        """A copy of the recurrent state by key, batch dimension included."""
+        return self._session.state
 
     @state.setter
     def state(self, state: State) -> None:
         problem = self.state_mismatch(state)
         if problem:
             raise ValueError(problem)
-        for key, port in self._states.items():
-            self._feed[port.name] = state[key]
+        self._session.state = state
 
     def state_mismatch(self, state: State) -> str:
         """Why another policy's state does not fit this one; empty if it does."""
@@ -128,39 +120,32 @@ class OnnxPolicy:
 
     def reset(self) -> None:
         """State to zeros."""
-        for port in self._states.values():
-            self._feed[port.name] = port.zeros()
+        self._session.reset()
 
-    def step(
-        self,
-        observation: Mapping[str, NDArray[Any]],
-        previous_action: Mapping[str, NDArray[Any]],
-        is_first: bool,
-        noise: Noise | None,
-    ) -> PolicyOutput:
+    def step(self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: Noise | None) -> PolicyOutput:
         """One policy step; the state moves on.
 
         Args:
           observation: by name, shape and dtype as in the spec.
           previous_action: the executed one, normalised, by name; ignored by the model when is_first.
+          is_first: forget the state.
           noise: None means all noise zero: argmax and mean everywhere.
 
         Raises:
           PolicyFault: an action or state is not finite, or the runtime failed; the state stays.
         """
-        feed = self._feed
-        for name, key in self._observations:
-            feed[name][0] = observation[key]
-        for name, key in self._previous:
-            feed[name][0] = previous_action[key]
-        for name in self._firsts:
-            feed[name][0] = is_first
-        for port, discrete in self._noises:
+        for key, array in self._observations:
+            array[0] = observation[key]
+        for key, array in self._previous:
+            array[0] = previous_action[key]
+        for array in self._firsts:
+            array[0] = is_first
+        for port, discrete, array in self._noises:
             if noise is None:
-                feed[port.name].fill(0.0)
+                array.fill(0.0)
             else:
-                noise.fill(port, discrete, feed[port.name])
-        return self._finish(self._run())
+                noise.fill(port, discrete, array)
+        return self._run()
 
     def verify(self) -> None:
         """Replay the bundle's recording from zero state and compare. The state is reset before and after.
@@ -168,69 +153,51 @@ class OnnxPolicy:
         Raises:
           BundleError: an output is off by more than the manifest's tolerance (port, step, both values), or not finite.
         """
-        recording, tolerance = self._bundle.recording, self._bundle.manifest.tolerance
+        recording = self._recording
         inputs = {name.removeprefix("input/"): x for name, x in recording.items() if name.startswith("input/")}
         expected = {name.removeprefix("output/"): x for name, x in recording.items() if name.startswith("output/")}
         self.reset()
         try:
             for step in range(len(next(iter(recording.values())))):
                 for name, array in inputs.items():
-                    self._feed[name][0] = array[step]
-                outputs = self._run()
-                self._finish(outputs)
-                for name, found in zip(self._output_names, outputs, strict=True):
-                    if name in expected:
-                        self._compare(name, step, expected[name][step], found[0], tolerance)
+                    self._session.inputs[name][0] = array[step]
+                self._run()
+                state = self._session.state
+                found = self._session.outputs | {self._state_names[key]: x for key, x in state.items()}
+                for name, array in expected.items():
+                    self._compare(name, step, array[step], found[name][0])
         except PolicyFault as error:
-            raise BundleError(f"bundle {self._bundle.source}: verification failed: {error}") from error
+            raise BundleError(f"bundle {self._source}: verification failed: {error}") from error
         finally:
             self.reset()
 
-    def _run(self) -> list[NDArray[Any]]:
+    def _run(self) -> PolicyOutput:
+        session = self._session
         try:
-            return self._session.run(self._output_names, self._feed)  # type: ignore[no-any-return]
+            session.run()
         except Exception as error:  # onnxruntime's exceptions share no base class but Exception
             raise PolicyFault(f"policy {self.version}: ONNX Runtime failed: {error}") from error
-
-    def _finish(self, outputs: list[NDArray[Any]]) -> PolicyOutput:
-        action = {key: np.asarray(outputs[i][0]) for i, key, _ in self._actions}
-        for _, key, classes in self._actions:
-            if not np.isfinite(action[key]).all():
-                raise PolicyFault(f"policy {self.version}: action {key} is not finite: {action[key]}")
-            if classes and not 0 <= int(action[key]) < classes:
-                found = f"expected a class in 0..{classes - 1}, found {action[key]}"
+        for key, classes, array in self._actions:
+            if not np.isfinite(array).all():
+                raise PolicyFault(f"policy {self.version}: action {key} is not finite: {array[0]}")
+            if classes and not 0 <= int(array[0]) < classes:
+                found = f"expected a class in 0..{classes - 1}, found {array[0]}"
                 raise PolicyFault(f"policy {self.version}: action {key}: {found}")
-        for i, name, _ in self._next_states:
-            if not np.isfinite(outputs[i]).all():
-                raise PolicyFault(f"policy {self.version}: state {name} is not finite")
-        for i, _, fed in self._next_states:
-            self._feed[fed] = outputs[i]
-        return PolicyOutput(action, **{key: float(outputs[i][0]) for i, key in self._monitors})
+        for key, array in session.next_state.items():
+            if not np.isfinite(array).all():
+                raise PolicyFault(f"policy {self.version}: state {key} is not finite")
+        session.accept()
+        action = {key: array[0].copy() for key, _, array in self._actions}  # whoever gets it keeps it
+        return PolicyOutput(action, **{key: float(array[0]) for key, array in self._monitors})
 
-    def _compare(self, name: str, step: int, expected: NDArray[Any], found: NDArray[Any], tolerance: float) -> None:
-        wide = np.asarray(expected, np.float64)
+    def _compare(self, name: str, step: int, expected: NDArray[Any], found: NDArray[Any]) -> None:
+        wide, tolerance = np.asarray(expected, np.float64), self._tolerance
         error = np.abs(np.asarray(found, np.float64) - wide) / (1.0 + np.abs(wide))
         if not (error <= tolerance).all():
             raise BundleError(
-                f"bundle {self._bundle.source}: verification failed: output {name}, step {step}: "
+                f"bundle {self._source}: verification failed: output {name}, step {step}: "
                 f"expected {expected}, found {found}, relative error {error.max():.3g} above {tolerance:.3g}"
             )
-
-    def _check_table(self, kind: str, ports: tuple[Port, ...], found: Sequence[Any]) -> None:
-        nodes = {node.name: node for node in found}
-        if nodes.keys() != {p.name for p in ports}:
-            raise BundleError(
-                f"bundle {self._bundle.source}: {kind}s: the manifest says {sorted(p.name for p in ports)}, "
-                f"the model has {sorted(nodes)}"
-            )
-        for port in ports:
-            node, shape = nodes[port.name], (1, *port.shape)
-            fixed = [dim if isinstance(dim, int) else want for dim, want in zip(node.shape, shape, strict=False)]
-            if node.type != _ONNX_TYPES[port.dtype] or len(node.shape) != len(shape) or tuple(fixed) != shape:
-                raise BundleError(
-                    f"bundle {self._bundle.source}: {kind} {port.name}: the manifest says {port.dtype}{list(shape)}, "
-                    f"the model has {node.type}{node.shape}"
-                )
 
 
 class RandomPolicy:
@@ -247,13 +214,7 @@ class RandomPolicy:
     def reset(self) -> None:
         """Nothing to reset."""
 
-    def step(
-        self,
-        observation: Mapping[str, NDArray[Any]],
-        previous_action: Mapping[str, NDArray[Any]],
-        is_first: bool,
-        noise: Noise | None,
-    ) -> PolicyOutput:
+    def step(self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: Noise | None) -> PolicyOutput:
         """Uniform in [-1, 1], or a uniform class."""
         action: dict[str, NDArray[Any]] = {}
         for spec in self._spec.actions:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from robot_dreamer.onboard.bundle import BundleError, read_bundle
-from robot_dreamer.onboard.policy import OnnxPolicy, Policy, State
+from robot_dreamer.onboard.policy import OnnxPolicy, Policy
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
 
@@ -32,13 +32,13 @@ class PolicySlot:
     Args:
       spec: the robot; bundles for another are refused.
       policy: acts until the first swap.
-      threads: of ONNX Runtime, for each policy that is loaded here.
+      threads, provider: of ONNX Runtime, for each policy that is loaded here; see `OnnxPolicy`.
 
     Attributes:
       swaps, refused, rollbacks: counters; last_refusal and last_rollback say why the last one happened.
     """
 
-    def __init__(self, spec: RobotSpec, policy: Policy, threads: int = 1) -> None:
+    def __init__(self, spec: RobotSpec, policy: Policy, threads: int = 1, provider: str = "cpu") -> None:
         self.swaps = 0
         self.refused = 0
         self.rollbacks = 0
@@ -46,11 +46,13 @@ class PolicySlot:
         self.last_rollback = ""
         self._spec = spec
         self._threads = threads
+        self._provider = provider
         self._current = policy
         self._previous: Policy | None = None
         self._floors = {policy.lineage: policy.version}  # newest that has flown of each lineage; survive a rollback
         self._offers: deque[Path] = deque(maxlen=1)
         self._ready: deque[OnnxPolicy] = deque(maxlen=1)  # append and pop are atomic: no lock in the control loop
+        self._retired: deque[Policy] = deque()  # to be freed by the background thread: it takes milliseconds
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -81,13 +83,15 @@ class PolicySlot:
         state = self._current.state if ready.lineage == self._current.lineage else {}
         if state:
             ready.state = state
+        if self._previous is not None:
+            self._retired.append(self._previous)
         self._previous, self._current = self._current, ready
         self._floors[ready.lineage] = ready.version
         self.swaps += 1
         return Turn(ready, not state)
 
-    def rollback(self, reason: str, state: State) -> Turn | None:
-        """The acting policy failed: the previous one takes over with `state`, as it was before the failed step.
+    def rollback(self, reason: str) -> Turn | None:
+        """The acting policy failed: the previous one takes over, with the state before the failed step.
 
         None if there is no previous one. The failed bundle does not come back: only a newer one does.
         """
@@ -95,8 +99,9 @@ class PolicySlot:
         if previous is None:
             return None
         related = previous.lineage == failed.lineage
-        if previous.state and related:
-            previous.state = state
+        if related and previous.state:
+            previous.state = failed.state
+        self._retired.append(failed)
         self._current, self._previous = previous, None
         self.rollbacks += 1
         self.last_rollback = f"policy {failed.version} failed, back to policy {previous.version}: {reason}"
@@ -120,6 +125,7 @@ class PolicySlot:
                 path = self._offers.pop()
             except IndexError:
                 continue
+            self._retired.clear()
             try:
                 self._ready.append(self._prepare(path))
             except BundleError as error:
@@ -133,7 +139,7 @@ class PolicySlot:
         floor = self._floors.get(bundle.manifest.lineage, RANDOM_POLICY)
         if version <= floor:
             raise BundleError(f"bundle {path}: version: expected above {floor}, which has flown, found {version}")
-        policy = OnnxPolicy(bundle, self._threads)
+        policy = OnnxPolicy(bundle, self._threads, self._provider)
         problem = self._misfit(policy)
         if problem:
             raise BundleError(f"bundle {path}: {problem}")

@@ -57,7 +57,7 @@ def test_quantised_kernels_are_off_by_half_a_step_at_most(inputs: int) -> None:
 
 
 def test_what_is_converted(exporter: BundleExporter, bundle: Bundle) -> None:
-    model = onnx.load_from_string(bundle.model)
+    model = onnx.load_from_string(bytes(bundle.model))
     onnx.checker.check_model(model)
     assert bundle.manifest.weights == exporter.format.name
     wide = {x.name for x in model.graph.initializer if x.data_type == onnx.TensorProto.FLOAT and len(x.dims) >= 2}

@@ -96,7 +96,7 @@ def test_nan_is_a_fault_and_the_state_stays(tmp_path: Path) -> None:
     before = policy.state["hidden"]
     with pytest.raises(PolicyFault, match="policy 1: action torque is not finite"):
         policy.step(observe(50.0), PREVIOUS, False, None)
-    assert policy.state["hidden"] is before
+    np.testing.assert_array_equal(policy.state["hidden"], before)
     with pytest.raises(PolicyFault, match="ONNX Runtime failed|not finite"):
         policy.step(observe(np.inf), PREVIOUS, False, None)
 

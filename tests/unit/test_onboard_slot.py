@@ -96,7 +96,7 @@ def test_a_new_run_starts_afresh_and_the_floor_holds_within_each_lineage(bench: 
     assert not bench.swap(1, lineage="second") and "expected above 1" in slot.last_refusal
     assert not bench.swap(4, lineage="first") and "expected above 5" in slot.last_refusal
     assert bench.swap(6, lineage="first", hidden=4) and bench.fresh  # another layout is no obstacle either
-    turn = slot.rollback("a test", slot.current.state)
+    turn = slot.rollback("a test")
     assert turn is not None and turn.fresh and (turn.policy.lineage, turn.policy.version) == ("second", 1)
 
 
@@ -148,11 +148,11 @@ def test_rollback_restores_policy_and_state_and_bars_the_failed_version(bench: B
     assert bench.swap(1) and bench.swap(2)
     slot.current.step(observe(), PREVIOUS, True, None)
     before = slot.current.state
-    turn = slot.rollback("NaN", before)
+    turn = slot.rollback("NaN")
     assert turn is not None and turn.policy.version == 1 and not turn.fresh
     np.testing.assert_array_equal(slot.current.state["hidden"], before["hidden"])
     assert (slot.rollbacks, slot.last_rollback) == (1, "policy 2 failed, back to policy 1: NaN")
-    assert slot.rollback("again", before) is None
+    assert slot.rollback("again") is None
     assert not bench.swap(2) and bench.swap(3)
 
 

@@ -1,0 +1,58 @@
+"""What system and interpreter can do for the control loop: priority, a core of its own, no long pauses.
+
+What is not permitted is named and left; the loop runs without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+from collections.abc import Iterator
+
+SWITCH_INTERVAL = 5e-4  # seconds; Python's own 5 ms is the period of a loop at 200 Hz
+
+
+def urge(thread: int, priority: int, core: int) -> list[str]:
+    """Give a thread real-time priority and a core of its own, as far as permitted.
+
+    Args:
+      thread: its native id.
+      priority: of SCHED_FIFO, 1 to 99; 0 leaves the ordinary scheduler.
+      core: the only one that the thread may run on; -1: any.
+
+    Returns what was refused, why, and what would permit it; empty if all went well.
+    """
+    refused = []
+    if core >= 0:
+        try:
+            os.sched_setaffinity(thread, {core})
+        except OSError as error:
+            allowed = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+            refused.append(f"the control loop is not bound to core {core}: {error.strerror}; there are {allowed}")
+    if priority > 0:
+        try:
+            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
+        except OSError as error:
+            hint = "raise the limit with `rtprio` in /etc/security/limits.conf, or CAP_SYS_NICE"
+            refused.append(f"the control loop has no real-time priority {priority}: {error.strerror}; {hint}")
+    return refused
+
+
+@contextlib.contextmanager
+def calm_interpreter() -> Iterator[None]:
+    """While the control loop runs, other threads of this process hold it up for less long.
+
+    Everything that lives now is left out of later garbage collections, which otherwise stop all threads for tens of
+    milliseconds; and a thread that computes gives the interpreter's lock away after SWITCH_INTERVAL.
+    """
+    before = sys.getswitchinterval()
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+        gc.unfreeze()

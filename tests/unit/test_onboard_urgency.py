@@ -1,0 +1,68 @@
+"""Priority and core of the control loop's thread: given where permitted, named where not."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+
+import pytest
+
+from robot_dreamer.onboard.urgency import SWITCH_INTERVAL, calm_interpreter, urge
+
+
+def test_nothing_asked_for_nothing_done() -> None:
+    assert urge(threading.get_native_id(), 0, -1) == []
+
+
+def test_a_thread_is_bound_to_a_core() -> None:
+    core = max(os.sched_getaffinity(0))
+    refused: list[str] = []
+    found: list[set[int]] = []
+
+    def work() -> None:
+        refused.extend(urge(threading.get_native_id(), 0, core))
+        found.append(os.sched_getaffinity(threading.get_native_id()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert refused == [] and found == [{core}]
+    assert os.sched_getaffinity(0) != {core} or len(os.sched_getaffinity(0)) == 1  # the others stay
+
+
+def test_what_is_refused_is_named_with_what_would_permit_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    first, second = urge(threading.get_native_id(), 50, 4000)
+    assert "not bound to core 4000: Invalid argument; there are 0" in first
+    assert "no real-time priority 50: Operation not permitted; raise the limit with `rtprio`" in second
+
+
+def test_priority_is_given_where_permitted() -> None:
+    found: list[int] = []
+    refused: list[str] = []
+
+    def work() -> None:
+        refused.extend(urge(threading.get_native_id(), 1, -1))
+        found.append(os.sched_getscheduler(threading.get_native_id()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if refused:
+        assert "Operation not permitted" in refused[0] and found == [os.SCHED_OTHER]
+    else:
+        assert found == [os.SCHED_FIFO]
+
+
+def test_the_interpreter_is_calm_for_a_while() -> None:
+    before, frozen = sys.getswitchinterval(), gc.get_freeze_count()
+    with calm_interpreter():
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL)
+        assert gc.get_freeze_count() > frozen
+        assert gc.isenabled()
+    assert sys.getswitchinterval() == before
