@@ -6,7 +6,7 @@ Refused:
   commands come less than half or more than twice as often as the spec's rate: actions would be invented or lost
 Noted, and imported:
   sensors or commands beyond TOLERANCE of the spec's rate (values repeat, or the newest counts)
-  stamps that go backwards
+  stamps that go backwards, messages without a stamp
 """
 
 from __future__ import annotations
@@ -20,35 +20,55 @@ from typing import Any
 from robot_dreamer.data.bags import decode, messages, open_bag
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.spec import RobotSpec
+from ros_nodes.messages import stamp_of
 
 TOLERANCE = 0.1
 _PAUSE = 1_000_000_000  # ns; longer steps, and backward ones, do not count for a rate
 
 
 class Pace:
-    """Mean interval of a rising sequence of times in ns, pauses left out."""
+    """How often messages come and how fast their stamps run; pauses and backward steps are left out.
+
+    Attributes:
+      unstamped, backwards: messages without a stamp; stamps that are older than the one before.
+    """
 
     def __init__(self) -> None:
+        self.unstamped = 0
         self.backwards = 0
-        self._last: int | None = None
-        self._steps = 0
-        self._sum = 0
+        self._last = 0  # time of the message before
+        self._steps, self._time = 0, 0
+        self._moved = (0, 0)  # time and stamp of the newest message with a stamp of its own
+        self._stamps, self._meanwhile = 0, 0  # ns that the stamps advanced, and the bag's time beside them
 
-    def add(self, time: int) -> None:
-        elapsed = 0 if self._last is None else time - self._last
-        if elapsed < 0:
-            self.backwards += 1
-        elif self._last is not None and elapsed <= _PAUSE:
+    def add(self, time: int, stamp: int | None) -> None:
+        """Time and stamp in ns; None for a message that cannot have one."""
+        if self._last and time - self._last <= _PAUSE:
             self._steps += 1
-            self._sum += elapsed
+            self._time += time - self._last
         self._last = time
+        if not stamp:
+            self.unstamped += stamp is not None
+            return
+        before, older = self._moved
+        if stamp == older:
+            return
+        self._moved = (time, stamp)
+        if stamp < older:
+            self.backwards += 1
+        elif older and stamp - older <= _PAUSE and time - before <= _PAUSE:
+            self._stamps += stamp - older
+            self._meanwhile += time - before
 
     @property
     def rate(self) -> float:
-        """Per second; 0 if nothing followed, infinity if all times are the same."""
-        if not self._steps:
-            return 0.0
-        return self._steps / (self._sum * 1e-9) if self._sum else float("inf")
+        """Messages per second of the bag's time; 0 if nothing followed."""
+        return self._steps / (self._time * 1e-9) if self._time else 0.0
+
+    @property
+    def speed(self) -> float:
+        """Seconds by the stamps per second of the bag's time; 1 if nothing can be said."""
+        return self._stamps / self._meanwhile if self._meanwhile else 1.0
 
 
 @dataclass
@@ -59,8 +79,7 @@ class TopicFacts:
     kind: str
     command: bool
     count: int = 0
-    received: Pace = field(default_factory=Pace)
-    stamps: Pace = field(default_factory=Pace)
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass
@@ -114,9 +133,7 @@ def inspect(bag: Path, spec: RobotSpec, namespace: str, progress: Callable[[], N
         digest.update(f"{topic.name} {time} {len(data)} ".encode())
         digest.update(data)
         topic.count += 1
-        topic.received.add(time)
-        if not topic.command:
-            topic.stamps.add(message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec)
+        topic.pace.add(time, None if topic.command else stamp_of(message))
         progress()
     problems = [text for name, topic in topics.items() for text in _time_problems(name, topic, spec)]
     notes = [text for name, topic in topics.items() for text in _notes(name, topic, spec)]
@@ -146,25 +163,26 @@ def _topic_problems(bag: Path, topics: dict[str, TopicFacts]) -> Iterator[str]:
 
 
 def _time_problems(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[str]:
-    rate = topic.received.rate
+    rate = topic.pace.rate
     if topic.command and not 0.5 * spec.rate <= rate <= 2.0 * spec.rate:
         yield (
             f"topic {name}: commands come at {rate:.3g} Hz, the spec says {spec.rate:g} Hz: from a controller of "
             "another rate; change the rate in the spec"
         )
-    stamped = topic.stamps.rate
-    if not topic.command and rate and abs(stamped - rate) > TOLERANCE * rate:
+    if abs(topic.pace.speed - 1.0) > TOLERANCE:
         yield (
-            f"topic {name}: {stamped:.3g} Hz by its stamps, {rate:.3g} Hz by the times of the bag: stamps and bag "
-            "are of different clocks (of a simulation record with: ros2 bag record --use-sim-time)"
+            f"topic {name}: its stamps run {topic.pace.speed:.3g} times as fast as the times of the bag: they are of "
+            "different clocks (of a simulation record with: ros2 bag record --use-sim-time)"
         )
 
 
 def _notes(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[str]:
-    rate = topic.received.rate
+    rate = topic.pace.rate
     if rate < (1 - TOLERANCE) * spec.rate:
         yield f"topic {name}: {rate:.3g} Hz, slower than the spec's {spec.rate:g} Hz: values repeat"
     if topic.command and rate > (1 + TOLERANCE) * spec.rate:
         yield f"topic {name}: {rate:.3g} Hz, faster than the spec's {spec.rate:g} Hz: one command per row counts"
-    if topic.stamps.backwards:
-        yield f"topic {name}: {topic.stamps.backwards} stamps go backwards"
+    if topic.pace.unstamped:
+        yield f"topic {name}: {topic.pace.unstamped} messages have no stamp; the time of the bag stands in"
+    if topic.pace.backwards:
+        yield f"topic {name}: {topic.pace.backwards} stamps go backwards"

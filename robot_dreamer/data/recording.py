@@ -106,7 +106,7 @@ class Sampler:
     def _observe(self) -> StepRecord | None:
         missing = self.observer.missing()
         if missing:
-            self._cut(f"sensor silent: {missing[0].partition(' ')[0]}")
+            self._cut(f"sensor stale: {missing[0].partition(' ')[0]}")
             return None
         try:
             sample = self.observer.sample()
