@@ -70,9 +70,9 @@ class EStop:
         if self._heard is None:
             return "topic e_stop has not spoken yet"
         silent = self._clock() - self._heard
-        return (
-            f"topic e_stop is silent for {silent:.1f} s, allowed {self._timeout:g} s" if silent > self._timeout else ""
-        )
+        if silent <= self._timeout:
+            return ""
+        return f"topic e_stop is silent for {silent:.1f} s, allowed {self._timeout:g} s"
 
     def destroy(self) -> None:
         for inlet in self._inlets:

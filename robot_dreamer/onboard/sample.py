@@ -1,0 +1,57 @@
+"""What goes into a control tick, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from robot_dreamer.onboard.guard import Commands, Fault
+from robot_dreamer.onboard.policy import PolicyOutput
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """All that the robot says at one tick.
+
+    Attributes:
+      observation: all quantities of the spec by name, shape and dtype as there. The controller keeps it: never
+        change it afterwards.
+      reward: sum since the previous sample.
+      terminal: the task has ended for good.
+      stamp: when the observation was taken, ns on the robot's ROS clock.
+    """
+
+    observation: Arrays
+    reward: float
+    terminal: bool
+    stamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a sample led to.
+
+    Attributes:
+      command: in units, by action name; None when nothing is to be sent (the episode ended, the sample was refused,
+        or the fault's reaction is to send nothing).
+      is_last: the episode ended with this sample; the next one begins a new episode.
+      action: executed and normalised; empty when there is no action.
+      requested: what the policy asked for.
+      intervention: a person's command went out instead of the policy's.
+      output: of the policy, for its monitors; None when it was not asked.
+      refused: why the sample was refused; empty if it was not.
+      fault: what the guard has latched; then `command` is the reaction to it, and no action is recorded.
+    """
+
+    command: Commands | None
+    is_last: bool = False
+    action: Arrays = field(default_factory=dict)
+    requested: Arrays = field(default_factory=dict)
+    intervention: bool = False
+    output: PolicyOutput | None = None
+    refused: str = ""
+    fault: Fault | None = None
