@@ -5,6 +5,7 @@ It records the same rows into the same store as a robot; only the transport is m
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Callable
@@ -59,6 +60,8 @@ class LocalActor:
     def step(self) -> None:
         """Record one row: observe, act, execute."""
         now = self._next if self._next is not None else self._begin()
+        # renderers give views (flipped, turned); tensors and stored rows need plain memory
+        now = dataclasses.replace(now, observation={k: np.asarray(v, order="C") for k, v in now.observation.items()})
         action = {a.name: a.zero() for a in self._spec.actions} if now.is_last else self._act(now)
         stamp = time.time_ns()
         self._rows.append(
