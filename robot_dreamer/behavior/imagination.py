@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.behavior.policy_head import Policy, sample_actions
+from robot_dreamer.world_model.deferred import product_dtype
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.rssm import RSSM, Latents, SplitKernel, encode_action
 
@@ -18,7 +19,7 @@ class Imagined(NamedTuple):
     """Trajectories of H steps from N starts; entry 0 is the start."""
 
     feature: Tensor
-    """(N, H+1, F): deter (D), then stoch flattened (S * K)."""
+    """(N, H+1, F): deter (D), then stoch flattened (S * K); in the precision of the matrix products."""
     action: dict[str, Tensor]
     """(N, H+1, *shape) each, not clipped; one more than steps."""
     logits: Tensor
@@ -69,7 +70,7 @@ def imagine(
     steps, rows, width = noise.shape[0], deter.shape[0], deter.shape[1]
     split = rssm.split_kernel()
     # One buffer that the heads read as it is; concatenating and stacking would copy it twice more.
-    feature = deter.new_empty(rows, steps + 1, width + stoch[0].numel())
+    feature = deter.new_empty(rows, steps + 1, width + stoch[0].numel(), dtype=product_dtype(deter))
     actions: list[dict[str, Tensor]] = []
     logits = []
     for t in range(steps + 1):

@@ -28,6 +28,16 @@ def lambda_return(reward: Tensor, live: Tensor, bootstrap: Tensor, mix: Tensor |
     return torch.stack(returns[::-1], 1)
 
 
+def percentile(x: Tensor, percent: float) -> Tensor:
+    """The percentile () of x (n), linear between neighbours; selects, which is much faster than to sort."""
+    position = percent / 100 * (x.numel() - 1)
+    below = int(position)
+    low = torch.kthvalue(x, below + 1).values
+    if below == position:
+        return low
+    return torch.lerp(low, torch.kthvalue(x, below + 2).values, position - below)
+
+
 class ReturnRange(NamedTuple):
     """Moving percentiles of the returns, both ()."""
 
@@ -41,10 +51,8 @@ class ReturnRange(NamedTuple):
 
     def updated(self, returns: Tensor, config: BehaviorConfig) -> ReturnRange:
         """The percentiles moved towards those of a batch of returns (any shape)."""
-        points = torch.tensor(
-            [config.return_percentile_low / 100, config.return_percentile_high / 100], device=returns.device
-        )
-        low, high = torch.quantile(returns.detach().float().flatten(), points)
+        flat = returns.detach().float().flatten()
+        low, high = (percentile(flat, p) for p in (config.return_percentile_low, config.return_percentile_high))
         return ReturnRange(
             (1 - config.return_rate) * self.low + config.return_rate * low,
             (1 - config.return_rate) * self.high + config.return_rate * high,

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.behavior.imagination import Imagined, imagine, transition
-from robot_dreamer.behavior.losses import ImaginationLosses, ReplayLosses, imagination_losses, replay_losses
+from robot_dreamer.behavior.losses import ImaginationLosses, ReplayLosses
 from robot_dreamer.behavior.noise import Noise, draw_noise, gumbel_noise
 from robot_dreamer.behavior.policy import PolicyStep
 from robot_dreamer.behavior.policy_head import Policy
 from robot_dreamer.behavior.returns import ReturnRange
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
-from robot_dreamer.learner.compiled import Compiled
+from robot_dreamer.learner.compiled import Compiler
+from robot_dreamer.learner.objective import Networks, Rows, objective
 from robot_dreamer.learner.optimizer import Optimizer
 from robot_dreamer.learner.state import check_tensors
 from robot_dreamer.learner.team import Team
 from robot_dreamer.world_model.fields import fields_of
-from robot_dreamer.world_model.heads import TwoHotHead, feature_of
-from robot_dreamer.world_model.losses import continue_label, kl_losses
+from robot_dreamer.world_model.heads import TwoHotHead
 from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
 from robot_dreamer.world_model.world_model import WorldModel
 
@@ -49,20 +49,16 @@ class Carry(NamedTuple):
 class Losses(NamedTuple):
     """Everything that one forward pass computes."""
 
-    total: Tensor
-    """() weighted sum of the mean of each term."""
-    terms: dict[str, Tensor]
-    """Unweighted losses per row, (B, T) or (B, T-1)."""
     observed: Observed
     """Posterior latents of the trained rows."""
     imagined: Imagined
     """Imagined trajectories."""
+    total: Tensor
+    """See `Objective` for this and what follows."""
+    terms: dict[str, Tensor]
     acting: ImaginationLosses
-    """Returns and losses on the imagined trajectories."""
     replayed: ReplayLosses
-    """Returns and critic loss on the replayed trajectories."""
     metrics: dict[str, Tensor]
-    """Scalars without gradient."""
 
 
 class Agent(nn.Module):
@@ -105,8 +101,14 @@ class Agent(nn.Module):
         self.optimizer = Optimizer([p for _, p in trained], config.optimizer)
         self.return_range = ReturnRange.initial(self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
-        step = partial(transition, self.world_model.rssm)
-        self._imagine_step = Compiled(step) if config.compile else step
+        networks = Networks(self.world_model, self.policy, self.critic, self.slow_critic)
+        self._objective = partial(objective, networks, config, team.join_rows if team else None)
+        self._imagine_step = partial(transition, self.world_model.rssm)
+        if config.compile:
+            compiler = Compiler()
+            self._imagine_step = compiler(self._imagine_step)
+            if team is None:  # Processes talk to each other in the middle of it.
+                self._objective = compiler(self._objective)
 
     def update(self, batch: Batch, noise: Noise | None = None) -> tuple[Latents, dict[str, Tensor]]:
         """One whole update: losses, gradients, optimiser, slow critic, return range.
@@ -141,82 +143,31 @@ class Agent(nn.Module):
             return self._losses(batch, noise)
 
     def _losses(self, batch: Batch, noise: Noise) -> Losses:
-        config, behavior = self.config, self.config.behavior
-        world = self.world_model
         rows, steps = batch.reward.shape[0], batch.reward.shape[1] - 1
         # Row 0 gives the start state and the first previous action, nothing else.
         current = {name: value[:, 1:] for name, value in batch.observation.items()}
         previous = {name: value[:, :-1] for name, value in batch.action.items()}
-        reward, is_first = batch.reward[:, 1:].float(), batch.is_first[:, 1:]
-        is_last, is_terminal = batch.is_last[:, 1:], batch.is_terminal[:, 1:]
-
-        # World model.
-        flat = {name: value.flatten(0, 1) for name, value in current.items()}  # (B T, *shape)
-        tokens = world.encoder(flat).unflatten(0, (rows, steps))  # (B, T, E)
+        is_first = batch.is_first[:, 1:]
+        observation = {name: value.flatten(0, 1) for name, value in current.items()}  # (B T, *shape)
+        tokens = self.world_model.encoder(observation).unflatten(0, (rows, steps))  # (B, T, E)
         start = Latents(batch.deter.float(), batch.stoch.float())
         observed = self._observe(start, tokens, previous, is_first, noise.observe)
-        deter, stoch = observed.deter.flatten(0, 1), observed.stoch.flatten(0, 1)  # (B T, D), (B T, S, K)
-        prior_logits = world.rssm.prior_logits(deter).unflatten(0, (rows, steps))
-        kl = kl_losses(observed.logits, prior_logits, config.model.unimix, config.model.free_nats)
-        feature = feature_of(observed.deter, observed.stoch)  # (B, T, F)
-        label = continue_label(is_terminal, behavior.return_horizon, behavior.continue_discount)
-        terms = {
-            "dynamics": kl.dynamics,
-            "representation": kl.representation,
-            "reward": world.reward(feature).loss(reward)[0],
-            "continuation": world.continuation(feature).loss(label),
-        }
-        for name, loss in world.decoder.losses(deter, stoch, flat).items():
-            terms[f"reconstruction/{name}"] = loss.unflatten(0, (rows, steps))
 
-        # Actor and critic, on imagined trajectories.
-        last = behavior.imagine_last or steps
+        last = self.config.behavior.imagine_last or steps
         starts = Latents(
             observed.deter[:, -last:].flatten(0, 1).detach(), observed.stoch[:, -last:].flatten(0, 1).detach()
         )
         imagined = imagine(
-            world.rssm, self.policy, self.action_fields, starts, noise.imagine, noise.action, self._imagine_step
+            self.world_model.rssm,
+            self.policy,
+            self.action_fields,
+            starts,
+            noise.imagine,
+            noise.action,
+            self._imagine_step,
         )
-        with torch.no_grad():
-            imagined_reward = world.reward(imagined.feature).mean
-            imagined_continue = world.continuation(imagined.feature).mean
-            slow_value = self.slow_critic(imagined.feature).mean
-        acting = imagination_losses(
-            imagined.action,
-            imagined_reward,
-            imagined_continue,
-            self.policy(imagined.feature),
-            self.critic(imagined.feature),
-            slow_value,
-            self.return_range,
-            behavior,
-            self._team.join_rows if self._team else None,
-        )
-        terms["policy"] = acting.policy.mean(1).unflatten(0, (rows, last))
-        terms["value"] = acting.value.mean(1).unflatten(0, (rows, last))
-
-        # Critic, on the replayed trajectory; its gradient reaches the world model.
-        recent = feature[:, -last:]
-        with torch.no_grad():
-            slow_recent = self.slow_critic(recent).mean
-        replayed = replay_losses(
-            is_last[:, -last:],
-            is_terminal[:, -last:],
-            reward[:, -last:],
-            acting.returns[:, 0].unflatten(0, (rows, last)),
-            self.critic(recent),
-            slow_recent,
-            behavior,
-        )
-        terms["replay_value"] = replayed.value
-
-        scales = config.loss_scales
-        total = sum(getattr(scales, name.split("/")[0]) * term.mean() for name, term in terms.items())
-        metrics = {f"loss/{name}": term.detach().mean() for name, term in terms.items()}
-        metrics["loss/total"] = total.detach()
-        metrics |= {"kl": kl.kl.mean(), "entropy/prior": kl.prior_entropy, "entropy/posterior": kl.posterior_entropy}
-        metrics |= acting.metrics
-        return Losses(total, terms, observed, imagined, acting, replayed, metrics)
+        replayed = Rows(observation, batch.reward[:, 1:].float(), batch.is_last[:, 1:], batch.is_terminal[:, 1:])
+        return Losses(observed, imagined, *self._objective(replayed, observed, imagined, self.return_range))
 
     def _observe(
         self, start: Latents, tokens: Tensor, previous: dict[str, Tensor], is_first: Tensor, noise: Tensor

@@ -1,36 +1,46 @@
-"""Compilation that never breaks anything: where it fails, the plain function runs."""
+"""Compilation that never breaks anything: where it fails, the plain functions run."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
-class Compiled:
-    """A function compiled by torch.compile at its first call (tens of seconds; a CPU needs a C++ compiler).
 
-    If compiling fails, one warning says why and the function runs as it is from then on.
+class Compiler:
+    """Compiles functions with torch.compile at their first call.
+
+    That takes a minute or so in all the first time (a CPU needs a C++ compiler), and seconds when the result is in
+    the cache on disk. If it fails, one warning says why and all functions run as they are from then on.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._plain = function
-        self._run: Callable[..., Any] = torch.compile(function, dynamic=False)
-        self._proven = False
+    def __init__(self) -> None:
+        # By default the cache is in the folder for temporary files, which a reboot empties.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "robot_dreamer" / "inductor"))
+        self.failed = False
 
-    def __call__(self, *arguments: Any) -> Any:
-        if self._proven:
-            return self._run(*arguments)
-        try:
-            result = self._run(*arguments)
-        except Exception as error:  # Whatever a missing or broken toolchain raises.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(
-                f"torch.compile failed, continuing without it (compile=false avoids the try): {reason}", stacklevel=2
-            )
-            self._run = self._plain
-            result = self._plain(*arguments)
-        self._proven = True
-        return result
+    def __call__(self, function: _Function) -> _Function:
+        """The function, to be compiled at its first call for shapes that stay the same."""
+        compiled = torch.compile(function, dynamic=False)
+
+        def run(*arguments: object) -> object:
+            if self.failed:
+                return function(*arguments)
+            try:
+                return compiled(*arguments)
+            except Exception as error:  # Whatever a missing or broken toolchain raises.
+                self.failed = True
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                warnings.warn(
+                    f"torch.compile failed, continuing without it (compile=false avoids the try): {reason}",
+                    stacklevel=2,
+                )
+                return function(*arguments)
+
+        return run  # type: ignore[return-value]

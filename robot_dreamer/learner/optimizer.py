@@ -26,6 +26,7 @@ class Optimizer:
         self.first_moment = torch.zeros_like(self.flat)
         self.second_moment = torch.zeros_like(self.flat)
         self.step_count = torch.zeros((), dtype=torch.int64, device=device)
+        self._sizes = sizes
         self._lengths = torch.tensor(sizes, device=device)
         self._segments = self.flat.split(sizes)
         for parameter, segment in zip(self.parameters, self._segments, strict=True):
@@ -33,7 +34,7 @@ class Optimizer:
 
     def views(self, flat: Tensor) -> list[Tensor]:
         """A flat buffer as tensors of the shapes of the parameters, sharing its memory."""
-        parts = flat.split([parameter.numel() for parameter in self.parameters])
+        parts = flat.split(self._sizes)
         return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
 
     @torch.no_grad()
@@ -45,7 +46,7 @@ class Optimizer:
         """
         config = self.config
         gradient = torch.cat([part.reshape(-1) for part in gradients])
-        gradient_norms = torch.stack(torch._foreach_norm(gradient.split([p.numel() for p in self.parameters])))
+        gradient_norms = torch.stack(torch._foreach_norm(gradient.split(self._sizes)))
         parameter_norms = torch.stack(torch._foreach_norm(self._segments))
         square = gradient_norms.double().square().sum()
         applied = finite & torch.isfinite(square)
@@ -53,9 +54,9 @@ class Optimizer:
         # 1. Adaptive gradient clipping, per tensor.
         bound = config.agc * parameter_norms.clamp(min=config.agc_minimum)
         factor = 1 / (gradient_norms / bound).clamp(min=1)
-        expanded = torch.repeat_interleave(factor, self._lengths, output_size=gradient.numel())
+        self._scale_segments(gradient, factor)
         # A skipped update has zero gradient, zero learning rate and moments that stand still.
-        gradient = torch.where(applied, gradient.mul_(expanded), 0.0)
+        gradient = torch.where(applied, gradient, 0.0)
         count = self.step_count + applied
         age = count.clamp(min=1).double()
 
@@ -82,6 +83,13 @@ class Optimizer:
             "optimizer/parameter_rms": rms(self.flat),
             "optimizer/applied": applied.float(),
         }
+
+    def _scale_segments(self, flat: Tensor, factors: Tensor) -> None:
+        """Multiply the segment of each parameter by its factor, in place."""
+        if flat.is_cuda:  # One kernel instead of one for each tensor.
+            flat.mul_(torch.repeat_interleave(factors, self._lengths, output_size=flat.numel()))
+        else:
+            torch._foreach_mul_(flat.split(self._sizes), factors.unbind())
 
 
 def rms(x: Tensor) -> Tensor:

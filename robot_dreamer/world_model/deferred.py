@@ -21,8 +21,7 @@ class DeferredLinear:
 
     def __init__(self, kernel: Tensor, offsets: Tensor) -> None:
         # Autocast would convert the kernel and the offset again at every step.
-        device = kernel.device.type
-        self._dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else kernel.dtype
+        self._dtype = product_dtype(kernel)
         self._inputs: list[Tensor] = []
         self._kernel = kernel.detach().to(self._dtype)
         if torch.is_grad_enabled() and kernel.requires_grad:
@@ -52,3 +51,9 @@ class _Deferred(torch.autograd.Function):
         grads = grad.transpose(0, 1).flatten(1, 2) if grad.dim() == 4 else grad.flatten(0, 1)
         kernel_grad = torch.matmul(inputs.transpose(-1, -2), grads.to(inputs.dtype))
         return kernel_grad.to(ctx.kernel_dtype), grad, None
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The precision in which matrix products with x are computed here: that of autocast, or its own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -170,15 +170,19 @@ class TwoHot:
     """
 
     def __init__(self, logits: Tensor, bins: Tensor) -> None:
-        self.bins = bins
-        self.log_probs = functional.log_softmax(logits.float(), -1)
+        self.logits, self.bins = logits.float(), bins
+
+    @property
+    def log_probs(self) -> Tensor:
+        """Log-probabilities of the bins (..., n)."""
+        return functional.log_softmax(self.logits, -1)
 
     @property
     def mean(self) -> Tensor:
         """Expectation; exactly 0 for uniform probabilities, because opposite bins are paired before the sum."""
         # A plain sum of terms as large as 5e8 would give -0.5 instead of 0 in float32.
         half = self.bins.shape[0] // 2
-        probs = torch.exp(self.log_probs)
+        probs = functional.softmax(self.logits, -1)
         difference = probs[..., half + 1 :] - probs[..., :half].flip(-1)
         return torch.matmul(difference, self.bins[half + 1 :])
 
