@@ -15,7 +15,8 @@ class Timing:
       poll: both: longest sleep of a network thread.
       hello: robot: an unanswered hello is repeated after this.
       heartbeat: both: a peer is told that we live at least this often.
-      silence: both: a peer that was not heard for this long is gone.
+      silence, silence_last: both: a peer that was not heard for this long is gone; robot: doubled after each connection
+        that ends so, up to the second, and set back by one that lasts: a bad network's handshake may take longer.
       acknowledge: robot: with chunks in flight and no acknowledgement for this long, all are sent again.
       piece: robot: an unanswered request for a piece of a bundle is repeated after this.
       offer: learner: a bundle that is not the newest is kept for this long after a robot last fetched from it.
@@ -29,6 +30,7 @@ class Timing:
     hello: float = 1.0
     heartbeat: float = 0.5
     silence: float = 4.0
+    silence_last: float = 30.0
     acknowledge: float = 2.0
     piece: float = 2.0
     offer: float = 60.0

@@ -81,6 +81,8 @@ class Uplink:
         self._dropped, self._bell = dropped, bell
         self._store = ""
         self._heard = self._said = self._greeted = 0.0
+        self._patience = timing.silence  # grows where a handshake takes longer: with little, it would never end
+        self._since = 0.0  # when the connection began
         self._deadline: float | None = None  # set by stop: give up draining at this time
 
     def show(self, figures: Mapping[str, float | int | str]) -> None:
@@ -138,6 +140,7 @@ class Uplink:
             self._open(socket)
             self.state = "connecting"
             self._heard, self._greeted = time.monotonic(), 0.0
+            self._since = self._heard
             while not self._finished():
                 ready = dict(poller.poll(int(self._timing.poll * 1000)))
                 self._bell.clear()
@@ -148,10 +151,13 @@ class Uplink:
                     if pause:
                         return pause
                 now = time.monotonic()
-                if now - self._heard > self._timing.silence:
-                    silent = f"no answer from the learner at {self._address} for {self._timing.silence} s"
+                if now - self._heard > self._patience:
+                    silent = f"no answer from the learner at {self._address} for {self._patience:g} s"
                     self._fail(self.last_error or silent)
+                    self._patience = min(2.0 * self._patience, self._timing.silence_last)
                     return 0.0
+                if self.state == "connected" and now - self._since > 5.0 * self._timing.silence_last:
+                    self._patience = self._timing.silence
                 self._act(socket, now)
             if self.state == "connected":
                 self._send(socket, Goodbye())

@@ -106,6 +106,7 @@ class TcpProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self.frozen = threading.Event()
+        self.delay = 0.0  # seconds that bytes take, each way
         self._stopping = threading.Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self.seen = bytearray()  # what went over the wire, for tests of secrecy
@@ -144,6 +145,7 @@ class TcpProxy:
         try:
             while data := source.recv(65536):
                 self.seen += data
+                time.sleep(self.delay)
                 while self.frozen.is_set():  # bytes of a connection that froze arrive late or never
                     time.sleep(0.01)
                 sink.sendall(data)
