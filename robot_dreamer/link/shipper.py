@@ -14,7 +14,7 @@ from collections import deque
 from typing import NamedTuple
 
 from robot_dreamer.link.chunks import Compressor, Packed, pack
-from robot_dreamer.link.messages import MAX_ROWS, Ack, Rows
+from robot_dreamer.link.messages import Ack, Rows
 from robot_dreamer.link.spool import Spool
 from robot_dreamer.link.timing import Limits, Timing
 
@@ -67,7 +67,7 @@ class Shipper:
         """The next chunk, or None while the window is full or nothing is new. The caller must send it or rewind."""
         if len(self._flight) >= self._window or self._cursor >= self._spool.newest_id:
             return None
-        blocks = self._spool.read(self._cursor, MAX_ROWS, self._limits.chunk_bytes)
+        blocks = self._spool.read(self._cursor, self._limits.chunk_bytes, self._limits.chunk_blocks)
         if not blocks:  # all of it is settled or was dropped
             self._cursor = self._spool.newest_id
             return None

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from robot_dreamer.link.blocks import BlockCodec, Buffer
 from robot_dreamer.link.database import Database
 from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.messages import MAX_ROWS
 from robot_dreamer.spec import RobotSpec
 
 WhenFull = Literal["drop_oldest", "stop"]
@@ -118,7 +119,7 @@ class Spool:
             self._settled.clear()
             return SpoolResult(rows, sum(block.rows for block in blocks) - rows, dropped)
 
-    def read(self, after: int, max_rows: int, max_bytes: int) -> list[SpoolBlock]:
+    def read(self, after: int, max_bytes: int, max_blocks: int) -> list[SpoolBlock]:
         """Next blocks of one boot with id > after; at least one if there is any, then up to the limits."""
         with self._lock:
             chunk: list[SpoolBlock] = []
@@ -129,9 +130,11 @@ class Spool:
                     continue
                 size += len(block.blob)
                 rows += block.rows
-                if chunk and (block.boot != chunk[0].boot or size > max_bytes or rows > max_rows):
+                if chunk and (block.boot != chunk[0].boot or size > max_bytes or rows > MAX_ROWS):
                     break
                 chunk.append(block)
+                if len(chunk) >= max_blocks:
+                    break
             return chunk
 
     def newest_of(self, boot: str) -> int:

@@ -54,7 +54,8 @@ class Limits:
         and counted.
       spool_bytes: robot: encoded rows in the spool.
       block_bytes: robot: rows encoded together (a single larger row is a block of its own).
-      chunk_bytes: one message of blocks (a single larger block still goes).
+      commit_bytes: robot: about the most that one commit to the spool brings.
+      chunk_bytes, chunk_blocks: one message ends at the first of the two (a single larger block still goes).
       window, window_most: chunks in flight: at first, and while acknowledgements come quickly.
       piece_bytes: one piece of a bundle.
       piece_window: pieces in flight.
@@ -68,7 +69,9 @@ class Limits:
     queue_bytes: int = 32 << 20
     spool_bytes: int = 4 << 30
     block_bytes: int = 128 << 10
+    commit_bytes: int = 4 << 20
     chunk_bytes: int = 128 << 10
+    chunk_blocks: int = 64
     window: int = 4
     window_most: int = 32
     piece_bytes: int = 64 << 10

@@ -52,6 +52,8 @@ class SpoolWriter:
         self._identity = (robot, boot)
         self._capacity = max(1, min(limits.queue_rows, limits.queue_bytes // codec.row_bytes))
         self._block_rows = codec.rows_in(limits.block_bytes)
+        self._commit_rows = max(1, limits.commit_bytes // codec.row_bytes)
+        self._hurry = max(1, min(self._commit_rows, self._capacity // 4))  # rows that do not wait for the next commit
         self._queue: deque[StepRecord] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put never waits
         self._batch: list[NewBlock] = []  # encoded, not yet on disk
@@ -72,7 +74,7 @@ class SpoolWriter:
             self._overflow += 1
             return
         self._queue.append(row)
-        if waiting >= self._capacity // 4 and self._bell.empty():
+        if waiting >= self._hurry and self._bell.empty():
             self._bell.put(None)
 
     def stop(self, timeout: float) -> None:
@@ -99,8 +101,9 @@ class SpoolWriter:
 
     def _run(self) -> None:
         while not self.worker.stopping.is_set():
-            with contextlib.suppress(queue.Empty):  # then it is time
-                self._bell.get(timeout=self._timing.commit)
+            if len(self._queue) < self._hurry:
+                with contextlib.suppress(queue.Empty):  # then it is time
+                    self._bell.get(timeout=self._timing.commit)
             if not self._flush():
                 self.worker.stopping.wait(self._timing.disk_retry)
         while self._queue or self._batch:
@@ -111,7 +114,7 @@ class SpoolWriter:
     def _flush(self) -> bool:
         """Encode and commit what is queued. False: the disk refused; the rows are kept for the next try."""
         rows: list[StepRecord] = []
-        while self._queue and self._batch_rows + len(rows) < self._capacity:
+        while self._queue and self._batch_rows + len(rows) < min(self._commit_rows, self._capacity):
             rows.append(self._queue.popleft())
         self._batch_rows += len(rows)
         invalid = 0

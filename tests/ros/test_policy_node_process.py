@@ -103,10 +103,12 @@ def test_without_a_robot_it_says_which_topics_are_missing(start: Callable[..., P
     ("parameters", "message"),
     [
         ({"robot": "nonesuch"}, "unknown robot 'nonesuch'; known: "),
+        ({"spool_rule": "burn"}, "parameter spool_rule: expected drop_oldest or stop, found 'burn'"),
         ({"clock": "sundial"}, "parameter clock: expected realtime or lockstep, found 'sundial'"),
         ({"threads": 0}, "parameter threads"),
         ({"robot_id": 7}, "parameter robot_id (str; "),
         ({"bundle": "/no/such.bundle"}, "bundle /no/such.bundle: cannot be read: No such file"),
+        ({"learner": "localhost:5555"}, "address 'localhost:5555' has no scheme: write tcp://localhost:5555"),
         ({"learner": "tcp://192.0.2.1:5555"}, "insecure"),
     ],
 )

@@ -52,15 +52,15 @@ def test_rows_wait_on_disk_over_restarts_until_settled(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     spool.append(blocks("new", range(3)))
     assert spool.rows == 8
-    first = spool.read(0, 100, 1 << 20)
+    first = spool.read(0, 1 << 20, 100)
     assert [(r.boot, r.last) for r in first] == [("old", i) for i in range(5)]  # a chunk never mixes boots
     spool.settle("old", 3)
-    assert [(r.boot, r.last) for r in spool.read(0, 100, 1 << 20)] == [("old", 4)]
+    assert [(r.boot, r.last) for r in spool.read(0, 1 << 20, 100)] == [("old", 4)]
     spool.append([])
     assert spool.rows == 4
     spool.close()
     spool = open_spool(tmp_path)
-    assert spool.rows == 4 and [r.last for r in spool.read(0, 9, 1)] == [4]
+    assert spool.rows == 4 and [r.last for r in spool.read(0, 1, 9)] == [4]
     spool.close()
 
 
@@ -70,7 +70,7 @@ def test_a_full_spool_drops_the_oldest_and_counts(tmp_path: Path) -> None:
     assert spool.append(blocks("b", range(8))).dropped == 0
     result = spool.append(blocks("b", range(8, 13)))
     assert (result.kept, result.refused, result.dropped) == (5, 0, 3)
-    assert [r.last for r in spool.read(0, 99, 1 << 20)] == list(range(3, 13))
+    assert [r.last for r in spool.read(0, 1 << 20, 99)] == list(range(3, 13))
     assert spool.bytes == size
     spool.close()
 
