@@ -160,6 +160,8 @@ def _sim_robot(options: Options) -> Process:
         "seed": options.seed,
         "speed": options.speed,
     }
+    if options.clock == "realtime":
+        parameters["watchdog"] = 0.5  # as a robot's low level should have one
     return Process("sim_robot", "sim_robot", ("sim.node",), parameters=parameters, namespace=options.namespace)
 
 

@@ -17,6 +17,7 @@ from ros_nodes.graph import unheard
 from ros_nodes.realtime import Realtime
 from ros_nodes.rig import Rig
 
+_WORDS = 256  # characters of a figure, at most
 _PATIENCE = 3  # seconds without the learner before saying so
 _OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -60,6 +61,9 @@ def figures(rig: Rig) -> dict[str, float | int | str]:
         "refused_samples": controller.refused.total(),
         "steps": controller.steps,
     }
+    fault = controller.guard.fault
+    if fault is not None:
+        shown["fault"] = str(fault)[:_WORDS]
     if not math.isnan(controller.last_return):
         shown["episode_return"] = controller.last_return
     return shown

@@ -30,6 +30,7 @@ from robot_dreamer.spec import ActionSpec, load_spec, require_lockstep
 from ros_nodes.inlets import CommandError, Inlet
 from sim import messages
 from sim.robot import SimRobot
+from sim.watchdog import Watchdog
 
 LOCKSTEP, REALTIME = "lockstep", "realtime"
 _LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)  # as a publisher it suits every subscriber
@@ -50,6 +51,7 @@ class Counters:
     unlabelled: int = 0  # lockstep: commands accepted although they do not say which stamp they answer
     rejected: int = 0  # commands of the wrong length, for other joints, or not finite
     late: int = 0  # realtime: periods skipped because the machine was too slow
+    unled: int = 0  # realtime: periods with the neutral command because the watchdog missed the heartbeat
 
     def __str__(self) -> str:
         return ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self))
@@ -74,6 +76,7 @@ class SimulatedRobot:
         self._speed = self._number("speed", 0, "lockstep: at most so many times real time; 0: no limit")
         self._retry_time = self._number("retry_time", 0.25, "lockstep: seconds until sensors are published again", 1e-3)
         self._loss = self._number("loss", 0, "probability that a sensor message is dropped, for tests", most=0.99)
+        watchdog = self._number("watchdog", 0, "realtime: seconds without a heartbeat to go neutral; 0: never", most=60)
         if self._clock not in (LOCKSTEP, REALTIME):
             raise ValueError(f"parameter clock: expected {LOCKSTEP} or {REALTIME}, found {self._clock!r}")
         self.spec = load_spec(robot)
@@ -87,6 +90,7 @@ class SimulatedRobot:
         self._fresh = True  # the present sensors have not been published yet
         self._due = self._asked_at = time.monotonic()  # next publication; first publication of the present stamp
         self._silent = False  # said that the world waits
+        self._watchdog = Watchdog(node, watchdog)
         self._make_topics()
         self._logger.info(f"robot {self.spec.name}, clock {self._clock}, {self.spec.rate:g} Hz, seed {seed}")
 
@@ -137,6 +141,9 @@ class SimulatedRobot:
         if now < self._due:
             return
         if not self._fresh:  # after a reset the new episode's first sensors come first
+            if not self._watchdog.obey():
+                self.counters.unled += 1
+                self._commands.clear()
             self._sensors = self._robot.step({a.name: self._command(a) for a in self.spec.actions})
             self.counters.steps += 1
         self._publish()
@@ -145,7 +152,7 @@ class SimulatedRobot:
         self._due += (1 + behind) * self.spec.period
 
     def _command(self, action: ActionSpec) -> NDArray[np.float64]:
-        """The latest command; neutral before the first one of an episode."""
+        """The latest command; neutral before the first of an episode, and while the watchdog misses the heartbeat."""
         return self._commands[action.name] if action.name in self._commands else action.neutral_command()
 
     def _make_topics(self) -> None:

@@ -157,6 +157,10 @@ def _robot(robot: dict[str, Any], newest: int) -> Text:
         text.append("random policy")
     else:
         text.append(f"bundle {version} of {newest} on board, {figures['bundle_age_s']:.0f} s old")
+    if figures.get("fault"):
+        text.append(f" · stopped by {figures['fault']}", style="red")
+    elif figures.get("state", "policy") != "policy":
+        text.append(f" · {figures['state']}", style="yellow")
     ticks = figures.get("loop_ticks", 0)
     misses = figures.get("loop_misses", 0)
     text.append(f" · loop misses {misses:,} of {ticks:,}", style="yellow" if misses else "")

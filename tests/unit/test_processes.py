@@ -47,6 +47,11 @@ def test_policy_node_and_robot_agree() -> None:
     assert policy.command("python")[6:8] == ["-r", "/clock:=/left/clock"]
 
 
+def test_the_simulated_robot_in_real_time_has_a_watchdog_as_a_robot_should() -> None:
+    assert table(clock="realtime")["sim_robot"].parameters["watchdog"] == 0.5  # type: ignore[index]
+    assert "watchdog" not in table()["sim_robot"].parameters  # type: ignore[operator]
+
+
 def test_a_real_robot_does_not_move_before_it_is_asked_to() -> None:
     assert table()["policy_node"].parameters["automatic"] is True  # type: ignore[index]
     assert table(sim=False, clock="realtime")["policy_node"].parameters["automatic"] is False  # type: ignore[index]

@@ -118,6 +118,13 @@ def test_random_policy_is_said() -> None:
     assert "random policy · loop misses" in shown(status(robots=[robot({"bundle_version": -1})]))
 
 
+def test_a_robot_that_does_not_act_says_why() -> None:
+    faulty = robot({"state": "fault", "fault": "tilt: the robot leans 1.5 rad"})
+    assert "stopped by tilt: the robot leans 1.5 rad · loop misses" in shown(status(robots=[faulty]))
+    assert "7 s old · passive · loop" in shown(status(robots=[robot({"state": "passive"})]))
+    assert "7 s old · loop" in shown(status(robots=[robot({"state": "policy"})]))
+
+
 def test_trouble_is_said() -> None:
     assert "waiting for the learner" in shown(None)
     assert "no word from the learner for 12 s" in shown(status(), now=NOW + 12)

@@ -1,0 +1,83 @@
+"""A policy node that dies, or says so, leaves no robot that goes on with its last command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("mujoco")
+
+import rclpy
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Bool
+
+from sim.simulated_robot import SimulatedRobot
+from sim.watchdog import Watchdog
+from tests.ros.conftest import Ros
+
+
+@pytest.fixture
+def robot(ros_domain: int) -> Iterator[SimulatedRobot]:
+    """The cart-pole in real time with a watchdog, in a thread of its own."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain, signal_handler_options=SignalHandlerOptions.NO)
+    overrides = [Parameter("clock", value="realtime"), Parameter("watchdog", value=0.5)]
+    node = Node("sim_robot", context=context, parameter_overrides=overrides)
+    robot = SimulatedRobot(node)
+    stop = threading.Event()
+    thread = threading.Thread(target=robot.run, args=(stop.is_set,))
+    thread.start()
+    yield robot
+    stop.set()
+    thread.join(30)
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def test_a_killed_policy_node_leaves_a_neutral_robot(robot: SimulatedRobot, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ros_nodes.policy_node", "--ros-args", "-p", f"logdir:={tmp_path / 'link'}"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
+        try:
+            until(lambda: np.any(robot._robot._control), "a command of the policy")
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(30)
+    unled = robot.counters.unled
+    until(lambda: robot.counters.unled > unled + 3, "the watchdog")
+    assert not robot._commands and not np.any(robot._robot._control)
+
+
+def test_the_watchdog(ros: Ros) -> None:
+    node = ros.add(Node("robot", context=ros.context))
+    now = [0.0]
+    watchdog = Watchdog(node, 0.5, clock=lambda: now[0])
+    heart = node.create_publisher(Bool, "policy/heartbeat", 1)
+    assert not watchdog.obey()
+    ros.until(lambda: heart.publish(Bool(data=True)) or watchdog.obey(), "to obey")
+    now[0] = 0.49
+    assert watchdog.obey()
+    now[0] = 0.51
+    assert not watchdog.obey()
+    ros.until(lambda: heart.publish(Bool(data=True)) or watchdog.obey(), "to obey again")
+    ros.until(lambda: heart.publish(Bool(data=False)) or not watchdog.obey(), "to let go at once")
+    assert Watchdog(node, 0.0).obey()
