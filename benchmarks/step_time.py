@@ -34,6 +34,7 @@ from robot_dreamer.learner.agent import Agent  # noqa: E402
 from robot_dreamer.learner.batch import batch_to  # noqa: E402
 from robot_dreamer.learner.memory import keep_freed_memory  # noqa: E402
 from robot_dreamer.learner.replay import Replay  # noqa: E402
+from robot_dreamer.learner.write_back import WriteBack  # noqa: E402
 from robot_dreamer.record import StepRecord  # noqa: E402
 from robot_dreamer.spec import RobotSpec, parse_spec  # noqa: E402
 
@@ -95,8 +96,8 @@ def our_update(config: Config) -> tuple[Update, str]:
 
     def update() -> None:
         batch, window = replay.sample(config.batch_size)
-        latents, _ = agent.update(batch_to(batch, agent.device))
-        replay.write_latents(window, latents.deter, latents.stoch)
+        latents, metrics = agent.update(batch_to(batch, agent.device))
+        WriteBack(window, latents, metrics).finish(replay)
 
     return update, f"{agent.optimizer.flat.numel():,} parameters"
 

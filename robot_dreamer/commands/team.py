@@ -13,8 +13,8 @@ import torch
 
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import resolve_device
+from robot_dreamer.learner.follow import follow
 from robot_dreamer.learner.team import Team
-from robot_dreamer.learner.trainer import follow
 from robot_dreamer.spec import RobotSpec
 
 _log = logging.getLogger(__name__)

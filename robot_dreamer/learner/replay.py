@@ -216,11 +216,11 @@ class Replay:
         )
 
     def write_latents(self, window: Window, deter: torch.Tensor, stoch: torch.Tensor) -> None:
-        """Overwrite the stored latents of rows that are still there. deter (B, T, D), stoch (B, T, S, K) one-hot."""
+        """Overwrite the stored latents of rows that are still there. deter (B, T, D), stoch (B, T, S) class indices."""
         alive = self._serial[window.slots] == window.serials
         slots = window.slots[alive]
-        self._rows["deter"][slots] = deter.float().cpu().numpy()[alive]
-        self._rows["stoch"][slots] = stoch.argmax(-1).to(torch.uint8).cpu().numpy()[alive]
+        self._rows["deter"][slots] = deter.numpy()[alive]
+        self._rows["stoch"][slots] = stoch.numpy()[alive]
         self.changed[slots] = True
 
     def state(self) -> dict[str, Any]:

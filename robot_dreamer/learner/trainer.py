@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from robot_dreamer.config import Config
-from robot_dreamer.learner.agent import Agent, Carry
+from robot_dreamer.learner.agent import Carry
 from robot_dreamer.learner.batch import batch_to
 from robot_dreamer.learner.checkpoint import (
     FOLDER,
@@ -28,18 +28,20 @@ from robot_dreamer.learner.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import fitting, machine_memory, update_advice
 from robot_dreamer.learner.progress import EpisodeLog
 from robot_dreamer.learner.replay import Replay
+from robot_dreamer.learner.streams import Streams
 from robot_dreamer.learner.team import Team
+from robot_dreamer.learner.write_back import WriteBack
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
 
 _log = logging.getLogger(__name__)
 RECENT_ROWS = 512  # kept in a checkpoint as they were
-FILTER_CHUNK = 16  # rows of a stream whose latents are computed in one go
 
 
 class TrainingError(RuntimeError):
@@ -83,11 +85,12 @@ class Trainer:
         self.env_steps = 0  # rows read from the store
         self.training_seconds = 0.0  # over all starts of this run
         self.metrics: dict[str, torch.Tensor] = {}
+        self._open: WriteBack | None = None  # the update whose result is still on its way
+        self._late = self.agent.device.type == "cuda"  # finish an update while the next one is computed
         self._cursor = 0
         self._credit = 0.0  # updates that the experience so far has paid for and that were not made
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
-        self._pending: dict[str, list[StepRecord]] = {}
-        self._segments: dict[str, tuple[int, int]] = {}  # by boot: next sequence number, first one of the gapless run
+        self._streams = Streams()
 
     def _state_memory(self) -> None:
         needed, there = self.replay.bytes, machine_memory()
@@ -107,9 +110,8 @@ class Trainer:
         """Rows until the first update can be made; 0 once the replay holds a window."""
         if self.replay.windows:
             return 0
-        longest = 0
-        for boot, (_, begin) in self._segments.items():
-            longest = max(longest, self.replay.rows_of(f"{boot}/{begin}") + len(self._pending.get(boot, ())))
+        streams = self._streams.waiting()
+        longest = max((self.replay.rows_of(stream) + waiting for stream, waiting in streams.items()), default=0)
         return max(1, self.replay.length - longest)  # a window may wait for its last chunk to fill
 
     def ingest(self, limit: int = 1024) -> int:
@@ -118,7 +120,7 @@ class Trainer:
         for cursor, row in entries:
             self._cursor = cursor
             self._count(row)
-            for stream, rows in self._chunks(row):
+            for stream, rows in self._streams.add(row):
                 self._filter_and_add(stream, rows)
         return len(entries)
 
@@ -128,28 +130,6 @@ class Trainer:
         self.episodes.add(self.env_steps, row)
         if self.replay.windows:
             self._credit += self.config.train_ratio / (self.config.batch_size * self.config.batch_length)
-
-    def _chunks(self, row: StepRecord) -> list[tuple[str, list[StepRecord]]]:
-        # chunks end at fixed rows of the stream, so that reading the store again gives the same order of rows
-        boot = f"{row.robot}/{row.boot}"
-        expected, begin = self._segments.get(boot, (row.sequence, row.sequence))
-        # a robot's older boot is over: its last rows need not wait for more
-        ended = [key for key in self._segments if key != boot and key.startswith(f"{row.robot}/")]
-        done = []
-        for key in ended:
-            _, first = self._segments.pop(key)
-            if rest := self._pending.pop(key, []):
-                done.append((f"{key}/{first}", rest))
-        if row.sequence != expected:  # rows are missing in between: what follows is a stream of its own
-            if rest := self._pending.pop(boot, []):
-                done.append((f"{boot}/{begin}", rest))
-            begin = row.sequence
-        self._segments[boot] = (row.sequence + 1, begin)
-        rows = self._pending.setdefault(boot, [])
-        rows.append(row)
-        if len(rows) >= FILTER_CHUNK or row.is_last:
-            done.append((f"{boot}/{begin}", self._pending.pop(boot)))
-        return done
 
     def _filter_and_add(self, stream: str, rows: list[StepRecord]) -> None:
         """Latents of new experience are computed here: robots send none."""
@@ -180,7 +160,7 @@ class Trainer:
         return Carry(carry.deter.to(device), carry.stoch.to(device), {k: v.to(device) for k, v in carry.action.items()})
 
     def update(self) -> None:
-        """One gradient update, latents written back.
+        """Start one gradient update, and finish the one before; a CPU finishes it at once.
 
         Raises:
           TrainingError: too many updates were skipped for a loss that is not finite; names the term.
@@ -194,13 +174,29 @@ class Trainer:
                 latents = self._team.collect(part)
             else:
                 latents, self.metrics = self.agent.update(batch_to(batch, self.agent.device))
+            result = WriteBack(window, latents, self.metrics)
         self._credit -= 1.0
-        if not self.metrics["optimizer/applied"]:
-            self._skip()
+        self.finish_update()
+        self._open = result
+        if not self._late:
+            self.finish_update()
+
+    def finish_update(self) -> None:
+        """Wait for the update that was started last: its latents go into the replay, and it counts.
+
+        Raises:
+          TrainingError: see `update`.
+        """
+        result, self._open = self._open, None
+        if result is None:
             return
-        self._skipped_in_a_row = 0
-        self.replay.write_latents(window, latents.deter, latents.stoch)
-        self.updates += 1
+        with fitting(self._advice):
+            applied = result.finish(self.replay)
+        if applied:
+            self._skipped_in_a_row = 0
+            self.updates += 1
+        else:
+            self._skip(result.metrics)
 
     def join_team(self) -> None:
         """Give the followers, if there are any, this process's parameters; after `resume`, before the first update."""
@@ -216,10 +212,10 @@ class Trainer:
         if self._team:
             self._team.order_stop()
 
-    def _skip(self) -> None:
+    def _skip(self, metrics: dict[str, torch.Tensor]) -> None:
         self.skipped += 1
         self._skipped_in_a_row += 1
-        terms = [k for k, v in self.metrics.items() if k.startswith("loss/") and not torch.isfinite(v)]
+        terms = [k for k, v in metrics.items() if k.startswith("loss/") and not torch.isfinite(v)]
         cause = f"not finite: {', '.join(terms)}" if terms else "the gradient is not finite"
         _log.warning("update skipped (%d so far): %s", self.skipped, cause)
         if self._skipped_in_a_row >= self.config.max_nonfinite:
@@ -229,6 +225,7 @@ class Trainer:
 
     def save(self) -> Path:
         """Write a checkpoint from which `resume` goes on exactly."""
+        self.finish_update()
         tensors, agent_meta = self.agent.training_state()
         tensors = self._recent_rows() | {f"agent/{k}": v for k, v in tensors.items()}
         meta = {
@@ -302,32 +299,9 @@ class Trainer:
                     break
                 self._cursor = cursor
                 self._count(row)
-                for stream, rows in self._chunks(row):
+                for stream, rows in self._streams.add(row):
                     for chunk_row in rows:
                         self.replay.add(stream, chunk_row, deter, stoch)
-
-
-def follow(spec: RobotSpec, config: Config, team: Team) -> int:
-    """Train with a leader's `Trainer` until it ends the run; returns the updates made.
-
-    Raises RuntimeError if the leader is gone.
-    """
-    agent, part = build_agent(spec, config, team), team.empty_part(spec, config)
-    agent.join_team()
-    updates = 0
-    with fitting(update_advice(config, agent.optimizer.flat.numel(), agent.device)):
-        while team.wait_for_update():
-            latents, _ = agent.update(team.deal(None, part))
-            team.collect(latents)
-            updates += 1
-    return updates
-
-
-def build_agent(spec: RobotSpec, config: Config, team: Team | None) -> Agent:
-    """A fresh agent. Raises OutOfMemory if it does not fit."""
-    width = f"(model.deter {config.model.deter}, model.units {config.model.units})"
-    with fitting(f"for the model and its optimiser {width}: choose a smaller model size"):
-        return Agent(spec.observation_space(), spec.action_space(), config, team)
 
 
 def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:

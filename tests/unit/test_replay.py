@@ -94,7 +94,7 @@ def test_latents_are_written_back_but_not_into_evicted_rows() -> None:
         add(replay, "a", t)
     batch, window = replay.sample(4)
     fresh = batch.reward[:, 1:, None].repeat(1, 1, D) + 0.5
-    stoch = batch.stoch[:, None].repeat(1, LENGTH - 1, 1, 1).roll(1, -1)
+    stoch = batch.stoch.argmax(-1).byte()[:, None].repeat(1, LENGTH - 1, 1)
     for t in range(LENGTH + 3, LENGTH + 10):
         add(replay, "a", t)  # overwrites all rows but the last
     replay.write_latents(window, fresh, stoch)
@@ -124,7 +124,9 @@ def test_state_restores_the_same_samples() -> None:
     ours.sample(3)
     batch, window = ours.sample(3)
     ours.write_latents(
-        window, batch.reward[:, 1:, None].repeat(1, 1, D) * 2, batch.stoch[:, None].repeat(1, LENGTH - 1, 1, 1)
+        window,
+        batch.reward[:, 1:, None].repeat(1, 1, D) * 2,
+        batch.stoch.argmax(-1).byte()[:, None].repeat(1, LENGTH - 1, 1),
     )
     theirs = build()
     theirs.load_state(ours.state())

@@ -15,7 +15,8 @@ from robot_dreamer.learner import memory
 from robot_dreamer.learner import trainer as trainer_module
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
 from robot_dreamer.learner.memory import OutOfMemory
-from robot_dreamer.learner.trainer import FILTER_CHUNK, Trainer, TrainingError
+from robot_dreamer.learner.streams import CHUNK
+from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import SpecMismatch, load_spec, parse_spec
@@ -68,7 +69,7 @@ def test_updates_follow_the_train_ratio_and_stop_when_experience_stops(tmp_path:
     train(trainer, 0, 300)
     per_row = trainer.config.train_ratio / (trainer.config.batch_size * trainer.config.batch_length)
     most = (300 - trainer.replay.length) * per_row
-    assert most - FILTER_CHUNK * per_row - 1 <= trainer.updates <= most  # the first window waits for a chunk to fill
+    assert most - CHUNK * per_row - 1 <= trainer.updates <= most  # the first window waits for a chunk to fill
     assert not trainer.due and trainer.ingest() == 0 and not trainer.due
 
 
@@ -251,3 +252,20 @@ def test_other_errors_keep_their_names(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="^a shape is wrong$") as caught, memory.fitting("advice"):
         raise RuntimeError("a shape is wrong")
     assert not isinstance(caught.value, OutOfMemory)
+
+
+def test_a_result_that_arrives_late_is_finished_by_the_next_update_or_a_checkpoint(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 60))
+    trainer.ingest()
+    trainer.update()
+    assert trainer.updates == 1
+    trainer._late = True  # as on a GPU
+    before = trainer.replay.latents["deter"].copy()
+    trainer.update()
+    assert trainer.updates == 1 and np.array_equal(trainer.replay.latents["deter"], before)
+    trainer.update()
+    assert trainer.updates == 2 and not np.array_equal(trainer.replay.latents["deter"], before)
+    trainer.save()
+    assert trainer.updates == 3
+    assert load_checkpoint(tmp_path)[1]["training_step"] == 3

@@ -1,0 +1,32 @@
+"""The other processes of a team: they train what the leader deals out."""
+
+from __future__ import annotations
+
+from robot_dreamer.config import Config
+from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.memory import fitting, update_advice
+from robot_dreamer.learner.team import Team
+from robot_dreamer.spec import RobotSpec
+
+
+def build_agent(spec: RobotSpec, config: Config, team: Team | None) -> Agent:
+    """A fresh agent. Raises OutOfMemory if it does not fit."""
+    width = f"(model.deter {config.model.deter}, model.units {config.model.units})"
+    with fitting(f"for the model and its optimiser {width}: choose a smaller model size"):
+        return Agent(spec.observation_space(), spec.action_space(), config, team)
+
+
+def follow(spec: RobotSpec, config: Config, team: Team) -> int:
+    """Train with a leader's `Trainer` until it ends the run; returns the updates made.
+
+    Raises RuntimeError if the leader is gone.
+    """
+    agent, part = build_agent(spec, config, team), team.empty_part(spec, config)
+    agent.join_team()
+    updates = 0
+    with fitting(update_advice(config, agent.optimizer.flat.numel(), agent.device)):
+        while team.wait_for_update():
+            latents, _ = agent.update(team.deal(None, part))
+            team.collect(latents)
+            updates += 1
+    return updates
