@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from robot_dreamer.spec_action import ActionSpec, Command, Filter
-from robot_dreamer.spec_check import require, require_name
+from robot_dreamer.spec_check import require, require_name, require_topic
 from robot_dreamer.spec_observation import ObservationSpec, Picture, Source
 from robot_dreamer.spec_safety import Safety, check_safety
 
@@ -67,6 +67,8 @@ class Episode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reset_timeout: float = 30.0  # seconds before the reset is asked for again
 
     def __post_init__(self) -> None:
+        if self.reset_service:
+            require_topic(self.reset_service)
         require(self.max_steps >= 1, f"max_steps must be at least 1, found {self.max_steps}")
         require(0 < self.reset_timeout < math.inf, "reset_timeout must be positive seconds")
 

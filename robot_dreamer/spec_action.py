@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.spec_check import require, require_name
+from robot_dreamer.spec_check import require, require_name, require_topic
 
 ARRAY = "std_msgs/msg/Float64MultiArray"
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
@@ -55,7 +55,6 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset: tuple[float, ...] = ()  # default 0
 
     def __post_init__(self) -> None:
-        require(bool(self.topic), "topic must not be empty")
         require(len(set(self.names)) == len(self.names), f"names has a duplicate: {', '.join(self.names)}")
         needed = _NEED_NAMES.get(self.type)
         require(needed is None or bool(self.names), f"names must list {needed} for {self.type}")
@@ -69,6 +68,8 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         require(is_trajectory or self.field == "positions", f"field is for {TRAJECTORY} only, not for {self.type}")
         require(is_trajectory or not self.time_from_start, f"time_from_start is for {TRAJECTORY} only")
         require(0 <= self.time_from_start < math.inf, "time_from_start must be seconds, not negative")
+        for topic in self.topics:
+            require_topic(topic)
         for label, values in (("scale", self.scale), ("offset", self.offset)):
             require(all(math.isfinite(x) for x in values), f"{label} must be finite")
         require(all(self.scale), "scale must not be 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_TOPIC = re.compile(r"(/|~/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 def require(condition: bool, message: str) -> None:
@@ -18,4 +19,13 @@ def require_name(name: str) -> None:
     require(
         _NAME.fullmatch(name) is not None,
         f"name {name!r} must be lower case letters, digits and _, starting with a letter",
+    )
+
+
+def require_topic(topic: str) -> None:
+    """Raise ValueError unless ROS 2 takes `topic` as the name of a topic or service."""
+    require(bool(topic), "topic must not be empty")
+    require(
+        _TOPIC.fullmatch(topic) is not None and "__" not in topic,
+        f"{topic!r} is no ROS 2 name: letters, digits and _ (never two), joined by /, none starting with a digit",
     )

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.spec_check import require, require_name
+from robot_dreamer.spec_check import require, require_name, require_topic
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "sensor_msgs/msg/JointState": ("position", "velocity", "effort"),
@@ -33,7 +33,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_age: float = 0.5  # seconds; older is stale
 
     def __post_init__(self) -> None:
-        require(bool(self.topic), "topic must not be empty")
+        require_topic(self.topic)
         known = _FIELDS[self.type]
         require(self.field in known, f"field {self.field!r} is not one of {', '.join(known)} of {self.type}")
         require(0 < self.max_age < math.inf, f"max_age must be positive seconds, found {self.max_age}")

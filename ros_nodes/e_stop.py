@@ -13,11 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
 from robot_dreamer.onboard.guard import Guard
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+from ros_nodes.distro import SubscriptionEventCallbacks
 
 
 class EStop:

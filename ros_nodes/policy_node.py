@@ -17,12 +17,12 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.spec import SpecError
+from ros_nodes.distro import make_executor
 from ros_nodes.health import Speaker, complain, diagnose, figures, judge_bundle
 from ros_nodes.parameters import ParameterError, declare_parameters
 from ros_nodes.rig import Rig
@@ -163,7 +163,7 @@ class PolicyNode(LifecycleNode):
 
     def run(self, stop: threading.Event) -> int:
         """Spin until `stop` or a failure. At the end the neutral command is out and the link flushed. Exit status."""
-        executor = _make_executor(self)
+        executor = make_executor(self)
         try:
             if self.parameters.autostart and not self.bring_up():
                 return 2
@@ -173,18 +173,6 @@ class PolicyNode(LifecycleNode):
         finally:
             self.trigger_shutdown()
             executor.shutdown()
-
-
-def _make_executor(node: LifecycleNode) -> Executor:
-    """EventsExecutor, where ROS 2 has it, takes a third to half of the time."""
-    try:
-        from rclpy.experimental import EventsExecutor  # type: ignore[attr-defined]
-    except ImportError:
-        executor: Executor = SingleThreadedExecutor(context=node.context)
-    else:
-        executor = EventsExecutor(context=node.context)
-    executor.add_node(node)
-    return executor
 
 
 def main(args: list[str] | None = None) -> int:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -27,6 +26,7 @@ from std_srvs.srv import Trigger
 
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import ActionSpec, load_spec, require_lockstep
+from ros_nodes.distro import make_executor
 from ros_nodes.inlets import CommandError, Inlet
 from sim import messages
 from sim.robot import SimRobot
@@ -96,7 +96,7 @@ class SimulatedRobot:
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Simulate until stop() is true."""
-        executor = _make_executor(self._node)
+        executor = make_executor(self._node)
         tick = self._tick_lockstep if self._clock == LOCKSTEP else self._tick_realtime
         report_at = time.monotonic() + _REPORT_PERIOD
         try:
@@ -234,15 +234,3 @@ class SimulatedRobot:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
             raise ValueError(f"parameter {name}: expected a number from {least:g} to {most:g}, found {value!r}")
         return float(value)
-
-
-def _make_executor(node: Node) -> Executor:
-    """EventsExecutor, where ROS 2 has it, takes half the time. Its spin() may hang, spin_once(timeout) does not."""
-    try:
-        from rclpy.experimental.events_executor import EventsExecutor
-    except ImportError:
-        executor: Executor = SingleThreadedExecutor(context=node.context)
-    else:
-        executor = EventsExecutor(context=node.context)
-    executor.add_node(node)
-    return executor

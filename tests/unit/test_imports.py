@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import subprocess
@@ -68,3 +69,19 @@ def test_every_module_of_the_robot_side_imports(environment: dict[str, str]) -> 
 def test_the_robots_commands_work(environment: dict[str, str]) -> None:
     assert "keys" in run(environment, "-m", "robot_dreamer.cli", "--help")
     run(environment, "-m", "robot_dreamer.cli", "keys", "--help")
+
+
+def test_only_modules_of_rclpy_that_humble_has_are_imported() -> None:
+    """What lies elsewhere in another ROS 2 release comes from ros_nodes/distro.py."""
+    humble = {"clock", "context", "exceptions", "executors", "impl", "lifecycle", "node", "parameter", "qos", "signals"}
+    humble |= {"callback_groups", "duration", "logging", "publisher", "service", "subscription", "time", "timer"}
+    files = [f for room in ("ros_nodes", "sim") for f in (ROOT / room).glob("*.py") if f.name != "distro.py"]
+    imported = {
+        (node.module or "", file.name)
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom)
+    }
+    found = {(module, name) for module, name in imported if module.startswith("rclpy.")}
+    assert len(found) > 10
+    assert not {(module, name) for module, name in found if module.split(".")[1] not in humble}
