@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.survey import Survey
-from robot_dreamer.link.database import stored_spec
+from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.record import StepRecord
 
@@ -22,18 +22,18 @@ def store_path(place: Path) -> Path:
     return place if place.suffix == ".sqlite" else place / STORE_FILE
 
 
-def open_store(place: Path) -> ExperienceStore:
-    """Open an existing store. Raises DataError if there is none, LinkError if it is broken or in use."""
+def open_store(place: Path) -> StoreReader:
+    """Open a store, also while a learner writes it. Raises DataError if there is none, LinkError if it is broken."""
     path = store_path(place)
     if not path.exists():
         raise DataError(f"{path} is not there; give a run's log directory, or a store (a file that ends in .sqlite)")
-    return ExperienceStore(path, stored_spec(path))
+    return StoreReader(path)
 
 
-def rows_of(store: ExperienceStore) -> Iterator[StepRecord]:
-    """All rows in order of arrival."""
-    cursor = 0
-    while entries := store.read(cursor, _BATCH):
+def rows_of(store: ExperienceStore | StoreReader) -> Iterator[StepRecord]:
+    """The rows that are in a store now, in order of arrival."""
+    cursor, end = 0, store.count()
+    while cursor < end and (entries := store.read(cursor, min(_BATCH, end - cursor))):
         yield from (row for _, row in entries)
         cursor = entries[-1][0]
 

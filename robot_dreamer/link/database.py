@@ -87,19 +87,26 @@ class Database:
             self._lock = -1
 
 
-def stored_spec(path: Path) -> RobotSpec:
-    """The spec that a spool or store was made for; the file may be in use. Raises LinkError if it is neither."""
+def stored_spec(path: Path, kind: str) -> RobotSpec:
+    """The spec that a file was made for, which may be in use. Raises LinkError for another kind of file or format."""
     try:
-        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        db = connect_to_read(path)
         try:
-            found = db.execute("SELECT value FROM meta WHERE name = 'spec'").fetchone()
+            meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
         finally:
             db.close()
-        if found is None:
-            raise LinkError(f"{path} holds no spec: it is no spool or store")
-        return msgspec.json.decode(found[0], type=RobotSpec)
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
-        raise LinkError(f"{path} cannot be read as a spool or store: {error}") from error
+        if (meta.get("kind"), meta.get("format")) != (kind, FORMAT):
+            found = f"{meta.get('kind')} of format {meta.get('format')}"
+            raise LinkError(f"{path} is a {found}, expected a {kind} of format {FORMAT}")
+        return msgspec.json.decode(meta["spec"], type=RobotSpec)
+    except (sqlite3.Error, msgspec.MsgspecError, KeyError) as error:
+        raise LinkError(f"{path} cannot be read as an experience {kind}: {error}") from error
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing; the caller guards it against use by two threads at once."""
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0)
 
 
 def connect(path: Path, row_bytes: int) -> sqlite3.Connection:

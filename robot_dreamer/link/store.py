@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from robot_dreamer.link.blocks import Block, BlockCodec, Buffer
 from robot_dreamer.link.chunks import Packed
-from robot_dreamer.link.database import Database, connect
-from robot_dreamer.link.errors import LinkError, RowError
+from robot_dreamer.link.database import Database
+from robot_dreamer.link.errors import RowError
+from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.record import RecordError, StepRecord
 from robot_dreamer.spec import RobotSpec
 
@@ -37,7 +38,6 @@ _BOOTS = "SELECT id, robot, boot, mark, missing FROM boots"
 _NEW_BOOT = "INSERT INTO boots (robot, boot, mark, missing) VALUES (?, ?, -1, 0)"
 _SET_MARK = "UPDATE boots SET mark = ?, missing = ? WHERE id = ?"
 _INSERT = "INSERT INTO blocks (id, boot, first, last, count, blob) VALUES (?, ?, ?, ?, ?, ?)"
-_READ = "SELECT id, count, blob FROM blocks WHERE id > ? ORDER BY id"
 _KNOWN = "SELECT first, last, count, blob FROM blocks WHERE boot = ? AND last >= ? ORDER BY last"
 _NEWEST = "SELECT COALESCE(MAX(id), 0) FROM blocks"
 
@@ -85,10 +85,10 @@ class ExperienceStore:
     def __init__(self, path: Path, spec: RobotSpec) -> None:
         self.path, self.spec = Path(path), spec
         self._codec = BlockCodec(spec)
-        self._write_lock, self._read_lock = threading.RLock(), threading.Lock()
+        self._write_lock = threading.RLock()
         self._database = Database(self.path, "store", _SCHEMA, spec, self._codec.row_bytes)
         self._db = self._database.connection
-        self._reader = connect(self.path, self._codec.row_bytes)  # its own connection sees committed rows only
+        self._reader = StoreReader(self.path)  # with a connection of its own
         self.id = self._database.meta("id") or ""
         self._marks = {
             (robot, boot): _Mark(number, sequence, missing)
@@ -165,31 +165,12 @@ class ExperienceStore:
         return -1 if mark is None else mark.sequence
 
     def read(self, after: int, limit: int) -> list[tuple[int, StepRecord]]:
-        """Up to `limit` rows behind row number `after`, in order of arrival, each with its number: the next `after`.
-
-        Within one (robot, boot) the sequence numbers rise by one. A jump means rows that the robot dropped or that were
-        rejected, all counted: the row behind a jump does not follow the one before it. Raises LinkError if the disk
-        returns other bytes than were stored. Arrays are read-only.
-        """
-        rows: list[tuple[int, StepRecord]] = []
-        with self._read_lock:
-            for end, count, blob in self._reader.execute(_READ, (after,)):
-                skip = max(0, after - (end - count))
-                stop = min(count, skip + limit - len(rows))
-                try:
-                    block = self._codec.decode(blob)
-                except RowError as error:
-                    text = f"{self.path}: rows {end - count + 1} to {end} were damaged on disk ({error})"
-                    raise LinkError(f"{text}; restore the file from a copy") from error
-                rows += enumerate(block.records(skip, stop), end - count + skip + 1)
-                if len(rows) >= limit:
-                    break
-        return rows
+        """See StoreReader.read."""
+        return self._reader.read(after, limit)
 
     def count(self) -> int:
         """Rows in the store."""
-        with self._read_lock:
-            return int(self._reader.execute(_NEWEST).fetchone()[0])
+        return self._reader.count()
 
     def published(self) -> tuple[int, str]:
         """Version and sha256 of the newest bundle ever published from this store; (-1, "") for none."""
@@ -204,8 +185,8 @@ class ExperienceStore:
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
-        with self._write_lock, self._read_lock:
-            self._reader.close()
+        self._reader.close()
+        with self._write_lock:
             self._database.close()
 
     def _mark(self, robot: str, boot: str) -> _Mark:

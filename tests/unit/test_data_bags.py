@@ -181,7 +181,7 @@ def test_no_store_no_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "experience.sqlite is not there" in capsys.readouterr().err
     (tmp_path / "x.sqlite").write_text("something else entirely, and longer than a header of SQLite " * 20)
     assert main(["data", "list", str(tmp_path / "x.sqlite")]) == 2
-    assert "cannot be read as a spool or store" in capsys.readouterr().err
+    assert "cannot be read as an experience store" in capsys.readouterr().err
 
 
 def test_the_archive_refuses_what_does_not_fit() -> None:
@@ -217,3 +217,25 @@ def test_a_learner_trains_from_an_imported_store(tmp_path: Path) -> None:
             trainer.update()
     store.close()
     assert trainer.env_steps == len(made) and len(trainer.replay) > 450 and trainer.updates > 3
+
+
+def test_a_store_may_be_listed_and_exported_while_its_learner_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = fill(tmp_path / "a.sqlite", rows=30)
+    learner = ExperienceStore(tmp_path / "a.sqlite", SPEC)
+    more = [synthetic_row(SPEC, "r1", "boot1", n) for n in range(30, 40)]
+    with learner.transaction():
+        learner.add_chunk("r1", "boot1", -1, 29, [])  # a transaction is open
+        assert main(["data", "list", str(tmp_path / "a.sqlite")]) == 0
+        assert main(["data", "export", str(tmp_path / "a.sqlite"), "--output", str(tmp_path / "x.mcap")]) == 0
+    assert learner.add(more).stored == 10
+    assert main(["data", "export", str(tmp_path / "a.sqlite"), "--output", str(tmp_path / "y.mcap")]) == 0
+    assert main(["data", "import", str(tmp_path / "x.mcap"), "--store", str(tmp_path / "a.sqlite")]) == 2
+    assert "is in use by process" in capsys.readouterr().err
+    learner.close()
+    for name, rows in (("x", made), ("y", [*made, *more])):
+        assert (
+            main(["data", "import", str(tmp_path / f"{name}.mcap"), "--store", str(tmp_path / f"{name}.sqlite")]) == 0
+        )
+        assert_same(rows, stored(tmp_path / f"{name}.sqlite"))

@@ -1,0 +1,64 @@
+"""Reading a store: beside the learner that writes it, in its process or in another."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from robot_dreamer.link.blocks import BlockCodec
+from robot_dreamer.link.database import connect_to_read, stored_spec
+from robot_dreamer.link.errors import LinkError, RowError
+from robot_dreamer.record import StepRecord
+
+_READ = "SELECT id, count, blob FROM blocks WHERE id > ? ORDER BY id"
+_NEWEST = "SELECT COALESCE(MAX(id), 0) FROM blocks"
+
+
+class StoreReader:
+    """The rows of a store, committed ones only. Thread safe.
+
+    Attributes:
+      spec: of the robots whose rows these are.
+
+    Raises:
+      LinkError: the file is no store, or one of another format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.spec = stored_spec(self.path, "store")
+        self._codec = BlockCodec(self.spec)
+        self._lock = threading.Lock()
+        self._db = connect_to_read(self.path)
+
+    def read(self, after: int, limit: int) -> list[tuple[int, StepRecord]]:
+        """Up to `limit` rows behind row number `after`, in order of arrival, each with its number: the next `after`.
+
+        Within one (robot, boot) the sequence numbers rise by one. A jump means rows that the robot dropped or that were
+        rejected, all counted: the row behind a jump does not follow the one before it. Raises LinkError if the disk
+        returns other bytes than were stored. Arrays are read-only.
+        """
+        rows: list[tuple[int, StepRecord]] = []
+        with self._lock:
+            for end, count, blob in self._db.execute(_READ, (after,)):
+                skip = max(0, after - (end - count))
+                stop = min(count, skip + limit - len(rows))
+                try:
+                    block = self._codec.decode(blob)
+                except RowError as error:
+                    text = f"{self.path}: rows {end - count + 1} to {end} were damaged on disk ({error})"
+                    raise LinkError(f"{text}; restore the file from a copy") from error
+                rows += enumerate(block.records(skip, stop), end - count + skip + 1)
+                if len(rows) >= limit:
+                    break
+        return rows
+
+    def count(self) -> int:
+        """Rows in the store."""
+        with self._lock:
+            return int(self._db.execute(_NEWEST).fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        with self._lock:
+            self._db.close()
