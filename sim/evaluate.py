@@ -123,6 +123,8 @@ def _episode(robot: SimRobot, policy: Policy, seed: int, deterministic: bool) ->
     sensors = robot.reset(seed)
     while True:
         decision = controller.tick(_sample(spec, sensors))
+        if decision.fault is not None and decision.fault.terminal and controller.episodes:
+            return controller.last_return, controller.last_length  # a fall ends the episode, as on the robot
         if decision.fault or decision.refused:
             raise RuntimeError(f"episode with seed {seed} stopped: {decision.fault or decision.refused}")
         if decision.command is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import Imu
 from std_msgs.msg import Bool, Float64MultiArray
 
@@ -315,3 +318,29 @@ def test_a_refused_sample_is_counted_by_the_loop_and_said_by_another_thread(
     errors: list[str] = []
     stage.until(lambda: errors.append(capfd.readouterr().err) or "samples refused: " in "".join(errors), "the words")
     assert "observation speed: expected finite" in "".join(errors)
+
+
+def test_the_control_loop_writes_no_log(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger writes to files and terminals, and takes locks: whatever happens, another thread says it."""
+    threads: set[str] = set()
+
+    def note(*_: Any, **__: Any) -> None:
+        threads.add(threading.current_thread().name)
+
+    monkeypatch.setattr(RcutilsLogger, "log", note)
+    monkeypatch.setattr(logging.Logger, "handle", note)
+    stage = make(bundle=str(make_bundle(tmp_path / "1.bundle", LONG, 1)), max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    stage.robot.speed = dict.fromkeys(range(1, 100_000), float("nan"))
+    stage.until(lambda: stage.controller.refused["message"] >= 1, "a refusal")
+    stage.robot.speed = dict.fromkeys(range(1, 100_000), 1.0)
+    stage.rig.slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2, nan_above=30.0))
+    stage.until(lambda: stage.rig.slot.swaps == 1 and stage.rows[-1].policy_version == 2, "the swap")
+    stage.robot.speed = dict.fromkeys(range(1, 100_000), 40.0)
+    stage.until(lambda: stage.rig.slot.rollbacks == 1, "the rollback")
+    stage.call("policy/e_stop")
+    faulted(stage, "e_stop")
+    goes_on(stage)
+    stage.speaks = False
+    stage.ros.until(lambda: stage.rig.runner.phase.name == "WAITING", "to notice the silence")
+    assert "MainThread" in threads and "control-loop" not in threads

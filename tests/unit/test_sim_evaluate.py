@@ -10,7 +10,7 @@ import pytest
 
 from robot_dreamer.cli import main
 from robot_dreamer.onboard.bundle import BundleError
-from robot_dreamer.spec import load_spec
+from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec, parse_spec
 from tests.onboard_models import make_bundle, toy_spec
 
 pytest.importorskip("dm_control")
@@ -105,3 +105,11 @@ def test_wrong_arguments(arguments: list[str], words: list[str], capsys: pytest.
     error = capsys.readouterr().err
     for word in words:
         assert word in error
+
+
+def test_a_robot_that_harms_itself_ends_its_episode_as_on_the_real_one() -> None:
+    text = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
+    limits = "safety: {limits: [{observation: cart_position, low: [-0.2], high: [0.2]}]}\n"
+    result = evaluate(None, parse_spec(text + limits), episodes=1, seed=3)
+    whole = evaluate(None, SPEC, episodes=1, seed=3)
+    assert 0 < result.lengths[0] < whole.lengths[0] and result.returns[0] < whole.returns[0]

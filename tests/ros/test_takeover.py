@@ -1,0 +1,60 @@
+"""A person's commands come as messages of the command's own type, whatever that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from geometry_msgs.msg import Twist
+from rclpy.node import Node
+from std_msgs.msg import Float64
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from robot_dreamer.spec import parse_spec
+from ros_nodes.takeover import TakeOver
+from tests.onboard_models import TOY
+from tests.ros.conftest import Ros
+
+COMMANDS = {
+    "{topic: /cmd_vel, type: geometry_msgs/msg/Twist, names: [linear.x, angular.z]}": [
+        ("cmd_vel", Twist, lambda m: (setattr(m.linear, "x", 1.5), setattr(m.angular, "z", 0.5)))
+    ],
+    "{topic: arm, type: trajectory_msgs/msg/JointTrajectory, names: [a, b], scale: [2.0, -1.0]}": [
+        ("arm", JointTrajectory, lambda m: (m.joint_names.extend(["b", "a"]), m.points.append(
+            JointTrajectoryPoint(positions=[-0.5, 3.0]))))
+    ],
+    "{topic: 'm/{name}', type: std_msgs/msg/Float64, names: [a, b]}": [
+        ("m/a", Float64, lambda m: setattr(m, "data", 1.5)), ("m/b", Float64, lambda m: setattr(m, "data", 0.5))
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_form_of_command_can_be_given_by_a_person(ros: Ros, command: str) -> None:
+    spec = parse_spec(TOY.replace("{topic: motor/commands}", command))
+    node = ros.add(Node("policy", context=ros.context))
+    now = [0.0]
+    takeover = TakeOver(node, spec, 0.5, clock=lambda: now[0])
+    assert takeover.commands() is None
+    senders: list[tuple[Any, Any]] = []
+    for topic, kind, fill in COMMANDS[command]:
+        message = kind()
+        fill(message)
+        senders.append((node.create_publisher(kind, f"policy/teleop/{topic}", 1), message))
+
+    def complete() -> bool:
+        for sender, message in senders:
+            sender.publish(message)
+        found = takeover.commands()
+        return found is not None and np.allclose(found["torque"], [1.5, 0.5])
+
+    ros.until(complete, "the person's command, in units")
+    now[0] = 0.6
+    assert takeover.commands() is None  # no longer fresh
+    takeover.on = True
+    assert takeover.commands() == {"torque": pytest.approx([0.0, 0.0])}
+    takeover.destroy()
