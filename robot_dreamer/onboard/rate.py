@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 _WINDOW = 4096  # ticks that the statistics look back
 
@@ -34,6 +35,23 @@ class RateStats:
     jitter_p99: float
     jitter_max: float
     busy_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class RateHistory:
+    """Some ticks of a RateLoop, oldest first.
+
+    Attributes:
+      until: number of the last one, counted from 1.
+      starts: (n) when each began, seconds on the loop's clock.
+      late: (n) seconds after its deadline.
+      missed: (n) deadlines skipped right before it.
+    """
+
+    until: int
+    starts: NDArray[np.float64]
+    late: NDArray[np.float64]
+    missed: NDArray[np.float64]
 
 
 class RateLoop:
@@ -64,13 +82,14 @@ class RateLoop:
         self._late = np.zeros(_WINDOW)
         self._busy = np.zeros(_WINDOW)
         self._starts = np.zeros(_WINDOW)
+        self._missed = np.zeros(_WINDOW)
 
     def wait(self) -> int:
         """Sleep until the next deadline; the first call sets the grid and returns at once. Returns deadlines missed."""
         now = self._clock()
         if self._origin is None:
             self._origin = now
-            self._tick(now, now)
+            self._tick(now, now, 0)
             return 0
         self._busy[(self.ticks - 1) % _WINDOW] = now - self._began
         due = self._index + 1
@@ -80,7 +99,7 @@ class RateLoop:
         self._index = due + missed
         deadline = self._origin + self._index * self._period
         self._sleep(deadline - now)
-        self._tick(self._clock(), deadline)
+        self._tick(self._clock(), deadline, missed)
         return missed
 
     def stats(self) -> RateStats:
@@ -94,9 +113,16 @@ class RateLoop:
         busy = float(self._busy[:count].max())
         return RateStats(self.ticks, self.misses, float(period), float(p50), float(p99), float(late.max()), busy)
 
-    def _tick(self, now: float, deadline: float) -> None:
+    def history(self, since: int) -> RateHistory:
+        """Ticks after number `since`, 4096 at most. From another thread: call it long before that many have passed."""
+        until = self.ticks
+        slots = np.arange(max(since, until - _WINDOW), until) % _WINDOW
+        return RateHistory(until, self._starts[slots], self._late[slots], self._missed[slots])
+
+    def _tick(self, now: float, deadline: float, missed: int) -> None:
         slot = self.ticks % _WINDOW
         self._began = now
         self._late[slot] = max(0.0, now - deadline)
         self._starts[slot] = now
+        self._missed[slot] = missed
         self.ticks += 1

@@ -85,3 +85,23 @@ def test_more_ticks_than_the_window() -> None:
 def test_period_must_be_positive() -> None:
     with pytest.raises(ValueError, match="period must be positive"):
         RateLoop(0.0)
+
+
+def test_history_tells_of_each_tick() -> None:
+    loop, clock = make()
+    for work in (0.125, 0.625, 0.0):
+        loop.wait()
+        clock.now += work
+    clock.oversleep = 0.0625
+    loop.wait()
+    first = loop.history(0)
+    assert first.until == 4
+    assert first.starts.tolist() == [100.0, 100.25, 101.0, 101.3125]
+    assert first.missed.tolist() == [0, 0, 2, 0]
+    assert first.late.tolist() == [0, 0, 0, 0.0625]
+    loop.wait()
+    assert loop.history(first.until).starts.tolist() == [101.5625]
+    assert len(loop.history(5).starts) == 0
+    for _ in range(5000):
+        loop.wait()
+    assert len(loop.history(5).starts) == 4096

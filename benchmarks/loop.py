@@ -1,0 +1,310 @@
+"""The control loop of the real policy node under load: missed deadlines, and those that a bundle swap caused.
+
+    python -m benchmarks.loop [--rates 50 100 200] [--seconds 60] [--size 12m] [--priority 0] [--picture FILE.png]
+
+Four processes on this machine: the policy node (real time, real ROS 2), a robot that publishes its sensors at the
+control rate, a learner that takes the experience over the link and publishes another bundle every 5 s, and a loop at the same
+rate that does nothing. What the last one misses is the machine's doing. A miss counts as caused by a swap when it falls
+between the moment the node begins to look at a bundle and two periods after the exchange.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing as mp
+import os
+import platform
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.link.server import LinkServer
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.onboard.bundle import read_bundle, write_bundle
+from robot_dreamer.onboard.rate import RateHistory, RateLoop
+from robot_dreamer.onboard.urgency import urge
+from robot_dreamer.ros_domain import own_domain
+from robot_dreamer.spec import RobotSpec, load_spec
+
+SWAP_EVERY = 5.0  # seconds
+SETTLE = 3.0  # seconds after the first bundle acts that are not counted
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one rate showed; times in seconds."""
+
+    rate: float
+    starts: NDArray[np.float64]
+    late: NDArray[np.float64]
+    missed: NDArray[np.float64]
+    windows: list[tuple[float, float]]
+    idle_misses: int
+    idle_ticks: int
+    rows: int
+    busy_max: float
+
+    @property
+    def in_swaps(self) -> NDArray[np.bool_]:
+        """Which ticks fall into a swap."""
+        inside = np.zeros(len(self.starts), np.bool_)
+        for begin, end in self.windows:
+            inside |= (self.starts >= begin) & (self.starts <= end + 2 / self.rate)
+        return inside
+
+
+def spec_at(rate: float) -> RobotSpec:
+    """The cart-pole as a robot without a reset, at another rate."""
+    plain: dict[str, Any] = msgspec.to_builtins(load_spec("cartpole"))
+    plain |= {"rate": rate, "episode": {"max_steps": 1000}}
+    return msgspec.convert(plain, RobotSpec)
+
+
+def export(size: str, spec: RobotSpec, path: Path) -> None:
+    """A bundle with fresh weights. In a process of its own: the policy node's never imports torch."""
+    import torch
+
+    from export.exporter import BundleExporter
+    from robot_dreamer.config import load_config
+    from robot_dreamer.learner.agent import Agent
+
+    torch.set_num_threads(1)
+    config = load_config(f"dreamer_v3:{size}", ["device=cpu"])
+    agent = Agent(spec.observation_space(), spec.action_space(), config)
+    BundleExporter(agent.policy_step(), spec, config).export(path, version=1, training_step=1)
+
+
+def learn(spec: RobotSpec, bundle: Path, folder: Path, ready: Any, stop: Any, rows: Any) -> None:
+    """Takes experience, publishes the same policy under a higher version every 5 s."""
+    store = ExperienceStore(folder / "store.sqlite", spec)
+    server = LinkServer(store, spec, "tcp://127.0.0.1:*")
+    server.start()
+    content = read_bundle(bundle, spec)
+    ready.put(server.address)
+    version = 0
+    while not stop.is_set():
+        version += 1
+        manifest = msgspec.structs.replace(content.manifest, version=version)
+        path = folder / f"bundle-{version:08d}.zip"
+        write_bundle(path, content.model, manifest, content.recording)
+        server.publish(path, version, version)
+        stop.wait(SWAP_EVERY)
+    server.stop()
+    rows.value = store.count()
+    store.close()
+
+
+def be_robot(spec: RobotSpec, stop: Any) -> None:
+    """Publishes sensors and reward at the control rate."""
+    import rclpy
+    from rclpy.node import Node
+    from sensor_msgs.msg import JointState
+
+    rclpy.init()
+    node = Node("robot")
+    joints, task = node.create_publisher(JointState, "joint_states", 1), node.create_publisher(JointState, "task", 1)
+    loop = RateLoop(spec.period)
+    while not stop.is_set():
+        loop.wait()
+        t = time.monotonic()
+        state = JointState(name=["slider", "hinge_1"], position=[np.sin(t), t], velocity=[np.cos(t), 1.0])
+        score = JointState(name=["reward", "terminal"], position=[1.0, 0.0])
+        state.header.stamp = score.header.stamp = node.get_clock().now().to_msg()
+        joints.publish(state)
+        task.publish(score)
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def idle(period: float, priority: int, go: Any, stop: Any, ticks: Any, misses: Any) -> None:
+    """A loop that does nothing."""
+    urge(threading.get_native_id(), priority, -1)
+    go.wait(PATIENCE)
+    loop = RateLoop(period)
+    while not stop.is_set():
+        loop.wait()
+    ticks.value, misses.value = loop.ticks, loop.misses
+
+
+def measure(rate: float, seconds: float, size: str, priority: int, folder: Path) -> Result:
+    """All processes at one rate."""
+    spawn = mp.get_context("spawn")
+    spec = spec_at(rate)
+    bundle = folder / "first.bundle"
+    child = spawn.Process(target=export, args=(size, spec, bundle))
+    child.start()
+    join([child])
+    ready, stop, go = spawn.Queue(), spawn.Event(), spawn.Event()
+    rows, ticks, misses = (spawn.Value("q", 0) for _ in range(3))
+    children = [
+        spawn.Process(target=learn, args=(spec, bundle, folder, ready, stop, rows)),
+        spawn.Process(target=be_robot, args=(spec, stop)),
+        spawn.Process(target=idle, args=(spec.period, priority, go, stop, ticks, misses)),
+    ]
+    for child in children:
+        child.start()
+    history, windows, busy = drive(spec, ready.get(timeout=PATIENCE), seconds, priority, folder, go)
+    stop.set()
+    join(children)
+    return Result(
+        rate, history.starts, history.late, history.missed, windows, misses.value, ticks.value, rows.value, busy
+    )
+
+
+def drive(
+    spec: RobotSpec, address: str, seconds: float, priority: int, folder: Path, go: Any
+) -> tuple[RateHistory, list[tuple[float, float]], float]:
+    """The policy node in this process, as `ros_nodes.policy_node` runs it; returns ticks, swaps and longest work."""
+    import rclpy
+    from rclpy.parameter import Parameter
+
+    from ros_nodes.policy_node import PolicyNode, _make_executor
+
+    robot = folder / "robot.yaml"
+    robot.write_text(spec.to_json())
+    values = {"robot": str(robot), "learner": address, "logdir": str(folder / "robot"), "priority": priority}
+    rclpy.init()
+    node = PolicyNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
+    executor = _make_executor(node)
+    if not node.bring_up():
+        raise RuntimeError("the policy node could not be brought up")
+    rig = node.rig
+    assert rig is not None
+    offered: list[float] = []
+    offer = rig.slot.offer
+
+    def watched_offer(path: Path) -> None:
+        offered.append(time.monotonic())
+        offer(path)
+
+    rig.slot.offer = watched_offer  # type: ignore[method-assign]
+
+    def spin_until(condition: Any, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if node.failure or time.monotonic() > deadline:
+                raise RuntimeError(f"{what}: {node.failure or 'not in time'}; {rig.slot.last_refusal}")
+            executor.spin_once(timeout_sec=0.1)
+
+    spin_until(lambda: rig.slot.swaps and rig.controller.steps, "the first bundle")
+    settled = time.monotonic() + SETTLE
+    spin_until(lambda: time.monotonic() > settled, "settling")
+    go.set()
+    loop = rig.runner.loop
+    end, parts, swaps, swapped = time.monotonic() + seconds, [], rig.slot.swaps, []
+    since = loop.ticks
+    del offered[:]
+    while time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.1)
+        if rig.slot.swaps > swaps:
+            swaps = rig.slot.swaps
+            swapped.append(time.monotonic())
+        if loop.ticks - since > 256:
+            parts.append(loop.history(since))
+            since = parts[-1].until
+    busy = loop.stats().busy_max
+    if rig.slot.refused or rig.controller.guard.fault or node.failure:
+        raise RuntimeError(f"benchmark invalid: {rig.slot.last_refusal} {rig.controller.guard.fault} {node.failure}")
+    node.trigger_shutdown()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown()
+    joined = [np.concatenate([getattr(part, name) for part in parts]) for name in ("starts", "late", "missed")]
+    return RateHistory(since, *joined), list(zip(offered, swapped, strict=False)), busy
+
+
+def join(children: list[Any]) -> None:
+    """Wait for processes and raise if one failed."""
+    for child in children:
+        child.join(PATIENCE)
+        if child.exitcode != 0:
+            child.kill()
+            raise RuntimeError(f"a process of the benchmark ended with status {child.exitcode}")
+
+
+def line(result: Result) -> str:
+    """One row of the table."""
+    inside, missed = result.in_swaps, int(result.missed.sum())
+    deadlines = len(result.starts) + missed
+    in_swaps = int(result.missed[inside].sum())
+    late = 1e3 * np.percentile(result.late, [50, 99, 99.9, 100])
+    return (
+        f"{result.rate:5g}{deadlines:11}{missed:8}{100 * missed / deadlines:9.3f}{len(result.windows):7}{in_swaps:10}"
+        f"{100 * inside.mean():9.1f}" + "".join(f"{x:9.3f}" for x in late) + f"{1e3 * result.busy_max:9.2f}"
+        f"{100 * result.idle_misses / max(1, result.idle_ticks + result.idle_misses):9.3f}{result.rows:8}"
+    )
+
+
+HEADER = (
+    "                          missed         misses  % of                                         busy     idle\n"
+    "   Hz  deadlines  missed        %  swaps  in swaps   time"
+    "  late p50      p99    p99.9      max  max ms   missed %    rows"
+)
+
+
+def draw(results: list[Result], picture: Path) -> None:
+    """Histogram of lateness, one panel for each rate; ticks in swaps apart."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(results), figsize=(4 * len(results), 3.2), sharey=True, squeeze=False)
+    for panel, result in zip(panels[0], results, strict=True):
+        edges = np.geomspace(0.01, 1.1e3 * max(r.late.max() for r in results) + 0.02, 60)
+        late, inside = np.clip(1e3 * result.late, edges[0], None), result.in_swaps
+        panel.hist([late[~inside], late[inside]], edges, stacked=True, label=["otherwise", "during a swap"])
+        panel.axvline(1e3 / result.rate, color="black", linestyle=":", label="period")
+        panel.set(xscale="log", yscale="log", xlabel="tick after its deadline, ms")
+        missed = int(result.missed.sum())
+        panel.set_title(f"{result.rate:g} Hz: {missed} of {len(result.starts) + missed} missed")
+    panels[0][0].set_ylabel("ticks")
+    panels[0][0].legend(fontsize="small")
+    figure.tight_layout()
+    figure.savefig(picture, dpi=110)
+    print(f"written: {picture}")
+
+
+def machine() -> str:
+    """What the numbers depend on."""
+    root = Path(__file__).parents[1]
+    commit = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    names = (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x)
+    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
+    return f"{next(names, '?')}, {os.cpu_count()} cores, {platform.machine()}; load before {load}; commit {commit}"
+
+
+def main() -> None:
+    """Measure all rates, print a table, draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", nargs="+", type=float, default=[50.0, 100.0, 200.0], help="control rates, Hz")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
+    parser.add_argument("--size", default="12m", help="model size (preset)")
+    parser.add_argument("--priority", type=int, default=0, help="real-time priority of the control loop; 0: none")
+    parser.add_argument("--picture", type=Path, help="histogram to draw")
+    options = parser.parse_args()
+    print(f"{machine()}\n{options.size}, state, priority {options.priority}\n\n{HEADER}", flush=True)
+    results = []
+    with own_domain() as domain:
+        os.environ |= domain
+        for rate in options.rates:
+            with tempfile.TemporaryDirectory() as folder:
+                results.append(measure(rate, options.seconds, options.size, options.priority, Path(folder)))
+            print(line(results[-1]), flush=True)
+    if options.picture is not None:
+        draw(results, options.picture)
+
+
+if __name__ == "__main__":
+    main()
