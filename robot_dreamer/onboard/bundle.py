@@ -140,7 +140,7 @@ def _read_member(file: BinaryIO, info: zipfile.ZipInfo) -> memoryview:
     if len(header) != _LOCAL.size or not header.startswith(b"PK\3\4"):
         raise zipfile.BadZipFile(f"{info.filename} has no local header")
     file.seek(sum(_LOCAL.unpack(header)), os.SEEK_CUR)
-    content = memoryview(np.empty(info.file_size, np.uint8))  # a bytearray would be filled with zeros first
+    content = np.empty(info.file_size, np.uint8).data  # a bytearray would be filled with zeros first
     if file.readinto(content) != info.file_size:  # type: ignore[attr-defined]
         raise zipfile.BadZipFile(f"{info.filename} is cut off")
     if zlib.crc32(content) != info.CRC:
