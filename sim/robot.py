@@ -32,6 +32,8 @@ class SimRobot:
     def __init__(self, spec: RobotSpec, seed: int) -> None:
         self.spec = spec
         try:
+            if not spec.simulation:
+                raise SpecError("its spec has no section `simulation`")
             simulation = msgspec.convert(spec.simulation, Simulation)
             self._world = make_world(simulation.model, seed)
             self._substeps = _whole_multiple(spec, self._world.control_step)

@@ -140,7 +140,7 @@ def test_scalars_go_into_the_fields_that_the_spec_names() -> None:
     assert (task.effort.tolist(), task.position.tolist()) == ([sensors.reward, 0.0], [0.0, 0.0])
 
 
-@pytest.mark.parametrize("name", known_robots())
+@pytest.mark.parametrize("name", [n for n in known_robots() if load_spec(n).simulation])
 def test_shipped_robots_can_be_simulated(name: str) -> None:
     spec = load_spec(name)
     robot = SimRobot(spec, seed=0)
@@ -234,6 +234,11 @@ def test_the_camera_shows_the_whole_picture_and_the_policy_a_part() -> None:
     assert sensors.images["camera/image"].shape == (24, 32, 1)
     grey = (seen @ np.array([0.299, 0.587, 0.114]))[12:, 16:].reshape(6, 2, 8, 2).mean((1, 3))
     assert np.abs(observe(part, sensors)["image"][:, :, 0] - grey).max() <= 1.0  # rounded twice
+
+
+def test_a_real_robot_is_not_simulated() -> None:
+    with pytest.raises(SpecError, match="robot 'a1' cannot be simulated: its spec has no section `simulation`"):
+        SimRobot(load_spec("a1"), seed=0)
 
 
 def test_an_action_drives_what_the_simulation_says() -> None:
