@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.behavior.policy_head import Policy, sample_actions
-from robot_dreamer.world_model.deferred import product_dtype
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.rssm import RSSM, Latents, SplitKernel, encode_action
+from robot_dreamer.world_model.scan_layers import product_dtype
 
 
 class Imagined(NamedTuple):

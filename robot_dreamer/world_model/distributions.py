@@ -46,11 +46,12 @@ class Categorical:
         self.logits = logits = logits.float()
         self.classes = logits.shape[-1]
         if unimix > 0:
-            self.probs = _softmax(logits) * (1 - unimix) + unimix / self.classes
+            self.softmax = _softmax(logits)
+            self.probs = self.softmax * (1 - unimix) + unimix / self.classes
             self.log_probs = torch.log(self.probs)
         else:
             self.log_probs = functional.log_softmax(logits, -1)
-            self.probs = torch.exp(self.log_probs)
+            self.softmax = self.probs = torch.exp(self.log_probs)
 
     def sample(self, noise: Tensor) -> Tensor:
         """Class indices; noise is Gumbel noise of the shape of the logits."""
@@ -84,6 +85,7 @@ class Categorical:
         """The same distribution without gradient."""
         copy = object.__new__(Categorical)
         copy.classes, copy.logits = self.classes, self.logits.detach()
+        copy.softmax = self.softmax.detach()
         copy.probs, copy.log_probs = self.probs.detach(), self.log_probs.detach()
         return copy
 

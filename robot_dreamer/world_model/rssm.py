@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.config import ModelConfig
-from robot_dreamer.world_model.deferred import DeferredLinear
 from robot_dreamer.world_model.distributions import Categorical, one_hot
 from robot_dreamer.world_model.fields import Field
+from robot_dreamer.world_model.filtering import Filter, Structure
 from robot_dreamer.world_model.layers import BlockLinear, Dense, Linear, mlp
 from robot_dreamer.world_model.rms_norm import norm_silu
 
@@ -144,63 +144,35 @@ class RSSM(nn.Module):
         each row; keep: (B, T) float, 0 where the row begins an episode, which forgets state and action; noise:
         (T, B, S, K) Gumbel noise.
         """
-        steps = tokens.shape[1]
+        steps, rows = tokens.shape[1], tokens.shape[0]
         keep = keep.transpose(0, 1).unsqueeze(-1)  # (T, B, 1)
         action = action.transpose(0, 1) * keep  # (T, B, A)
-        core = _Scan(self, action)
-        first, *rest = cast(Sequence[Dense], self.posterior)
-        width = self.deter
-        # The token half of the first posterior layer does not depend on the state.
-        from_tokens = tokens.transpose(0, 1) @ first.kernel[width:] + first.bias  # (T, B, h)
-        batch = tokens.shape[0]
-        posterior_in = DeferredLinear(first.kernel[:width], from_tokens)
-        posterior_rest = [(DeferredLinear(x.kernel, _repeat(x.bias, steps, batch)), x.scale) for x in rest]
-        posterior_out = DeferredLinear(self.posterior_out.kernel, _repeat(self.posterior_out.bias, steps, batch))
-        deter, stoch = start
-        deters, stochs, logits = [], [], []
-        for t in range(steps):
-            deter = core(deter * keep[t], stoch.flatten(1) * keep[t])  # (B, D)
-            x = norm_silu(posterior_in(deter), first.scale)
-            for linear, scale in posterior_rest:
-                x = norm_silu(linear(x), scale)
-            logit = posterior_out(x).unflatten(-1, self.shape)  # (B, S, K)
-            stoch = self.draw(logit, noise[t])
-            deters.append(deter)
-            stochs.append(stoch)
-            logits.append(logit)
-        return Observed(torch.stack(deters, 1), torch.stack(stochs, 1), torch.stack(logits, 1))
+        first_block, *rest = self.layers
+        block, shared = self.split_kernel()
+        width = 2 * self.hidden_units
+        # The action's share of the first block layer and the token half of the posterior do not depend on the state.
+        from_action = self.action_in(action) @ shared[width:]  # (T, B, D)
+        first, *posterior = cast(Sequence[Dense], self.posterior)
+        from_tokens = tokens.transpose(0, 1) @ first.kernel[self.deter :] + first.bias  # (T, B, h)
 
+        def dense(layer: Linear) -> tuple[Tensor, Tensor]:
+            return layer.kernel, layer.bias.expand(steps, rows, -1)
 
-class _Scan:
-    """The recurrent step with everything moved out of the loop that does not depend on the state."""
+        def blocks(layer: BlockLinear, kernel: Tensor) -> tuple[Tensor, Tensor]:
+            bias = layer.bias.unflatten(0, (layer.blocks, 1, -1))
+            return kernel, bias.expand(steps, layer.blocks, rows, -1)
 
-    def __init__(self, rssm: RSSM, action: Tensor) -> None:
-        """action: (T, N, A) features of all steps."""
-        steps, rows = action.shape[:2]
-        self.rssm = rssm
-        first, *rest = rssm.layers
-        block, shared = rssm.split_kernel()
-        width = 2 * rssm.hidden_units
-        from_action = rssm.action_in(action) @ shared[width:]  # (T, N, D)
-        self.deter_in = DeferredLinear(rssm.deter_in.kernel, _repeat(rssm.deter_in.bias, steps, rows))
-        self.stoch_in = DeferredLinear(rssm.stoch_in.kernel, _repeat(rssm.stoch_in.bias, steps, rows))
-        self.shared = DeferredLinear(shared[:width], from_action)
-        self.block = DeferredLinear(block, _repeat_blocks(first, steps, rows))
-        self.rest = [DeferredLinear(layer.kernel, _repeat_blocks(layer, steps, rows)) for layer in rest]
-        self.gates = DeferredLinear(rssm.gates.kernel, _repeat_blocks(rssm.gates, steps, rows))
-
-    def __call__(self, deter: Tensor, stoch: Tensor) -> Tensor:
-        """deter (N, D), stoch (N, S*K), both already masked -> next deter (N, D)."""
-        rssm = self.rssm
-        first, *rest = rssm.layers
-        from_deter = norm_silu(self.deter_in(deter), rssm.deter_in.scale)
-        from_stoch = norm_silu(self.stoch_in(stoch), rssm.stoch_in.scale)
-        blocks = first.split(deter)  # (G, N, D/G)
-        x = self.shared(torch.cat((from_deter, from_stoch), -1)) + first.join(self.block(blocks))
-        x = first.activate(x)  # (N, D)
-        for layer, linear in zip(rest, self.rest, strict=True):
-            x = layer.activate(layer.join(linear(layer.split(x))))
-        return BlockLinear.join(_recur(blocks, self.gates(rssm.gates.split(x))))
+        linear = (
+            *(dense(self.deter_in), dense(self.stoch_in)),
+            *((shared[:width], from_action), blocks(first_block, block)),
+            *(blocks(layer, layer.kernel) for layer in (*rest, self.gates)),
+            *((first.kernel[: self.deter], from_tokens), *map(dense, posterior), dense(self.posterior_out)),
+        )
+        layers = (self.deter_in, self.stoch_in, *self.layers, first, *posterior)
+        structure = Structure(self.blocks, len(rest), len(self.posterior), self.shape, self.unimix)
+        parameters = (*(x for pair in linear for x in pair), *(layer.scale for layer in layers))
+        filtered = Filter.apply(structure, *start, keep, noise, *parameters)
+        return Observed(*(x.transpose(0, 1) for x in filtered))
 
 
 def _recur(deter: Tensor, gates: Tensor) -> Tensor:
@@ -216,14 +188,6 @@ def _tanh(x: Tensor) -> Tensor:
         return torch.tanh(x)
     # Torch's kernel takes up to ten times as long on a CPU as that of the sigmoid; the difference is rounding.
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)
-
-
-def _repeat(bias: Tensor, steps: int, rows: int) -> Tensor:
-    return bias.expand(steps, rows, -1)
-
-
-def _repeat_blocks(layer: BlockLinear, steps: int, rows: int) -> Tensor:
-    return layer.bias.unflatten(0, (layer.blocks, 1, -1)).expand(steps, layer.blocks, rows, -1)
 
 
 def encode_action(fields: Sequence[Field], action: dict[str, Tensor]) -> Tensor:
