@@ -123,7 +123,7 @@ class Filter(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, structure: Structure, deter: Tensor, stoch: Tensor, keep: Tensor, noise: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         count = 6 + structure.rest + structure.posterior
@@ -139,9 +139,7 @@ class Filter(torch.autograd.Function):
         return deters, stochs, all_logits
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, of_deters: Tensor, of_stochs: Tensor, of_logits: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, of_deters: Tensor, of_stochs: Tensor, of_logits: Tensor) -> tuple[Tensor | None, ...]:
         layers, keep = ctx.layers, ctx.keep
         of_deter, of_stoch = torch.zeros_like(of_deters[0]), torch.zeros_like(of_stochs[0])
         for t in reversed(range(keep.shape[0])):
