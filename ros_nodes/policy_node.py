@@ -1,7 +1,8 @@
 """The policy node: sensors in, commands out, experience to the learner. `python -m ros_nodes.policy_node`.
 
 A managed node: configure loads and proves everything and connects the link, activate starts the loop, deactivate cuts
-the episode and sends the neutral command, cleanup flushes the link. With the parameter `autostart` it brings itself up.
+the episode and leads the robot to the safe pose, cleanup flushes the link. With the parameter `autostart` it brings
+itself up, with `automatic` the policy acts without being asked.
 See docs/onboard.md.
 """
 

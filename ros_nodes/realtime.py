@@ -150,26 +150,24 @@ class Realtime(Runner):
             self._resetter.withdraw()
             self._silent_since = None
             self._enter(Phase.IDLE)
-        observation = None
-        self._problem = ""
-        if state is State.STAND:
-            missing = self._observer.missing()
-            observation = None if missing else self._glance()
-            self._problem = f"no fresh messages from {', '.join(missing)}" if missing else ""
-        command = self._states.command(observation)
+        self._problem = self._silence()  # a person should know it before asking for the policy
+        command = self._states.command(self._glance() if state is State.STAND and not self._problem else None)
         if command is not None:
             self._commander.publish(command)
 
     def _find_problem(self) -> str:
         """Why there must be no episode now; empty if there may be one."""
-        missing, jumps = self._observer.missing(), self._observer.clock_jumps
+        problem, jumps = self._silence(), self._observer.clock_jumps
         jumped, self._jumps = jumps != self._jumps, jumps
-        if missing:
-            problem = f"no fresh messages from {', '.join(missing)}"
+        if problem:
             self._judge_silence(problem)
             return problem
         self._silent_since = None
         return "the robot's clock jumped" if jumped else ""
+
+    def _silence(self) -> str:
+        missing = self._observer.missing()
+        return f"no fresh messages from {', '.join(missing)}" if missing else ""
 
     def _judge_silence(self, problem: str) -> None:
         """Sensors that fall silent in an episode: for too long is a fault. Those that never spoke moved nothing."""

@@ -344,3 +344,19 @@ def test_the_control_loop_writes_no_log(make: Make, tmp_path: Path, monkeypatch:
     stage.speaks = False
     stage.ros.until(lambda: stage.rig.runner.phase.name == "WAITING", "to notice the silence")
     assert "MainThread" in threads and "control-loop" not in threads
+
+
+def test_a_fault_withdraws_the_reset_that_was_asked_for(make: Make) -> None:
+    """A robot that stopped must not begin to move because a reset service comes back."""
+    stage = make()
+    stage.robot.refuse = 1_000_000
+    stage.until(lambda: len(stage.robot.resets) >= 1 and stage.rig.resetter.retries >= 1, "a refused reset")
+    stage.call("policy/e_stop")
+    faulted(stage, "e_stop")
+    stage.until(lambda: not stage.rig.resetter.active and stage.rig.resetter._future is None, "the withdrawal")
+    resets = len(stage.robot.resets)
+    stage.ros.spin(1.5, stage.poke)  # it would have been asked again after 1 s
+    assert len(stage.robot.resets) == resets
+    stage.robot.refuse = 0
+    goes_on(stage)
+    assert len(stage.robot.resets) > resets

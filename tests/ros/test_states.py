@@ -19,6 +19,7 @@ from std_msgs.msg import Bool, Float64MultiArray
 from robot_dreamer.onboard.states import State
 from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, validate_record
 from robot_dreamer.spec_safety import RULES
+from ros_nodes.health import complain
 from ros_nodes.parameters import ParameterError
 from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY
@@ -257,3 +258,10 @@ def test_diagnostics_say_what_a_person_asks(make: Make) -> None:
     stage.until(lambda: len(seen) >= 2, "more of them")
     guard = next(s for s in seen[-1].status if s.name == "policy: guard")
     assert guard.level == b"\x02" and guard.message == "e_stop: the service e_stop was called"
+
+
+def test_a_passive_robot_says_which_sensors_are_silent(make: Make) -> None:
+    stage = make(automatic=False)
+    stage.speaks = False
+    stage.ros.until(lambda: complain(stage.node, stage.rig), "a complaint")
+    assert complain(stage.node, stage.rig).startswith("no fresh messages from joint_states (no message yet)")
