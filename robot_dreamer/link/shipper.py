@@ -5,7 +5,8 @@ answer: go back to the oldest row in the spool and send from there; the learner 
 session, an acknowledgement that does not come in time, and a learner that misses the chunk before this one.
 
 The window grows by each chunk that is acknowledged quickly, so that a fast disk and network are kept busy, and falls
-back after a doubt, so that a slow network is not filled with what must be sent again.
+back after a doubt. Each time that no acknowledgement came in time the patience doubles until one comes quickly again:
+a slow network must not be filled with repetitions of what is still on its way.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from robot_dreamer.link.chunks import Compressor, Packed, pack
 from robot_dreamer.link.messages import Ack, Rows
 from robot_dreamer.link.spool import Spool
 from robot_dreamer.link.timing import Limits, Timing
+
+_PATIENCE = 16  # the most, in units of Timing.acknowledge
 
 
 class _InFlight(NamedTuple):
@@ -45,6 +48,7 @@ class Shipper:
         self._highest: dict[str, int] = {}  # boot -> highest sequence ever sent by this process
         self._window = limits.window
         self._quick = timing.acknowledge / 8
+        self._patience = timing.acknowledge
         self._chunk = 0
         self._rewound_at = 0  # chunk number; answers to older chunks cause no further rewind
         self._progress = 0.0
@@ -112,12 +116,15 @@ class Shipper:
             self._progress = now
             quick = sum(now - x.sent < self._quick for x in done)
             self._window = min(self._window + quick, max(self._limits.window, self._limits.window_most))
+            if quick:
+                self._patience = self._timing.acknowledge
         if ack.resend and ack.chunk >= self._rewound_at:
             self.rewinds += 1
             self.rewind()
 
     def check(self, now: float) -> None:
         """Go back if acknowledgements stay away."""
-        if self._flight and now - self._progress > self._timing.acknowledge:
+        if self._flight and now - self._progress > self._patience:
             self.rewinds += 1
+            self._patience = min(2 * self._patience, _PATIENCE * self._timing.acknowledge)
             self.rewind()

@@ -17,7 +17,8 @@ class Timing:
       heartbeat: both: a peer is told that we live at least this often.
       silence, silence_last: both: a peer that was not heard for this long is gone; robot: doubled after each connection
         that ends so, up to the second, and set back by one that lasts: a bad network's handshake may take longer.
-      acknowledge: robot: with chunks in flight and no acknowledgement for this long, all are sent again.
+      acknowledge: robot: with chunks in flight and no acknowledgement for this long, all are sent again; doubled each
+        time, up to 16 times, until an acknowledgement comes quickly.
       piece: robot: an unanswered request for a piece of a bundle is repeated after this.
       offer: learner: a bundle that is not the newest is kept for this long after a robot last fetched from it.
       retry_first, retry_last: robot: back-off between connections, doubled each time, with 0-25 % jitter.

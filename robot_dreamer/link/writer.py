@@ -6,7 +6,9 @@ queue (the disk stands still) drops the new row and counts it; a row that does n
 a failing disk is a fault as long as it fails, and is tried again.
 
 Everything here costs a few calls per block, not per row: each call into SQLite gives the interpreter lock away, and
-beside a thread that is always busy each return from it waits for one switch interval (5 ms) to get the lock back.
+getting it back beside a busy thread takes a switch interval (5 ms) or more. It takes much more beside a thread that
+gives it away for moments, as an executor does: that one has it back before we are awake, and because we were woken, not
+timed out, we do not even ask for it.
 """
 
 from __future__ import annotations

@@ -308,6 +308,29 @@ def test_rows_go_out_again_if_no_acknowledgement_comes(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_a_slow_network_is_not_filled_with_repetitions(tmp_path: Path) -> None:
+    """Ten seconds of rows are in flight at once, acknowledgements are awaited for two."""
+    spool = open_spool(tmp_path)
+    spool.append(blocks("b", range(600)))
+    shipper = Shipper(spool, Timing(acknowledge=2.0), Limits(chunk_bytes=50 * BYTES, window=4))
+    wire: list = []  # first in, first out
+    busy_until = now = 0.0
+    while not shipper.drained:
+        now += 0.1
+        shipper.check(now)
+        while (chunk := shipper.next_chunk(now)) is not None:
+            busy_until = max(busy_until, now) + chunk.count / 20  # 20 rows a second
+            wire.append((busy_until, chunk))
+        while wire and wire[0][0] <= now:
+            chunk = wire.pop(0)[1]
+            shipper.handle(Ack(chunk.boot, chunk.chunk, chunk.last, False), now)
+        assert now < 1000
+    assert shipper.sent <= 3 * 600, f"{shipper.sent} rows sent for 600"
+    spool.append([])
+    assert spool.rows == 0
+    spool.close()
+
+
 def test_a_restarted_robot_whose_rows_are_all_settled_already_goes_on(tmp_path: Path) -> None:
     """The learner's mark is then far ahead of what the window lets the robot send again."""
     store = ExperienceStore(tmp_path / "store", SPEC)
