@@ -3,9 +3,9 @@
     python -m benchmarks.loop [--rates 50 100 200] [--seconds 60] [--size 12m] [--priority 0] [--picture FILE.png]
 
 Four processes on this machine: the policy node (real time, real ROS 2), a robot that publishes its sensors at the
-control rate, a learner that takes the experience over the link and publishes another bundle every 5 s, and a loop at the
-same rate that does nothing. What the last one misses is the machine's doing. A miss counts as caused by a swap when it
-falls between the moment the node begins to look at a bundle and two periods after the exchange.
+control rate, a learner that takes the experience over the link and publishes another bundle every 5 s, and a loop of
+the same rate that does nothing. What the last one misses is the machine's doing. A miss counts as caused by a swap when
+it falls between the moment the node begins to look at a bundle and two periods after the exchange.
 """
 
 from __future__ import annotations

@@ -52,6 +52,9 @@ class Parameters:
     provider: str = _parameter(
         "cpu", "what runs the policy: cpu, cuda or tensorrt; the cpu where the others are missing"
     )
+    rollback_episodes: int = _parameter(
+        0, "episodes after which a bundle gives way to the one before it if its return is worse; 0: never", 0, 1000
+    )
     priority: int = _parameter(0, "real-time priority (SCHED_FIFO) of the control loop; 0: none", least=0, most=99)
     core: int = _parameter(-1, "processor core that the control loop is bound to; -1: any", least=-1, most=4095)
     automatic: bool = _parameter(

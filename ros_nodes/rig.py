@@ -17,6 +17,7 @@ from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
+from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.ros_types import message_class
@@ -61,7 +62,9 @@ class Rig:
         self._stack = ExitStack()
         with ExitStack() as stack:
             self.link = self._make_link(p, stack)
-            self.slot = PolicySlot(spec, policy, p.threads, p.provider)
+            lockstep = p.clock == "lockstep"
+            probation = Probation(None if lockstep else spec.period, p.rollback_episodes)
+            self.slot = PolicySlot(spec, policy, p.threads, p.provider, probation)
             stack.callback(self.slot.stop)
             self.controller = Controller(
                 spec,
@@ -72,7 +75,6 @@ class Rig:
                 deterministic=bool(node.get_parameter("deterministic").value),  # may have changed
                 seed=p.seed,
             )
-            lockstep = p.clock == "lockstep"
 
             def now() -> int:
                 return int(node.get_clock().now().nanoseconds)

@@ -12,6 +12,7 @@ reward is 0.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from robot_dreamer.onboard.filter import CommandFilter
 from robot_dreamer.onboard.guard import Commands, Fault, Guard
 from robot_dreamer.onboard.noise import Noise
-from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput
+from robot_dreamer.onboard.policy import Policy, PolicyFault, PolicyOutput
 from robot_dreamer.onboard.sample import Arrays, Decision, Sample
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import INTERVENTION, StepRecord
@@ -103,6 +104,7 @@ class Controller:
         self._episode = -1
         self._sequence = 0
         self._open: _OpenRow | None = None
+        self._pilot: Policy | None = None  # who has driven the episode alone so far
 
     @property
     def deterministic(self) -> bool:
@@ -188,7 +190,9 @@ class Controller:
         self._open = None
         self._executed = row.action
         self.steps += 1
-        self.interventions += row.version == INTERVENTION
+        if row.version == INTERVENTION:
+            self.interventions += 1
+            self._pilot = None
         self.episode_length += 1
         self._write(row.sample, row.reward, row.is_first, False, False, row.action, row.requested, stamp, row.version)
 
@@ -238,10 +242,12 @@ class Controller:
         self._filter.reset(self.guard.limits.last)
         self._slot.exchange()
         self._slot.current.reset()
+        self._pilot = self._slot.current
 
     def _act(self, sample: Sample, is_first: bool) -> tuple[int, PolicyOutput]:
         policy, fresh = self._slot.exchange()
         while True:
+            started = time.perf_counter()
             try:
                 output = policy.step(sample.observation, self._executed, is_first or fresh, self._noise)
             except PolicyFault as error:
@@ -250,6 +256,9 @@ class Controller:
                     raise
                 policy, fresh = turn
             else:
+                self._slot.probation.stepped(time.perf_counter() - started)
+                if policy is not self._pilot:
+                    self._pilot = None
                 return policy.version, output
 
     def _legal(self, person: Mapping[str, NDArray[Any]]) -> Commands:
@@ -264,6 +273,8 @@ class Controller:
         self.episodes += 1
         self.last_return, self.last_length = self.episode_return, self.episode_length
         version = self._slot.current.version
+        if self._pilot is self._slot.current:
+            self._slot.probation.finished(self.last_return)
         self._write(sample, reward, False, True, terminal, self._zero, self._zero, 0, version)
         return Decision(None, is_last=True)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from robot_dreamer.onboard.bundle import BundleError, read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy
+from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
 
@@ -33,12 +34,20 @@ class PolicySlot:
       spec: the robot; bundles for another are refused.
       policy: acts until the first swap.
       threads, provider: of ONNX Runtime, for each policy that is loaded here; see `OnnxPolicy`.
+      probation: judges a policy that took over by the one before it; default: not at all.
 
     Attributes:
       swaps, refused, rollbacks: counters; last_refusal and last_rollback say why the last one happened.
     """
 
-    def __init__(self, spec: RobotSpec, policy: Policy, threads: int = 1, provider: str = "cpu") -> None:
+    def __init__(
+        self,
+        spec: RobotSpec,
+        policy: Policy,
+        threads: int = 1,
+        provider: str = "cpu",
+        probation: Probation | None = None,
+    ) -> None:
         self.swaps = 0
         self.refused = 0
         self.rollbacks = 0
@@ -47,6 +56,7 @@ class PolicySlot:
         self._spec = spec
         self._threads = threads
         self._provider = provider
+        self.probation = probation or Probation()
         self._current = policy
         self._previous: Policy | None = None
         self._floors = {policy.lineage: policy.version}  # newest that has flown of each lineage; survive a rollback
@@ -71,11 +81,15 @@ class PolicySlot:
             self._thread.start()
 
     def exchange(self) -> Turn:
-        """Between two ticks: a ready policy takes over, with the old one's state. Control thread only; never waits."""
+        """Between two ticks: a ready policy takes over, with the old one's state. Control thread only; never waits.
+
+        Otherwise the previous policy does, where the acting one is worse (see probation.py).
+        """
         try:
             ready = self._ready.pop()
         except IndexError:
-            return Turn(self._current, False)
+            verdict = self.probation.verdict() if self._previous is not None else ""
+            return (self.rollback(verdict) if verdict else None) or Turn(self._current, False)
         problem = self._misfit(ready)
         if problem:  # the acting policy changed after the background thread had compared
             self._refuse(problem)
@@ -87,6 +101,7 @@ class PolicySlot:
             self._retired.append(self._previous)
         self._previous, self._current = self._current, ready
         self._floors[ready.lineage] = ready.version
+        self.probation.begin()
         self.swaps += 1
         return Turn(ready, not state)
 
@@ -103,6 +118,7 @@ class PolicySlot:
             previous.state = failed.state
         self._retired.append(failed)
         self._current, self._previous = previous, None
+        self.probation.end()
         self.rollbacks += 1
         self.last_rollback = f"policy {failed.version} failed, back to policy {previous.version}: {reason}"
         return Turn(previous, not related)
