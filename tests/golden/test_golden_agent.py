@@ -1,5 +1,6 @@
 """A whole agent against `agent_*.npz`: losses, gradients, five updates, acting."""
 
+import numpy as np
 import pytest
 import torch
 from golden import Golden, agent_config, assert_close, dict_space, files, load_parameters, metric_name
@@ -162,7 +163,7 @@ def test_five_updates(case):
                 differences.append(difference.flatten())
         if differences:
             differences = torch.cat(differences)
-            assert torch.quantile(differences, 0.999) <= 5e-6 if differences.numel() < 1e7 else True
+            assert np.quantile(differences.numpy(), 0.999) <= 5e-6
             assert differences.max() <= 1e-4
         if update == 1 and g.config["first_update_lr_zero"]:
             trained = {name for name in official if not name.startswith("slowval")}
@@ -179,9 +180,9 @@ def test_five_updates(case):
             "update_rms": "update_rms",
             "param_rms": "parameter_rms",
         }.items():
-            assert_close(
-                metrics[f"optimizer/{ours}"], state[f"metric/opt/{name}"], GRAD if update == 1 else 10 * GRAD, name
-            )
+            # Numbers whose gradient is rounding noise, or vanishes in one rounding only, move by full-size steps.
+            tolerance = 1e-3 if name == "update_rms" else GRAD if update == 1 else 10 * GRAD
+            assert_close(metrics[f"optimizer/{ours}"], state[f"metric/opt/{name}"], tolerance, name)
         assert agent.optimizer.step_count == update == state["metric/opt/updates"]
         assert_close(metrics["loss/total"], state["metric/opt/loss"], TOTAL if update == 1 else 10 * OUT, "total")
     assert agent.optimizer.flat.numel() == g["out/metric/opt/param_count"]
@@ -192,7 +193,7 @@ def test_metrics(case):
     _, metrics = case.agent.update(case.batch, case.noise())
     # A mean over rows that cancel carries the rounding of the rows.
     rows = {name: f"out/imag/{name}" for name in ("rew", "con", "val", "slowval")} | {"tar": "out/imag/ret"}
-    rows |= {"adv": "out/metric/adv_mag", "ret": "out/metric/ret_max"}
+    rows |= {"adv": "out/metric/adv_mag", "ret": "out/metric/ret_max", "ret_min": "out/metric/ret_max"}
     for name, value in g.group("out/metric/").items():
         if name.startswith(("loss/", "opt/")):
             continue
