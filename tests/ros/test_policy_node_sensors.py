@@ -104,6 +104,20 @@ def test_messages_from_before_a_reset_begin_no_episode(make: Callable[..., Stage
     assert next(r for r in stage.rows if r.episode > episodes).stamp_capture > before * PERIOD + 7
 
 
+def test_rewards_that_come_in_a_burst_all_count(make: Callable[..., Stage]) -> None:
+    stage = make(max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 2, "an episode")
+    publisher = stage.robot.create_publisher(JointState, "task", 100)
+    stage.ros.until(lambda: publisher.get_subscription_count(), "the node to listen")
+    received = stage.rig.observer.counters()["received"]
+    for n in range(30):
+        stamp = stage.robot.tick * PERIOD + n + 1
+        publisher.publish(joint_state(stamp, ["reward", "terminal"], [100.0, 0.0]))
+    stage.ros.until(lambda: stage.rig.observer.counters()["received"] >= received + 30, "all of them")
+    stage.until(lambda: sum(r.reward for r in stage.rows) > 3000, "rows with them")
+    assert sum(r.reward for r in stage.rows) < 3100
+
+
 def test_a_simulated_clock_that_nobody_publishes_is_named(make: Callable[..., Stage]) -> None:
     stage = make(use_sim_time=True)
     stage.until(lambda: complain(stage.node, stage.rig), "a complaint")
