@@ -1,4 +1,4 @@
-"""Time of one full update, sides by turns in one run: ours eager, compiled, in bfloat16; and TorchRL's.
+"""Time of one full update, sides by turns in one run: ours eager, compiled, in bfloat16, as a CUDA graph; TorchRL's.
 
     python benchmarks/step_time.py [--presets dreamer_v3:1m dreamer_v3:12m cpu_small] [--threads 2] [--rounds 10]
 
@@ -18,7 +18,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,8 +39,10 @@ from robot_dreamer.record import StepRecord  # noqa: E402
 from robot_dreamer.spec import RobotSpec, parse_spec  # noqa: E402
 
 HEADS, ACTIONS = (14, 1, 9), 6  # observations of the walker, its actions
-SIDES = {"eager": [], "compiled": ["compile=true"], "bfloat16": ["precision=bfloat16"]}
+SIDES: dict[str, list[str]] = {"eager": [], "compiled": ["compile=true"], "bfloat16": ["precision=bfloat16"]}
 SIDES["bf16+compiled"] = [*SIDES["bfloat16"], *SIDES["compiled"]]
+if torch.cuda.is_available():
+    SIDES["CUDA graph"] = [*SIDES["bf16+compiled"], "cuda_graph=true"]
 WARM_UP = 3  # updates of each side before the first round
 Update = Callable[[], object]
 
@@ -92,7 +94,9 @@ def our_update(config: Config) -> tuple[Update, str]:
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     model = config.model
     replay = Replay(spec, 4096, config.batch_length + 1, model.deter, model.stoch, model.classes)
-    fill(replay, spec, np.random.default_rng(0))
+    deter, stoch = np.zeros(model.deter, np.float32), np.zeros(model.stoch, np.uint8)
+    for row in rows(spec, np.random.default_rng(0)):
+        replay.add("r/b", row, deter, stoch)
 
     def update() -> None:
         batch, window = replay.sample(config.batch_size)
@@ -122,18 +126,15 @@ def robot() -> RobotSpec:
     return parse_spec(json.dumps(contract))
 
 
-def fill(replay: Replay, spec: RobotSpec, rng: np.random.Generator) -> None:
+def rows(spec: RobotSpec, rng: np.random.Generator) -> Iterator[StepRecord]:
     """Two thousand random rows, episodes of 500."""
-    deter = np.zeros(replay.state()[0]["deter"].shape[1:], np.float32)
-    stoch = np.zeros(replay.state()[0]["stoch"].shape[1:], np.uint8)
     for i in range(2000):
         action = {"action": rng.uniform(-1, 1, ACTIONS).astype(np.float32)}
         observation = {o.name: rng.standard_normal(o.shape).astype(np.float32) for o in spec.observations}
         first, last = i % 500 == 0, i % 500 == 499
-        row = StepRecord(
+        yield StepRecord(
             "r", "b", i, i // 500, observation, action, action, rng.standard_normal(), first, last, False, i, i, 0
         )
-        replay.add("r/b", row, deter, stoch)
 
 
 def table(updates: dict[str, Update], rounds: int) -> str:

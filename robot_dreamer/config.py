@@ -239,8 +239,10 @@ class Config:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the matrix products; parameters, distributions and losses are float32 in any case."""
     compile: bool = False
-    """Compile the imagined step with torch.compile, which takes tens of seconds at the start and on a CPU needs a C++
-    compiler; falls back with one warning."""
+    """Compile the imagined step and all losses with torch.compile: minutes at the first start (two on two quiet cores),
+    seconds later from a cache on disk. A CPU needs a C++ compiler. Falls back with one warning."""
+    cuda_graph: bool = False
+    """Record the whole update once as a CUDA graph and replay it; needs a CUDA device. Falls back with one warning."""
     publish_every: float = 10.0
     """Seconds between two policy bundles sent to the robots."""
     checkpoint_every: float = 300.0

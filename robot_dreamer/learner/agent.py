@@ -19,6 +19,7 @@ from robot_dreamer.behavior.policy_head import Policy
 from robot_dreamer.behavior.returns import ReturnRange
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
+from robot_dreamer.learner.captured import CapturedUpdate
 from robot_dreamer.learner.compiled import Compiler
 from robot_dreamer.learner.objective import Networks, Rows, objective
 from robot_dreamer.learner.optimizer import Optimizer
@@ -109,6 +110,10 @@ class Agent(nn.Module):
             self._imagine_step = compiler(self._imagine_step)
             if team is None:  # Processes talk to each other in the middle of it.
                 self._objective = compiler(self._objective)
+        if config.cuda_graph and self.device.type != "cuda":
+            raise ValueError(f"cuda_graph: expected a CUDA device, found {self.device}; set cuda_graph=false")
+        captured = config.cuda_graph and team is None
+        self._run_update = CapturedUpdate(self._update) if captured else self._update
 
     def update(self, batch: Batch, noise: Noise | None = None) -> tuple[Latents, dict[str, Tensor]]:
         """One whole update: losses, gradients, optimiser, slow critic, return range.
@@ -118,8 +123,10 @@ class Agent(nn.Module):
         changes nothing: `optimizer/applied` is then 0, and the `loss/...` metrics tell which term it was; the latents
         are then worth nothing and must not be stored.
         """
-        if noise is None:
-            noise = self.draw_noise(*batch.reward.shape)
+        return self._run_update(batch, self.draw_noise(*batch.reward.shape) if noise is None else noise)
+
+    def _update(self, batch: Batch, noise: Noise) -> tuple[Latents, dict[str, Tensor]]:
+        # State changes in place, and nothing here waits for the device: the whole of it may be a CUDA graph.
         losses = self.losses(batch, noise)
         gradients = torch.autograd.grad(losses.total, self.optimizer.parameters)
         metrics = losses.metrics
@@ -131,10 +138,8 @@ class Agent(nn.Module):
         metrics |= self.optimizer.step(gradients, torch.isfinite(metrics["loss/total"]))
         applied = metrics["optimizer/applied"]
         self._update_slow_critic(self.config.behavior.slow_rate * applied)
-        old, new = self.return_range, losses.acting.return_range
-        self.return_range = ReturnRange(
-            torch.where(applied > 0, new.low, old.low), torch.where(applied > 0, new.high, old.high)
-        )
+        for old, new in zip(self.return_range, losses.acting.return_range, strict=True):
+            old.copy_(torch.where(applied > 0, new, old))
         return Latents(losses.observed.deter.detach(), losses.observed.stoch.detach()), metrics
 
     def losses(self, batch: Batch, noise: Noise) -> Losses:

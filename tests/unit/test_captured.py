@@ -1,0 +1,47 @@
+"""What a recording as a CUDA graph asks of an update, as far as it can be checked without a GPU."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.agents import MIXED, MIXED_ACTIONS, nano, random_batch
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails where a value of a tensor is asked for, which on a GPU waits for the device, or a shape depends on data."""
+
+    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "bincount", "equal")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.__name__.split(".")[0]
+        assert name not in self.FORBIDDEN, name
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("options", [{}, {"observations": MIXED, "actions": MIXED_ACTIONS}])
+def test_an_update_neither_waits_for_the_device_nor_moves_its_state(options):
+    agent = nano(**options)
+    batch, noise = random_batch(agent, 2, 6), agent.draw_noise(2, 6)
+    before = {name: tensor.data_ptr() for name, tensor in agent._state_tensors().items()}
+    old = agent.optimizer.flat.clone()
+    with NoWaiting():
+        for _ in range(2):
+            agent.update(batch, noise)
+    assert {name: tensor.data_ptr() for name, tensor in agent._state_tensors().items()} == before
+    assert agent.optimizer.step_count == 2
+    assert not torch.equal(agent.optimizer.flat, old)
+
+
+def test_the_check_notices_waiting():
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NoWaiting():
+        float(torch.ones(()))
+
+
+def test_a_cuda_graph_without_cuda_is_refused():
+    with pytest.raises(ValueError, match="cuda_graph: expected a CUDA device, found cpu"):
+        nano("cuda_graph=true")
