@@ -19,7 +19,7 @@ def build_agent(spec: RobotSpec, config: Config, team: Team | None) -> Agent:
 def follow(spec: RobotSpec, config: Config, team: Team) -> int:
     """Train with a leader's `Trainer` until it ends the run; returns the updates made.
 
-    Raises RuntimeError if the leader is gone.
+    Raises TeamError if the leader is gone.
     """
     agent, part = build_agent(spec, config, team), team.empty_part(spec, config)
     agent.join_team()

@@ -29,6 +29,10 @@ IDLE, PATIENCE = 10.0, 600.0  # seconds
 _STOP, _IDLE, _UPDATE = range(3)
 
 
+class TeamError(RuntimeError):
+    """The other processes are gone."""
+
+
 class Team:
     """This process's place among the processes of a run; needs torch.distributed's default group."""
 
@@ -99,10 +103,15 @@ class Team:
         self._last_order = time.monotonic()
 
     def wait_for_update(self) -> bool:
-        """Follower: True when an update begins, False at the end. Raises RuntimeError if the leader is gone."""
+        """Follower: True when an update begins, False at the end. Raises TeamError if the leader is gone."""
         while True:
             order = torch.zeros((), dtype=torch.int64, device=self.device)
-            dist.broadcast(order, 0)
+            try:
+                dist.broadcast(order, 0)
+            except RuntimeError as error:
+                reason = str(error).strip().partition("\n")[0]
+                text = f"process 0, which leads, is gone ({reason}); start all processes again to resume"
+                raise TeamError(text) from error
             if order != _IDLE:
                 return bool(order == _UPDATE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,32 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path: Path) -> None
     done = torchrun("-m", "robot_dreamer.cli", "train", *options, "--steps", "50", "--logdir", str(tmp_path))
     assert done.returncode != 0
     assert "batch_size 3 must be a multiple of the 2 processes" in done.stderr
+
+
+DYING_LEADER = """
+import os, torch
+from robot_dreamer.learner.team import Team, TeamError
+team = Team.join(torch.device("cpu"))
+if team.leads:
+    team.order_idle()
+    os._exit(1)
+try:
+    team.wait_for_update()
+except TeamError as error:
+    print(error)
+"""
+
+
+def test_a_leader_that_is_gone_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", DYING_LEADER]
+    leader, follower = (
+        subprocess.Popen(command, env=os.environ | place | {"RANK": rank}, stdout=subprocess.PIPE, text=True)
+        for rank in "01"
+    )
+    shown, _ = follower.communicate(timeout=500)
+    leader.communicate(timeout=500)
+    assert leader.returncode == 1 and follower.returncode == 0
+    assert "process 0, which leads, is gone" in shown
