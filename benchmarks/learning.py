@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from robot_dreamer.config import load_config  # noqa: E402
+from robot_dreamer.config import differences, load_config  # noqa: E402
 from robot_dreamer.learner.progress import RUN_FILE  # noqa: E402
 
 STEPS = (10_000, 20_000, 50_000, 100_000, 250_000, 500_000)
@@ -42,16 +42,6 @@ PUBLISHED_ALSO = (
     "they also differ from ours by what that older code did: several environments in parallel, kernels drawn from an "
     "uncut normal distribution, no biases on the logits of the latents, the true instead of the predicted continue "
     "flag at the start of imagination"
-)
-COMPARED = (
-    "model",
-    "behavior",
-    "optimizer",
-    "loss_scales",
-    "batch_size",
-    "batch_length",
-    "train_ratio",
-    "action_repeat",
 )
 
 
@@ -166,19 +156,6 @@ def describe(runs: Sequence[Run]) -> str:
         lines += ["  settings that differ from those of the published curves:"]
         lines += [f"    {name}: ours {ours}, published {theirs}" for name, ours, theirs in found] or ["    none"]
     return "\n".join([*lines, f"  {PUBLISHED_ALSO}", ""])
-
-
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Settings of the algorithm with other values: name, ours, theirs."""
-    found = []
-    for name in COMPARED:
-        if isinstance(ours[name], dict):
-            keys = sorted(ours[name].keys() | theirs[name].keys())
-            pairs = [(f"{name}.{key}", ours[name].get(key), theirs[name].get(key)) for key in keys]
-        else:
-            pairs = [(name, ours[name], theirs[name])]
-        found += [pair for pair in pairs if pair[1] != pair[2]]
-    return found
 
 
 def table(runs: Sequence[Run], official: Table) -> str:

@@ -276,6 +276,22 @@ class Config:
         return _build(Config, data, "")
 
 
+# Fields that change how a run is carried out, not what is learned.
+_CARRYING_OUT = frozenset(("name", "seed", "device", "precision", "compile", "publish_every", "checkpoint_every"))
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings of the algorithm with different values in two `Config.to_dict`: name, ours, theirs (None if absent)."""
+    found: list[tuple[str, Any, Any]] = []
+    for name in dict.fromkeys([*ours, *theirs]):
+        a, b = ours.get(name), theirs.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += [(f"{name}.{key}", x, y) for key, x, y in differences(a, b)]
+        elif a != b and name not in _CARRYING_OUT:
+            found.append((name, a, b))
+    return found
+
+
 def known_presets() -> list[str]:
     """Names that `load_config` accepts, alone or joined by colons."""
     folder = resources.files(_PRESET_PACKAGE).joinpath(_PRESET_FOLDER)

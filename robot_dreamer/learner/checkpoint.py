@@ -27,7 +27,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from robot_dreamer.config import Config
+from robot_dreamer.config import Config, differences
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
 FORMAT = 2
@@ -111,11 +111,11 @@ def load_checkpoint(
     Args:
       path: a checkpoint, a folder of them (the newest whole one is taken), or a log directory with such a folder.
       spec: refuse a checkpoint of another robot.
-      config: refuse a checkpoint of another model.
+      config: refuse a checkpoint of another model or preset; warn where single settings differ.
       check: given the meta; raises TornCheckpoint if what the caller needs beside the checkpoint is not whole.
 
     A torn checkpoint in a folder of several is skipped with a warning that names it. Raises CheckpointError if nothing
-    usable is left or the model is another one, SpecMismatch if the robot is.
+    usable is left or model or preset is another one, SpecMismatch if the robot is.
     """
     path = Path(path)
     candidates = [path] if _is_checkpoint(path) else _numbered(path) or _numbered(path / FOLDER)
@@ -194,20 +194,23 @@ def _require_same(folder: Path, meta: Mapping[str, Any], spec: RobotSpec | None,
         require_same_spec(spec, spec_of(meta), f"checkpoint {folder}")
     if config is None:
         return
-    ours, found = config.to_dict(), meta["config"]
-    differences = [
-        f"  {section}.{name}: ours {value!r}, theirs {found[section].get(name)!r}"
-        for section in ("model", "behavior")
-        for name, value in ours[section].items()
-        # Of the behaviour only the layers decide which tensors there are; the rest may change between two runs.
-        if (section == "model" or name.endswith("_layers")) and value != found[section].get(name)
-    ]
-    if differences:
-        raise CheckpointError(
-            f"checkpoint {folder} holds another model: theirs is {found['name']!r}, ours {config.name!r}:\n"
-            + "\n".join(differences)
-            + "\nResume with the same preset, or start in another log directory."
-        )
+    found = differences(config.to_dict(), meta["config"])
+    text = "\n".join(f"  {name}: ours {ours!r}, theirs {theirs!r}" for name, ours, theirs in found)
+    names = f"theirs is {meta['config']['name']!r}, ours {config.name!r}"
+    # Of the behaviour only the layers decide which tensors there are.
+    if any(name.startswith("model.") or name.endswith("_layers") for name, *_ in found):
+        advice = "Resume with the same preset, or start in another log directory."
+        raise CheckpointError(f"checkpoint {folder} holds another model: {names}:\n{text}\n{advice}")
+    if found and _preset(config.name) != _preset(meta["config"]["name"]):
+        advice = "Resume with the same preset and override single settings, or start in another log directory."
+        raise CheckpointError(f"checkpoint {folder} is of another preset: {names}:\n{text}\n{advice}")
+    if found:
+        _log.warning("going on from %s with other settings:\n%s", folder, text)
+
+
+def _preset(name: str) -> str:
+    """Of a configuration's name, without the overrides."""
+    return name.partition(" ")[0]
 
 
 def _require_meta(meta: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import multiprocessing
@@ -85,7 +84,21 @@ def test_another_model_is_refused_with_both_shown(tmp_path: Path) -> None:
     save(tmp_path, 1)
     with pytest.raises(CheckpointError, match=r"(?s)is 'nano', ours 'dreamer_v3:1m'.*deter: ours 512, theirs 64"):
         load_checkpoint(tmp_path, config=load_config("dreamer_v3:1m"))
-    load_checkpoint(tmp_path, config=dataclasses.replace(CONFIG, name="faster", train_ratio=512.0))
+
+
+def test_another_preset_is_refused_and_other_settings_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path, 1)
+    with pytest.raises(
+        CheckpointError, match=r"(?s)is 'nano', ours 'nano:crafter'.*train_ratio: ours 512.0, theirs 32"
+    ):
+        load_checkpoint(tmp_path, config=load_config("nano:crafter"))
+    with caplog.at_level(logging.WARNING):
+        load_checkpoint(tmp_path, config=load_config("nano", ["seed=3", "device=cpu", "checkpoint_every=1"]))
+        assert not caplog.text
+        load_checkpoint(tmp_path, config=load_config("nano", ["train_ratio=512"]))
+    assert "train_ratio: ours 512.0, theirs 32.0" in caplog.text
 
 
 def test_bad_meta_and_missing_checkpoints(tmp_path: Path) -> None:
