@@ -1,13 +1,13 @@
 """An ordinary bag of sensors and commands -> rows, by the rules of the policy node.
 
-The bag's times are walked in control periods. They begin with the first command behind a message of every sensor, so
-that what a policy or a person did at the spec's rate falls into the same pairs of observation and action:
+The bag's times are walked in control periods. Each episode begins with a command behind fresh messages of every sensor,
+so that what a policy or a person did at the spec's rate falls into the same pairs of observation and action:
 
   tick    an observation is what the node's Observer would have sampled: newest messages, rewards since the last tick
   action  the command that is in force half a period after the tick, in the spec's limits
-  last    terminal, or the spec's max_steps; the next tick begins a new episode
+  last    terminal, or the spec's max_steps
   cut     a sensor is older than its max_age, a command older than COMMAND_AGE, the robot's clock jumps, or a message
-          does not fit: the episode ends where it is, and the next command behind fresh sensors begins another
+          does not fit: the episode ends where it is
 """
 
 from __future__ import annotations
@@ -119,22 +119,21 @@ class Sampler:
             return None
         first = not self._running
         if first and sample.terminal:
-            self._step()
+            self._tick = None
             return None
         reward = 0.0 if first else sample.reward
         if first:
             self._running, self._length = True, 0
             self._episode += 1
         if sample.terminal or self._length >= self._spec.episode.max_steps:
-            self._running = False
-            self._step()
+            self._running, self._tick = False, None
             zero = {action.name: action.zero() for action in self._spec.actions}
             return self._row(sample, reward, False, True, zero, 0)
         self._open = (sample, reward, first)
         return None
 
     def _act(self) -> StepRecord | None:
-        assert self._open is not None
+        assert self._open is not None and self._tick is not None
         sample, reward, first = self._open
         if self._now - self._commanded > COMMAND_AGE * 1e9:
             self._cut("commands silent")
@@ -146,7 +145,7 @@ class Sampler:
             return None
         self._open = None
         self._length += 1
-        self._step()
+        self._tick += self._period
         return self._row(sample, reward, first, False, action, self._commanded)
 
     def _normalised(self, spec: ActionSpec, command: NDArray[np.float64]) -> NDArray[Any]:
@@ -156,10 +155,6 @@ class Sampler:
         span = np.ptp(np.asarray(spec.values)) if spec.discrete else np.asarray(spec.high) - np.asarray(spec.low)
         self.beyond_limits += bool((np.abs(again - command) > _LIMIT_SLACK * span).any())
         return action
-
-    def _step(self) -> None:
-        assert self._tick is not None
-        self._tick += self._period
 
     def _cut(self, reason: str) -> None:
         self.cuts[reason] += 1
