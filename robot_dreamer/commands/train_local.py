@@ -57,7 +57,12 @@ def _lead(args: argparse.Namespace, config: Config, environment: Environment, te
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
         actor = LocalActor(
-            environment, trainer.agent.policy_step(), config.model, store, args.seed, lambda: trainer.updates
+            environment,
+            trainer.agent.policy_step(),
+            config.model,
+            store,
+            args.seed + trainer.env_steps,  # a resumed run does not repeat its first noise
+            lambda: trainer.updates,
         )
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id)
 

@@ -74,6 +74,11 @@ class ImageDecoder(nn.Module):
         channels = [config.depth * m for m in reversed(config.multipliers)]
         size = math.prod(self.map) * channels[0]
         self.blocks = config.decoder_blocks
+        if channels[0] % self.blocks:
+            raise ValueError(
+                f"model.depth: {config.depth} x {config.multipliers[-1]} channels of the smallest map must be a "
+                f"multiple of model.decoder_blocks = {self.blocks}"
+            )
         self.deter = BlockLinear(config.deter, size, self.blocks)
         self.stoch = nn.Sequential(
             Dense(config.stoch * config.classes, 2 * config.units), Linear(2 * config.units, size)

@@ -305,3 +305,8 @@ def test_compiled_equals_eager():
 
 def test_freed_memory_is_kept_on_linux():
     assert keep_freed_memory() is sys.platform.startswith("linux")
+
+
+def test_a_depth_that_the_blocks_do_not_divide_is_refused():
+    with pytest.raises(ValueError, match="model.depth: 3 x 4 channels .* multiple of model.decoder_blocks = 8"):
+        nano("model.depth=3", observations=IMAGE)
