@@ -163,6 +163,9 @@ class Controller:
         self.output = output
         if not is_first and (fault := self.guard.judge_surprise(output.surprise, version)) is not None:
             return self._halt(fault)
+        fault = self.guard.inspect_action(output.action)
+        if fault is not None:
+            return self._halt(fault)
         requested = {a.name: self._normalised(output.action[a.name], a.discrete) for a in self._spec.actions}
         wanted = {a.name: a.to_command(requested[a.name]) for a in self._spec.actions}
         command, fault = self.guard.check(self._filter.step(wanted | self._legal(person) if person else wanted))

@@ -106,13 +106,17 @@ class Guard:
 
     def check(self, commands: Mapping[str, NDArray[Any]]) -> Checked:
         """What may go out instead of `commands`. Call it once for each set of commands that is sent."""
-        fault = self.fault
+        fault = self.fault or self.inspect_action(commands)
         if fault is None:
-            bad = next((name for name, command in commands.items() if not np.isfinite(command).all()), None)
-            if bad is None:
-                return Checked(self.limits.apply(commands), None)
-            fault = self.latch("command", f"{bad} is not finite: {commands[bad]}")
+            return Checked(self.limits.apply(commands), None)
         return Checked(self.react(fault), fault)
+
+    def inspect_action(self, action: Mapping[str, NDArray[Any]]) -> Fault | None:
+        """Look at what a policy wants or a command says: numbers that are not finite mean nothing, clipped or not."""
+        for name, numbers in action.items():
+            if not np.isfinite(numbers).all():
+                return self.latch("command", f"{name} is not finite: {numbers}")
+        return None
 
     def react(self, fault: Fault) -> Commands | None:
         """The commands of a fault's reaction for this tick; None: send nothing."""

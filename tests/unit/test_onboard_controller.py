@@ -369,3 +369,19 @@ def test_a_person_of_a_discrete_robot_gets_the_nearest_value() -> None:
     controller.applied(1)
     assert decision.command == {"gear": np.array([5.0])}
     assert rows[0].action["gear"] == 2 and rows[0].policy_version == INTERVENTION
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("person", [None, {"torque": np.array([0.0, 0.5])}])
+def test_a_policys_nonsense_latches_even_if_it_would_be_clipped_or_replaced(
+    bad: float, person: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row with it could not be recorded."""
+    run = Run()
+    run.tick()
+    nonsense = PolicyOutput({"torque": np.array([bad, 0.0], np.float32)})
+    monkeypatch.setattr(run.policy, "step", lambda *_: nonsense)
+    decision = run.controller.tick(run.sample(), person)
+    assert decision.fault is not None and decision.fault.rule == "command"
+    assert len(run.rows) == 1 and decision.command is not None
+    np.testing.assert_array_equal(decision.command["torque"], [0.0, 0.0])
