@@ -1,0 +1,51 @@
+"""`robot-dreamer train --env`: scores, provenance, resume, and messages of bad choices."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.learner.checkpoint import load_checkpoint
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parents[2]
+
+
+def train(logdir: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--env", "gym:CartPole-v1", "--logdir", str(logdir)]
+    command += ["--preset", "nano", "--set", "device=cpu", "--set", "action_repeat=2", "--seed", "7", *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path) -> None:
+    done = train(tmp_path, "--steps", "150")
+    assert done.returncode == 0, done.stderr
+    first = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert {(row["method"], row["task"], row["seed"]) for row in first} == {("robot_dreamer", "gym_cartpole_v1", "7")}
+    ends = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert [(int(row["step"]), float(row["score"])) for row in first] == [
+        (2 * e["env_step"], e["return"]) for e in ends
+    ]
+    assert len(first) >= 2
+    about = json.loads((tmp_path / "run.json").read_text())
+    assert about["environment"] == "gym:CartPole-v1" and about["config"]["action_repeat"] == 2
+    assert about["code"] and about["torch"] and about["machine"]
+    updates = load_checkpoint(tmp_path)[1]["training_step"]
+
+    done = train(tmp_path, "--steps", "300")
+    assert done.returncode == 0, done.stderr
+    assert f"resumed at {updates} updates" in done.stderr
+    second = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert second[: len(first)] == first and len(second) > len(first)
+    assert load_checkpoint(tmp_path)[1]["training_step"] > updates
+
+    refused = train(tmp_path, "--steps", "300", "--set", "model.deter=128")
+    assert refused.returncode == 2
+    assert "model.deter: ours 128, theirs 64" in refused.stderr
