@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from robot_dreamer.commands.data_table import boots_table, episodes_table
 from robot_dreamer.data.errors import DataError
-from robot_dreamer.data.select import parse_range, selected
-from robot_dreamer.data.source import open_store, rows_of, size_of, store_path, store_rows
-from robot_dreamer.data.survey import Survey
-from robot_dreamer.link.store import AddResult, ExperienceStore
-from robot_dreamer.spec import RobotSpec, load_spec, require_same_spec
+from robot_dreamer.data.select import parse_range
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,127 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns 0, or 1 if an import stored less than the bag holds. Raises DataError, LinkError, SpecError."""
-    return {"list": _list, "export": _export, "import": _import}[args.action](args)
-
-
-def _list(args: argparse.Namespace) -> int:
-    store = open_store(args.store)
     try:
-        survey = Survey(store.spec)
-        with _progress("reading", store.count()) as advance:
-            for row in rows_of(store):
-                survey.add(row)
-                advance()
-        console = _console()
-        megabytes = size_of(store.path) / 1e6
-        console.print(f"{store.path}: robot {store.spec.name}, spec {store.spec.hash[:12]}, {megabytes:.1f} MB")
-        console.print(boots_table(survey))
-        if args.episodes:
-            console.print(episodes_table(survey))
-        _report(console, survey)
-    finally:
-        store.close()
-    return 0
-
-
-def _export(args: argparse.Namespace) -> int:
-    from robot_dreamer.data.bags import Format
-    from robot_dreamer.data.export import export_rows
-
-    form: Format = args.format or ("mcap" if args.output.suffix == ".mcap" else "rosbag2")
-    store = open_store(args.store)
-    try:
-        survey = Survey(store.spec)
-        with _progress("looking", store.count()) as advance:
-            for row in rows_of(store):
-                survey.add(row)
-                advance()
-        chosen = selected(survey, args.robot, args.episodes)
-        rows = (row for row in rows_of(store) if (row.robot, row.boot, row.episode) in chosen)
-        several = len({robot for robot, _, _ in chosen}) > 1
-        with _progress("writing", sum(chosen.values())) as advance:
-            counts = export_rows(rows, store.spec, args.output, form, namespaces=several, progress=advance)
-    finally:
-        store.close()
-    console = _console()
-    console.print(f"{args.output}: {sum(chosen.values())} rows in {len(chosen)} episodes; messages by topic:")
-    for topic, count in counts.items():
-        console.print(f"  {topic}: {count}", highlight=False, markup=False)
-    return 0
-
-
-def _import(args: argparse.Namespace) -> int:
-    from robot_dreamer.data.restore import archived_spec, count_rows, restore_rows
-
-    theirs = archived_spec(args.bag)
-    if theirs is None:
-        return _import_recording(args)
-    spec = theirs
-    if args.spec is not None:
-        spec = load_spec(args.spec)
-        require_same_spec(spec, theirs, f"bag {args.bag}")
-    survey = Survey(spec)
-    with _store(args.store, spec) as store, _progress("importing", count_rows(args.bag)) as advance:
-        result = restore_rows(args.bag, store, survey, advance)
-    return _outcome(store_path(args.store), survey, result)
-
-
-def _import_recording(args: argparse.Namespace) -> int:
-    from robot_dreamer.data.inspect import count_messages, inspect, needed_topics, require_usable
-    from robot_dreamer.data.recording import Sampler, boot_of, sample_recording
-
-    if args.spec is None:
-        raise DataError(f"{args.bag} is no export of robot-dreamer; say what its topics mean: --spec ROBOT.yaml")
-    spec = load_spec(args.spec)
-    total = count_messages(args.bag, needed_topics(spec, args.namespace))
-    with _progress("checking", total) as advance:
-        inspection = inspect(args.bag, spec, args.namespace, advance)
-    require_usable(args.bag, inspection)
-    sampler = Sampler(spec, args.robot or spec.name, boot_of(inspection))
-    survey = Survey(spec)
-    with _store(args.store, spec) as store, _progress("importing", total) as advance:
-        result = store_rows(sample_recording(args.bag, sampler, inspection, advance), store, survey)
-    for note in [*inspection.notes, *sampler.notes()]:
-        print(f"note: {note}")
-    if not survey.boots:
-        raise DataError(f"{args.bag} gave no row: there was no moment with fresh sensors and a command; see the notes")
-    return _outcome(store_path(args.store), survey, result)
-
-
-@contextmanager
-def _store(place: Path, spec: RobotSpec) -> Iterator[ExperienceStore]:
-    store = ExperienceStore(store_path(place), spec)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _outcome(path: Path, survey: Survey, result: AddResult) -> int:
-    console = _console()
-    console.print(boots_table(survey))
-    _report(console, survey)
-    console.print(f"{path}: {result.stored} rows stored, {result.duplicates} known already", highlight=False)
-    for kind, count in result.rejected.items():
-        why = "they come before rows that the store has; import into a new store" if kind == "late" else "see --spec"
-        console.print(f"{count} rows rejected as {kind}: {why}", highlight=False)
-    return 1 if result.rejected else 0
-
-
-def _report(console: Console, survey: Survey) -> None:
-    for finding in survey.findings():
-        console.print(f"note: {finding}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=160)  # a table in a file or pipe keeps its columns
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr; gives the function that advances it by one."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        from robot_dreamer.commands import data_actions
+    except ModuleNotFoundError as missing:
+        raise DataError(f"this needs a package more ({missing}): pip install 'robot_dreamer[data]'") from missing
+    actions = {"list": data_actions.show, "export": data_actions.export, "import": data_actions.load}
+    return actions[args.action](args)

@@ -193,12 +193,13 @@ def test_the_archive_refuses_what_does_not_fit() -> None:
         Archiver(SPEC).decode(b"")
 
 
-def test_without_the_library_the_extra_is_named(tmp_path: Path) -> None:
-    (tmp_path / "rosbags.py").write_text("raise ModuleNotFoundError('No module named rosbags')")
+@pytest.mark.parametrize("package", ["rosbags", "rich"])
+def test_without_a_library_the_extra_is_named(tmp_path: Path, package: str) -> None:
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module named {package}')")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
     command = [sys.executable, "-m", "robot_dreamer.cli", "data", "import", "x.mcap", "--store", "y"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 2 and "robot_dreamer[data]" in result.stderr
+    assert result.returncode == 2 and "robot_dreamer[data]" in result.stderr and package in result.stderr
 
 
 def test_a_learner_trains_from_an_imported_store(tmp_path: Path) -> None:
