@@ -80,8 +80,10 @@ class Sampler:
             self._tick = time
 
     def finish(self) -> Iterator[StepRecord]:
-        """The rows that the last messages lead to."""
-        yield from self._advance(self._now + self._period)
+        """The rows that the last messages lead to; no tick comes behind them."""
+        yield from self._advance(self._now + 1)
+        if self._open is not None:
+            yield from self._advance(self._now + self._period // 2 + 1)
 
     def notes(self) -> Iterator[str]:
         """What was odd, in words."""

@@ -163,6 +163,14 @@ def _array(values: np.ndarray) -> object:
     return message_type("std_msgs/msg/Float64MultiArray")(layout=layout, data=values)
 
 
+def test_no_row_is_made_up_behind_the_last_message(tmp_path: Path) -> None:
+    messages = sent(SPEC, lived(SPEC, 30))
+    last = START + 30 * PERIOD - 1  # sensors go on until just before a tick that never came
+    messages.append((last, next(m for t, m in sent(SPEC, lived(SPEC, 1, last)) if m.topic == "joint_states")))
+    _, found = load(write(tmp_path / "x.mcap", messages), SPEC)
+    assert len(found) == 30
+
+
 def test_a_gap_splits_the_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = lived(SPEC, 40)
     pause = 3_000_000_000
