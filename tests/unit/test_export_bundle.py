@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from export.compare import compare
+from export.compare import Comparison, compare
 from export.exporter import BundleExporter
 from export.ports import Ports
 from export.rollout import Arrays, RandomInputs, RecordedInputs, record, step, with_margin
@@ -194,3 +194,20 @@ def test_recorded_inputs_repeat_the_robots_episodes_and_begin_with_one(case: Cas
     for port in ports.inputs:
         if port.role == "previous_action":
             assert [float(row[port.name].mean()) for row in rows] == [4, 0, 1, 2, 3, 4, 0, 1]
+
+
+def test_a_chaotic_model_is_judged_by_single_steps_and_by_how_near_shaken_torch_stays() -> None:
+    """Fed back, a drawn class that falls a step before shaken torch's does is no error; what follows is judged."""
+
+    def drifts(deter: list[float], stoch: list[float]) -> dict[str, np.ndarray]:
+        return {"next_deter": np.array(deter), "next_stoch": np.array(stoch)}
+
+    single, none = drifts([1e-6] * 4, [0] * 4), drifts([0] * 4, [0] * 4)
+    shaken = drifts([1e-6, 1e-3, 2e-2, 6e-2], [0, 0, 0, 1])
+    draws = frozenset({"next_stoch"})
+    earlier = drifts([1e-6, 4e-3, 5e-2, 1e-1], [0, 0, 1, 1])
+    assert Comparison(single, earlier, shaken, none, draws, flips=0).above(1e-3) == []
+    faster = drifts([1e-6, 2e-2, 5e-2, 1e-1], [0, 0, 1, 1])
+    assert Comparison(single, faster, shaken, none, draws, flips=0).above(1e-3) == ["next_deter"]
+    wrong = drifts([1e-6] * 4, [0, 1, 0, 0])
+    assert Comparison(wrong, earlier, shaken, none, draws, flips=0).above(1e-3) == ["next_stoch"]
