@@ -1,12 +1,17 @@
-"""Milliseconds of one policy step on this machine's CPU: eager PyTorch, ONNX Runtime naive and as on board, the floor.
+"""Milliseconds of one policy step on this machine's CPU: PyTorch, ONNX Runtime naive and as on board, and the floor.
 
-    python benchmarks/onboard.py [--sizes 1m 12m 50m] [--threads 1 2] [--steps 600] [--robot cartpole]
+    python benchmarks/onboard.py [--robots cartpole cartpole_camera] [--sizes 1m 12m 50m] [--threads 1 2] [--steps 1000]
 
-The floor is the time that reading all weights once takes: their bytes divided by the memory bandwidth, measured in
-the same run, by a matrix-vector product over as many bytes with as many threads. The sides take turns, a hundred
-steps each, so that other work on the machine disturbs all alike. `ours` is `OnnxPolicy.step` with the exported
-bundle, everything included that it does on a robot (noise, checks, feeding back the state); `naive` is the same with
-the graph as torch's exporter gives it; `eager` is the bare module.
+  floor    what the machine allows for float32: the larger of the weights' bytes over the memory bandwidth (a
+           matrix-vector product over as many bytes, with as many threads) and the multiply-adds over their peak rate (a
+           product of large matrices); both measured in the same run
+  eager    the bare PyTorch module
+  compile  the same through torch.compile
+  naive    OnnxPolicy with the graph as torch's exporter gives it
+  ours     OnnxPolicy.step with the exported bundle: everything included that a robot does (noise, checks, state)
+  int8     the same with int8 weights
+
+The sides take turns, so that other work on the machine disturbs all alike.
 """
 
 from __future__ import annotations
@@ -21,10 +26,12 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -40,6 +47,7 @@ from robot_dreamer.spec import RobotSpec, load_spec  # noqa: E402
 
 TURN, WARM_UP = 100, 20  # steps
 COLUMNS = ("p50", "p99", "p99.9")
+PEAK = 768  # side of the matrices whose product measures the peak rate
 
 
 def main() -> None:
@@ -47,38 +55,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=["1m", "12m", "50m"], help="model sizes (presets)")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="threads within one step")
-    parser.add_argument("--steps", type=int, default=600, help="timed steps per cell; a multiple of 100")
-    parser.add_argument("--robot", default="cartpole", help="robot whose observations and actions are used")
+    parser.add_argument("--steps", type=int, default=1000, help="timed steps per cell; a multiple of 100")
+    parser.add_argument("--robots", nargs="+", default=["cartpole", "cartpole_camera"], help="state, and 64x64 image")
     options = parser.parse_args()
-    spec = load_spec(options.robot)
-    print(machine(options.robot))
-    print(f"{'size':6}{'threads':>8}{'MB':>8}  {'side':8}" + "".join(f"{c:>9}" for c in COLUMNS) + f"{'/ floor':>9}")
-    for size in options.sizes:
-        exporter, bundle = export(size, spec)
-        torch_graph = trace(exporter.policy, exporter.ports, rewrite=False)
-        naive = dataclasses.replace(bundle, model=torch_graph.SerializeToString())
-        megabytes = sum(p.numel() * p.element_size() for p in exporter.policy.parameters()) / 1e6
-        for threads in options.threads:
-            torch.set_num_threads(threads)
-            sides = {
-                "floor": read_weights(megabytes),
-                "eager": eager_step(exporter),
-                "naive": onnx_step(naive, spec, threads),
-                "ours": onnx_step(bundle, spec, threads),
-            }
-            times = take_turns(sides, options.steps // TURN)
-            floor = np.median(times["floor"])
-            for name, values in times.items():
-                row = np.percentile(values, [50, 99, 99.9])
-                print(
-                    f"{size:6}{threads:8}{megabytes:8.1f}  {name:8}"
-                    + "".join(f"{x:9.3f}" for x in row)
-                    + f"{row[0] / floor:9.2f}",
-                    flush=True,
-                )
+    print(machine())
+    header = f"{'robot':16}{'size':6}{'threads':>8}{'MB':>8}  {'side':8}" + "".join(f"{c:>9}" for c in COLUMNS)
+    print(header + f"{'/ floor':>9}{'/ ours':>9}")
+    for robot in options.robots:
+        for size in options.sizes:
+            compare(robot, size, options.threads, options.steps)
 
 
-def machine(robot: str) -> str:
+def compare(robot: str, size: str, thread_counts: list[int], steps: int) -> None:
+    """The rows of one robot and size."""
+    spec = load_spec(robot)
+    exporter, bundle = export(size, spec)
+    _, small = export(size, spec, "int8")
+    naive = dataclasses.replace(bundle, model=trace(exporter.policy, exporter.ports, rewrite=False).SerializeToString())
+    megabytes = sum(p.numel() * p.element_size() for p in exporter.policy.parameters()) / 1e6
+    for threads in thread_counts:
+        torch.set_num_threads(threads)
+        torch.compiler.reset()
+        eager = eager_step(exporter, exporter.policy)
+        sides = {
+            "reading": read_weights(megabytes),
+            "peak": multiply(),
+            "eager": eager,
+            "compile": eager_step(exporter, torch.compile(exporter.policy)),
+            "naive": onnx_step(naive, spec, threads),
+            "ours": onnx_step(bundle, spec, threads),
+            "int8": onnx_step(small, spec, threads),
+        }
+        times = take_turns(sides, steps // TURN)
+        reading, peak = times.pop("reading"), times.pop("peak")
+        computing = peak * multiply_adds(eager) / PEAK**3
+        times = {"floor": max(reading, computing, key=lambda x: float(np.median(x)))} | times
+        floor, ours = np.median(times["floor"]), np.median(times["ours"])
+        for name, values in times.items():
+            row = np.percentile(values, [50, 99, 99.9])
+            print(
+                f"{robot:16}{size:6}{threads:8}{megabytes:8.1f}  {name:8}"
+                + "".join(f"{x:9.3f}" for x in row)
+                + f"{row[0] / floor:9.2f}{row[0] / ours:9.2f}",
+                flush=True,
+            )
+
+
+def machine() -> str:
     """What the numbers depend on."""
     cpu = next(
         (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), "?"
@@ -87,14 +110,14 @@ def machine(robot: str) -> str:
         ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()
     tools = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime"))
-    return f"{cpu}, {platform.machine()}; {tools}; commit {commit or 'unknown'}; robot {robot}; milliseconds\n"
+    return f"{cpu}, {platform.machine()}; {tools}; commit {commit or 'unknown'}; milliseconds\n"
 
 
-def export(size: str, spec: RobotSpec) -> tuple[BundleExporter, Bundle]:
-    """A policy of one size with fresh weights (seed 0), and its bundle."""
+def export(size: str, spec: RobotSpec, weights: str = "float32") -> tuple[BundleExporter, Bundle]:
+    """A policy of one size with fresh weights, and its bundle."""
     config = load_config(f"dreamer_v3:{size}", ["device=cpu"])
     agent = Agent(spec.observation_space(), spec.action_space(), config)
-    exporter = BundleExporter(agent.policy_step(), spec, config)
+    exporter = BundleExporter(agent.policy_step(), spec, config, weights=weights)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "policy.bundle"
         exporter.export(path, version=0, training_step=0)
@@ -107,13 +130,26 @@ def read_weights(megabytes: float) -> Callable[[], object]:
     return lambda: torch.mv(matrix, vector)
 
 
-def eager_step(exporter: BundleExporter) -> Callable[[], object]:
+def multiply() -> Callable[[], object]:
+    """PEAK^3 multiply-adds at the highest rate."""
+    one, other = torch.ones(PEAK, PEAK), torch.ones(PEAK, PEAK)
+    return lambda: torch.mm(one, other)
+
+
+def multiply_adds(step: Callable[[], object]) -> int:
+    """Of one eager step."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops()) // 2
+
+
+def eager_step(exporter: BundleExporter, policy: Any) -> Callable[[], object]:
     """The PyTorch module on ready tensors."""
     inputs = exporter.ports.zeros()
 
     def run() -> object:
         with torch.inference_mode():
-            return exporter.ports.call(exporter.policy, inputs)
+            return exporter.ports.call(policy, inputs)
 
     return run
 
