@@ -268,9 +268,9 @@ def test_a_compiler_that_fails_costs_one_warning_and_nothing_else(monkeypatch):
     assert torch.equal(plain.optimizer.flat, fallen_back.optimizer.flat)
 
 
-def assert_compiled_equals_eager(rtol):
+def assert_compiled_equals_eager(rtol, **spaces):
     """Latents, losses and gradients of the compiled agent are those of the plain one, up to rtol of the largest."""
-    eager, fast = nano(), nano("compile=true")
+    eager, fast = nano(**spaces), nano("compile=true", **spaces)
     batch, noise = random_batch(eager, 2, 6), eager.draw_noise(2, 6)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "torch.compile failed")
@@ -290,10 +290,11 @@ def assert_compiled_equals_eager(rtol):
         )
 
 
+@pytest.mark.timeout(600)  # Ten seconds on a quiet machine.
 def test_what_is_compiled_equals_eager(monkeypatch):
     # Traced, functionalised and differentiated as for the compiler, but run by PyTorch's own kernels: takes seconds.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    assert_compiled_equals_eager(1e-5)
+    assert_compiled_equals_eager(1e-5, observations=MIXED, actions=MIXED_ACTIONS)
 
 
 @pytest.mark.soak
