@@ -22,7 +22,7 @@ import yaml
 
 from robot_dreamer.spec_action import ActionSpec, Command, Filter
 from robot_dreamer.spec_check import require, require_name, require_topic
-from robot_dreamer.spec_observation import ObservationSpec, Picture, Source
+from robot_dreamer.spec_observation import JOINT_STATE, ObservationSpec, Picture, Source
 from robot_dreamer.spec_safety import Safety, check_safety
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         for label, source in (("reward", self.reward), ("terminal", self.terminal)):
             if source is not None:
                 require(len(source.names) == 1, f"{label} must name exactly one scalar of a JointState")
+                require(source.type == JOINT_STATE, f"{label} must come from a {JOINT_STATE}, not from a {source.type}")
         check_safety(self.safety, {o.name: o for o in self.quantities}, {a.name: a for a in self.actions})
 
     @property

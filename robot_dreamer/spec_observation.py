@@ -12,24 +12,40 @@ from numpy.typing import NDArray
 
 from robot_dreamer.spec_check import require, require_name, require_topic
 
+JOINT_STATE = "sensor_msgs/msg/JointState"
+IMU = "sensor_msgs/msg/Imu"
+IMAGE = "sensor_msgs/msg/Image"
+ODOMETRY = "nav_msgs/msg/Odometry"
+NUMBERS = "std_msgs/msg/Float64MultiArray"
+
 _FIELDS: Mapping[str, tuple[str, ...]] = {
-    "sensor_msgs/msg/JointState": ("position", "velocity", "effort"),
-    "sensor_msgs/msg/Imu": ("orientation", "angular_velocity", "linear_acceleration"),
-    "sensor_msgs/msg/Image": ("data",),
+    JOINT_STATE: ("position", "velocity", "effort"),
+    IMU: ("orientation", "angular_velocity", "linear_acceleration"),
+    IMAGE: ("data",),
+    ODOMETRY: ("position", "orientation", "linear_velocity", "angular_velocity"),
+    NUMBERS: ("data",),
 }
+_NAMED = (JOINT_STATE, NUMBERS)
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a value comes from: one field of one ROS 2 topic.
 
     JointState is also the carrier of stamped, named scalars such as the reward, because ROS 2's common
-    messages have no other.
+    messages have no other. Of a JointState `names` picks joints (or scalars), in this order; of a Float64MultiArray it
+    names all numbers.
     """
 
     topic: str
-    type: Literal["sensor_msgs/msg/JointState", "sensor_msgs/msg/Imu", "sensor_msgs/msg/Image"]
+    type: Literal[
+        "sensor_msgs/msg/JointState",
+        "sensor_msgs/msg/Imu",
+        "sensor_msgs/msg/Image",
+        "nav_msgs/msg/Odometry",
+        "std_msgs/msg/Float64MultiArray",
+    ]
     field: str
-    names: tuple[str, ...] = ()  # joints (or scalars) to pick, in this order; JointState only
+    names: tuple[str, ...] = ()
     max_age: float = 0.5  # seconds; older is stale
 
     def __post_init__(self) -> None:
@@ -37,11 +53,12 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         known = _FIELDS[self.type]
         require(self.field in known, f"field {self.field!r} is not one of {', '.join(known)} of {self.type}")
         require(0 < self.max_age < math.inf, f"max_age must be positive seconds, found {self.max_age}")
-        if self.type == "sensor_msgs/msg/JointState":
-            require(bool(self.names), "names must list the joints to read from a JointState")
+        if self.type in _NAMED:
+            what = "the joints to read from a JointState" if self.type == JOINT_STATE else "all numbers of the array"
+            require(bool(self.names), f"names must list {what}")
             require(len(set(self.names)) == len(self.names), f"names has a duplicate: {', '.join(self.names)}")
         else:
-            require(not self.names, f"names is for JointState only, not for {self.type}")
+            require(not self.names, f"names is for JointState and Float64MultiArray only, not for {self.type}")
 
 
 class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,7 +91,7 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dtype: Literal["float32", "uint8"] = "float32"
     unit: str = ""
     encoding: Literal["raw", "cos_sin"] = "raw"  # cos_sin: each angle becomes (cos, sin)
-    scale: tuple[float, ...] = ()  # JointState, per name: observation = scale * message + offset; default 1
+    scale: tuple[float, ...] = ()  # per name: observation = scale * message + offset; default 1
     offset: tuple[float, ...] = ()  # default 0
     picture: Picture | None = None  # images: size and part of the camera's picture; default: it has the right shape
 
@@ -83,11 +100,11 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         require(all(n > 0 for n in self.shape), f"shape must be positive, found {list(self.shape)}")
         for label, numbers in (("scale", self.scale), ("offset", self.offset)):
             expected = len(self.source.names)
-            text = f"{label} needs {expected} numbers (one per name of a JointState), found {len(numbers)}"
+            text = f"{label} needs {expected} numbers (one per name), found {len(numbers)}"
             require(len(numbers) in (0, expected), text)
             require(all(math.isfinite(x) for x in numbers), f"{label} must be finite")
         require(all(self.scale), "scale must not be 0")
-        if self.source.type == "sensor_msgs/msg/Image":
+        if self.source.type == IMAGE:
             require(self.dtype == "uint8", "dtype of an image must be uint8")
             require(
                 len(self.shape) == 3 and self.shape[2] in (1, 3), "shape of an image must be [height, width, 1 or 3]"
@@ -107,7 +124,7 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     def from_message(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The numbers of a JointState, in the driver's units and the order of `source.names` -> in `unit`."""
+        """Numbers in the driver's units and the order of `source.names` -> in `unit`."""
         if self.scale:
             numbers = numbers * np.asarray(self.scale)
         return numbers + np.asarray(self.offset) if self.offset else numbers

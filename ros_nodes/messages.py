@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.spec import Source
+from robot_dreamer.spec_observation import IMU, JOINT_STATE, NUMBERS, ODOMETRY
 
 _CHANNELS = {"mono8": 1, "8UC1": 1, "rgb8": 3, "bgr8": 3, "8UC3": 3, "rgba8": 4, "bgra8": 4}
 
@@ -20,7 +21,10 @@ Reader = Callable[[Any], NDArray[Any]]
 
 
 def stamp_of(message: Any) -> int:
-    """Nanoseconds of a message's header."""
+    """Nanoseconds of a message's header; 0 if there is none. An array may have a stamp as its first label."""
+    if not hasattr(message, "header"):
+        label = message.layout.dim[0].label if message.layout.dim else ""
+        return int(label) if label.isdecimal() else 0
     stamp = message.header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
@@ -30,10 +34,14 @@ def make_reader(source: Source) -> Reader:
 
     It raises ObservationError (topic, what was expected, what was found) when the message does not have them.
     """
-    if source.type == "sensor_msgs/msg/JointState":
+    if source.type == JOINT_STATE:
         return _JointReader(source)
-    if source.type == "sensor_msgs/msg/Imu":
+    if source.type == IMU:
         return lambda message: _read_imu(source, message)
+    if source.type == ODOMETRY:
+        return lambda message: _read_odometry(source, message)
+    if source.type == NUMBERS:
+        return lambda message: _read_numbers(source, message)
     return lambda message: _read_image(source, message)
 
 
@@ -64,10 +72,26 @@ class _JointReader:
 def _read_imu(source: Source, message: Any) -> NDArray[np.float64]:
     if getattr(message, f"{source.field}_covariance")[0] == -1.0:  # REP 145
         raise ObservationError(f"topic {source.topic}: this IMU does not provide {source.field} (covariance -1)")
-    value = getattr(message, source.field)
-    if source.field == "orientation":
-        return np.array([value.x, value.y, value.z, value.w])
-    return np.array([value.x, value.y, value.z])
+    return _vector(getattr(message, source.field))
+
+
+def _read_odometry(source: Source, message: Any) -> NDArray[np.float64]:
+    pose, twist = message.pose.pose, message.twist.twist
+    parts = {"position": pose.position, "orientation": pose.orientation}
+    parts |= {"linear_velocity": twist.linear, "angular_velocity": twist.angular}
+    return _vector(parts[source.field])
+
+
+def _vector(value: Any) -> NDArray[np.float64]:
+    """x, y, z of a vector or point, x, y, z, w of a quaternion."""
+    return np.array([value.x, value.y, value.z, value.w] if hasattr(value, "w") else [value.x, value.y, value.z])
+
+
+def _read_numbers(source: Source, message: Any) -> NDArray[np.float64]:
+    values = np.array(message.data, np.float64)
+    if len(values) != len(source.names):
+        raise ObservationError(f"topic {source.topic}: expected {len(source.names)} numbers, found {len(values)}")
+    return values
 
 
 def _read_image(source: Source, message: Any) -> NDArray[np.uint8]:

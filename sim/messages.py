@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, Imu, JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
+from robot_dreamer.spec_observation import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
+from sim.body_sensors import OdometryReading
 from sim.sensors import ImuReading, JointReading
 
 
@@ -46,5 +51,34 @@ def fill_image(message: Image, time: Time, picture: NDArray[np.uint8]) -> None:
     message.data = array.array("B", picture.tobytes())  # anything but array.array is copied element by element
 
 
+def fill_odometry(message: Odometry, time: Time, reading: OdometryReading) -> None:
+    message.header.stamp = time
+    pose, twist = message.pose.pose, message.twist.twist
+    for vector, values in (
+        (pose.position, reading.position),
+        (pose.orientation, reading.orientation),
+        (twist.linear, reading.linear_velocity),
+        (twist.angular, reading.angular_velocity),
+    ):
+        for axis, value in zip("xyzw", values.tolist(), strict=False):
+            setattr(vector, axis, value)
+
+
+def fill_array(message: Float64MultiArray, time: Time, reading: NDArray[np.float64]) -> None:
+    """It has no header: the first dimension's label is the stamp, ns."""
+    stamp = str(time.sec * 1_000_000_000 + time.nanosec)
+    message.layout.dim = [MultiArrayDimension(label=stamp, size=len(reading), stride=len(reading))]
+    message.data = _doubles(reading)
+
+
 def _doubles(values: NDArray[Any]) -> array.array[float]:
     return array.array("d", values.tobytes())
+
+
+FILL: Mapping[str, Callable[[Any, Time, Any], None]] = {
+    JOINT_STATE: fill_joint_state,
+    IMU: fill_imu,
+    IMAGE: fill_image,
+    ODOMETRY: fill_odometry,
+    NUMBERS: fill_array,
+}

@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError
-from sim.sensors import JointReader, Sensors, Simulation, camera_views, imu_readers, require_known
+from sim.sensors import (
+    JointReader,
+    Sensors,
+    Simulation,
+    array_readers,
+    camera_views,
+    imu_readers,
+    odometry_readers,
+)
+from sim.units import require_known
 from sim.worlds import make_world
 
 _RESET_TIME = 1.0  # s; the stamps leap, so that a reset which the policy did not ask for cannot pass as a step
@@ -40,6 +49,8 @@ class SimRobot:
             self._actuators = _actuators(spec, simulation, self._world.model)
             self._joints = JointReader(spec, self._world.model)
             self._imus = imu_readers(spec, simulation, self._world.model)
+            self._odometry = odometry_readers(spec, simulation, self._world.model)
+            self._arrays = array_readers(spec, simulation, self._world.model)
             self._cameras = camera_views(spec, simulation, self._world.model)
         except (SpecError, msgspec.ValidationError) as error:
             raise SpecError(f"robot {spec.name!r} cannot be simulated: {error}") from error
@@ -90,6 +101,8 @@ class SimRobot:
             joints=self._joints.read(data, reward, terminal),
             imus={topic: read(data) for topic, read in self._imus.items()},
             images={topic: self._picture(*camera) for topic, camera in self._cameras.items()},
+            odometry={topic: read(data) for topic, read in self._odometry.items()},
+            arrays={topic: read(data) for topic, read in self._arrays.items()},
             reward=reward,
             terminal=terminal,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, SpecError
-
-_JOINT_STATE = "sensor_msgs/msg/JointState"
-_IMU = "sensor_msgs/msg/Imu"
-_IMAGE = "sensor_msgs/msg/Image"
+from robot_dreamer.spec_observation import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
+from sim.body_sensors import OdometryReading, array_reader, odometry_reader
+from sim.units import Units, require_known
 
 
 class ImuModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,9 +33,9 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str  # see sim.worlds
     cameras: dict[str, str | int] = {}  # image topic -> MuJoCo camera (name or index); default: camera 0
     imus: dict[str, ImuModel] = {}  # IMU topic -> its sensors
-    actuators: dict[
-        str, tuple[str, ...]
-    ] = {}  # action -> joints or actuators that its numbers drive; default: its names
+    odometry: dict[str, str] = {}  # Odometry topic -> body
+    arrays: dict[str, tuple[str, ...]] = {}  # Float64MultiArray topic -> MuJoCo sensors, whose numbers are joined
+    actuators: dict[str, tuple[str, ...]] = {}  # action -> joints or actuators that it drives; default: its names
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +73,28 @@ class Sensors:
     joints: dict[str, JointReading]
     imus: dict[str, ImuReading]
     images: dict[str, NDArray[np.uint8]]
+    odometry: dict[str, OdometryReading]
+    arrays: dict[str, NDArray[np.float64]]
     reward: float
     terminal: bool
 
+    def by_topic(self) -> Iterator[tuple[str, str, Any]]:
+        """Topic, message type and reading of all sensors."""
+        yield from ((topic, JOINT_STATE, reading) for topic, reading in self.joints.items())
+        yield from ((topic, IMU, reading) for topic, reading in self.imus.items())
+        yield from ((topic, IMAGE, reading) for topic, reading in self.images.items())
+        yield from ((topic, ODOMETRY, reading) for topic, reading in self.odometry.items())
+        yield from ((topic, NUMBERS, reading) for topic, reading in self.arrays.items())
+
     def values(self, source: Source) -> NDArray[Any]:
-        """The numbers of a source: [names] of a JointState, [3 or 4] of an IMU, or an image."""
-        if source.type == _IMAGE:
+        """The numbers of a source: [names], [3 or 4] of an IMU or odometry, or an image."""
+        if source.type == IMAGE:
             return self.images[source.topic]
-        if source.type == _IMU:
-            reading: NDArray[np.float64] = getattr(self.imus[source.topic], source.field)
+        if source.type == NUMBERS:
+            return self.arrays[source.topic]
+        if source.type in (IMU, ODOMETRY):
+            readings: Mapping[str, Any] = self.imus if source.type == IMU else self.odometry
+            reading: NDArray[np.float64] = getattr(readings[source.topic], source.field)
             return reading
         joints = self.joints[source.topic]
         column: NDArray[np.float64] = getattr(joints, source.field)
@@ -106,7 +118,7 @@ class JointReader:
         self.names = [model.joint(i).name for i in scalar]
         self._qpos = model.jnt_qposadr[scalar]
         self._dof = model.jnt_dofadr[scalar]
-        self._topics = _topics(spec, _JOINT_STATE)
+        self._topics = _topics(spec, JOINT_STATE)
         self._signals = {"reward": spec.reward} | ({"terminal": spec.terminal} if spec.terminal else {})
         signal_topics = {s.topic for s in self._signals.values()}
         for topic, observations in self._topics.items():
@@ -115,18 +127,15 @@ class JointReader:
                     f"topic {topic!r} carries both joints and reward or terminal; give them a topic of their own"
                 )
             require_known("joint", [n for o in observations for n in o.source.names], self.names, f"topic {topic!r}")
-        self._units = _units(self._topics, self.names)
+        self._units = {topic: Units(found, self.names, topic) for topic, found in self._topics.items()}
         self._signal_names = {t: [s.names[0] for s in self._signals.values() if s.topic == t] for t in signal_topics}
 
     def read(self, data: mujoco.MjData, reward: float, terminal: bool) -> dict[str, JointReading]:
         columns = {"position": data.qpos[self._qpos], "velocity": data.qvel[self._dof]}
         columns["effort"] = data.qfrc_actuator[self._dof]
         readings = {}
-        for topic in self._topics:
-            shown = {k: x.copy() for k, x in columns.items()}
-            for field, index, scale, offset in self._units[topic]:
-                shown[field][index] = (shown[field][index] - offset) / scale
-            readings[topic] = JointReading(self.names, **shown)
+        for topic, units in self._units.items():
+            readings[topic] = JointReading(self.names, **{f: units.driver(f, x) for f, x in columns.items()})
         for topic, names in self._signal_names.items():
             readings[topic] = JointReading(names, *np.zeros((3, len(names))))
         for label, source in self._signals.items():
@@ -136,30 +145,12 @@ class JointReader:
         return readings
 
 
-def _units(
-    topics: dict[str, list[ObservationSpec]], joints: list[str]
-) -> dict[str, list[tuple[str, int, float, float]]]:
-    """Field, joint, scale and offset of what each topic does not show in the model's own units."""
-    units: dict[str, list[tuple[str, int, float, float]]] = {}
-    for topic, observations in topics.items():
-        known: dict[tuple[str, str], tuple[float, float]] = {}
-        for o in observations:
-            ones, zeros = (1.0,) * len(o.source.names), (0.0,) * len(o.source.names)
-            for name, scale, offset in zip(o.source.names, o.scale or ones, o.offset or zeros, strict=True):
-                if known.setdefault((o.source.field, name), (scale, offset)) != (scale, offset):
-                    raise SpecError(
-                        f"topic {topic!r}: two observations give {o.source.field} of joint {name} different units"
-                    )
-        units[topic] = [(f, joints.index(n), *unit) for (f, n), unit in known.items() if unit != (1.0, 0.0)]
-    return units
-
-
 def imu_readers(
     spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel
 ) -> dict[str, Callable[[mujoco.MjData], ImuReading]]:
     """A reader per IMU topic. Raises SpecError naming a sensor or body that the model lacks."""
     readers: dict[str, Callable[[mujoco.MjData], ImuReading]] = {}
-    for topic, observations in _topics(spec, _IMU).items():
+    for topic, observations in _topics(spec, IMU).items():
         imu = simulation.imus.get(topic, ImuModel())
         for observation in observations:
             if not getattr(imu, observation.source.field):
@@ -205,7 +196,7 @@ def camera_views(
     """
     views: dict[str, tuple[int, int, int, int]] = {}
     names = [model.camera(i).name for i in range(model.ncam)]
-    for topic, observations in _topics(spec, _IMAGE).items():
+    for topic, observations in _topics(spec, IMAGE).items():
         sizes = {o.picture.size if o.picture else o.shape[:2] for o in observations}
         if len(sizes) > 1:
             raise SpecError(f"topic {topic!r}: its observations must have one picture size, found {sorted(sizes)}")
@@ -218,6 +209,30 @@ def camera_views(
     return views
 
 
+def odometry_readers(
+    spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel
+) -> dict[str, Callable[[mujoco.MjData], OdometryReading]]:
+    """A reader per Odometry topic. Raises SpecError naming a body that is not given, or that the model lacks."""
+    readers = {}
+    for topic in _topics(spec, ODOMETRY):
+        if topic not in simulation.odometry:
+            raise SpecError(f"odometry {topic!r}: simulation.odometry must name its body")
+        readers[topic] = odometry_reader(model, simulation.odometry[topic], topic)
+    return readers
+
+
+def array_readers(
+    spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel
+) -> dict[str, Callable[[mujoco.MjData], NDArray[np.float64]]]:
+    """A reader per Float64MultiArray topic. Raises SpecError naming sensors that are not given or do not fit."""
+    readers = {}
+    for topic, observations in _topics(spec, NUMBERS).items():
+        if not simulation.arrays.get(topic):
+            raise SpecError(f"array {topic!r}: simulation.arrays must name its sensors")
+        readers[topic] = array_reader(model, simulation.arrays[topic], topic, observations)
+    return readers
+
+
 def _topics(spec: RobotSpec, kind: str) -> dict[str, list[ObservationSpec]]:
     """Topics of one message type, with the observations that read them."""
     topics: dict[str, list[ObservationSpec]] = {}
@@ -225,12 +240,3 @@ def _topics(spec: RobotSpec, kind: str) -> dict[str, list[ObservationSpec]]:
         if observation.source.type == kind:
             topics.setdefault(observation.source.topic, []).append(observation)
     return topics
-
-
-def require_known(kind: str, wanted: Iterable[Any], known: Iterable[Any], where: str) -> None:
-    """Raise SpecError with the list of known names unless all wanted ones are among them."""
-    unknown = [str(x) for x in wanted if x not in known]
-    if unknown:
-        raise SpecError(
-            f"{where}: the model has no {kind} {', '.join(unknown)}; it has: {', '.join(map(str, known)) or 'none'}"
-        )

@@ -21,7 +21,6 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image, Imu, JointState
 from std_srvs.srv import Trigger
 
 from robot_dreamer.ros_types import message_class
@@ -156,18 +155,16 @@ class SimulatedRobot:
         return self._commands[action.name] if action.name in self._commands else action.neutral_command()
 
     def _make_topics(self) -> None:
-        def publishers(kind: Any, topics: Any) -> dict[str, tuple[Any, Any]]:
-            return {topic: (self._node.create_publisher(kind, topic, _LATEST), kind()) for topic in topics}
-
         self._clock_publisher = self._node.create_publisher(Clock, "/clock", _LATEST)
-        self._joints = publishers(JointState, self._sensors.joints)
-        self._imus = publishers(Imu, self._sensors.imus)
-        self._images = publishers(Image, self._sensors.images)
+        self._outlets: dict[str, tuple[Any, Any]] = {}
+        for topic, kind, _ in self._sensors.by_topic():
+            message_type = message_class(kind)
+            self._outlets[topic] = (self._node.create_publisher(message_type, topic, _LATEST), message_type())
         for action in self.spec.actions:
-            inlet, kind = Inlet(action), message_class(action.command.type)
+            inlet, command_type = Inlet(action), message_class(action.command.type)
             for topic in action.command.topics:
                 receive = functools.partial(self._on_command, action.name, inlet, topic)
-                self._node.create_subscription(kind, topic, receive, _LATEST)
+                self._node.create_subscription(command_type, topic, receive, _LATEST)
         if self.spec.episode.reset_service:
             self._node.create_service(Trigger, self.spec.episode.reset_service, self._on_reset)
 
@@ -176,17 +173,9 @@ class SimulatedRobot:
         self._fresh = False
         stamp = messages.stamp_to_time(self._sensors.stamp)
         self._clock_publisher.publish(Clock(clock=stamp))
-        for topic, reading in self._sensors.joints.items():
-            publisher, message = self._joints[topic]
-            messages.fill_joint_state(message, stamp, reading)
-            self._send(publisher, message)
-        for topic, imu in self._sensors.imus.items():
-            publisher, message = self._imus[topic]
-            messages.fill_imu(message, stamp, imu)
-            self._send(publisher, message)
-        for topic, picture in self._sensors.images.items():
-            publisher, message = self._images[topic]
-            messages.fill_image(message, stamp, picture)
+        for topic, kind, reading in self._sensors.by_topic():
+            publisher, message = self._outlets[topic]
+            messages.FILL[kind](message, stamp, reading)
             self._send(publisher, message)
 
     def _send(self, publisher: Any, message: Any) -> None:

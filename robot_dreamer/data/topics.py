@@ -69,6 +69,10 @@ class TopicWriter:
             return _image(values["data"][1], stamp)
         if kind == "sensor_msgs/msg/Imu":
             return _imu({field: numbers for field, (_, numbers) in values.items()}, stamp)
+        if kind == "nav_msgs/msg/Odometry":
+            return _odometry({field: numbers for field, (_, numbers) in values.items()}, stamp)
+        if kind == "std_msgs/msg/Float64MultiArray":
+            return _numbers(values["data"][1], stamp)
         known: dict[tuple[str, str], float] = {}
         for o in observations:
             numbers = _source_values(o, row.observation[o.name])
@@ -107,6 +111,33 @@ def _imu(known: dict[str, NDArray[Any]], stamp: int) -> Any:
         covariance[0] = 0.0 if field in known else _UNKNOWN
         parts[f"{field}_covariance"] = covariance
     return message_type("sensor_msgs/msg/Imu")(header=header(stamp), **parts)
+
+
+def _odometry(known: dict[str, NDArray[Any]], stamp: int) -> Any:
+    """What no observation shows is 0."""
+
+    def part(kind: str, field: str) -> Any:
+        axes = "xyzw" if kind == "Quaternion" else "xyz"
+        numbers = known.get(field, np.zeros(len(axes)))
+        return message_type(f"geometry_msgs/msg/{kind}")(**dict(zip(axes, map(float, numbers), strict=True)))
+
+    pose = message_type("geometry_msgs/msg/Pose")(part("Point", "position"), part("Quaternion", "orientation"))
+    linear, angular = part("Vector3", "linear_velocity"), part("Vector3", "angular_velocity")
+    twist = message_type("geometry_msgs/msg/Twist")(linear, angular)
+    return message_type("nav_msgs/msg/Odometry")(
+        header=header(stamp),
+        child_frame_id="",
+        pose=message_type("geometry_msgs/msg/PoseWithCovariance")(pose, np.zeros(36)),
+        twist=message_type("geometry_msgs/msg/TwistWithCovariance")(twist, np.zeros(36)),
+    )
+
+
+def _numbers(numbers: NDArray[Any], stamp: int) -> Any:
+    """It has no header: the first dimension's label is the stamp, ns, as the simulated robot writes it."""
+    size = len(numbers)
+    dim = message_type("std_msgs/msg/MultiArrayDimension")(label=str(stamp), size=size, stride=size)
+    layout = message_type("std_msgs/msg/MultiArrayLayout")(dim=[dim], data_offset=0)
+    return message_type("std_msgs/msg/Float64MultiArray")(layout=layout, data=np.asarray(numbers, np.float64))
 
 
 def _image(pixels: NDArray[np.uint8], stamp: int) -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.pictures import PictureError, fit_picture
 from robot_dreamer.spec import ObservationSpec
+from robot_dreamer.spec_observation import IMAGE
 
 
 class ObservationError(ValueError):
@@ -20,7 +21,8 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
 
     Args:
       spec: the observation.
-      values: of a JointState [names] in the order of source.names; of an Imu [3], or [4] as x, y, z, w; of an Image
+      values: of a JointState [names] in the order of source.names; of a Float64MultiArray [names]; of an Imu or an
+        Odometry [3], or [4] as x, y, z, w; of an Image
         uint8 [height, width, channels], before crop and resize.
 
     Raises:
@@ -30,7 +32,7 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
         encoded = np.asarray(values)
         if encoded.dtype != np.uint8:
             raise ObservationError(f"observation {spec.name}: expected uint8, found {encoded.dtype}")
-        if spec.source.type == "sensor_msgs/msg/Image":
+        if spec.source.type == IMAGE:
             try:
                 encoded = fit_picture(encoded, spec.shape, spec.picture)
             except PictureError as error:

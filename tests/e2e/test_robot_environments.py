@@ -15,7 +15,7 @@ import pytest
 from tests.onboard_models import TOY, make_bundle, toy_spec
 
 ROOT = Path(__file__).resolve().parents[2]
-MESSAGES = ("diagnostic", "geometry", "lifecycle", "rosgraph", "sensor", "std", "trajectory")
+MESSAGES = ("diagnostic", "geometry", "lifecycle", "nav", "rosgraph", "sensor", "std", "trajectory")
 JAZZY = ["rclpy", "rmw-fastrtps-cpp", "std-srvs", *(f"{name}-msgs" for name in MESSAGES)]
 
 

@@ -19,8 +19,23 @@ from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec
 from ros_nodes.policy_node import PolicyNode
 from sim.robot import SimRobot
+from sim.sensors import observe
 from tests.ros.sim_bench import Bench
 
+HOPPER = """
+name: hopper
+rate: 50.0
+observations:
+  - {name: touch, shape: [2],
+     source: {topic: feet, type: std_msgs/msg/Float64MultiArray, field: data, names: [toe, heel]}}
+  - {name: position, shape: [3], source: &odometry {topic: odom, type: nav_msgs/msg/Odometry, field: position}}
+  - {name: velocity, shape: [3], source: {<<: *odometry, field: linear_velocity}}
+actions:
+  - {name: motors, low: [-1, -1, -1, -1], high: [1, 1, 1, 1], command: {topic: commands}}
+reward: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: [reward]}
+episode: {max_steps: 100, reset_service: reset}
+simulation: {model: "dm_control:hopper/hop", odometry: {odom: torso}, arrays: {feet: [touch_toe, touch_heel]}}
+"""
 CARTPOLE = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
 PLAIN = "{topic: effort_controller/commands, names: [slider]}"
 TRAJECTORY = "{topic: arm, type: trajectory_msgs/msg/JointTrajectory, names: [slider], field: effort, scale: [-2.0]}"
@@ -76,6 +91,28 @@ def test_lockstep(bench: Bench, tmp_path: Path, command: str) -> None:
     jumps = np.abs(np.diff([r.action["force"][0] for r in rows if not r.is_last]))
     asked = np.abs(np.diff([r.action_requested["force"][0] for r in rows if not r.is_last]))
     assert jumps.mean() < 0.7 * asked.mean()  # random actions, smoothed
+
+
+def test_lockstep_with_odometry_and_arrays(bench: Bench, tmp_path: Path) -> None:
+    """The node sees what the world shows, also in messages without a header."""
+    file = tmp_path / "hopper.yaml"
+    file.write_text(HOPPER.replace("max_steps: 100", "max_steps: 10"))
+    simulated, node, rows = bench.robot(robot=str(file), seed=3), make_node(bench, str(file), "lockstep"), []
+    assert node.bring_up()
+    node.rig.controller._record = rows.append
+    bench.ros.until(lambda: node.rig.controller.episodes == 1, "an episode")
+    node.trigger_shutdown()
+    assert simulated.counters.rejected == 0 and node.rig is None
+    spec = load_spec(file)
+    world = SimRobot(spec, seed=3)
+    world.reset()
+    sensors = world.reset()
+    for row in rows[:11]:
+        assert row.stamp_capture == sensors.stamp
+        for name, expected in observe(spec, sensors).items():
+            np.testing.assert_allclose(row.observation[name], expected, atol=1e-4)
+        if not row.is_last:
+            sensors = world.step({"motors": spec.actions[0].to_command(row.action["motors"])})
 
 
 @pytest.mark.parametrize("command", [TWIST, FLOATS, TRAJECTORY])

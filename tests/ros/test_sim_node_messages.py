@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, Imu, JointState
+from std_msgs.msg import Float64MultiArray
 
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.spec import Source
 from ros_nodes.messages import make_reader, stamp_of
 from sim import messages
+from sim.body_sensors import OdometryReading
 from sim.sensors import ImuReading, JointReading
 
 STAMP = 12_345_678_901
@@ -53,3 +56,27 @@ def test_pictures(channels: int) -> None:
     messages.fill_image(message, TIME, picture)
     np.testing.assert_array_equal(make_reader(source("Image", "data"))(message), picture)
     assert stamp_of(message) == STAMP
+
+
+def test_odometry() -> None:
+    reading = OdometryReading(*(np.arange(n, dtype=float) + n for n in (3, 4, 3, 3)))
+    message = Odometry()
+    messages.fill_odometry(message, TIME, reading)
+    for field in ("position", "orientation", "linear_velocity", "angular_velocity"):
+        read = make_reader(Source("topic", "nav_msgs/msg/Odometry", field))
+        np.testing.assert_array_equal(read(message), getattr(reading, field))
+    assert stamp_of(message) == STAMP
+
+
+def test_arrays_have_their_stamp_as_a_label() -> None:
+    message = Float64MultiArray()
+    for values in (np.array([1.0, 2.0]), np.array([3.0, 4.0])):
+        messages.fill_array(message, TIME, values)
+        read = make_reader(Source("topic", "std_msgs/msg/Float64MultiArray", "data", ("a", "b")))
+        np.testing.assert_array_equal(read(message), values)
+        assert stamp_of(message) == STAMP
+    with pytest.raises(ObservationError, match="topic topic: expected 2 numbers, found 3"):
+        read(Float64MultiArray(data=[1.0, 2.0, 3.0]))
+    assert stamp_of(Float64MultiArray()) == 0
+    message.layout.dim[0].label = "feet"
+    assert stamp_of(message) == 0

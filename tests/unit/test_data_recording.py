@@ -19,7 +19,7 @@ from robot_dreamer.data.topics import Message, TopicWriter
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.record import StepRecord
-from robot_dreamer.spec import RobotSpec, load_spec
+from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, load_spec
 from robot_dreamer.spec_action import Command
 
 SPEC = load_spec("cartpole")
@@ -52,6 +52,16 @@ SCALED = msgspec.structs.replace(SPEC, observations=(_CENTIMETRES, *SPEC.observa
 TWIST = msgspec.structs.replace(SPEC, actions=(_TWO,))
 _STAMPED = msgspec.structs.replace(_TWO.command, type="geometry_msgs/msg/TwistStamped")
 STAMPED = msgspec.structs.replace(SPEC, actions=(msgspec.structs.replace(_TWO, command=_STAMPED),))
+_FEET = Source("feet", "std_msgs/msg/Float64MultiArray", "data", ("left", "right"))
+_ODOMETRY = [Source("odom", "nav_msgs/msg/Odometry", field) for field in ("position", "orientation", "linear_velocity")]
+OTHERS = msgspec.structs.replace(
+    SPEC,
+    observations=(
+        *SPEC.observations,
+        ObservationSpec("feet", (2,), _FEET, scale=(2.0, 1.0)),
+        *(ObservationSpec(s.field, (4 if s.field == "orientation" else 3,), s) for s in _ODOMETRY),
+    ),
+)
 
 
 def lived(spec: RobotSpec, count: int, start: int = START) -> list[StepRecord]:
@@ -100,7 +110,7 @@ def load(bag: Path, spec: RobotSpec, *options: str) -> tuple[int, list[StepRecor
 
 
 @pytest.mark.parametrize("name", ["x.mcap", "x"])
-@pytest.mark.parametrize("spec", [SPEC, SCALED, CAMERA, QUADRUPED, TRAJECTORY, FLOATS, TWIST, STAMPED])
+@pytest.mark.parametrize("spec", [SPEC, SCALED, CAMERA, QUADRUPED, TRAJECTORY, FLOATS, TWIST, STAMPED, OTHERS])
 def test_what_a_robot_lived_comes_back_from_its_topics(tmp_path: Path, spec: RobotSpec, name: str) -> None:
     rows = lived(spec, spec.episode.max_steps + 31)
     status, found = load(write(tmp_path / name, sent(spec, rows)), spec)

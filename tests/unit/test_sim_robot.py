@@ -221,7 +221,7 @@ def test_two_observations_cannot_give_a_joint_different_units() -> None:
         "  - {name: again, shape: [1], scale: [2.0], source: {topic: joint_states, type: sensor_msgs/msg/JointState, "
     )
     spec = changed("actions:", other + "field: position, names: [slider]}}\nactions:")
-    with pytest.raises(SpecError, match="two observations give position of joint slider different units"):
+    with pytest.raises(SpecError, match="two observations give position of slider different units"):
         SimRobot(spec, seed=0)
 
 
@@ -257,3 +257,61 @@ def test_an_action_drives_what_the_simulation_says() -> None:
     ):
         with pytest.raises(SpecError, match=words):
             SimRobot(parse_spec(text + f"  actuators: {actuators}\n"), seed=0)
+
+
+HOPPER = """
+name: hopper
+rate: 50.0
+observations:
+  - {name: touch, shape: [2], scale: [2.0, 1.0], offset: [0.0, -1.0],
+     source: {topic: feet, type: std_msgs/msg/Float64MultiArray, field: data, names: [toe, heel]}}
+  - {name: position, shape: [3], source: &odometry {topic: odom, type: nav_msgs/msg/Odometry, field: position}}
+  - {name: orientation, shape: [4], source: {<<: *odometry, field: orientation}}
+  - {name: velocity, shape: [3], source: {<<: *odometry, field: linear_velocity}}
+  - {name: spin, shape: [3], source: {<<: *odometry, field: angular_velocity}}
+actions:
+  - {name: motors, low: [-1, -1, -1, -1], high: [1, 1, 1, 1], command: {topic: commands}}
+reward: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: [reward]}
+episode: {max_steps: 100}
+simulation: {model: "dm_control:hopper/hop", odometry: {odom: torso}, arrays: {feet: [touch_toe, touch_heel]}}
+"""
+
+
+def test_odometry_and_arrays() -> None:
+    spec = parse_spec(HOPPER)
+    robot = SimRobot(spec, seed=0)
+    sensors = robot.reset()
+    data, model = robot._world.data, robot._world.model
+    for _ in range(20):
+        before = sensors.odometry["odom"].position
+        sensors = robot.step({"motors": np.array([0.5, -0.5, 0.5, -0.5])})
+    seen, odometry = observe(spec, sensors), sensors.odometry["odom"]
+    x, y, z, w = odometry.orientation
+    assert (x, z) == (0.0, 0.0) and abs(y) > 0.01  # it moves in a plane
+    cos, sin = 1 - 2 * y * y, 2 * w * y
+    world = np.array([cos * odometry.linear_velocity[0] + sin * odometry.linear_velocity[2], 0.0])
+    world[1] = cos * odometry.linear_velocity[2] - sin * odometry.linear_velocity[0]
+    np.testing.assert_allclose(world, (odometry.position - before)[[0, 2]] * spec.rate, atol=0.3)
+    root = [model.joint(n).dofadr[0] for n in ("rootx", "rootz", "rooty")]
+    np.testing.assert_allclose(world, data.qvel[root[:2]], atol=1e-9)
+    np.testing.assert_allclose(odometry.angular_velocity, [0.0, data.qvel[root[2]], 0.0], atol=1e-9)
+    np.testing.assert_allclose(seen["spin"], odometry.angular_velocity, rtol=1e-6)
+    toe, heel = (float(data.sensor(n).data[0]) for n in ("touch_toe", "touch_heel"))
+    np.testing.assert_allclose(sensors.arrays["feet"], [toe / 2.0, heel + 1.0])  # as the driver sends it
+    np.testing.assert_allclose(seen["touch"], [toe, heel], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("odometry: {odom: torso}, ", "", "odometry 'odom': simulation.odometry must name its body"),
+        ("{odom: torso}", "{odom: trunk}", "odometry 'odom': the model has no body trunk; it has: .*torso"),
+        ("arrays: {feet: [touch_toe, touch_heel]}", "seed: 1", "unknown field `seed`"),
+        (", arrays: {feet: [touch_toe, touch_heel]}", "", "array 'feet': simulation.arrays must name its sensors"),
+        ("[touch_toe, touch_heel]", "[touch_toe]", "observation 'touch' names 2 numbers, simulation.arrays gives 1"),
+        ("[touch_toe, touch_heel]", "[touch_toe, touch_ear]", "array 'feet': the model has no sensor touch_ear"),
+    ],
+)
+def test_what_odometry_and_arrays_need_is_named(old: str, new: str, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        SimRobot(changed(old, new, HOPPER), seed=0)

@@ -229,7 +229,7 @@ IMAGE = (
         ("crop: [0, 80,", "crop: [0, 161,", "crop [0, 161, 480, 480] must lie within size [480, 640]"),
         ("crop: [0, 80,", "crop: [-1, 80,", "must lie within size"),
         ("shape: [64,", "shape: [481,", "pictures are only made smaller: [480, 480] cannot become [481, 64]"),
-        ("dtype: uint8,", "dtype: uint8, scale: [2],", "scale needs 0 numbers (one per name of a JointState), found 1"),
+        ("dtype: uint8,", "dtype: uint8, scale: [2],", "scale needs 0 numbers (one per name), found 1"),
     ],
 )
 def test_a_broken_picture_is_refused(old: str, new: str, problem: str) -> None:
@@ -253,3 +253,32 @@ def test_a_broken_picture_is_refused(old: str, new: str, problem: str) -> None:
 def test_broken_units_are_refused(extra: str, problem: str) -> None:
     with pytest.raises(SpecError, match=problem):
         parse_spec(TEXT.replace("    unit: m/s, rad/s\n", f"    unit: m/s, rad/s\n    {extra}\n", 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("field: data, names: [a, b]", "field: data", "names must list all numbers of the array"),
+        ("field: data, names: [a, b]", "field: data, names: [a, b, c]", "shape must be [3] to fit its source"),
+        ("field: data, names: [a, b]", "field: layout, names: [a, b]", "field 'layout' is not one of data"),
+        ("field: position}", "field: pose}", "is not one of position, orientation, linear_velocity, angular_velocity"),
+        ("field: position}", "field: position, names: [a]}", "names is for JointState and Float64MultiArray only"),
+    ],
+)
+def test_broken_arrays_and_odometry_are_refused(old: str, new: str, problem: str) -> None:
+    numbers = "{topic: f, type: std_msgs/msg/Float64MultiArray, field: data, names: [a, b]}"
+    feet = f"  - {{name: feet, shape: [2], source: {numbers}}}"
+    odometry = "  - {name: place, shape: [3], source: {topic: o, type: nav_msgs/msg/Odometry, field: position}}"
+    text = TEXT.replace("actions:", f"{feet}\n{odometry}\nactions:", 1)
+    parse_spec(text)
+    assert old in text
+    with pytest.raises(SpecError) as refused:
+        parse_spec(text.replace(old, new, 1))
+    assert problem in str(refused.value)
+
+
+def test_the_reward_comes_from_a_joint_state() -> None:
+    reward = "reward: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: [reward]}"
+    other = "reward: {topic: task, type: std_msgs/msg/Float64MultiArray, field: data, names: [reward]}"
+    with pytest.raises(SpecError, match="reward must come from a sensor_msgs/msg/JointState, not from a std_msgs"):
+        parse_spec(TEXT.replace(reward, other))
