@@ -11,6 +11,8 @@ import fcntl
 import os
 import sqlite3
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -101,6 +103,15 @@ def stored_spec(path: Path, kind: str) -> RobotSpec:
         return msgspec.json.decode(meta["spec"], type=RobotSpec)
     except (sqlite3.Error, msgspec.MsgspecError, KeyError) as error:
         raise LinkError(f"{path} cannot be read as an experience {kind}: {error}") from error
+
+
+@contextmanager
+def disk_advice(path: Path, problem: str) -> Iterator[None]:
+    """What SQLite raises becomes a LinkError that says what could not be done and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LinkError(f"{path}: {problem}: {error}; check the disk and its free space") from error
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:

@@ -7,7 +7,6 @@ slower than a bundle per publication none would ever arrive otherwise.
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import time
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class Publisher:
         """Offer a bundle from now on.
 
         Raises LinkError for a version that is not newer than the newest ever published from this store (the same bundle
-        again is fine: a restarted learner does that), for an unreadable file, and for one larger than robots fetch.
+        again is fine: a restarted learner does that), for an unreadable file, one larger than robots fetch, and a full disk.
         """
         try:
             file = bundle.open("rb", buffering=0)
@@ -64,10 +63,9 @@ class Publisher:
             raise LinkError(f"cannot publish bundle {bundle} as version {version}: {problem}")
         try:
             self._store.set_published(version, digest)
-        except sqlite3.Error as error:
+        except LinkError:
             file.close()
-            text = f"{self._store.path} cannot remember its version: {error}; check the learner's disk"
-            raise LinkError(f"cannot publish bundle {bundle} as version {version}: {text}") from error
+            raise
         now = time.monotonic()
         announcement = Announcement(int(version), int(training_step), digest, size, age=0.0)
         with self._lock:

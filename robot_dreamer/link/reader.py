@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from robot_dreamer.link.blocks import BlockCodec
-from robot_dreamer.link.database import connect_to_read, stored_spec
+from robot_dreamer.link.database import connect_to_read, disk_advice, stored_spec
 from robot_dreamer.link.errors import LinkError, RowError
 from robot_dreamer.record import StepRecord
 
@@ -36,10 +36,10 @@ class StoreReader:
 
         Within one (robot, boot) the sequence numbers rise by one. A jump means rows that the robot dropped or that were
         rejected, all counted: the row behind a jump does not follow the one before it. Raises LinkError if the disk
-        returns other bytes than were stored. Arrays are read-only.
+        cannot be read or returns other bytes than were stored. Arrays are read-only.
         """
         rows: list[tuple[int, StepRecord]] = []
-        with self._lock:
+        with self._lock, disk_advice(self.path, "rows cannot be read"):
             for end, count, blob in self._db.execute(_READ, (after,)):
                 skip = max(0, after - (end - count))
                 stop = min(count, skip + limit - len(rows))
@@ -54,8 +54,8 @@ class StoreReader:
         return rows
 
     def count(self) -> int:
-        """Rows in the store."""
-        with self._lock:
+        """Rows in the store. Raises LinkError if the disk cannot be read."""
+        with self._lock, disk_advice(self.path, "rows cannot be counted"):
             return int(self._db.execute(_NEWEST).fetchone()[0])
 
     def close(self) -> None:

@@ -36,8 +36,12 @@ def require_address(address: str, side: str) -> None:
         raise LinkError(f"{side}: address {address!r} has no scheme: write tcp://{address}")
     if scheme not in ("tcp", "ipc") or not rest:
         raise LinkError(f"{side}: address {address!r}: expected tcp://host:port or ipc://path")
-    port = rest.rpartition(":")[2]
-    if scheme == "tcp" and (":" not in rest or not (port == "*" or (port.isdecimal() and int(port) < 65536))):
+    if scheme == "ipc":
+        return
+    host, colon, port = rest.rpartition(":")
+    if colon and (not host or (side == "robot" and "*" in (host, port))):
+        raise LinkError(f"{side}: address {address!r} does not say where the learner is: write tcp://host:port")
+    if not colon or not (port == "*" or (port.isdecimal() and int(port) < 65536)):
         raise LinkError(f"{side}: address {address!r} has no port number: write tcp://host:port")
 
 

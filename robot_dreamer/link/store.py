@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.link.blocks import Block, BlockCodec, Buffer
 from robot_dreamer.link.chunks import Packed
-from robot_dreamer.link.database import Database
+from robot_dreamer.link.database import Database, disk_advice
 from robot_dreamer.link.errors import RowError
 from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.record import RecordError, StepRecord
@@ -101,10 +101,10 @@ class ExperienceStore:
         """Store rows, in order per (robot, boot). What it counts as stored is durable when it returns.
 
         Raises:
-          sqlite3.Error: the disk refuses; then nothing of it is stored.
+          LinkError: the disk refuses; then nothing of it is stored.
         """
         result = AddResult()
-        with self.transaction():
+        with disk_advice(self.path, "rows cannot be stored"), self.transaction():
             for run in _runs(rows):
                 try:
                     blocks = [self._codec.encode(run)]
@@ -141,7 +141,7 @@ class ExperienceStore:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything added inside becomes durable together at the end, or not at all."""
+        """Everything added inside becomes durable together at the end, or not at all. Raises sqlite3.Error."""
         with self._write_lock:
             newest = self._newest
             self._db.execute("BEGIN IMMEDIATE")
@@ -179,8 +179,8 @@ class ExperienceStore:
             return int(version), sha256
 
     def set_published(self, version: int, sha256: str) -> None:
-        """Remember the newest bundle, so that a restarted learner cannot reuse its version."""
-        with self._write_lock:
+        """Remember the newest bundle, so that a restarted learner cannot reuse its version. Raises LinkError."""
+        with self._write_lock, disk_advice(self.path, "the version of a bundle cannot be remembered"):
             self._database.set_meta("published", f"{version} {sha256}")
 
     def close(self) -> None:

@@ -354,9 +354,12 @@ def test_what_counts_as_loopback(address: str, expected: bool) -> None:
         ("tcp://localhost", "has no port number"),
         ("tcp://localhost:port", "has no port number"),
         ("tcp://localhost:99999", "has no port number"),
+        ("tcp://:5555", "does not say where"),
     ],
 )
 def test_a_bad_address_is_refused_with_advice(tmp_path: Path, address: str, advice: str) -> None:
+    with pytest.raises(LinkError, match="does not say where the learner is"):
+        RobotLink(SPEC, "r1", tmp_path / "r1", "tcp://*:5555", insecure=True)
     for make in (
         lambda: RobotLink(SPEC, "r1", tmp_path / "r1", address),
         lambda: LinkServer(ExperienceStore(tmp_path / "s", SPEC), SPEC, address),

@@ -138,6 +138,17 @@ def test_a_failed_transaction_leaves_nothing(store: ExperienceStore) -> None:
     assert store.add([row(0)]).stored == 1
 
 
+def test_what_the_disk_refuses_is_told_with_advice(store: ExperienceStore) -> None:
+    store.add([row(0)])
+    store._db.execute("PRAGMA query_only=1")  # SQLite then refuses to write
+    with pytest.raises(LinkError, match=r"store.sqlite: rows cannot be stored: .*; check the disk"):
+        store.add([row(1)])
+    with pytest.raises(LinkError, match="version of a bundle cannot be remembered"):
+        store.set_published(1, "0" * 64)
+    store._db.execute("PRAGMA query_only=0")
+    assert store.add([row(1)]).stored == 1 and store.count() == 2
+
+
 def test_rows_of_an_open_transaction_are_not_read(store: ExperienceStore) -> None:
     with store.transaction():
         store.add_chunk("r", "b", -1, 0, [packed(row(0))])
