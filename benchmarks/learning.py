@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -146,15 +147,16 @@ def describe(runs: Sequence[Run]) -> str:
     lines = []
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        groups[json.dumps({k: v for k, v in run.about.items() if k != "environment"} | {"seed": 0})].append(run)
-    for group in groups.values():
-        about = group[0].about
-        names = ", ".join(f"{run.task} seed {run.seed} ({run.steps.max():.0f} steps)" for run in group)
-        lines += [f"{names}:", f"  preset {about['config']['name']}"]
-        lines += [f"  robot_dreamer {about['code']}; torch {about['torch']}; {about['machine']}"]
+        about = run.about
         found = differences(about["config"], PUBLISHED.to_dict())
-        lines += ["  settings that differ from those of the published curves:"]
-        lines += [f"    {name}: ours {ours}, published {theirs}" for name, ours, theirs in found] or ["    none"]
+        text = [f"  preset {re.sub(' seed=[0-9]+', '', about['config']['name'])}"]
+        text += [f"  robot_dreamer {about['code']}; torch {about['torch']}; {about['machine']}"]
+        text += ["  settings that differ from those of the published curves:"]
+        text += [f"    {name}: ours {ours}, published {theirs}" for name, ours, theirs in found] or ["    none"]
+        groups["\n".join(text)].append(run)
+    for text, group in groups.items():
+        names = ", ".join(f"{run.task} seed {run.seed} ({run.steps.max():.0f} steps)" for run in group)
+        lines += [f"{names}:", text]
     return "\n".join([*lines, f"  {PUBLISHED_ALSO}", ""])
 
 

@@ -277,7 +277,9 @@ class Config:
 
 
 # Fields that change how a run is carried out, not what is learned.
-_CARRYING_OUT = frozenset(("name", "seed", "device", "precision", "compile", "publish_every", "checkpoint_every"))
+_CARRYING_OUT = frozenset(
+    ("name", "seed", "device", "precision", "compile", "publish_every", "checkpoint_every", "max_nonfinite")
+)
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -48,6 +48,7 @@ def test_ours_stand_beside_the_published_scores(tmp_path: Path) -> None:
     assert "model.deter: ours 512, published 2048" in done.stdout
     assert "action_repeat: ours 1, published 2" in done.stdout
     assert "train_ratio: ours" not in done.stdout
+    assert done.stdout.count("settings that differ") == 1  # told once for all seeds and tasks
     assert "commit abc" in done.stdout and "a CPU" in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
 
