@@ -15,6 +15,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.select import selected
 from robot_dreamer.data.source import open_store, rows_of, size_of, store_path, store_rows
 from robot_dreamer.data.survey import Survey
+from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.spec import RobotSpec, load_spec, require_same_spec
 
@@ -91,11 +92,13 @@ def _import_recording(args: argparse.Namespace) -> int:
     if args.spec is None:
         raise DataError(f"{args.bag} is no export of robot-dreamer; say what its topics mean: --spec ROBOT.yaml")
     spec = load_spec(args.spec)
+    robot = args.robot or spec.name
+    require_robot_id(robot)
     total = count_messages(args.bag, needed_topics(spec, args.namespace))
     with _progress("checking", total) as advance:
         inspection = inspect(args.bag, spec, args.namespace, advance)
     require_usable(args.bag, inspection)
-    sampler = Sampler(spec, args.robot or spec.name, boot_of(inspection))
+    sampler = Sampler(spec, robot, boot_of(inspection))
     survey = Survey(spec)
     with _store(args.store, spec) as store, _progress("importing", total) as advance:
         result = store_rows(sample_recording(args.bag, sampler, inspection, advance), store, survey)

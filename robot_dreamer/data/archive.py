@@ -14,18 +14,22 @@ import dataclasses
 import math
 import typing
 import zlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.link.messages import Id
 from robot_dreamer.record import RecordError, StepRecord, validate_record
 from robot_dreamer.spec import RobotSpec
 
 FORMAT = 1
 _ARRAYS = ("observation", "action", "action_requested")
+_BOUNDED: dict[str, Any] = {"robot": Id, "boot": Id}
+_Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 def _archived_type() -> type[msgspec.Struct]:
@@ -33,7 +37,8 @@ def _archived_type() -> type[msgspec.Struct]:
     types = typing.get_type_hints(StepRecord)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for field in dataclasses.fields(StepRecord):
-        kind = dict[str, bytes] if field.name in _ARRAYS else types[field.name]
+        kind = dict[str, bytes] if field.name in _ARRAYS else _BOUNDED.get(field.name, types[field.name])
+        kind = _Int64 if kind is int else kind
         required = field.default is dataclasses.MISSING
         fields.append((field.name, kind) if required else (field.name, kind, field.default))
     return msgspec.defstruct("ArchivedRow", fields, forbid_unknown_fields=True)
@@ -74,7 +79,9 @@ class Archiver:
                 fields[kind] = _arrays(kind, fields[kind], layout)
             row = StepRecord(**fields)
             validate_record(row, self.spec)
-        except (msgspec.MsgspecError, RecordError) as error:
+        except DataError:
+            raise
+        except (msgspec.MsgspecError, RecordError, ValueError, RecursionError) as error:
             raise DataError(str(error)) from error
         return row
 

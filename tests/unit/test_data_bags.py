@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.source import rows_of
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.synthetic import synthetic_row
-from robot_dreamer.record import StepRecord
+from robot_dreamer.record import StepRecord, validate_record
 from robot_dreamer.spec import RobotSpec, load_spec
 
 SPEC = load_spec("cartpole")
@@ -191,6 +193,27 @@ def test_the_archive_refuses_what_does_not_fit() -> None:
         Archiver(load_spec("cartpole_camera")).decode(blob)
     with pytest.raises(DataError, match="checksum"):
         Archiver(SPEC).decode(b"")
+
+
+def test_nonsense_behind_a_good_checksum_is_refused() -> None:
+    """Whatever the bytes are, the answer is DataError or a row that fits."""
+    rng, archiver = random.Random(0), Archiver(SPEC)
+    good = archiver.encode(synthetic_row(SPEC, "r1", "b", 3))[4:]
+    refused = 0
+    for _ in range(5000):
+        body = bytearray(good)
+        for _ in range(rng.randrange(1, 4)):
+            body[rng.randrange(len(body))] = rng.randrange(256)
+        body = body[: rng.randrange(len(body))] if rng.random() < 0.2 else body
+        try:
+            validate_record(archiver.decode(zlib.crc32(body).to_bytes(4, "little") + body), SPEC)
+        except DataError:
+            refused += 1
+    assert 2000 < refused < 5000
+    for name, value in (("robot", "../up"), ("boot", "x" * 65), ("sequence", 2**63), ("stamp_capture", -(2**64))):
+        row = dataclasses.replace(synthetic_row(SPEC, "r1", "b", 3), **{name: value})
+        with pytest.raises((DataError, OverflowError)):
+            archiver.decode(archiver.encode(row))
 
 
 @pytest.mark.parametrize("package", ["rosbags", "rich"])

@@ -328,6 +328,8 @@ def test_a_namespace_and_a_robot_id(tmp_path: Path, capsys: pytest.CaptureFixtur
     bag = write(tmp_path / "x.mcap", sent(SPEC, lived(SPEC, 30)), prefix="/arm/left/")
     assert load(bag, SPEC)[0] == 2
     assert "/arm/left/joint_states" in capsys.readouterr().err
+    assert load(bag, SPEC, "--namespace", "/arm/left", "--robot", "arm/left")[0] == 2
+    assert "robot id 'arm/left' is not possible" in capsys.readouterr().err
     status, found = load(bag, SPEC, "--namespace", "/arm/left", "--robot", "left")
     assert status == 0 and len(found) == 30 and found[0].robot == "left"
 
