@@ -43,7 +43,7 @@ class Publisher:
         """Offer a bundle from now on.
 
         Raises LinkError for a version that is not newer than the newest ever published from this store (the same bundle
-        again is fine: a restarted learner does that), for an unreadable file, one larger than robots fetch, and a full disk.
+        again is fine: a restarted learner does that), an unreadable file, one larger than robots fetch, or a full disk.
         """
         try:
             file = bundle.open("rb", buffering=0)
