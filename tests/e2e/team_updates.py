@@ -92,6 +92,12 @@ def main() -> None:
         latents = team.collect(latents)
     if team.leads:
         save_file({k: v.contiguous() for k, v in result(agent, latents, metrics).items()}, Path(sys.argv[1]))
+    broken = make_batch()
+    broken.reward[-1] = torch.nan  # in the part of the last process
+    _, metrics = agent.update(team.deal(broken if team.leads else None, part))
+    if team.leads:
+        terms = [name for name, value in metrics.items() if name.startswith("loss/") and not torch.isfinite(value)]
+        print(f"applied {int(metrics['optimizer/applied'])}, not finite: {', '.join(terms)}")
     Team.leave()
 
 

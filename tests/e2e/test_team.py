@@ -30,6 +30,7 @@ def test_two_processes_with_half_the_batch_equal_one_with_the_whole(tmp_path: Pa
     torch.set_num_threads(1)
     done = torchrun(str(Path(__file__).with_name("team_updates.py")), str(tmp_path / "two.safetensors"))
     assert done.returncode == 0, done.stderr
+    assert "applied 0, not finite: loss/reward, loss/replay_value, loss/total" in done.stdout
     two = load_file(tmp_path / "two.safetensors")
     agent = make_agent(None)
     before = agent.training_state()[0]
