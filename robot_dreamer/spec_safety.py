@@ -70,16 +70,16 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Surprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The world model is surprised far beyond what it was lately. The rule of the threshold is in onboard/rules.py."""
 
-    factor: float = 5.0  # times the 99th percentile of the window
-    window: int = 1000  # ticks that are looked back on
-    warm_up: int = 250  # ticks after the start and after each swap before it judges
-    ticks: int = 5  # in a row above the threshold
+    factor: float = 1.25  # times the 99th percentile of the window
+    seconds: float = 1.0  # that the mean goes over
+    window: int = 5000  # ticks that are looked back on
+    warm_up: int = 1000  # ticks after the start and after each swap before it judges
 
     def __post_init__(self) -> None:
-        require(1 <= self.factor < math.inf, f"factor must be at least 1, found {self.factor}")
+        require(0 < self.factor < math.inf, f"factor must be positive, found {self.factor}")
+        require(0 < self.seconds < math.inf, f"seconds must be positive, found {self.seconds}")
         require(100 <= self.window <= 1_000_000, f"window must be in 100..1000000, found {self.window}")
         require(1 <= self.warm_up <= self.window, f"warm_up must be in 1..{self.window} (window), found {self.warm_up}")
-        require(self.ticks >= 1, f"ticks must be at least 1, found {self.ticks}")
 
 
 class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

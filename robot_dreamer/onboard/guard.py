@@ -79,7 +79,7 @@ class Guard:
             for x in safety.limits
         ]
         self._deadline = DeadlineRule(safety.missed_deadlines)
-        self._surprise = SurpriseRule(safety.surprise) if safety.surprise else None
+        self._surprise = SurpriseRule(safety.surprise, spec.rate) if safety.surprise else None
 
     @property
     def fault(self) -> Fault | None:

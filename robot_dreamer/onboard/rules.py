@@ -111,24 +111,28 @@ class DeadlineRule:
 
 
 class SurpriseRule:
-    """Surprise far above what this policy's world model lately had.
+    """Surprise above what this policy's world model lately had.
 
-    threshold = factor * (99th percentile of the last `window` values that were not above it). It trips after `ticks`
-    values in a row above it. It does not judge the first `warm_up` values of a policy, which all enter the window:
-    another model has another scale.
+    Judged is the running mean over `seconds` of an episode, because single ticks surprise a good model too, and because
+    surprise is bounded (where categorical latents are mixed with uniform ones): what is wrong shows in how long it
+    lasts. threshold = factor * (99th percentile of the last `window` means). It does not judge the first
+    `warm_up` means of a policy, which enter the window like all others: another model has another scale.
 
     Attributes:
+      mean: nats; 0 before there is one.
       threshold: nats; infinite while it does not judge.
     """
 
-    def __init__(self, surprise: Surprise) -> None:
+    def __init__(self, surprise: Surprise, rate: float) -> None:
+        self.mean = 0.0
         self.threshold = math.inf
         self._spec = surprise
+        self._ticks = max(1, round(surprise.seconds * rate))
         self._window = np.zeros(surprise.window)
-        self._count = 0  # values that entered the window
+        self._count = 0  # means that entered the window
         self._version: int | None = None
-        self._learning = 0  # values of the present policy that are not judged
-        self._row = 0
+        self._learning = 0  # means of the present policy that are not judged
+        self._seen = 0  # values of this episode
 
     def check(self, surprise: float, version: int) -> str:
         """`surprise`: nats; NaN from a policy that has none says nothing."""
@@ -136,13 +140,13 @@ class SurpriseRule:
             return ""
         if version != self._version:
             self._version, self._learning, self.threshold = version, self._spec.warm_up, math.inf
-        if surprise > self.threshold:
-            self._row += 1
-            if self._row >= self._spec.ticks:
-                return f"surprise {surprise:.3g} nats for {self._row} ticks, threshold {self.threshold:.3g}"
+        self._seen += 1
+        self.mean += (surprise - self.mean) / min(self._seen, self._ticks)
+        if self._seen < self._ticks:
             return ""
-        self._row = 0
-        self._window[self._count % self._spec.window] = surprise
+        if self.mean > self.threshold:
+            return f"mean surprise {self.mean:.3g} nats over {self._spec.seconds:g} s, threshold {self.threshold:.3g}"
+        self._window[self._count % self._spec.window] = self.mean
         self._count += 1
         self._learning = max(0, self._learning - 1)
         if not self._learning and (math.isinf(self.threshold) or self._count % _REFIT == 0):
@@ -151,4 +155,5 @@ class SurpriseRule:
         return ""
 
     def reset(self) -> None:
-        self._row = 0
+        self.mean = 0.0
+        self._seen = 0

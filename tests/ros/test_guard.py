@@ -232,12 +232,12 @@ def test_a_bundle_that_is_too_old_latches(make: Make, tmp_path: Path) -> None:
 
 def test_surprise_latches(make: Make, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "1.bundle", LONG, 1)  # its surprise follows the speed
-    spec = safe("{surprise: {window: 100, warm_up: 20, ticks: 2}}")
+    spec = safe("{surprise: {factor: 5.0, seconds: 0.1, window: 100, warm_up: 20}}")
     stage = make(bundle=str(bundle), spec=spec, max_steps=10_000)
     stage.robot.speed = dict.fromkeys(range(1, 100_000), 1.0)
     stage.until(lambda: math.isfinite(stage.controller.guard.surprise_threshold), "the threshold")
     stage.robot.speed = dict.fromkeys(range(1, 100_000), 1e5)
-    assert "nats for 2 ticks, threshold" in faulted(stage, "surprise")
+    assert "nats over 0.1 s, threshold" in faulted(stage, "surprise")
     assert not stage.rows[-1].is_last
 
 

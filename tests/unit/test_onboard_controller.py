@@ -286,7 +286,9 @@ SAFE = f"""{TOY}
 watched:
   - {{name: heat, shape: [1],
      source: {{topic: motor, type: sensor_msgs/msg/JointState, field: position, names: [hinge]}}}}
-safety: {{limits: [{{observation: heat, high: [80.0]}}], surprise: {{window: 100, warm_up: 1, ticks: 1}}}}
+safety:
+  limits: [{{observation: heat, high: [80.0]}}]
+  surprise: {{factor: 5.0, seconds: 0.02, window: 100, warm_up: 1}}
 """
 
 
