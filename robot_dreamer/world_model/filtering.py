@@ -130,10 +130,11 @@ class Filter(torch.autograd.Function):
         pairs = list(zip(parameters[: 2 * count : 2], parameters[1 : 2 * count : 2], strict=True))
         layers = FilterLayers(structure, pairs, list(parameters[2 * count :]))
         rows = []
-        for t in range(noise.shape[0]):
-            deter = layers.step(deter * keep[t], stoch.flatten(1) * keep[t])
-            stoch, logits = layers.infer(deter, noise[t])
-            rows.append((deter, stoch, logits))
+        with torch.autocast(deter.device.type, enabled=False):  # It would convert every kernel again at every row.
+            for t in range(noise.shape[0]):
+                deter = layers.step(deter * keep[t], stoch.flatten(1) * keep[t])
+                stoch, logits = layers.infer(deter, noise[t])
+                rows.append((deter, stoch, logits))
         ctx.layers, ctx.keep = layers, keep
         deters, stochs, all_logits = (torch.stack(values) for values in zip(*rows, strict=True))
         return deters, stochs, all_logits

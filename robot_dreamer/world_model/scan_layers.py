@@ -13,14 +13,17 @@ from torch.nn import functional
 
 from robot_dreamer.world_model.rms_norm import inverse_rms, rms_norm_backward
 
+# Below this size a CPU takes longer to convert a few rows than bfloat16 saves in their product.
+_SMALL = 2**17
+
 
 class ScanLinear:
-    """y_t = x_t kernel + offset_t; N rows, G blocks."""
+    """y_t = x_t kernel + offset_t; N rows, G blocks. Chooses its own precision: call it with autocast switched off."""
 
     def __init__(self, kernel: Tensor, offsets: Tensor) -> None:
         """kernel: (in, out) or (G, in, out); offsets: (T, N, out) or (T, G, N, out)."""
-        self._dtype = product_dtype(kernel)
-        # Autocast would convert both again at every step.
+        small = kernel.device.type == "cpu" and kernel.numel() < _SMALL
+        self._dtype = kernel.dtype if small else product_dtype(kernel)
         self._kernel = kernel.detach().to(self._dtype)
         self._offsets = offsets.detach().to(self._dtype).unbind(0)
         self._kernel_dtype, self._offsets_dtype = kernel.dtype, offsets.dtype
