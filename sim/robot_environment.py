@@ -8,16 +8,28 @@ from typing import Any
 from numpy.typing import NDArray
 
 from robot_dreamer.environment import Step
-from robot_dreamer.spec import load_spec
+from robot_dreamer.spec import SpecError, load_spec
 from sim.robot import SimRobot
 from sim.sensors import Sensors, observe
 
 
 class RobotEnvironment:
-    """See sim.environments.Environment. Episodes end with the spec's max_steps or the task's end."""
+    """See sim.environments.Environment. Episodes end with the spec's max_steps or the task's end.
+
+    Raises:
+      SpecError: the robot cannot be simulated, or what it executes is not what the policy asks for: an environment does
+        not say what was executed, and a world model must not learn from actions that were not.
+    """
 
     def __init__(self, robot: str, seed: int) -> None:
         self.spec = load_spec(robot)
+        for action in self.spec.actions:
+            changed = "a filter" if action.filter else "a max_rate" if action.max_rate else ""
+            if changed:
+                raise SpecError(
+                    f"action {action.name!r} has {changed}, which works on board only: train this robot through the "
+                    f"split (robot-dreamer train, learner and policy node), not in one process"
+                )
         self._robot = SimRobot(self.spec, seed)
         self._steps: int | None = None  # since the reset; None: reset needed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import register
 from numpy.typing import NDArray
 
-from robot_dreamer.spec import SpecError
+from robot_dreamer.spec import ROBOTS_DIRECTORY, SpecError
 
 pytest.importorskip("dm_control")
 from robot_dreamer.environment import Environment, Step
@@ -259,3 +260,13 @@ def test_unfit_gym_actions_are_refused(space: spaces.Space[Any], words: list[str
         make_odd(space)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", ["filter: {cutoff: 3.0}", "max_rate: [1.0]"])
+def test_a_robot_that_does_not_execute_what_is_asked_is_not_trained_in_one_process(tmp_path: Path, extra: str) -> None:
+    path = tmp_path / "robot.yaml"
+    text = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
+    path.write_text(text.replace("    neutral: [0.0]\n", f"    neutral: [0.0]\n    {extra}\n"))
+    what = extra.partition(":")[0]
+    with pytest.raises(SpecError, match=f"action 'force' has a {what}, which works on board only: train this robot"):
+        make_environment(f"robot:{path}", seed=0)
