@@ -12,6 +12,7 @@ row in its stream are alive too.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -25,6 +26,23 @@ from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
 
 _NONE = -1
+
+
+def _columns(spec: RobotSpec, deter: int, stoch: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Shape and dtype of everything that is kept of a row."""
+    flags = ("is_first", "is_last", "is_terminal")
+    columns: dict[str, tuple[tuple[int, ...], Any]] = {name: ((), np.bool_) for name in flags}
+    columns |= {"reward": ((), np.float32), "deter": ((deter,), np.float32), "stoch": ((stoch,), np.uint8)}
+    columns |= {f"observation/{o.name}": (o.shape, o.dtype) for o in spec.observations}
+    return columns | {f"action/{a.name}": (a.shape, a.dtype) for a in spec.actions}
+
+
+def row_bytes(spec: RobotSpec, deter: int, stoch: int) -> int:
+    """Memory that a row takes in a replay."""
+    own = 4 * np.dtype(np.int64).itemsize + 1  # serial, successor, start, place; changed
+    return own + sum(
+        math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in _columns(spec, deter, stoch).values()
+    )
 
 
 class Window(NamedTuple):
@@ -65,16 +83,7 @@ class Replay:
         self.capacity, self.length, self.classes = capacity, length, classes
         self._rng = np.random.default_rng(seed)
         self._online_queue = online_queue
-        columns: dict[str, tuple[tuple[int, ...], Any]] = {
-            "reward": ((), np.float32),
-            "is_first": ((), np.bool_),
-            "is_last": ((), np.bool_),
-            "is_terminal": ((), np.bool_),
-            "deter": ((deter,), np.float32),
-            "stoch": ((stoch,), np.uint8),
-        }
-        columns |= {f"observation/{o.name}": (o.shape, o.dtype) for o in spec.observations}
-        columns |= {f"action/{a.name}": (a.shape, a.dtype) for a in spec.actions}
+        columns = _columns(spec, deter, stoch)
         # np.zeros maps memory lazily: it counts only once it is used
         self._rows = {name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in columns.items()}
         self.latents = {name: self._rows[name] for name in ("deter", "stoch")}
@@ -92,12 +101,6 @@ class Replay:
         self._fresh: deque[tuple[int, int]] = deque(maxlen=max(1, capacity // length))
         self.observation_names = [o.name for o in spec.observations]
         self.action_names = [a.name for a in spec.actions]
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the full replay."""
-        own = (self.changed, self._serial, self._next, self._starts, self._place)
-        return sum(a.nbytes for a in (*self._rows.values(), *own))
 
     @property
     def added(self) -> int:
@@ -226,14 +229,21 @@ class Replay:
     def state(self) -> dict[str, Any]:
         """The sampler's, as JSON; the rows come back from the experience store, in the same order, `latents` apart."""
         fresh: Sequence[tuple[int, int]] = list(self._fresh)
-        return {"added": self._added, "rng": self._rng.bit_generator.state, "fresh": fresh}
+        return {"added": self._added, "rng": self._rng.bit_generator.state, "fresh": fresh, "capacity": self.capacity}
 
     def load_state(self, meta: dict[str, Any]) -> None:
         """Put the sampler's state back after the same rows were added again.
 
         Raises:
-          ValueError: other rows were added than the state speaks of.
+          ValueError: other rows were added than the state speaks of, or they lie elsewhere: rows have been evicted, and
+            the capacity was another one.
         """
+        before, capacity = meta["capacity"], self.capacity
+        if before != capacity and meta["added"] > min(before, capacity):
+            raise ValueError(
+                f"the replay held {before} rows, now it is to hold {capacity}, and older rows have been evicted: "
+                f"resume with replay_capacity={before}, or in another log directory"
+            )
         if meta["added"] != self._added:
             raise ValueError(f"the replay state speaks of {meta['added']} rows, the store gave back {self._added}")
         self._rng.bit_generator.state = meta["rng"]

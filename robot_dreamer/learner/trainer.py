@@ -32,7 +32,7 @@ from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import fitting, machine_memory, update_advice
 from robot_dreamer.learner.progress import EpisodeLog
-from robot_dreamer.learner.replay import Replay
+from robot_dreamer.learner.replay import Replay, row_bytes
 from robot_dreamer.learner.streams import Streams
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.write_back import WriteBack
@@ -64,7 +64,7 @@ class Trainer:
         self.agent = build_agent(spec, config, team)
         self._advice = update_advice(config, self.agent.optimizer.flat.numel(), self.agent.device)
         self._team, self._part = team, team.empty_part(spec, config) if team else None
-        model, capacity = config.model, config.replay_capacity
+        model, capacity = config.model, affordable_rows(spec, config)
         with fitting(f"for a replay of {capacity} rows: lower replay_capacity"):
             self.replay = Replay(
                 spec,
@@ -76,7 +76,6 @@ class Trainer:
                 seed=config.seed,
                 online_queue=config.online_queue,
             )
-        self._state_memory()
         self._latents = LatentLog(logdir / FOLDER / LATENTS, self.replay)
         self.episodes = EpisodeLog(logdir / "episodes.jsonl")
         self.updates = 0
@@ -91,14 +90,6 @@ class Trainer:
         self._credit = 0.0  # updates that the experience so far has paid for and that were not made
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
         self._streams = Streams()
-
-    def _state_memory(self) -> None:
-        needed, there = self.replay.bytes, machine_memory()
-        _log.info("replay: at most %d rows, %.1f GB when full", self.replay.capacity, needed / 1e9)
-        if needed > 0.8 * there:
-            fits = int(0.8 * there / needed * self.replay.capacity)
-            text = "the full replay needs %.1f GB and this machine has %.1f GB: set replay_capacity to %d or less"
-            _log.warning(text, needed / 1e9, there / 1e9, fits)
 
     @property
     def due(self) -> bool:
@@ -302,6 +293,19 @@ class Trainer:
                 for stream, rows in self._streams.add(row):
                     for chunk_row in rows:
                         self.replay.add(stream, chunk_row, deter, stoch)
+
+
+def affordable_rows(spec: RobotSpec, config: Config) -> int:
+    """Capacity of the replay: as configured if that is at most 90 % of the machine's memory, else 80 % of it."""
+    each, there = row_bytes(spec, config.model.deter, config.model.stoch), machine_memory()
+    rows = config.replay_capacity
+    if rows * each > 0.9 * there:
+        text = "a replay of %d rows would take %.1f GB and this machine has %.1f GB: older rows leave earlier"
+        _log.warning(text, rows, rows * each / 1e9, there / 1e9)
+        rows = int(0.8 * there / each)
+        rows -= rows % 10 ** max(0, len(str(rows)) - 2)  # the same again if the memory is a little less tomorrow
+    _log.info("replay: at most %d rows, %.1f GB when full", rows, rows * each / 1e9)
+    return rows
 
 
 def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:

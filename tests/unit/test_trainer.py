@@ -15,6 +15,7 @@ from robot_dreamer.learner import memory
 from robot_dreamer.learner import trainer as trainer_module
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
 from robot_dreamer.learner.memory import OutOfMemory
+from robot_dreamer.learner.replay import row_bytes
 from robot_dreamer.learner.streams import CHUNK
 from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.store import ExperienceStore
@@ -204,30 +205,49 @@ def test_a_reward_beyond_float32_is_refused_by_the_store(tmp_path: Path) -> None
     assert sum(trainer.store.add(huge).rejected.values()) == 2
 
 
-def test_the_memory_of_the_replay_is_stated_and_too_much_is_warned_of(
+def test_the_memory_of_the_replay_is_stated_and_stays_within_the_machine(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    setting = config("replay_capacity=1000000")
+    each = row_bytes(SPEC, setting.model.deter, setting.model.stoch)
+    monkeypatch.setattr(trainer_module, "machine_memory", lambda: 1_120_000 * each)
     with caplog.at_level(logging.INFO):
-        replay = make(tmp_path / "small").replay
-    assert f"replay: at most 10000 rows, {replay.bytes / 1e9:.1f} GB when full" in caplog.text
-    assert "replay_capacity" not in caplog.text
-    monkeypatch.setattr(trainer_module, "machine_memory", lambda: replay.bytes)
+        assert make(tmp_path / "fits", setting).replay.capacity == 1_000_000
+    assert f"replay: at most 1000000 rows, {1e6 * each / 1e9:.1f} GB when full" in caplog.text
+    assert "older rows leave earlier" not in caplog.text
+    monkeypatch.setattr(trainer_module, "machine_memory", lambda: 1_234 * each)
     with caplog.at_level(logging.INFO):
-        make(tmp_path / "large")
-    assert "set replay_capacity to 8000 or less" in caplog.text
+        replay = make(tmp_path / "large", setting).replay
+    assert replay.capacity == 980  # 80 %, rounded
+    assert "a replay of 1000000 rows would take" in caplog.text and "older rows leave earlier" in caplog.text
+    arrays = [*replay._rows.values(), replay.changed, replay._serial, replay._next, replay._starts, replay._place]
+    assert sum(array.nbytes for array in arrays) == 980 * each
+
+
+def test_another_capacity_is_refused_only_if_rows_have_been_evicted(tmp_path: Path) -> None:
+    trainer = make(tmp_path, config("replay_capacity=100"))
+    train(trainer, 0, 90)
+    trainer.save()
+    trainer.store.close()
+    trainer = make(tmp_path, config("replay_capacity=150"))
+    assert trainer.resume()
+    train(trainer, 90, 200)
+    trainer.save()
+    trainer.store.close()
+    with pytest.raises(ValueError, match="held 150 rows, now it is to hold 170.*resume with replay_capacity=150"):
+        make(tmp_path, config("replay_capacity=170")).resume()
 
 
 # larger than any address space: the allocator refuses at once, whatever the machine has
-@pytest.mark.parametrize(
-    ("setting", "advice"),
-    [
-        ("model.deter=140737488355328", r"model.deter 140737488355328.*choose a smaller model size"),
-        ("replay_capacity=1000000000000000", r"for a replay of 1000000000000000 rows: lower replay_capacity"),
-    ],
-)
-def test_a_run_that_does_not_fit_says_what_to_lower(tmp_path: Path, setting: str, advice: str) -> None:
-    with pytest.raises(OutOfMemory, match=advice):
-        make(tmp_path, config(setting))
+def test_a_model_that_does_not_fit_says_what_to_lower(tmp_path: Path) -> None:
+    with pytest.raises(OutOfMemory, match=r"model.deter 140737488355328.*choose a smaller model size"):
+        make(tmp_path, config("model.deter=140737488355328"))
+
+
+def test_a_replay_that_does_not_fit_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "machine_memory", lambda: 10**19)
+    with pytest.raises(OutOfMemory, match="for a replay of 1000000000000000 rows: lower replay_capacity"):
+        make(tmp_path, config("replay_capacity=1000000000000000"))
 
 
 def test_an_update_that_does_not_fit_says_what_to_lower(tmp_path: Path) -> None:
