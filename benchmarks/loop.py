@@ -167,14 +167,15 @@ def drive(
     import rclpy
     from rclpy.parameter import Parameter
 
-    from ros_nodes.policy_node import PolicyNode, _make_executor
+    from ros_nodes.distro import make_executor
+    from ros_nodes.policy_node import PolicyNode
 
     robot = folder / "robot.yaml"
     robot.write_text(spec.to_json())
     values = {"robot": str(robot), "learner": address, "logdir": str(folder / "robot"), "priority": priority}
     rclpy.init()
     node = PolicyNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
-    executor = _make_executor(node)
+    executor = make_executor(node)
     if not node.bring_up():
         raise RuntimeError("the policy node could not be brought up")
     rig = node.rig
