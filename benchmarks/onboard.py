@@ -2,9 +2,9 @@
 
     python benchmarks/onboard.py [--robots cartpole cartpole_camera] [--sizes 1m 12m 50m] [--threads 1 2] [--steps 1000]
 
-  floor    what the machine allows for float32: the larger of the weights' bytes over the memory bandwidth (the largest
-           of as many numbers, found with as many threads) and the multiply-adds over their peak rate (a product of large
-           matrices); both measured in the same run
+  floor    what the machine allows for float32: the larger of the weights' bytes over the memory bandwidth (finding the
+           largest of as many numbers, with as many threads) and the multiply-adds over their peak rate (a product of
+           large matrices); both measured in the same run
   eager    the bare PyTorch module
   compile  the same through torch.compile
   naive    OnnxPolicy with the graph as torch's exporter gives it
