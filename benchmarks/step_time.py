@@ -6,7 +6,7 @@ An update of ours goes from sampling the replay to new parameters and to latents
 torchrl 0.14.1 is installed) starts from a batch that is ready, in its favour. Sizes are those of the preset, with 24
 numbers observed and 6 actions, as of the walker. The sides take turns, one update each, so that other work on the
 machine disturbs all alike; `ratio` is the median over the rounds of a side's time against the first side's in the same
-round. `ops` are the operators that PyTorch calls in one update, inner ones included (on a GPU: kernels), `MB` is the
+round, by the clock and by the processor time of this process, which says more on a busy CPU. `ops` are the operators that PyTorch calls in one update, inner ones included (on a GPU: kernels), `MB` is the
 peak of what one update allocates.
 """
 
@@ -140,13 +140,14 @@ def rows(spec: RobotSpec, rng: np.random.Generator) -> Iterator[StepRecord]:
 def table(updates: dict[str, Update], rounds: int) -> str:
     """Interleaved times of all sides as text."""
     wall, cpu = take_turns(updates, rounds)
-    first = next(iter(wall.values()), None)
-    lines = [f"{'side':16}{'ms median':>11}{'ms least':>10}{'CPU ms':>9}{'ratio':>8}{'MB':>8}{'ops':>8}"]
+    first = next(iter(updates), "")
+    lines = [f"{'side':16}{'ms median':>11}{'ms least':>10}{'ratio':>8}{'CPU ms':>9}{'ratio':>8}{'MB':>8}{'ops':>8}"]
     for name, update in updates.items():
         megabytes, operators = resources(update)
         lines.append(
-            f"{name:16}{np.median(wall[name]):11.1f}{wall[name].min():10.1f}{np.median(cpu[name]):9.1f}"
-            f"{np.median(wall[name] / first):8.2f}{megabytes:8.0f}{operators:8}"
+            f"{name:16}{np.median(wall[name]):11.1f}{wall[name].min():10.1f}"
+            f"{np.median(wall[name] / wall[first]):8.2f}{np.median(cpu[name]):9.1f}"
+            f"{np.median(cpu[name] / cpu[first]):8.2f}{megabytes:8.0f}{operators:8}"
         )
     return "\n".join(lines)
 
