@@ -7,7 +7,7 @@ torchrl 0.14.1 is installed) starts from a batch that is ready, in its favour. S
 numbers observed and 6 actions, as of the walker. The sides take turns, one update each, so that other work on the
 machine disturbs all alike; `ratio` is the median over the rounds of a side's time against the first side's in the same
 round, by the clock and by the processor time of this process, which says more on a busy CPU. `ops` are the operators
-that PyTorch calls in one update, inner ones included (on a GPU: kernels), `MB` is the peak of what one update allocates.
+that PyTorch calls in one update, inner ones included (on a GPU: kernels), `MB` is the peak of what an update allocates.
 """
 
 from __future__ import annotations
