@@ -68,6 +68,7 @@ def _bundle(robot: dict[str, Any]) -> str:
 
 _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "connected": lambda robot: "yes" if robot["connected"] else "no",
+    "state": lambda robot: robot["figures"].get("fault") or robot["figures"].get("state", "not said"),
     "last seen": lambda robot: f"{robot['last_seen']:.1f} s ago",
     "round trip": _round_trip,
     "received": lambda robot: str(robot["received"]),

@@ -83,7 +83,7 @@ def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixt
         bad_messages={},
         fetched_version=9,
         bundle_version=8,
-        figures={"bundle_age_s": 3.0},
+        figures={"bundle_age_s": 3.0, "state": "fault", "fault": "tilt: it fell"},
         refused="",
     )
     robots = [msgspec.to_builtins(status)]
@@ -92,7 +92,7 @@ def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "status.json").write_text(json.dumps(now))
     assert main(["link-status", "--logdir", str(tmp_path)]) == 0
     output = capsys.readouterr().out
-    for shown in ("arm1", "1234", "shape 2", "4.2 ms", "spec: 3", "disk full", "8, 3 s old"):
+    for shown in ("arm1", "1234", "shape 2", "4.2 ms", "spec: 3", "disk full", "8, 3 s old", "tilt: it fell"):
         assert shown in output
     (tmp_path / "status.json").write_text(json.dumps(now | {"monotonic": time.monotonic() - 60}))
     assert main(["link-status", "--logdir", str(tmp_path)]) == 1
