@@ -187,7 +187,7 @@ class Trainer:
             self._skipped_in_a_row = 0
             self.updates += 1
         else:
-            self._skip(result.metrics)
+            self._skip(result.not_finite())
 
     def join_team(self) -> None:
         """Give the followers, if there are any, this process's parameters; after `resume`, before the first update."""
@@ -203,10 +203,9 @@ class Trainer:
         if self._team:
             self._team.order_stop()
 
-    def _skip(self, metrics: dict[str, torch.Tensor]) -> None:
+    def _skip(self, terms: list[str]) -> None:
         self.skipped += 1
         self._skipped_in_a_row += 1
-        terms = [k for k, v in metrics.items() if k.startswith("loss/") and not torch.isfinite(v)]
         cause = f"not finite: {', '.join(terms)}" if terms else "the gradient is not finite"
         _log.warning("update skipped (%d so far): %s", self.skipped, cause)
         if self._skipped_in_a_row >= self.config.max_nonfinite:
