@@ -278,7 +278,17 @@ class Config:
 
 # Fields that change how a run is carried out, not what is learned.
 _CARRYING_OUT = frozenset(
-    ("name", "seed", "device", "precision", "compile", "publish_every", "checkpoint_every", "max_nonfinite")
+    (
+        "name",
+        "seed",
+        "device",
+        "precision",
+        "compile",
+        "cuda_graph",
+        "publish_every",
+        "checkpoint_every",
+        "max_nonfinite",
+    )
 )
 
 
