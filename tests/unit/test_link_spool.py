@@ -221,6 +221,10 @@ def test_stop_recording_when_full_raises_a_fault(tmp_path: Path) -> None:
     wait_for(lambda: link.status().fault)
     status = link.status()
     assert "spool is full" in status.fault and status.dropped["spool_full"] == 20 - status.spooled
+    link._spool.settle(link.boot, 19)  # as if the learner had come and taken all
+    link.record(synthetic_row(SPEC, "r", link.boot, 20))
+    wait_for(lambda: not link.status().fault)
+    assert link.status().spooled == 1
     link.stop()
 
 
