@@ -1,6 +1,7 @@
 """The control loop of the real policy node under load: missed deadlines, and those that a bundle swap caused.
 
-    python -m benchmarks.loop [--rates 50 100 200] [--seconds 60] [--size 12m] [--priority 0] [--picture FILE.png]
+    python -m benchmarks.loop [--rates 50 100 200] [--seconds 60] [--size 12m] [--weights float32] [--priority 0]
+                              [--picture FILE.png]
 
 Four processes on this machine: the policy node (real time, real ROS 2), a robot that publishes its sensors at the
 control rate, a learner that takes the experience over the link and publishes another bundle every 5 s, and a loop of
@@ -69,7 +70,7 @@ def spec_at(rate: float) -> RobotSpec:
     return msgspec.convert(plain, RobotSpec)
 
 
-def export(size: str, spec: RobotSpec, path: Path) -> None:
+def export(size: str, weights: str, spec: RobotSpec, path: Path) -> None:
     """A bundle with fresh weights. In a process of its own: the policy node's never imports torch."""
     import torch
 
@@ -80,7 +81,7 @@ def export(size: str, spec: RobotSpec, path: Path) -> None:
     torch.set_num_threads(1)
     config = load_config(f"dreamer_v3:{size}", ["device=cpu"])
     agent = Agent(spec.observation_space(), spec.action_space(), config)
-    BundleExporter(agent.policy_step(), spec, config).export(path, version=1, training_step=1)
+    BundleExporter(agent.policy_step(), spec, config, weights=weights).export(path, version=1, training_step=1)
 
 
 def learn(spec: RobotSpec, bundle: Path, folder: Path, ready: Any, stop: Any, rows: Any) -> None:
@@ -135,12 +136,12 @@ def idle(period: float, priority: int, go: Any, stop: Any, ticks: Any, misses: A
     ticks.value, misses.value = loop.ticks, loop.misses
 
 
-def measure(rate: float, seconds: float, size: str, priority: int, folder: Path) -> Result:
+def measure(rate: float, seconds: float, size: str, weights: str, priority: int, folder: Path) -> Result:
     """All processes at one rate."""
     spawn = mp.get_context("spawn")
     spec = spec_at(rate)
     bundle = folder / "first.bundle"
-    child = spawn.Process(target=export, args=(size, spec, bundle))
+    child = spawn.Process(target=export, args=(size, weights, spec, bundle))
     child.start()
     join([child])
     ready, stop, go = spawn.Queue(), spawn.Event(), spawn.Event()
@@ -292,16 +293,19 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=[50.0, 100.0, 200.0], help="control rates, Hz")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
     parser.add_argument("--size", default="12m", help="model size (preset)")
+    parser.add_argument("--weights", default="float32", help="of the bundles: float32 or int8")
     parser.add_argument("--priority", type=int, default=0, help="real-time priority of the control loop; 0: none")
     parser.add_argument("--picture", type=Path, help="histogram to draw")
     options = parser.parse_args()
-    print(f"{machine()}\n{options.size}, state, priority {options.priority}\n\n{HEADER}", flush=True)
+    print(f"{machine()}\n{options.size}, {options.weights}, state, priority {options.priority}\n\n{HEADER}", flush=True)
     results = []
     with own_domain() as domain:
         os.environ |= domain
         for rate in options.rates:
             with tempfile.TemporaryDirectory() as folder:
-                results.append(measure(rate, options.seconds, options.size, options.priority, Path(folder)))
+                results.append(
+                    measure(rate, options.seconds, options.size, options.weights, options.priority, Path(folder))
+                )
             print(line(results[-1]), flush=True)
     if options.picture is not None:
         draw(results, options.picture)

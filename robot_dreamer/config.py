@@ -245,6 +245,9 @@ class Config:
     """Record the whole update once as a CUDA graph and replay it; needs a CUDA device. Falls back with one warning."""
     publish_every: float = 10.0
     """Seconds between two policy bundles sent to the robots."""
+    bundle_weights: Literal["float32", "int8", "float16"] = "float32"
+    """Weights of those bundles: int8 makes a step of sizes from 12m on three to four times faster on robots without a
+    GPU (needs ONNX Runtime 1.22 there), float16 is for robots with one."""
     checkpoint_every: float = 300.0
     """Seconds between two checkpoints."""
     max_nonfinite: int = 100
@@ -286,6 +289,7 @@ _CARRYING_OUT = frozenset(
         "compile",
         "cuda_graph",
         "publish_every",
+        "bundle_weights",
         "checkpoint_every",
         "max_nonfinite",
     )

@@ -64,7 +64,7 @@ def _lead(args: argparse.Namespace, config: Config, environment: Environment, te
             args.seed + trainer.env_steps,  # a resumed run does not repeat its first noise
             lambda: trainer.updates,
         )
-        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id)
+        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.bundle_weights)
 
         def publish(path: Path, version: int, training_step: int) -> None:
             exporter.export(path, version, training_step)

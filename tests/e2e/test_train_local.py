@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ def train(logdir: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
 
 
+def newest_weights(logdir: Path) -> str:
+    with zipfile.ZipFile(max((logdir / "bundles").iterdir())) as bundle:
+        return str(json.loads(bundle.read("manifest.json"))["weights"])
+
+
 def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path) -> None:
     done = train(tmp_path, "--steps", "150")
     assert done.returncode == 0, done.stderr
@@ -39,8 +45,11 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path) -> Non
     assert about["code"] and about["torch"] and about["machine"]
     updates = load_checkpoint(tmp_path)[1]["training_step"]
 
-    done = train(tmp_path, "--steps", "300")
+    assert newest_weights(tmp_path) == "float32"
+
+    done = train(tmp_path, "--steps", "300", "--set", "bundle_weights=int8")
     assert done.returncode == 0, done.stderr
+    assert newest_weights(tmp_path) == "int8"
     assert f"resumed at {updates} updates" in done.stderr
     second = list(csv.DictReader((tmp_path / "scores.csv").open()))
     assert second[: len(first)] == first and len(second) > len(first)
