@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ import safetensors.torch
 import torch
 
 from robot_dreamer.config import Config, differences
+from robot_dreamer.durable import sync
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
 FORMAT = 2
@@ -91,9 +91,9 @@ def save_checkpoint(
     }
     (temporary / _META).write_text(json.dumps(whole, indent=1))
     for path in (temporary / _TENSORS, temporary / _META, temporary):
-        _sync(path)
+        sync(path)
     temporary.rename(final)
-    _sync(directory)
+    sync(directory)
     for old in _numbered(directory)[:-keep]:
         shutil.rmtree(old)
     return final
@@ -238,12 +238,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of entries, is on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

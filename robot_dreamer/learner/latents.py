@@ -24,6 +24,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from robot_dreamer.durable import sync
 from robot_dreamer.learner.replay import Replay
 
 LATENTS = "latents"  # folder below that of the checkpoints
@@ -81,7 +82,7 @@ class LatentLog:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _sync(self._directory)
+        sync(self._directory)
         digest = hashlib.sha256(content).hexdigest()
         self._segments[number] = {"name": path.name, "rows": len(slots), "sha256": digest}
         self._holder[slots] = number
@@ -123,11 +124,3 @@ class LatentLog:
         for path in self._directory.glob("*.safetensors"):
             if path.name not in used:
                 path.unlink()
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

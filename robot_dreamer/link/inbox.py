@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from robot_dreamer.durable import sync
 from robot_dreamer.link.messages import Announcement, Count, Fetch, Hash, Id, Piece
 from robot_dreamer.link.timing import Limits, Timing
 
@@ -182,7 +183,7 @@ class Inbox:
             file.flush()
             os.fsync(file.fileno())
         manifest.replace(self.directory / "current.json")
-        _sync_directory(self.directory)
+        sync(self.directory)
         self.current, self._published, self.last_error = wanted, self._wanted_published, ""
         others = [p for p in self.directory.glob("bundle-*.zip") if p.name != wanted.file]
         for old in sorted(others, key=lambda p: p.stat().st_mtime_ns, reverse=True)[KEEP - 1 :]:
@@ -223,11 +224,3 @@ def sha256_of(file: BinaryIO) -> str:
 def _has_sha256(path: Path, expected: str) -> bool:
     with path.open("rb") as file:
         return sha256_of(file) == expected
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -27,6 +27,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.durable import sync
 from robot_dreamer.onboard.manifest import (
     FORMAT,
     BundleError,
@@ -81,11 +82,7 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, recording: Mappin
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the rename itself must survive a power cut
-    finally:
-        os.close(directory)
+    sync(path.parent)  # the rename itself must survive a power cut
 
 
 def read_bundle(path: Path, spec: RobotSpec) -> Bundle:
