@@ -54,11 +54,7 @@ class Lockstep(Runner):
 
     def stop(self) -> None:
         self._running = False
-        self._resetter.cancel()
-        self._controller.abandon()
-        problem = self._settle()
-        if problem:
-            self._parts.logger.error(problem)
+        self._end()
 
     def received(self, topic: str) -> None:
         if not self._running:

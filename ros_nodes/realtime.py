@@ -87,11 +87,7 @@ class Realtime(Runner):
             self._thread.join(5.0)
             self._thread = None
         self._calm.close()
-        self._resetter.cancel()
-        self._controller.abandon()
-        problem = self._settle()
-        if problem:
-            self._parts.logger.error(problem)
+        self._end()
 
     def received(self, topic: str) -> None:
         """Messages wait in the observer for the next tick."""

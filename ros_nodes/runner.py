@@ -96,6 +96,14 @@ class Runner(ABC):
             self._controller.refuse("message", str(error))
             return None
 
+    def _end(self) -> None:
+        """Nothing ticks any more: cut the episode, lead the robot to the safe pose, and say if that failed."""
+        self._resetter.cancel()
+        self._controller.abandon()
+        problem = self._settle()
+        if problem:
+            self._parts.logger.error(problem)
+
     def _settle(self) -> str:
         """Lead the robot to the safe pose. Returns what went wrong; empty if nothing."""
         reached = self._states.settle(self._commander.publish)
