@@ -16,6 +16,7 @@ from robot_dreamer.data.select import selected
 from robot_dreamer.data.source import open_store, rows_of, size_of, store_path, store_rows
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.keys import require_robot_id
+from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.spec import RobotSpec, load_spec, require_same_spec
 
@@ -24,11 +25,7 @@ def show(args: argparse.Namespace) -> int:
     """Print what a store holds."""
     store = open_store(args.store)
     try:
-        survey = Survey(store.spec)
-        with _progress("reading", store.count()) as advance:
-            for row in rows_of(store):
-                survey.add(row)
-                advance()
+        survey = _survey(store, "reading")
         console = _console()
         megabytes = size_of(store.path) / 1e6
         console.print(f"{store.path}: robot {store.spec.name}, spec {store.spec.hash[:12]}, {megabytes:.1f} MB")
@@ -49,11 +46,7 @@ def export(args: argparse.Namespace) -> int:
     form: Format = args.format or ("mcap" if args.output.suffix == ".mcap" else "rosbag2")
     store = open_store(args.store)
     try:
-        survey = Survey(store.spec)
-        with _progress("looking", store.count()) as advance:
-            for row in rows_of(store):
-                survey.add(row)
-                advance()
+        survey = _survey(store, "looking")
         chosen = selected(survey, args.robot, args.episodes)
         rows = (row for row in rows_of(store) if (row.robot, row.boot, row.episode) in chosen)
         several = len({robot for robot, _, _ in chosen}) > 1
@@ -107,6 +100,15 @@ def _import_recording(args: argparse.Namespace) -> int:
     if not survey.boots:
         raise DataError(f"{args.bag} gave no row: there was no moment with fresh sensors and a command; see the notes")
     return _outcome(store_path(args.store), survey, result)
+
+
+def _survey(store: StoreReader, what: str) -> Survey:
+    survey = Survey(store.spec)
+    with _progress(what, store.count()) as advance:
+        for row in rows_of(store):
+            survey.add(row)
+            advance()
+    return survey
 
 
 @contextmanager

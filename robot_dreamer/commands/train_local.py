@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-from pathlib import Path
 
 import torch
 
@@ -65,11 +64,8 @@ def _lead(args: argparse.Namespace, config: Config, environment: Environment, te
             lambda: trainer.updates,
         )
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.bundle_weights)
-
-        def publish(path: Path, version: int, training_step: int) -> None:
-            exporter.export(path, version, training_step)
-
-        training = Run(trainer, Budget(args.steps, args.minutes * 60), publish, step_environment=actor.step)
+        budget = Budget(args.steps, args.minutes * 60)
+        training = Run(trainer, budget, exporter.export, step_environment=actor.step)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: training.stop())
         with Display(logdir):
