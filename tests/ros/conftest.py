@@ -111,17 +111,22 @@ def ros(ros_domain: int) -> Iterator[Ros]:
     rclpy.try_shutdown(context=context)
 
 
-@pytest.fixture
-def make(ros: Ros, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Builds stages: a policy node in real time and its robot; the options are those of tests/ros/stage.py."""
-    from tests.ros.stage import Stage
+def stages_of(kind: Callable[..., Any], ros: Ros, folder: Path) -> Iterator[Callable[..., Any]]:
+    """Gives a function that builds stages of a kind; their nodes are shut down afterwards."""
+    stages: list[Any] = []
 
-    stages: list[Stage] = []
-
-    def build(**options: Any) -> Stage:
-        stages.append(Stage(ros, tmp_path, **options))
+    def build(**options: Any) -> Any:
+        stages.append(kind(ros, folder, **options))
         return stages[-1]
 
     yield build
     for stage in stages:
         stage.node.trigger_shutdown()
+
+
+@pytest.fixture
+def make(ros: Ros, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Builds stages: a policy node in real time and its robot; the options are those of tests/ros/stage.py."""
+    from tests.ros.stage import Stage
+
+    yield from stages_of(Stage, ros, tmp_path)

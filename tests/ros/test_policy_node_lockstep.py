@@ -18,7 +18,7 @@ from robot_dreamer.record import INTERVENTION, StepRecord, validate_record
 from ros_nodes.health import complain
 from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, make_bundle, toy_spec
-from tests.ros.conftest import Ros
+from tests.ros.conftest import Ros, stages_of
 from tests.ros.fake_robot import PERIOD, FakeRobot, joint_state
 
 SPEC = toy_spec()  # 5 actions per episode, reset service
@@ -49,15 +49,7 @@ class Stage:
 
 @pytest.fixture
 def make(ros: Ros, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    stages: list[Stage] = []
-
-    def build(**options: Any) -> Stage:
-        stages.append(Stage(ros, tmp_path, **options))
-        return stages[-1]
-
-    yield build
-    for stage in stages:
-        stage.node.trigger_shutdown()
+    yield from stages_of(Stage, ros, tmp_path)
 
 
 def check_rows(rows: list[StepRecord], robot: FakeRobot) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,19 +22,6 @@ from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import PERIOD, FakeRobot, joint_state
 from tests.ros.stage import Stage
-
-
-@pytest.fixture
-def make(ros: Ros, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    stages: list[Stage] = []
-
-    def build(**options: Any) -> Stage:
-        stages.append(Stage(ros, tmp_path, **options))
-        return stages[-1]
-
-    yield build
-    for stage in stages:
-        stage.node.trigger_shutdown()
 
 
 def make_node(ros: Ros, folder: Path) -> PolicyNode:

@@ -26,10 +26,10 @@ from robot_dreamer.learner.checkpoint import (
     spec_of,
 )
 from robot_dreamer.spec import SpecMismatch, load_spec
+from tests.unit.dying import KILLED, dying_at
 
 SPEC = load_spec("cartpole")
 CONFIG = load_config("nano")
-KILLED = 77
 
 
 def meta(step: int) -> dict[str, Any]:
@@ -160,18 +160,7 @@ def test_a_future_format_is_refused_not_skipped(tmp_path: Path) -> None:
 def save_and_die(directory: Path, point: int) -> None:
     """Save, but end the process without a word at the n-th step of the write."""
     torch.set_num_threads(1)
-    passed = 0
-
-    def dying(work: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **options: Any) -> Any:
-            nonlocal passed
-            if passed == point:
-                os._exit(KILLED)
-            passed += 1
-            return work(*args, **options)
-
-        return step
-
+    dying = dying_at(point)
     safetensors.torch.save_file = dying(safetensors.torch.save_file)
     Path.mkdir = dying(Path.mkdir)  # type: ignore[method-assign]
     Path.write_text = dying(Path.write_text)  # type: ignore[method-assign]

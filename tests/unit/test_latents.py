@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from robot_dreamer.learner.checkpoint import FOLDER
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.replay import Replay
 from tests.unit import test_replay, test_trainer
-
-KILLED = 77
+from tests.unit.dying import KILLED, dying_at
 
 
 def full_replay(rows: int, capacity: int = 400) -> Replay:
@@ -156,18 +154,7 @@ def test_damaged_latents_let_a_run_go_on_from_the_checkpoint_before(tmp_path: Pa
 
 def save_and_die(trainer: test_trainer.Trainer, point: int) -> None:
     """Save, but end the process without a word at the n-th step of the write."""
-    passed = 0
-
-    def dying(work: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **options: Any) -> Any:
-            nonlocal passed
-            if passed == point:
-                os._exit(KILLED)
-            passed += 1
-            return work(*args, **options)
-
-        return step
-
+    dying = dying_at(point)
     Path.open = dying(Path.open)  # type: ignore[method-assign]
     Path.rename = dying(Path.rename)  # type: ignore[method-assign]
     Path.unlink = dying(Path.unlink)  # type: ignore[method-assign]
