@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,37 @@ from robot_dreamer.config import BehaviorConfig, Config, LossScales, ModelConfig
 from robot_dreamer.learner.official_names import OfficialNames
 from robot_dreamer.world_model.fields import Field, fields_of
 
-FOLDER = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent))
+COMPONENTS = {
+    "agent",
+    "encoder_decoder",
+    "init_stats",
+    "optimizer",
+    "returns",
+    "rssm_imagine",
+    "rssm_observe",
+    "scalars",
+}
+
+
+def golden_files(folder: Path) -> dict[Path, dict[str, Any]]:
+    """The files of a folder with their `config`.
+
+    Raises:
+      ValueError: there are none, or one is of a kind that no test reads: the suite would pass and say nothing.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            found[path] = json.loads(str(file["config"]))
+        component = found[path].get("component")
+        if component not in COMPONENTS:
+            raise ValueError(f"{path}: component: expected one of {sorted(COMPONENTS)}, found {component!r}")
+    if not found:
+        raise ValueError(f"GOLDEN_DIR: expected a folder with golden files (*.npz), found none in {folder.absolute()}")
+    return found
+
+
+FILES = golden_files(Path(os.environ.get("GOLDEN_DIR") or Path(__file__).parent))
 
 
 class Golden:
@@ -41,12 +72,17 @@ class Golden:
 
 def files(*components: str) -> list[Any]:
     """The golden files of these components, as pytest parameters."""
-    found = []
-    for path in sorted(FOLDER.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as file:
-            if json.loads(str(file["config"]))["component"] in components:
-                found.append(pytest.param(path, id=path.stem))
-    return found
+    return [pytest.param(path, id=path.stem) for path, config in FILES.items() if config["component"] in components]
+
+
+def cases(component: str, find: Callable[[dict[str, Any]], Iterable[str]]) -> list[Any]:
+    """Each file of a component with each case that `find` sees in its `config`."""
+    return [
+        pytest.param(path, case, id=f"{path.stem}-{case}")
+        for path, config in FILES.items()
+        if config["component"] == component
+        for case in find(config)
+    ]
 
 
 def assert_close(ours: Tensor, golden: Tensor, tolerance: float, name: str = "") -> None:

@@ -10,6 +10,7 @@ from robot_dreamer.behavior.returns import ReturnRange
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.official_names import OfficialNames
+from robot_dreamer.world_model.losses import kl_losses
 
 OUT, TOTAL, GRAD = 1e-5, 2e-6, 3e-5
 LOSSES = {
@@ -103,9 +104,14 @@ def test_losses_and_intermediate_values(case):
     assert torch.equal(observed.stoch.detach(), g["out/post/stoch"])
     imagined_deter, imagined_stoch = split_feature(agent, feature)
     assert torch.equal(imagined_stoch, g["out/imag/feat/stoch"])
+    prior = world.rssm.prior_logits(observed.deter)
+    model = agent.config.model
     expected = {
+        "kl": kl_losses(observed.logits, prior, model.unimix, model.free_nats).kl,
+        "carry/deter": observed.deter[:, -1],
+        "carry/stoch": observed.stoch[:, -1],
         "tokens": world.encoder(flat).unflatten(0, lead),
-        "prior_logit": world.rssm.prior_logits(observed.deter),
+        "prior_logit": prior,
         "post/deter": observed.deter,
         "post/logit": observed.logits,
         "imag/feat/deter": imagined_deter,
@@ -256,6 +262,8 @@ def test_acting(case):
     action, deter, stoch, *_ = act(g.config["normal_noise"])
     assert_close(deter, g["out/act/carry/deter"], OUT)
     assert torch.equal(stoch, g["out/act/carry/stoch"])
+    assert_close(deter, g["out/act/dyn/deter"], OUT)  # what the learner stores is what the filter carries
+    assert torch.equal(stoch, g["out/act/dyn/stoch"])
     for f in agent.action_fields:
         golden = g[f"out/act/action/{f.name}"]
         assert_close(action[f.name], golden.clamp(-1, 1) if f.kind == "vector" else golden, OUT, f.name)

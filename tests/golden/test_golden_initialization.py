@@ -2,15 +2,14 @@
 
 import pytest
 import torch
-from golden import Golden, dict_space, files
+from golden import Golden, cases, dict_space
 
 from robot_dreamer.config import Config, ModelConfig
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.official_names import OfficialNames
 
 
-@pytest.mark.parametrize("case", ["a", "b"])
-@pytest.mark.parametrize("path", files("init_stats"))
+@pytest.mark.parametrize(("path", "case"), cases("init_stats", lambda config: config["cases"]))
 def test_initial_parameters(path, case):
     g = Golden(path)
     c = g.config["cases"][case]

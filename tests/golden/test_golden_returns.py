@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import Golden, assert_close, files, metric_name
+from golden import Golden, assert_close, cases, files, metric_name
 
 from robot_dreamer.behavior.losses import imagination_losses, replay_losses
 from robot_dreamer.behavior.returns import ReturnRange, lambda_return
@@ -12,12 +12,9 @@ from robot_dreamer.world_model.distributions import Categorical, Normal, TwoHot
 OUT, GRAD, GRAD_TWO_HOT = 5e-6, 1e-5, 2e-5
 
 
-@pytest.fixture(params=files("returns"))
-def g(request):
-    return Golden(request.param)
-
-
-def test_lambda_return(g):
+@pytest.mark.parametrize("path", files("returns"))
+def test_lambda_return(path):
+    g = Golden(path)
     reward, boot = g["in/lambda_rew"].requires_grad_(), g["in/lambda_boot"].requires_grad_()
     lam = g.config["lambda_return"]["lam"]
     live = (1 - g["in/lambda_term"].float()) * (1 - 1 / 333)
@@ -29,8 +26,11 @@ def test_lambda_return(g):
     assert_close(boot.grad, g["grad/lambda_boot"], GRAD)
 
 
-@pytest.mark.parametrize("case", ["cont", "disc", "dict"])
-def test_imagination_losses(g, case):
+@pytest.mark.parametrize(
+    ("path", "case"), cases("returns", lambda config: [k for k, c in config["imag"].items() if "action_keys" in c])
+)
+def test_imagination_losses(path, case):
+    g = Golden(path)
     c, norm = g.config["imag"][case], g.config["retnorm"]
     config = BehaviorConfig(
         lam=c["lam"],
@@ -84,8 +84,11 @@ def test_imagination_losses(g, case):
         assert_close(result.metrics[metric_name(name)], value, 2e-5, name)
 
 
-@pytest.mark.parametrize("case", ["repl_default", "repl_alt"])
-def test_replay_losses(g, case):
+@pytest.mark.parametrize(
+    ("path", "case"), cases("returns", lambda config: [k for k, c in config["imag"].items() if "action_keys" not in c])
+)
+def test_replay_losses(path, case):
+    g = Golden(path)
     c = g.config["imag"][case]
     config = BehaviorConfig(
         lam=c["lam"], return_horizon=c["horizon"], slow_regularizer=c["slowreg"], slow_target=c["slowtar"]

@@ -73,11 +73,12 @@ def test_imagine(path):
                 parameter.copy_(golden.pop(names.name(PREFIX + name)))
     assert not golden
     deter, stoch, action = (g[f"in/{name}"].requires_grad_() for name in ("start_deter", "start_stoch", "action"))
+    (only,) = action_fields
     start = Latents(deter, stoch)
     deters, stochs, logits = [], [], []
     state = start
     for t in range(action.shape[1]):
-        deter = rssm.step(state.deter, state.stoch, encode_action(action_fields, {"action": action[:, t]}))
+        deter = rssm.step(state.deter, state.stoch, encode_action(action_fields, {only.name: action[:, t]}))
         logit = rssm.prior_logits(deter)
         state = Latents(deter, rssm.draw(logit, torch.zeros_like(logit)))
         deters.append(deter)
