@@ -26,6 +26,7 @@ from robot_dreamer.learner.optimizer import Optimizer
 from robot_dreamer.learner.state import check_tensors
 from robot_dreamer.learner.team import Team
 from robot_dreamer.world_model.fields import fields_of
+from robot_dreamer.world_model.filtering import RowFunctions, filter_row, filter_row_backward
 from robot_dreamer.world_model.heads import TwoHotHead
 from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
 from robot_dreamer.world_model.world_model import WorldModel
@@ -105,9 +106,11 @@ class Agent(nn.Module):
         networks = Networks(self.world_model, self.policy, self.critic, self.slow_critic)
         self._objective = partial(objective, networks, config, team.join_rows if team else None)
         self._imagine_step = partial(transition, self.world_model.rssm)
+        self._filter_row = RowFunctions()
         if config.compile:
             compiler = Compiler()
             self._imagine_step = compiler(self._imagine_step)
+            self._filter_row = RowFunctions(compiler(filter_row), compiler(filter_row_backward))
             if team is None:  # Processes talk to each other in the middle of it.
                 self._objective = compiler(self._objective)
         if config.cuda_graph and self.device.type != "cuda":
@@ -156,7 +159,7 @@ class Agent(nn.Module):
         observation = {name: value.flatten(0, 1) for name, value in current.items()}  # (B T, *shape)
         tokens = self.world_model.encoder(observation).unflatten(0, (rows, steps))  # (B, T, E)
         start = Latents(batch.deter.float(), batch.stoch.float())
-        observed = self._observe(start, tokens, previous, is_first, noise.observe)
+        observed = self._observe(start, tokens, previous, is_first, noise.observe, self._filter_row)
 
         last = self.config.behavior.imagine_last or steps
         starts = Latents(
@@ -175,11 +178,17 @@ class Agent(nn.Module):
         return Losses(observed, imagined, *self._objective(replayed, observed, imagined, self.return_range))
 
     def _observe(
-        self, start: Latents, tokens: Tensor, previous: dict[str, Tensor], is_first: Tensor, noise: Tensor
+        self,
+        start: Latents,
+        tokens: Tensor,
+        previous: dict[str, Tensor],
+        is_first: Tensor,
+        noise: Tensor,
+        functions: RowFunctions | None = None,
     ) -> Observed:
         flat = {name: value.flatten(0, 1) for name, value in previous.items()}
         action = encode_action(self.action_fields, flat).unflatten(0, is_first.shape)
-        return self.world_model.rssm.observe(start, tokens, action, 1 - is_first.float(), noise)
+        return self.world_model.rssm.observe(start, tokens, action, 1 - is_first.float(), noise, functions)
 
     @torch.no_grad()
     def filter(

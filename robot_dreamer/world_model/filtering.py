@@ -2,11 +2,13 @@
 
 What does not depend on the state is computed before (see `RSSM.observe`). The derivative is written out: on a CPU
 autograd takes longer to record and to walk the hundreds of small operations of a row than they take to compute, and on
-a GPU each of them is a kernel. Letters as in `rssm.py`.
+a GPU each of them is a kernel. A row and its derivative are functions of tensors only, so that each can be compiled.
+Letters as in `rssm.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +16,14 @@ from torch import Tensor
 
 from robot_dreamer.world_model.distributions import Categorical
 from robot_dreamer.world_model.layers import BlockLinear
-from robot_dreamer.world_model.scan_layers import ScanLinear, ScanNormSilu
+from robot_dreamer.world_model.scan_layers import (
+    Normed,
+    StepBackward,
+    StepForward,
+    linear_gradients,
+    scale_gradient,
+    scan_kernel,
+)
 
 _aten = torch.ops.aten
 _join = BlockLinear.join
@@ -34,117 +43,183 @@ class Structure(NamedTuple):
     unimix: float
 
 
-class FilterLayers:
-    """The layers of one row, with everything that their derivatives need of all rows so far.
+class Saved(NamedTuple):
+    """What the derivative of a row needs."""
 
-    linear: (kernel, offsets) pairs (see `ScanLinear`) of deter_in, stoch_in, the two parts of the first block layer
+    inputs: list[Tensor]
+    """Of the linear layers."""
+    normed: list[Normed]
+    gated: tuple[Tensor, ...]
+    """Blocks of the state before, reset, candidate, update and proposal, (G, N, D/G) each."""
+    probs: Tensor
+    """(N, S, K) of the posterior before the uniform mix."""
+
+
+class Row(NamedTuple):
+    """A filtered row."""
+
+    deter: Tensor
+    """(N, D)."""
+    stoch: Tensor
+    """(N, S, K) one-hot."""
+    logits: Tensor
+    """(N, S, K) of the posterior."""
+    saved: Saved
+
+
+class RowGradients(NamedTuple):
+    """Gradients of one row."""
+
+    deter: Tensor
+    """(N, D) of the state before."""
+    stoch: Tensor
+    """(N, S, K) of the latents before."""
+    of_linear: list[Tensor]
+    """See `StepBackward`, as for the next one."""
+    of_scaled: list[Tensor]
+
+
+def filter_row(
+    structure: Structure,
+    kernels: Sequence[Tensor],
+    scales: Sequence[Tensor],
+    offsets: Sequence[Tensor],
+    deter: Tensor,
+    stoch: Tensor,
+    keep: Tensor,
+    noise: Tensor,
+) -> Row:
+    """Next row from deter (N, D) and stoch (N, S, K) of the row before.
+
+    kernels and offsets of this row (see `StepForward`) of deter_in, stoch_in, the two parts of the first block layer
     (on the inputs that all blocks share, and on each block's slice of the state), further block layers, gates, hidden
-    layers of the posterior, posterior_out. scales: of deter_in, stoch_in, block layers, hidden layers of the posterior.
+    layers of the posterior, posterior_out; scales: of deter_in and stoch_in (2, h), block layers, hidden layers of the
+    posterior; keep: (N, 1), 0 where an episode begins; noise: (N, S, K) Gumbel noise.
     """
+    layers = StepForward(kernels, offsets, scales)
+    deter = deter * keep
+    from_deter, from_stoch = layers.linear(deter), layers.linear(stoch.flatten(1) * keep)
+    shared = layers.norm_silu(torch.stack((from_deter, from_stoch), 1)).flatten(1)  # (N, 2h)
+    blocks = _split(deter, structure)  # (G, N, D/G)
+    x = layers.norm_silu(layers.linear(shared) + _join(layers.linear(blocks)))  # (N, D)
+    for _ in range(structure.rest):
+        x = layers.norm_silu(_join(layers.linear(_split(x, structure))))
+    reset, candidate, update = layers.linear(_split(x, structure)).to(deter.dtype).chunk(3, -1)
+    reset, update = torch.sigmoid(reset), torch.sigmoid(update - 1)
+    proposal = torch.tanh(reset * candidate)
+    deter = _join(torch.lerp(blocks, proposal, update))
+    x = deter
+    for _ in range(structure.posterior):
+        x = layers.norm_silu(layers.linear(x))
+    logits = layers.linear(x).unflatten(-1, structure.latent)
+    posterior = Categorical(logits, structure.unimix)
+    saved = Saved(layers.inputs, layers.normed, (blocks, reset, candidate, update, proposal), posterior.softmax)
+    return Row(deter, posterior.sample_one_hot(noise), logits, saved)
 
-    def __init__(self, structure: Structure, linear: list[tuple[Tensor, Tensor]], scales: list[Tensor]) -> None:
-        self.structure = structure
-        self.linear = [ScanLinear(*pair) for pair in linear]
-        self.norms = [ScanNormSilu(scale) for scale in scales]
-        rest = structure.rest
-        self.deter_in, self.stoch_in, self.shared, self.block = self.linear[:4]
-        self.gates, self.posterior_out = self.linear[4 + rest], self.linear[-1]
-        self.deter_norm, self.stoch_norm, self.first_norm = self.norms[:3]
-        self.rest = list(zip(self.linear[4 : 4 + rest], self.norms[3 : 3 + rest], strict=True))
-        self.posterior = list(zip(self.linear[5 + rest : -1], self.norms[3 + rest :], strict=True))
-        self._gated: list[tuple[Tensor, ...]] = []
-        self._probs: list[Tensor] = []
 
-    def split(self, x: Tensor) -> Tensor:
-        """(N, G n) -> (G, N, n)."""
-        return x.unflatten(-1, (self.structure.blocks, -1)).transpose(0, 1)
+def filter_row_backward(
+    structure: Structure,
+    kernels: Sequence[Tensor],
+    scales: Sequence[Tensor],
+    keep: Tensor,
+    normed: Sequence[Normed],
+    gated: tuple[Tensor, ...],
+    probs: Tensor,
+    of_deter: Tensor,
+    of_stoch: Tensor,
+    of_logits: Tensor,
+) -> RowGradients:
+    """From the gradients of a row's deter (N, D), stoch and logits (N, S, K); that of stoch goes through `probs`."""
+    layers = StepBackward(kernels, scales, normed)
+    blocks, reset, candidate, update, proposal = gated
+    through = _aten._softmax_backward_data(of_stoch, probs, -1, probs.dtype)
+    x = layers.linear((of_logits + (1 - structure.unimix) * through).flatten(1))
+    for _ in range(structure.posterior):
+        x = layers.linear(layers.norm_silu(x))
+    gradient = _split(of_deter + x, structure)
+    of_update = _aten.sigmoid_backward(gradient * (proposal - blocks), update)
+    of_proposal = gradient * update
+    of_product = _aten.tanh_backward(of_proposal, proposal)
+    of_reset = _aten.sigmoid_backward(of_product * candidate, reset)
+    x = layers.linear(torch.cat((of_reset, of_product * reset, of_update), -1))
+    for _ in range(structure.rest):
+        x = layers.linear(_split(layers.norm_silu(_join(x)), structure))
+    x = layers.norm_silu(_join(x))
+    of_blocks = gradient - of_proposal + layers.linear(_split(x, structure))
+    of_shared = layers.norm_silu(layers.linear(x).unflatten(-1, (2, -1)))
+    of_stoch = layers.linear(of_shared[:, 1]).float() * keep
+    of_deter = (_join(of_blocks) + layers.linear(of_shared[:, 0])) * keep
+    return RowGradients(of_deter, of_stoch.view_as(probs), layers.of_linear, layers.of_scaled)
 
-    def step(self, deter: Tensor, stoch: Tensor) -> Tensor:
-        """deter (N, D), stoch (N, S K), 0 where an episode begins -> next deter (N, D)."""
-        from_deter, from_stoch = self.deter_norm(self.deter_in(deter)), self.stoch_norm(self.stoch_in(stoch))
-        blocks = self.split(deter)  # (G, N, D/G)
-        x = self.shared(torch.cat((from_deter, from_stoch), -1)) + _join(self.block(blocks))  # (N, D)
-        x = self.first_norm(x)
-        for linear, norm in self.rest:
-            x = norm(_join(linear(self.split(x))))
-        reset, candidate, update = self.gates(self.split(x)).to(deter.dtype).chunk(3, -1)
-        reset, update = torch.sigmoid(reset), torch.sigmoid(update - 1)
-        proposal = torch.tanh(reset * candidate)
-        self._gated.append((blocks, reset, candidate, update, proposal))
-        return _join(torch.lerp(blocks, proposal, update))
 
-    def step_backward(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient of the last state that has not been differentiated yet -> gradients of deter and stoch before it."""
-        blocks, reset, candidate, update, proposal = self._gated.pop()
-        gradient = self.split(gradient)
-        of_update = _aten.sigmoid_backward(gradient * (proposal - blocks), update)
-        of_proposal = gradient * update
-        of_blocks = gradient - of_proposal
-        of_product = _aten.tanh_backward(of_proposal, proposal)
-        of_reset = _aten.sigmoid_backward(of_product * candidate, reset)
-        x = self.gates.backward(torch.cat((of_reset, of_product * reset, of_update), -1))
-        for linear, norm in reversed(self.rest):
-            x = linear.backward(self.split(norm.backward(_join(x))))
-        x = self.first_norm.backward(_join(x))
-        of_deter, of_stoch = self.shared.backward(x).chunk(2, -1)
-        of_blocks = of_blocks + self.block.backward(self.split(x))
-        of_deter = self.deter_in.backward(self.deter_norm.backward(of_deter))
-        return _join(of_blocks) + of_deter, self.stoch_in.backward(self.stoch_norm.backward(of_stoch)).float()
+def _split(x: Tensor, structure: Structure) -> Tensor:
+    """(N, G n) -> (G, N, n)."""
+    return x.unflatten(-1, (structure.blocks, -1)).transpose(0, 1)
 
-    def infer(self, deter: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """deter (N, D), Gumbel noise (N, S, K) -> one-hot latents and raw logits, (N, S, K) each."""
-        for linear, norm in self.posterior:
-            deter = norm(linear(deter))
-        logits = self.posterior_out(deter).unflatten(-1, self.structure.latent)
-        posterior = Categorical(logits, self.structure.unimix)
-        self._probs.append(posterior.softmax)
-        return posterior.sample_one_hot(noise), logits
 
-    def infer_backward(self, of_stoch: Tensor, of_logits: Tensor) -> Tensor:
-        """Gradients of the last latents (N, S, K), through their probabilities, and logits -> that of deter (N, D)."""
-        probs = self._probs.pop()
-        through = _aten._softmax_backward_data(of_stoch, probs, -1, probs.dtype)
-        x = (of_logits + (1 - self.structure.unimix) * through).flatten(1)
-        x = self.posterior_out.backward(x)
-        for linear, norm in reversed(self.posterior):
-            x = linear.backward(norm.backward(x))
-        return x
+class RowFunctions(NamedTuple):
+    """`filter_row` and its derivative, or compiled forms of them."""
 
-    def gradients(self) -> tuple[Tensor, ...]:
-        """Of all parameters in the order of the arguments."""
-        return (*(x for linear in self.linear for x in linear.gradients()), *(norm.gradient for norm in self.norms))
+    forward: Callable[..., Row] = filter_row
+    backward: Callable[..., RowGradients] = filter_row_backward
 
 
 class Filter(torch.autograd.Function):
-    """Apply to: structure; deter (B, D) and stoch (B, S, K) of the row before; keep (T, B, 1), 0 where a row begins an
-    episode; Gumbel noise (T, B, S, K); the arguments of `FilterLayers` as a flat sequence.
+    """Apply to: structure; row functions; deter (B, D) and stoch (B, S, K) of the row before; keep (T, B, 1), 0 where a
+    row begins an episode; Gumbel noise (T, B, S, K); kernels with their offsets (T, B, out) or (T, G, B, out) of
+    `filter_row`, by turns; its scales.
 
     Returns deter (T, B, D), stoch (T, B, S, K) and logits (T, B, S, K), time first.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, structure: Structure, deter: Tensor, stoch: Tensor, keep: Tensor, noise: Tensor, *parameters: Tensor
+        ctx: Any,
+        structure: Structure,
+        functions: RowFunctions,
+        deter: Tensor,
+        stoch: Tensor,
+        keep: Tensor,
+        noise: Tensor,
+        *parameters: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         count = 6 + structure.rest + structure.posterior
-        pairs = list(zip(parameters[: 2 * count : 2], parameters[1 : 2 * count : 2], strict=True))
-        layers = FilterLayers(structure, pairs, list(parameters[2 * count :]))
+        kernels = [scan_kernel(kernel) for kernel in parameters[: 2 * count : 2]]
+        scales = [scale.detach() for scale in parameters[2 * count :]]
+        offsets = zip(
+            *(
+                offset.detach().to(kernel.dtype).unbind(0)
+                for kernel, offset in zip(kernels, parameters[1 : 2 * count : 2], strict=True)
+            ),
+            strict=True,
+        )
         rows = []
         with torch.autocast(deter.device.type, enabled=False):  # It would convert every kernel again at every row.
-            for t in range(noise.shape[0]):
-                deter = layers.step(deter * keep[t], stoch.flatten(1) * keep[t])
-                stoch, logits = layers.infer(deter, noise[t])
-                rows.append((deter, stoch, logits))
-        ctx.layers, ctx.keep = layers, keep
-        deters, stochs, all_logits = (torch.stack(values) for values in zip(*rows, strict=True))
+            for row_offsets, row_keep, row_noise in zip(offsets, keep.unbind(0), noise.unbind(0), strict=True):
+                row = functions.forward(structure, kernels, scales, row_offsets, deter, stoch, row_keep, row_noise)
+                deter, stoch = row.deter, row.stoch
+                rows.append(row)
+        ctx.structure, ctx.functions, ctx.kernels, ctx.scales = structure, functions, kernels, scales
+        ctx.keep, ctx.saved = keep, [row.saved for row in rows]
+        deters, stochs, all_logits = (torch.stack(values) for values in list(zip(*rows, strict=True))[:3])
         return deters, stochs, all_logits
 
     @staticmethod
     def backward(ctx: Any, of_deters: Tensor, of_stochs: Tensor, of_logits: Tensor) -> tuple[Tensor | None, ...]:
-        layers, keep = ctx.layers, ctx.keep
         of_deter, of_stoch = torch.zeros_like(of_deters[0]), torch.zeros_like(of_stochs[0])
-        for t in reversed(range(keep.shape[0])):
-            inferred = layers.infer_backward(of_stochs[t] + of_stoch, of_logits[t])
-            of_deter, of_stoch = layers.step_backward(of_deters[t] + of_deter + inferred)
-            of_deter, of_stoch = of_deter * keep[t], (of_stoch * keep[t]).view_as(of_stochs[t])
-        return None, of_deter, of_stoch, None, None, *layers.gradients()
+        rows: list[RowGradients] = []
+        for t in reversed(range(len(ctx.saved))):
+            saved: Saved = ctx.saved[t]
+            row = ctx.functions.backward(
+                *(ctx.structure, ctx.kernels, ctx.scales, ctx.keep[t], saved.normed, saved.gated, saved.probs),
+                *(of_deters[t] + of_deter, of_stochs[t] + of_stoch, of_logits[t]),
+            )
+            of_deter, of_stoch = row.deter, row.stoch
+            rows.append(row)
+        rows.reverse()
+        gradients: list[Tensor] = []
+        for i in range(len(ctx.kernels)):
+            gradients += linear_gradients([s.inputs[i] for s in ctx.saved], [row.of_linear[-1 - i] for row in rows])
+        for i in range(len(ctx.scales)):
+            gradients.append(scale_gradient([s.normed[i] for s in ctx.saved], [r.of_scaled[-1 - i] for r in rows]))
+        return None, None, of_deter, of_stoch, None, None, *gradients

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.distributions import Categorical, one_hot
 from robot_dreamer.world_model.fields import Field
-from robot_dreamer.world_model.filtering import Filter, Structure
+from robot_dreamer.world_model.filtering import Filter, RowFunctions, Structure
 from robot_dreamer.world_model.layers import BlockLinear, Dense, Linear, mlp
 from robot_dreamer.world_model.rms_norm import norm_silu
 
@@ -137,12 +137,20 @@ class RSSM(nn.Module):
         size = self.deter // self.blocks
         return SplitKernel(kernel[:, :size], kernel[:, size:].transpose(0, 1).flatten(1))
 
-    def observe(self, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor) -> Observed:
+    def observe(
+        self,
+        start: Latents,
+        tokens: Tensor,
+        action: Tensor,
+        keep: Tensor,
+        noise: Tensor,
+        functions: RowFunctions | None = None,
+    ) -> Observed:
         """Filter a sequence.
 
         start: (B, D), (B, S, K) of the row before; tokens: (B, T, E); action: (B, T, A) features of the action before
         each row; keep: (B, T) float, 0 where the row begins an episode, which forgets state and action; noise:
-        (T, B, S, K) Gumbel noise.
+        (T, B, S, K) Gumbel noise; functions: compiled forms for rows of this shape.
         """
         steps, rows = tokens.shape[1], tokens.shape[0]
         keep = keep.transpose(0, 1).unsqueeze(-1)  # (T, B, 1)
@@ -168,10 +176,11 @@ class RSSM(nn.Module):
             *(blocks(layer, layer.kernel) for layer in (*rest, self.gates)),
             *((first.kernel[: self.deter], from_tokens), *map(dense, posterior), dense(self.posterior_out)),
         )
-        layers = (self.deter_in, self.stoch_in, *self.layers, first, *posterior)
+        inputs = torch.stack((self.deter_in.scale, self.stoch_in.scale))
+        scales = (inputs, *(layer.scale for layer in (*self.layers, first, *posterior)))
         structure = Structure(self.blocks, len(rest), len(self.posterior), self.shape, self.unimix)
-        parameters = (*(x for pair in linear for x in pair), *(layer.scale for layer in layers))
-        filtered = Filter.apply(structure, *start, keep, noise, *parameters)
+        parameters = (*(x for pair in linear for x in pair), *scales)
+        filtered = Filter.apply(structure, functions or RowFunctions(), *start, keep, noise, *parameters)
         return Observed(*(x.transpose(0, 1) for x in filtered))
 
 
@@ -184,7 +193,7 @@ def _recur(deter: Tensor, gates: Tensor) -> Tensor:
 
 def _tanh(x: Tensor) -> Tensor:
     """tanh(x); may overwrite x where there is no gradient."""
-    if x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if x.is_cuda or torch.is_grad_enabled():
         return torch.tanh(x)
     # Torch's kernel takes up to ten times as long on a CPU as that of the sigmoid; the difference is rounding.
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)
