@@ -14,8 +14,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.robot import RobotLink
-from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
 from robot_dreamer.onboard.controller import Controller
+from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
 from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.onboard.slot import PolicySlot
@@ -56,17 +57,18 @@ class Rig:
         if p.clock == "lockstep":
             require_lockstep(spec)
         self.robot_id = p.robot_id or spec.name
-        policy: Policy = RandomPolicy(spec, p.seed)
-        if p.bundle:
-            policy = OnnxPolicy(read_bundle(Path(p.bundle), spec), p.threads, p.provider)
-            policy.verify()
+        logbook = Logbook(p.directory(self.robot_id) / "bundles") if p.learner else None
+        policy = self._first_policy(p, logbook)
         self._stack = ExitStack()
         with ExitStack() as stack:
             self.link = self._make_link(p, stack)
             lockstep = p.clock == "lockstep"
             probation = Probation(None if lockstep else spec.period, p.rollback_episodes)
-            self.slot = PolicySlot(spec, policy, p.threads, p.provider, probation)
+            self.slot = PolicySlot(spec, policy, p.threads, p.provider, probation, logbook)
             stack.callback(self.slot.stop)
+            received = self.link.take_bundle() if self.link else None
+            if received is not None and not (isinstance(policy, OnnxPolicy) and policy.source == received.name):
+                self.slot.offer(received)
             self.controller = Controller(
                 spec,
                 self.slot,
@@ -112,6 +114,18 @@ class Rig:
         """Give everything back, the link last: what was recorded is on disk then."""
         self._stack.close()
 
+    def _first_policy(self, p: Parameters, logbook: Logbook | None) -> Policy:
+        """`bundle`; or the one that acted last, where it is a newer one of the same run or no other is named."""
+        named = read_bundle(Path(p.bundle), self.spec) if p.bundle else None
+        if logbook is not None and logbook.acting is not None:
+            try:
+                kept = read_bundle(logbook.acting, self.spec)
+                if named is None or kept.manifest.replaces(named.manifest):
+                    return _prove(kept, p)
+            except BundleError as error:
+                _LOG.error("the bundle that acted last cannot act now: %s", error)
+        return _prove(named, p) if named else RandomPolicy(self.spec, p.seed)
+
     def _make_link(self, p: Parameters, stack: ExitStack) -> RobotLink | None:
         if not p.learner:
             return None
@@ -135,6 +149,12 @@ class Rig:
     def _receive(self, topic: str, message: Any) -> None:
         self.observer.receive(topic, message)
         self.runner.received(topic)
+
+
+def _prove(bundle: Bundle, p: Parameters) -> OnnxPolicy:
+    policy = OnnxPolicy(bundle, p.threads, p.provider)
+    policy.verify()
+    return policy
 
 
 def _stop_link(link: RobotLink) -> None:

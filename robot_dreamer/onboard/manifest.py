@@ -83,6 +83,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     lineage: str = ""
     files: dict[str, str] = {}
 
+    def replaces(self, other: Manifest) -> bool:
+        """Whether it is a newer bundle of the same lineage."""
+        return self.lineage == other.lineage and self.version > other.version
+
 
 def own_spec(manifest: Manifest) -> RobotSpec:
     """The spec inside the manifest. Raises BundleError if it is broken or not the one that was hashed."""

@@ -69,6 +69,7 @@ class OnnxPolicy:
 
     Attributes:
       version, lineage: of the bundle.
+      source: file name of the bundle.
       created: when the bundle was.
       runs_on: where the model runs, for people.
       fallback: why it does not run on `provider`; empty if it does.
@@ -80,7 +81,7 @@ class OnnxPolicy:
     def __init__(self, bundle: Bundle, threads: int = 1, provider: str = "cpu") -> None:
         manifest = bundle.manifest
         self.version, self.lineage, self.created = manifest.version, manifest.lineage, _parse_time(bundle)
-        self._source, self._recording, self._tolerance = bundle.source, bundle.recording, manifest.tolerance
+        self.source, self._recording, self._tolerance = bundle.source, bundle.recording, manifest.tolerance
         try:
             self._session = StepSession(
                 bundle.model, manifest.inputs, manifest.outputs, manifest.weights, threads, provider
@@ -167,7 +168,7 @@ class OnnxPolicy:
                 for name, array in expected.items():
                     self._compare(name, step, array[step], found[name][0])
         except PolicyFault as error:
-            raise BundleError(f"bundle {self._source}: verification failed: {error}") from error
+            raise BundleError(f"bundle {self.source}: verification failed: {error}") from error
         finally:
             self.reset()
 
@@ -195,7 +196,7 @@ class OnnxPolicy:
         error = np.abs(np.asarray(found, np.float64) - wide) / (1.0 + np.abs(wide))
         if not (error <= tolerance).all():
             raise BundleError(
-                f"bundle {self._source}: verification failed: output {name}, step {step}: "
+                f"bundle {self.source}: verification failed: output {name}, step {step}: "
                 f"expected {expected}, found {found}, relative error {error.max():.3g} above {tolerance:.3g}"
             )
 

@@ -4,20 +4,27 @@ A background thread reads, checks, loads and verifies; the control thread only e
 broken bundle, one for another robot, one whose recording does not replay, one that is not newer than what has flown of
 its lineage (see Manifest), and one of the same lineage whose state does not fit the present one. The newest offer wins.
 A bundle of another lineage (a new run) starts with a fresh filter: another model's state means nothing to it.
+
+There is no way back from a bundle to random actions: without a bundle before it, a failure is a fault (see guard.py).
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from robot_dreamer.onboard.bundle import BundleError, read_bundle
+from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy
 from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
+
+_LOG = logging.getLogger(__name__)
 
 
 class Turn(NamedTuple):
@@ -35,6 +42,7 @@ class PolicySlot:
       policy: acts until the first swap.
       threads, provider: of ONNX Runtime, for each policy that is loaded here; see `OnnxPolicy`.
       probation: judges a policy that took over by the one before it; default: not at all.
+      logbook: what has flown before this start, and where it is written down; None: nowhere.
 
     Attributes:
       swaps, refused, rollbacks: counters; last_refusal and last_rollback say why the last one happened.
@@ -47,6 +55,7 @@ class PolicySlot:
         threads: int = 1,
         provider: str = "cpu",
         probation: Probation | None = None,
+        logbook: Logbook | None = None,
     ) -> None:
         self.swaps = 0
         self.refused = 0
@@ -59,11 +68,15 @@ class PolicySlot:
         self.probation = probation or Probation()
         self._current = policy
         self._previous: Policy | None = None
-        self._floors = {policy.lineage: policy.version}  # newest that has flown of each lineage; survive a rollback
+        self._logbook = logbook
+        self._floors = dict(logbook.flown.floors) if logbook else {}  # newest that has flown of each lineage
+        if policy.version > self._floor(policy.lineage):
+            self._floors[policy.lineage] = policy.version
+        self._prepared = ""  # file name of the bundle that was made ready last
         self._offers: deque[Path] = deque(maxlen=1)
         self._ready: deque[OnnxPolicy] = deque(maxlen=1)  # append and pop are atomic: no lock in the control loop
         self._retired: deque[Policy] = deque()  # to be freed by the background thread: it takes milliseconds
-        self._wake = threading.Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # put never waits: the control thread rings it too
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -75,7 +88,7 @@ class PolicySlot:
     def offer(self, path: Path) -> None:
         """Look at a bundle in the background; returns at once."""
         self._offers.append(Path(path))
-        self._wake.set()
+        self._wake.put(None)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="policy-slot", daemon=True)
             self._thread.start()
@@ -99,16 +112,18 @@ class PolicySlot:
             ready.state = state
         if self._previous is not None:
             self._retired.append(self._previous)
-        self._previous, self._current = self._current, ready
+        self._previous = self._current if self._current.version != RANDOM_POLICY else None
+        self._current = ready
         self._floors[ready.lineage] = ready.version
         self.probation.begin()
         self.swaps += 1
+        self._wake.put(None)
         return Turn(ready, not state)
 
     def rollback(self, reason: str) -> Turn | None:
         """The acting policy failed: the previous one takes over, with the state before the failed step.
 
-        None if there is no previous one. The failed bundle does not come back: only a newer one does.
+        None if no bundle acted before it. The failed one does not come back, not even in a new start: only a newer one.
         """
         failed, previous = self._current, self._previous
         if previous is None:
@@ -121,20 +136,21 @@ class PolicySlot:
         self.probation.end()
         self.rollbacks += 1
         self.last_rollback = f"policy {failed.version} failed, back to policy {previous.version}: {reason}"
+        self._wake.put(None)
         return Turn(previous, not related)
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End the background thread; a load in progress may take `timeout` seconds."""
+        """End the background thread, and write down what has flown; a load in progress may take `timeout` seconds."""
         self._stopping = True
-        self._wake.set()
+        self._wake.put(None)
         if self._thread is not None:
             self._thread.join(timeout)
             self._thread = None
 
     def _work(self) -> None:
         while True:
-            self._wake.wait()
-            self._wake.clear()
+            self._wake.get()
+            self._write_down()
             if self._stopping:
                 return
             try:
@@ -143,7 +159,9 @@ class PolicySlot:
                 continue
             self._retired.clear()
             try:
-                self._ready.append(self._prepare(path))
+                policy = self._prepare(path)
+                self._ready.append(policy)
+                self._prepared = policy.source  # after it is ready: what it replaced there will not act
             except BundleError as error:
                 self._refuse(str(error))
             except Exception as error:  # such as no memory; this thread must live to see the next bundle
@@ -152,7 +170,7 @@ class PolicySlot:
     def _prepare(self, path: Path) -> OnnxPolicy:
         bundle = read_bundle(path, self._spec)
         version = bundle.manifest.version
-        floor = self._floors.get(bundle.manifest.lineage, RANDOM_POLICY)
+        floor = self._floor(bundle.manifest.lineage)
         if version <= floor:
             raise BundleError(f"bundle {path}: version: expected above {floor}, which has flown, found {version}")
         policy = OnnxPolicy(bundle, self._threads, self._provider)
@@ -160,7 +178,21 @@ class PolicySlot:
         if problem:
             raise BundleError(f"bundle {path}: {problem}")
         policy.verify()  # also warms it up
+        if self._logbook is not None:
+            self._logbook.keep(path)
         return policy
+
+    def _floor(self, lineage: str) -> int:
+        return self._floors.get(lineage, RANDOM_POLICY)
+
+    def _write_down(self) -> None:
+        if self._logbook is None:
+            return
+        acting, previous = (x.source if isinstance(x, OnnxPolicy) else "" for x in (self._current, self._previous))
+        try:
+            self._logbook.write(self._floors.copy(), acting, (previous, self._prepared))
+        except OSError as error:
+            _LOG.error("which bundles have flown cannot be written down, so a new start would not know: %s", error)
 
     def _misfit(self, policy: OnnxPolicy) -> str:
         state = self._current.state if policy.lineage == self._current.lineage else {}

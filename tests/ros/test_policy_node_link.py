@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from robot_dreamer.link.server import LinkServer
@@ -86,8 +87,35 @@ def test_rows_go_up_bundles_come_down_and_outlive_both_sides(ros: Ros, tmp_path:
     assert versions == sorted(versions) and set(versions) == {-1, 1, 2}
 
     again = start_node(ros, tmp_path, learner)  # a new start acts with the bundle that is already there
-    ros.until(lambda: again.rig.slot.current.version == 2, "the kept bundle", robot.poke)
+    assert again.rig.slot.current.version == 2
+    steps = again.rig.controller.steps
+    ros.until(lambda: again.rig.controller.steps > steps + 3, "acting", robot.poke)
+    assert again.rig.slot.refused == 0  # it is not offered to itself
     again.trigger_shutdown()
+
+
+def test_a_bundle_that_failed_does_not_come_back_in_a_new_start(ros: Ros, tmp_path: Path, learner: Learner) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    node = start_node(ros, tmp_path, learner)
+    assert learner.server is not None
+    learner.server.publish(make_bundle(tmp_path / "1.bundle", SPEC, 1), 1, 10)
+    ros.until(lambda: node.rig.slot.swaps == 1, "the first bundle", robot.poke)
+    robot.speed = dict.fromkeys(range(100_000), 1.0)
+    learner.server.publish(make_bundle(tmp_path / "2.bundle", SPEC, 2, nan_above=50.0), 2, 20)
+    ros.until(lambda: node.rig.slot.swaps == 2, "the second bundle", robot.poke)
+    robot.speed = dict.fromkeys(range(100_000), 100.0)
+    ros.until(lambda: node.rig.slot.rollbacks == 1, "the way back", robot.poke)
+    robot.speed = {}
+    assert node.trigger_deactivate() == node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+
+    assert node.bring_up()
+    assert node.rig.slot.current.version == 1  # from the start, without a random action
+    ros.until(lambda: node.rig.slot.refused == 1, "the refusal", robot.poke)
+    assert "version: expected above 2, which has flown, found 2" in node.rig.slot.last_refusal
+    steps = node.rig.controller.steps
+    ros.until(lambda: node.rig.controller.steps > steps + 3, "acting on", robot.poke)
+    assert node.rig.slot.current.version == 1 and node.rig.controller.guard.fault is None
+    node.trigger_shutdown()
 
 
 def test_a_bundle_that_does_not_verify_is_refused(ros: Ros, tmp_path: Path, learner: Learner) -> None:

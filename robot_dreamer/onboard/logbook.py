@@ -1,0 +1,98 @@
+"""What has flown on this robot, on disk, so that it outlives the process.
+
+`flown.json` holds the newest version that has flown of each lineage: nothing up to it comes back. It names the bundle
+that acts, with which the next start begins; `flown/` holds that one and the one before it, whatever else is deleted.
+A bundle that was sent back is therefore neither begun with nor taken again.
+
+It waits for the disk: never for the control loop.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import msgspec
+
+from robot_dreamer.durable import sync
+from robot_dreamer.onboard.manifest import BundleError
+
+
+class Flown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Content of flown.json. `acting` is a file in flown/, empty if what acts is not kept there."""
+
+    floors: dict[str, int] = {}
+    acting: str = ""
+
+
+class Logbook:
+    """One thread at a time.
+
+    Args:
+      directory: of flown.json and flown/; made if absent.
+
+    Raises:
+      OSError: the disk refuses.
+      BundleError: flown.json is there and cannot be read. Without it a bundle that failed could act again.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file, self._kept = directory / "flown.json", directory / "flown"
+        self._kept.mkdir(parents=True, exist_ok=True)
+        self.flown = Flown()
+        if self._file.exists():
+            try:
+                self.flown = msgspec.json.decode(self._file.read_bytes(), type=Flown)
+            except (msgspec.MsgspecError, OSError) as error:
+                advice = "it says which bundles have failed on this robot; delete it to let all of them fly again"
+                raise BundleError(f"{self._file} cannot be read: {error}; {advice}") from error
+
+    @property
+    def acting(self) -> Path | None:
+        """The bundle that acted last and was not sent back, if it is kept."""
+        return self._kept / self.flown.acting if self.flown.acting else None
+
+    def keep(self, bundle: Path) -> None:
+        """Hold on to a bundle that may come to act. Its name must tell its content, as a received one's does.
+
+        Raises OSError if the disk refuses.
+        """
+        own = self._kept / bundle.name
+        if own.exists():
+            return
+        temporary = own.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(bundle, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(bundle, temporary)
+        sync(temporary)
+        temporary.replace(own)
+        sync(self._kept)
+
+    def write(self, floors: Mapping[str, int], acting: str, others: Collection[str]) -> None:
+        """Make it durable.
+
+        Args:
+          floors: newest version that has flown, by lineage.
+          acting: file name of the bundle that acts; empty, or of one that was not kept: none.
+          others: file names that shall be kept too; all else goes.
+
+        Raises:
+          OSError: the disk refuses.
+        """
+        flown = Flown(dict(floors), acting if (self._kept / acting).is_file() else "")
+        if flown != self.flown:
+            temporary = self._file.with_suffix(".new")
+            with temporary.open("wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(flown), indent=2))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._file)
+            sync(self._file.parent)
+            self.flown = flown
+        for bundle in self._kept.iterdir():
+            if bundle.name != acting and bundle.name not in others:
+                bundle.unlink()
