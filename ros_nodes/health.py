@@ -97,9 +97,11 @@ def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str)
     policy |= {"rollbacks": slot.rollbacks, "last_refusal": slot.last_refusal, "last_rollback": slot.last_rollback}
     episodes: dict[str, Any] = {"episodes": controller.episodes, "abandoned": controller.abandoned}
     episodes |= {"steps": controller.steps, "last_return": controller.last_return}
+    loop |= {f"worst_{stage}": seconds for stage, seconds in controller.stages.worst().items()}
+    broken = rig.runner.failure
     fault = guard.fault
     parts: list[tuple[str, bytes, str, dict[str, Any]]] = [
-        ("control loop", _WARN if complaint else _OK, complaint or "running", loop),
+        ("control loop", _ERROR if broken else _WARN if complaint else _OK, broken or complaint or "running", loop),
         ("sensors", _OK, "", sensors),
         ("guard", _ERROR if fault else _OK, str(fault) if fault else rig.states.state.value, limits),
         ("take-over", _OK, "", person),

@@ -45,6 +45,10 @@ class Lockstep(Runner):
     def misses(self) -> int:
         return 0
 
+    @property
+    def overdue(self) -> float:
+        return 0.0
+
     def start(self) -> None:
         self._last = None
         self._idle = True
@@ -124,6 +128,7 @@ class Lockstep(Runner):
         self._answered = command is not None
         if command is not None:
             self._commander.publish(command, str(stamp))
+            self._controller.stages.done("publish")
 
     def _repeat(self, stamp: int, topic: str) -> None:
         if self._answered and topic == self._again:

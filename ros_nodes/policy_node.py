@@ -31,6 +31,7 @@ from ros_nodes.services import Services
 from ros_nodes.transitions import reported
 
 _FAST, _SLOW = 0.05, 1.0  # seconds between two looks at the reset, and at everything else
+_HUNG = 2.0  # seconds that the control loop may be overdue, seen by every look: a paused machine pauses both
 _SPIN = 0.1  # longest wait before a signal is seen; without a limit EventsExecutor may hang
 
 
@@ -51,6 +52,7 @@ class PolicyNode(LifecycleNode):
         self.failure = ""
         self.rig: Rig | None = None
         self._acting = False
+        self._overdue_looks = 0
         self._speaker = Speaker(self, self.parameters.learner)
         self._health = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         Services(self, lambda: self.rig, lambda: self._acting)
@@ -125,9 +127,19 @@ class PolicyNode(LifecycleNode):
             return
         self.rig.e_stop.poll()
         self.rig.resetter.poll()
+        self._judge_overdue(self.rig)
         if self.rig.runner.failure and not self.failure:
             self.failure = self.rig.runner.failure
             self.get_logger().fatal(f"the control loop died:\n{self.failure}")
+
+    def _judge_overdue(self, rig: Rig) -> None:
+        """A loop that hangs cannot say so itself. Its heartbeat has ended; the safe pose is led to from here."""
+        overdue = rig.runner.overdue
+        self._overdue_looks = self._overdue_looks + 1 if overdue > _FAST else 0
+        if overdue > _HUNG and self._overdue_looks * _FAST > _HUNG and not rig.runner.failure:
+            reason = f"it hangs: no tick for {overdue:.1f} s, its period is {rig.spec.period:g} s"
+            rig.controller.guard.latch("deadline", reason)
+            rig.runner.give_up(reason)
 
     def _report(self) -> None:
         """Once a second: fetch a bundle, say what is wrong, send figures."""

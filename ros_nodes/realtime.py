@@ -24,6 +24,7 @@ from robot_dreamer.onboard.urgency import calm_interpreter, urge
 from ros_nodes.runner import Parts, Runner
 
 _PATIENCE = 2.0  # seconds without an episode before saying so
+_LAST_TICK = 5.0  # seconds that the tick in progress may still take when all ends
 
 
 class Phase(enum.Enum):
@@ -70,6 +71,10 @@ class Realtime(Runner):
     def misses(self) -> int:
         return self.loop.misses
 
+    @property
+    def overdue(self) -> float:
+        return self.loop.overdue if self._thread is not None else 0.0
+
     def start(self) -> None:
         self._stop.clear()
         self.loop = RateLoop(self._period, sleep=self._stop.wait)
@@ -84,7 +89,9 @@ class Realtime(Runner):
     def stop(self) -> None:
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(5.0)
+            self._thread.join(0.0 if self._hangs else _LAST_TICK)
+            if self._thread.is_alive() and not self.failure:
+                self.failure = f"the control loop did not end within {_LAST_TICK:g} s"
             self._thread = None
         self._calm.close()
         self._end()
@@ -175,7 +182,9 @@ class Realtime(Runner):
 
     def _act(self) -> None:
         decision = self._decide()
-        if decision.is_last:
+        if self._stop.is_set():  # it took so long that the node has ended meanwhile: no word after the last one
+            self._controller.abandon()
+        elif decision.is_last:
             if self._resetter.available:
                 self._reset()
             else:  # the world goes on, perhaps terminal for long; the policy's last command must not stand
@@ -187,6 +196,7 @@ class Realtime(Runner):
             self._commander.publish(self._guard.neutral())
         else:
             self._commander.publish(decision.command)
+            self._controller.stages.done("publish")
             self._controller.applied(self._now())
 
     def _reset(self) -> None:

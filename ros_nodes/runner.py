@@ -46,6 +46,7 @@ class Runner(ABC):
 
     def __init__(self, parts: Parts) -> None:
         self.failure = ""
+        self._hangs = False
         self._parts = parts
         self._observer = parts.observer
         self._controller = parts.controller
@@ -64,6 +65,11 @@ class Runner(ABC):
     def misses(self) -> int:
         """See the class."""
 
+    @property
+    @abstractmethod
+    def overdue(self) -> float:
+        """Seconds since the next tick ought to have begun; 0 where ticks wait for the world."""
+
     @abstractmethod
     def start(self) -> None:
         """Begin to tick."""
@@ -80,12 +86,21 @@ class Runner(ABC):
     def waiting_for(self) -> str:
         """What it has been waiting for, too long to be silent about; empty if nothing."""
 
+    def give_up(self, reason: str) -> None:
+        """Nobody shall wait any more for the tick in progress."""
+        self._hangs = True
+        self.failure = reason
+
     def _decide(self) -> Decision:
         """Ask the controller, with the latest messages and a person's commands, if there are any."""
+        stages = self._controller.stages
+        stages.begin()
         try:
             sample = self._observer.sample()
         except ObservationError as error:
             return self._controller.refuse("message", str(error))
+        finally:
+            stages.done("observe")
         return self._controller.tick(sample, self._parts.takeover.commands())
 
     def _glance(self) -> Arrays | None:

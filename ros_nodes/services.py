@@ -11,6 +11,7 @@ from std_srvs.srv import SetBool, Trigger
 from robot_dreamer.onboard.states import State
 from ros_nodes.rig import Rig
 
+_SILENT = 0.5  # seconds that the control loop may be overdue before nobody should rely on it
 _UNCONFIGURED = "the node is not configured"
 
 
@@ -62,6 +63,9 @@ class Services:
 
 def _stop(rig: Rig) -> tuple[bool, str]:
     fault = rig.controller.guard.latch("e_stop", "the service e_stop was called")
+    overdue = rig.runner.overdue
+    if overdue > _SILENT:
+        return False, f"the control loop does not answer, for {overdue:.1f} s: stop the robot by its own means; {fault}"
     return True, f"stopped: {fault}"
 
 

@@ -27,6 +27,7 @@ from robot_dreamer.onboard.noise import Noise
 from robot_dreamer.onboard.policy import Policy, PolicyFault, PolicyOutput
 from robot_dreamer.onboard.sample import Arrays, Decision, Sample
 from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.onboard.stages import StageTimes
 from robot_dreamer.record import INTERVENTION, StepRecord
 from robot_dreamer.spec import RobotSpec
 
@@ -62,6 +63,7 @@ class Controller:
       interventions: actions that a person gave.
       refused: refused samples by kind; last_refusal says why the last one was.
       output: of the last policy step, for its monitors; None before the first.
+      stages: times of inference, guard and recording; whoever drives the controller begins it and adds the others.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Controller:
         self.refused: Counter[str] = Counter()
         self.last_refusal = ""
         self.output: PolicyOutput | None = None
+        self.stages = StageTimes()
         self._spec = spec
         self._slot = slot
         self._robot = robot
@@ -156,10 +159,13 @@ class Controller:
             return self._halt(fault)
         if sample.terminal or self.episode_length >= self._spec.episode.max_steps:
             return self._end(sample, reward, sample.terminal)
+        self.stages.done("guard")
         try:
             version, output = self._act(sample, is_first)
         except PolicyFault as error:
             return self._halt(self.guard.latch("policy", str(error)))
+        finally:
+            self.stages.done("infer")
         self.output = output
         if not is_first and (fault := self.guard.judge_surprise(output.surprise, version)) is not None:
             return self._halt(fault)
@@ -179,6 +185,7 @@ class Controller:
         if person:
             version = INTERVENTION
         self._open = _OpenRow(sample, reward, is_first, action, output.action, version)
+        self.stages.done("guard")
         return Decision(command, False, action, output.action, bool(person), output)
 
     def applied(self, stamp: int) -> None:
@@ -198,6 +205,7 @@ class Controller:
             self._pilot = None
         self.episode_length += 1
         self._write(row.sample, row.reward, row.is_first, False, False, row.action, row.requested, stamp, row.version)
+        self.stages.done("record")
 
     def abandon(self) -> None:
         """Cut the episode (robot lost, reset, fault). Its rows stay; the next row is_first. Harmless when none runs."""

@@ -102,6 +102,12 @@ class RateLoop:
         self._tick(self._clock(), deadline, missed)
         return missed
 
+    @property
+    def overdue(self) -> float:
+        """Seconds since the deadline after the one of the tick in progress; 0 before it. From any thread."""
+        origin = self._origin
+        return 0.0 if origin is None else max(0.0, self._clock() - origin - (self._index + 1) * self._period)
+
     def stats(self) -> RateStats:
         """Statistics; may be called from another thread, then it is off by at most the tick in progress."""
         count = min(self.ticks, _WINDOW)

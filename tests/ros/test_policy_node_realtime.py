@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.parameter import Parameter
 from std_msgs.msg import Float64MultiArray
 
@@ -170,6 +172,41 @@ def test_a_dying_loop_is_noticed_and_leaves_the_neutral_command(make: Callable[.
     stage.ros.until(lambda: stage.robot.commands[-1][1] == NEUTRAL, "the neutral command")
 
 
+def test_a_hanging_loop_is_noticed_and_the_node_leaves_the_neutral_command(make: Callable[..., Stage]) -> None:
+    stage = make(max_steps=10_000)
+    seen = stage.watch(DiagnosticArray, "/diagnostics")
+    stage.until(lambda: stage.controller.steps >= 1, "a step")
+    entered, over = threading.Event(), threading.Event()
+    step = stage.rig.slot.current.step
+
+    def hang(*args: Any) -> Any:
+        entered.set()
+        over.wait(60.0)
+        return step(*args)
+
+    stage.rig.slot.current.step = hang
+    try:
+        stage.until(entered.is_set, "the hanging step")
+        rows, thread = len(stage.rows), stage.rig.runner._thread
+        stage.until(lambda: stage.rig.runner.overdue > 0.6, "the loop to be overdue")
+        answer = stage.call("policy/e_stop")
+        assert not answer.success and "does not answer" in answer.message
+        stage.controller.guard.clear()  # or the late tick would only react to it
+        stage.until(lambda: stage.node.failure, "the node to notice")
+        assert "it hangs: no tick for" in stage.node.failure
+        assert stage.controller.guard.fault.rule == "deadline"
+        stage.controller.guard.clear()
+        stage.until(lambda: seen and seen[-1].status[0].level == DiagnosticStatus.ERROR, "diagnostics")
+        assert "it hangs" in seen[-1].status[0].message
+        stage.node.trigger_deactivate()
+        stage.ros.until(lambda: stage.last == NEUTRAL, "the neutral command")
+    finally:
+        over.set()
+    thread.join(10.0)
+    stage.ros.spin(0.3)
+    assert stage.last == NEUTRAL and len(stage.rows) == rows  # the late tick has no last word
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage], dies: bool) -> None:
     stage = make(max_steps=10_000, spec=SLOW)
@@ -212,14 +249,17 @@ def test_deterministic_can_be_changed_others_cannot(make: Callable[..., Stage]) 
 
 
 def test_diagnostics(make: Callable[..., Stage]) -> None:
-    from diagnostic_msgs.msg import DiagnosticArray
-
     stage = make()
     seen: list[DiagnosticArray] = []
     stage.robot.create_subscription(DiagnosticArray, "/diagnostics", seen.append, 10)
     stage.until(lambda: seen, "diagnostics")
     parts = {s.name: {v.key: v.value for v in s.values} for s in seen[-1].status}
     assert parts["policy: control loop"]["rate"] == "50"
+    stage.until(lambda: stage.controller.steps > 3, "steps")
+    seen.clear()
+    stage.until(lambda: seen, "diagnostics")
+    loop = {v.key: v.value for v in seen[-1].status[0].values}
+    assert all(float(loop[f"worst_{name}"]) > 0 for name in ("observe", "infer", "guard", "publish", "record"))
     assert {"policy: sensors", "policy: guard", "policy: policy", "policy: episodes"} <= parts.keys()
     assert parts["policy: policy"]["version"] == "-1"
 

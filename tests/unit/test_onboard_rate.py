@@ -105,3 +105,15 @@ def test_history_tells_of_each_tick() -> None:
     for _ in range(5000):
         loop.wait()
     assert len(loop.history(5).starts) == 4096
+
+
+def test_overdue_counts_from_the_deadline_that_a_long_tick_runs_past() -> None:
+    loop, clock = make()
+    assert loop.overdue == 0.0
+    loop.wait()
+    clock.now += 0.25
+    assert loop.overdue == 0.0
+    clock.now += 0.5
+    assert loop.overdue == 0.5
+    loop.wait()
+    assert loop.overdue == 0.0
