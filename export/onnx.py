@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--version",
         type=int,
         default=0,
-        help="of the bundle; a robot replaces it by any later one (default: %(default)s)",
+        help="of the bundle; a robot replaces it by a later one of the same run (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of observations and noise (default: %(default)s)")
     options = parser.parse_args(arguments)
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tensors, meta = load_checkpoint(options.checkpoint)
         spec, config, agent = rebuild_agent(options.checkpoint, tensors, meta, options.robot)
-        exporter = BundleExporter(agent.policy_step(), spec, config, weights=options.weights)
+        lineage = meta.get("lineage", "")  # checkpoints did not always name it
+        exporter = BundleExporter(agent.policy_step(), spec, config, lineage, options.weights)
         stream = choose_inputs(exporter.ports, tensors, options.seed)
         export_checked(exporter, spec, meta["training_step"], stream, options)
     except (CheckpointError, SpecError, BundleError, ExportRefused, OSError, ValueError) as error:
@@ -124,7 +125,8 @@ def export_checked(
             found = f"PyTorch and ONNX Runtime differ by more than {tolerance:g} in {', '.join(bad)}"
             raise ExportRefused(f"{found}: {output} was not written")
         candidate.replace(output)
-        print(f"written: {output} (version {options.version}, recording verified)")
+        run = f"run {bundle.manifest.lineage}" if bundle.manifest.lineage else "an unknown run"
+        print(f"written: {output} (version {options.version} of {run}, recording verified)")
     finally:
         candidate.unlink(missing_ok=True)
 

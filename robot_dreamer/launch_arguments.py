@@ -29,7 +29,10 @@ ARGUMENTS = {
     "logdir": ("runs/default", "everything of the run; starting again with the same folder resumes it"),
     "robot_id": ("", "name of this robot among all that learn together; empty: the robot's name"),
     "namespace": ("", "ROS namespace of the robot's nodes"),
-    "bundle": ("", "policy to act with from the start; empty: random actions until the learner sends one"),
+    "bundle": (
+        "",
+        "policy to begin with, which only a newer one of its own run replaces; empty: the one that acted last",
+    ),
     "policy": ("true", "start the policy node; false: only what surrounds it"),
     "deterministic": ("false", "no action noise"),
     "automatic": ("", "true: the policy acts without being asked; false: it waits for ~/policy; empty: true with sim"),

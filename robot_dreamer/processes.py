@@ -78,7 +78,7 @@ class Options:
       minutes, steps: training budget of the local learner; 0 for no limit.
       robot_id: name of this robot among all that learn together.
       namespace: ROS namespace of the robot's nodes.
-      bundle: the policy node acts with it from the start.
+      bundle: the policy node begins with it, and only a newer one of its own run replaces it.
       deterministic: no action noise.
       automatic: the policy acts without being asked; None: in simulation only.
       insecure: link without keys beyond this machine.

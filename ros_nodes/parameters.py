@@ -38,7 +38,9 @@ class Parameters:
     robot_id: str = _parameter("", "name of this robot among all that learn together; empty: the spec's name")
     clock: str = _parameter("realtime", "realtime: the world does not wait; lockstep: it waits for every command")
     learner: str = _parameter("", "address of the learner, tcp://host:port; empty: act only, record nothing")
-    bundle: str = _parameter("", "bundle to act with from the start; empty: random actions until the learner sends one")
+    bundle: str = _parameter(
+        "", "bundle to begin with, which only a newer one of its own run replaces; empty: the one that acted last"
+    )
     logdir: str = _parameter("", "folder of the spool and the received bundles; empty: ~/.ros/robot_dreamer/<robot_id>")
     deterministic: bool = _parameter(False, "no action noise: the mean or most likely action", fixed=False)
     insecure: bool = _parameter(False, "allow a link without keys beyond this machine")

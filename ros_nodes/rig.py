@@ -59,12 +59,13 @@ class Rig:
         self.robot_id = p.robot_id or spec.name
         logbook = Logbook(p.directory(self.robot_id) / "bundles") if p.learner else None
         policy = self._first_policy(p, logbook)
+        lineage = policy.lineage if p.bundle else None
         self._stack = ExitStack()
         with ExitStack() as stack:
             self.link = self._make_link(p, stack)
             lockstep = p.clock == "lockstep"
             probation = Probation(None if lockstep else spec.period, p.rollback_episodes)
-            self.slot = PolicySlot(spec, policy, p.threads, p.provider, probation, logbook)
+            self.slot = PolicySlot(spec, policy, p.threads, p.provider, probation, lineage, logbook)
             stack.callback(self.slot.stop)
             received = self.link.take_bundle() if self.link else None
             if received is not None and not (isinstance(policy, OnnxPolicy) and policy.source == received.name):

@@ -36,7 +36,7 @@ RECENT = "recent/"  # prefix: what one robot saw and did last, as observation/<n
 _TENSORS, _META = "tensors.safetensors", "meta.json"
 _WRITING = ".writing-"
 _OWN_KEYS = ("format", "spec", "spec_hash", "config", "tensors")
-_CALLER_KEYS = ("agent", "training_step", "env_step")
+_CALLER_KEYS = ("agent", "training_step", "env_step", "lineage")
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ def save_checkpoint(
     Args:
       directory: the folder of numbered checkpoints; made if absent.
       tensors: by name, any dtype and device; those of the agent begin with `agent/`, so that an export finds them.
-      meta: JSON types; at least `agent` (the other half of `Agent.training_state()`), `training_step` and `env_step`.
+      meta: JSON types; at least `agent` (the other half of `Agent.training_state()`), `training_step`, `env_step` and
+        `lineage` (id of the experience store, which bundles are told by).
       spec: the robot, or the environment described as one.
       config: what the agent was built from.
 

@@ -225,6 +225,7 @@ class Trainer:
             "credit": self._credit,
             "training_seconds": self.training_seconds,
             "agent": agent_meta,
+            "lineage": self.store.id,
             "skipped": self.skipped,
             "replay": self.replay.state(),
             "latents": self._latents.write(),

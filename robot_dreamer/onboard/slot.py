@@ -1,8 +1,9 @@
 """The hot swap: a better bundle takes over between two control ticks, or is refused and the old one stays.
 
 A background thread reads, checks, loads and verifies; the control thread only exchanges a reference. Refused are: a
-broken bundle, one for another robot, one whose recording does not replay, one that is not newer than what has flown of
-its lineage (see Manifest), and one of the same lineage whose state does not fit the present one. The newest offer wins.
+broken bundle, one for another robot or of another lineage than was asked for, one whose recording does not replay, one
+that is not newer than what has flown of its lineage (see Manifest), and one of the same lineage whose state does not
+fit the present one. The newest offer wins.
 A bundle of another lineage (a new run) starts with a fresh filter: another model's state means nothing to it.
 
 There is no way back from a bundle to random actions: without a bundle before it, a failure is a fault (see guard.py).
@@ -42,6 +43,7 @@ class PolicySlot:
       policy: acts until the first swap.
       threads, provider: of ONNX Runtime, for each policy that is loaded here; see `OnnxPolicy`.
       probation: judges a policy that took over by the one before it; default: not at all.
+      lineage: of the only bundles that may take over; None: of any.
       logbook: what has flown before this start, and where it is written down; None: nowhere.
 
     Attributes:
@@ -55,6 +57,7 @@ class PolicySlot:
         threads: int = 1,
         provider: str = "cpu",
         probation: Probation | None = None,
+        lineage: str | None = None,
         logbook: Logbook | None = None,
     ) -> None:
         self.swaps = 0
@@ -68,6 +71,7 @@ class PolicySlot:
         self.probation = probation or Probation()
         self._current = policy
         self._previous: Policy | None = None
+        self._lineage = lineage
         self._logbook = logbook
         self._floors = dict(logbook.flown.floors) if logbook else {}  # newest that has flown of each lineage
         if policy.version > self._floor(policy.lineage):
@@ -169,8 +173,11 @@ class PolicySlot:
 
     def _prepare(self, path: Path) -> OnnxPolicy:
         bundle = read_bundle(path, self._spec)
-        version = bundle.manifest.version
-        floor = self._floor(bundle.manifest.lineage)
+        version, lineage = bundle.manifest.version, bundle.manifest.lineage
+        if self._lineage is not None and lineage != self._lineage:
+            wanted = f"{self._lineage!r}, that of the bundle which this robot was told to begin with"
+            raise BundleError(f"bundle {path}: lineage: expected {wanted}, found {lineage!r}")
+        floor = self._floor(lineage)
         if version <= floor:
             raise BundleError(f"bundle {path}: version: expected above {floor}, which has flown, found {version}")
         policy = OnnxPolicy(bundle, self._threads, self._provider)

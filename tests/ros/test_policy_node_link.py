@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,10 +52,11 @@ def learner(tmp_path: Path) -> Iterator[Learner]:
     learner.store.close()
 
 
-def start_node(ros: Ros, folder: Path, learner: Learner) -> PolicyNode:
+def start_node(ros: Ros, folder: Path, learner: Learner, **parameters: Any) -> PolicyNode:
     file = folder / "toy.yaml"
     file.write_text(TOY)
     values = {"robot": str(file), "clock": "lockstep", "learner": learner.address, "logdir": str(folder / "link")}
+    values |= parameters
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
     assert node.bring_up()
@@ -115,6 +117,30 @@ def test_a_bundle_that_failed_does_not_come_back_in_a_new_start(ros: Ros, tmp_pa
     steps = node.rig.controller.steps
     ros.until(lambda: node.rig.controller.steps > steps + 3, "acting on", robot.poke)
     assert node.rig.slot.current.version == 1 and node.rig.controller.guard.fault is None
+    node.trigger_shutdown()
+
+
+def test_a_bundle_that_is_asked_for_gives_way_to_a_newer_one_of_its_run_only(
+    ros: Ros, tmp_path: Path, learner: Learner
+) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    named = str(make_bundle(tmp_path / "named", SPEC, 5, lineage="own"))
+    node = start_node(ros, tmp_path, learner)
+    assert learner.server is not None
+    learner.server.publish(make_bundle(tmp_path / "other", SPEC, 9, lineage="other"), 9, 90)
+    ros.until(lambda: node.rig.slot.swaps == 1, "another run's bundle", robot.poke)
+    node.trigger_shutdown()
+
+    node = start_node(ros, tmp_path, learner, bundle=named)
+    assert node.rig.slot.current.version == 5
+    ros.until(lambda: node.rig.slot.refused == 1, "the refusal", robot.poke)
+    assert "lineage: expected 'own'" in node.rig.slot.last_refusal
+    learner.server.publish(make_bundle(tmp_path / "own", SPEC, 10, lineage="own"), 10, 100)
+    ros.until(lambda: node.rig.slot.current.version == 10, "a newer one", robot.poke)
+    node.trigger_shutdown()
+
+    node = start_node(ros, tmp_path, learner, bundle=named)
+    assert node.rig.slot.current.version == 10  # it acted before the restart, and is newer
     node.trigger_shutdown()
 
 

@@ -33,7 +33,13 @@ CONFIG = load_config("nano")
 
 
 def meta(step: int) -> dict[str, Any]:
-    return {"agent": {"updates": step}, "training_step": step, "env_step": 10 * step, "replay_cursor": 5}
+    return {
+        "agent": {"updates": step},
+        "training_step": step,
+        "env_step": 10 * step,
+        "replay_cursor": 5,
+        "lineage": "a run",
+    }
 
 
 def tensors(step: int) -> dict[str, torch.Tensor]:
@@ -103,7 +109,9 @@ def test_another_preset_is_refused_and_other_settings_are_told(
 
 def test_bad_meta_and_missing_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"missing \['agent'\], reserved \['spec'\]"):
-        save_checkpoint(tmp_path, {}, {"training_step": 1, "env_step": 1, "spec": 1}, spec=SPEC, config=CONFIG)
+        save_checkpoint(
+            tmp_path, {}, {"training_step": 1, "env_step": 1, "lineage": "", "spec": 1}, spec=SPEC, config=CONFIG
+        )
     with pytest.raises(CheckpointError, match="no checkpoint in"):
         load_checkpoint(tmp_path / "nowhere")
 

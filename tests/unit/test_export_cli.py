@@ -28,7 +28,7 @@ def save(logdir: Path) -> None:
     agent = Agent(SPEC.observation_space(), SPEC.action_space(), CONFIG)
     tensors, agent_meta = agent.training_state()
     tensors = {f"agent/{name}": value for name, value in tensors.items()} | {"other": torch.zeros(3)}
-    meta = {"agent": agent_meta, "training_step": 42, "env_step": 7}
+    meta = {"agent": agent_meta, "training_step": 42, "env_step": 7, "lineage": "a run"}
     save_checkpoint(logdir / FOLDER, tensors, meta, spec=SPEC, config=CONFIG)
 
 
@@ -43,7 +43,8 @@ def test_a_bundle_from_a_checkpoint(tmp_path: Path) -> None:
     for text in shown:
         assert text in done.stdout
     bundle = read_bundle(output, SPEC)
-    assert (bundle.manifest.version, bundle.manifest.training_step) == (3, 42)
+    assert (bundle.manifest.version, bundle.manifest.training_step, bundle.manifest.lineage) == (3, 42, "a run")
+    assert "version 3 of run a run" in done.stdout
     OnnxPolicy(bundle).verify()
 
 

@@ -102,6 +102,20 @@ def test_a_new_run_starts_afresh_and_the_floor_holds_within_each_lineage(bench: 
     assert turn is not None and turn.fresh and (turn.policy.lineage, turn.policy.version) == ("second", 1)
 
 
+def test_a_bundle_that_was_asked_for_gives_way_to_its_own_run_only(tmp_path: Path) -> None:
+    exported = make_bundle(tmp_path / "exported", SPEC, version=1000, lineage="own")
+    policy = OnnxPolicy(read_bundle(exported, SPEC))
+    bench = Bench(tmp_path, PolicySlot(SPEC, policy, lineage="own"))
+    assert not bench.swap(2000, lineage="other") and not bench.swap(2001)
+    assert "lineage: expected 'own', that of the bundle which this robot was told to begin with, found ''" in (
+        bench.slot.last_refusal
+    )
+    assert not bench.swap(7, lineage="own") and "version: expected above 1000" in bench.slot.last_refusal
+    assert bench.slot.current is policy
+    assert bench.swap(1001, lineage="own")
+    bench.slot.stop()
+
+
 def test_other_state_layout_is_refused(bench: Bench) -> None:
     assert bench.swap(1)
     assert not bench.swap(2, hidden=4)

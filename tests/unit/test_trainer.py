@@ -112,7 +112,8 @@ def test_a_checkpoint_holds_what_the_robot_saw_last(tmp_path: Path) -> None:
     trainer.store.add(rows(0, 40))
     trainer.ingest()
     trainer.save()
-    tensors, _ = load_checkpoint(tmp_path)
+    tensors, meta = load_checkpoint(tmp_path)
+    assert meta["lineage"] == trainer.store.id != ""
     assert tensors[f"{RECENT}is_first"].nonzero().flatten().tolist() == [0, EPISODE + 1]
     expected = np.stack([row.observation["pole_angle"] for row in rows(0, 40)])
     np.testing.assert_array_equal(tensors[f"{RECENT}observation/pole_angle"].numpy(), expected)
