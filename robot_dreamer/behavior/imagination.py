@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.behavior.policy_head import Policy, sample_actions
-from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.rssm import RSSM, Latents, SplitKernel, encode_action
 from robot_dreamer.world_model.scan_layers import product_dtype
 
@@ -26,9 +25,11 @@ class Imagined(NamedTuple):
     """(N, H, S, K) of the prior at entries 1 to H, before the uniform mix."""
 
 
-class Transition(NamedTuple):
+class Dream(NamedTuple):
     """One imagined step."""
 
+    action: dict[str, Tensor]
+    """(N, *shape) each, chosen at the entry before."""
     deter: Tensor
     """(N, D)."""
     stoch: Tensor
@@ -37,23 +38,30 @@ class Transition(NamedTuple):
     """(N, S, K) of the prior, before the uniform mix."""
 
 
-Step = Callable[[Tensor, Tensor, Tensor, SplitKernel, Tensor], Transition]
+Step = Callable[[Tensor, Tensor, Tensor, SplitKernel, Tensor, dict[str, Tensor]], Dream]
 
 
-def transition(
-    rssm: RSSM, deter: Tensor, stoch: Tensor, action: Tensor, split: SplitKernel, noise: Tensor
-) -> Transition:
-    """Step the model from deter (N, D), stoch (N, S, K) with action features (N, A) and Gumbel noise (N, S, K)."""
-    deter = rssm.step(deter, stoch, action, split)
+def imagine_step(
+    rssm: RSSM,
+    policy: Policy,
+    feature: Tensor,
+    deter: Tensor,
+    stoch: Tensor,
+    split: SplitKernel,
+    noise: Tensor,
+    action_noise: dict[str, Tensor],
+) -> Dream:
+    """Act on feature (N, F), then step the model from deter (N, D), stoch (N, S, K) with Gumbel noise (N, S, K)."""
+    action = sample_actions(policy(feature), action_noise)
+    deter = rssm.step(deter, stoch, encode_action(policy.fields, action), split)
     logits = rssm.prior_logits(deter)
-    return Transition(deter, rssm.draw(logits, noise), logits)
+    return Dream(action, deter, rssm.draw(logits, noise), logits)
 
 
 @torch.no_grad()
 def imagine(
     rssm: RSSM,
     policy: Policy,
-    fields: Sequence[Field],
     start: Latents,
     noise: Tensor,
     action_noise: dict[str, Tensor],
@@ -61,11 +69,11 @@ def imagine(
 ) -> Imagined:
     """Imagine from start (N, D), (N, S, K) without gradient.
 
-    noise: (H, N, S, K) Gumbel; action_noise: see `Noise.action`; step: `transition` of this model, or a
-    compiled form of it. The losses of actor and critic need no gradient through the model: the policy gradient is
-    REINFORCE for every kind of action.
+    noise: (H, N, S, K) Gumbel; action_noise: see `Noise.action`; step: `imagine_step` of this model and
+    policy, or a compiled form of it. The losses of actor and critic need no gradient through the model: the policy
+    gradient is REINFORCE for every kind of action.
     """
-    step = step or partial(transition, rssm)
+    step = step or partial(imagine_step, rssm, policy)
     deter, stoch = start
     steps, rows, width = noise.shape[0], deter.shape[0], deter.shape[1]
     split = rssm.split_kernel()
@@ -74,12 +82,15 @@ def imagine(
     actions: list[dict[str, Tensor]] = []
     logits = []
     for t in range(steps + 1):
-        if t > 0:
-            deter, stoch, logit = step(deter, stoch, encode_action(fields, actions[-1]), split, noise[t - 1])
-            logits.append(logit)
         feature[:, t, :width] = deter
         feature[:, t, width:] = stoch.flatten(1)
         noise_now = {name: value[t] for name, value in action_noise.items()}
-        actions.append(sample_actions(policy(feature[:, t]), noise_now))
+        if t == steps:
+            actions.append(sample_actions(policy(feature[:, t]), noise_now))
+            break
+        dream = step(feature[:, t], deter, stoch, split, noise[t], noise_now)
+        deter, stoch = dream.deter, dream.stoch
+        actions.append(dream.action)
+        logits.append(dream.logits)
     stacked = {name: torch.stack([action[name] for action in actions], 1) for name in actions[0]}
     return Imagined(feature, stacked, torch.stack(logits, 1))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.behavior.imagination import Imagined, imagine, transition
+from robot_dreamer.behavior.imagination import Imagined, imagine, imagine_step
 from robot_dreamer.behavior.losses import ImaginationLosses, ReplayLosses
 from robot_dreamer.behavior.noise import Noise, draw_noise, gumbel_noise
 from robot_dreamer.behavior.policy import PolicyStep
@@ -105,7 +105,7 @@ class Agent(nn.Module):
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         networks = Networks(self.world_model, self.policy, self.critic, self.slow_critic)
         self._objective = partial(objective, networks, config, team.join_rows if team else None)
-        self._imagine_step = partial(transition, self.world_model.rssm)
+        self._imagine_step = partial(imagine_step, self.world_model.rssm, self.policy)
         self._filter_row = RowFunctions()
         if config.compile:
             compiler = Compiler()
@@ -165,15 +165,7 @@ class Agent(nn.Module):
         starts = Latents(
             observed.deter[:, -last:].flatten(0, 1).detach(), observed.stoch[:, -last:].flatten(0, 1).detach()
         )
-        imagined = imagine(
-            self.world_model.rssm,
-            self.policy,
-            self.action_fields,
-            starts,
-            noise.imagine,
-            noise.action,
-            self._imagine_step,
-        )
+        imagined = imagine(self.world_model.rssm, self.policy, starts, noise.imagine, noise.action, self._imagine_step)
         replayed = Rows(observation, batch.reward[:, 1:].float(), batch.is_last[:, 1:], batch.is_terminal[:, 1:])
         return Losses(observed, imagined, *self._objective(replayed, observed, imagined, self.return_range))
 
