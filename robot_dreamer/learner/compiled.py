@@ -38,7 +38,8 @@ class Compiler:
                 self.failed = True
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 warnings.warn(
-                    f"torch.compile failed, continuing without it (compile=false avoids the try): {reason}",
+                    "torch.compile failed, continuing without it (compile=false avoids the try; a process killed while "
+                    f"it compiled may have damaged the cache: delete {os.environ['TORCHINDUCTOR_CACHE_DIR']}): {reason}",
                     stacklevel=2,
                 )
                 return function(*arguments)
