@@ -36,10 +36,11 @@ class Compiler:
                 return compiled(*arguments)
             except Exception as error:  # Whatever a missing or broken toolchain raises.
                 self.failed = True
+                cache = os.environ["TORCHINDUCTOR_CACHE_DIR"]
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 warnings.warn(
                     "torch.compile failed, continuing without it (compile=false avoids the try; a process killed while "
-                    f"it compiled may have damaged the cache: delete {os.environ['TORCHINDUCTOR_CACHE_DIR']}): {reason}",
+                    f"it compiled may have damaged the cache: delete {cache}): {reason}",
                     stacklevel=2,
                 )
                 return function(*arguments)
