@@ -174,6 +174,7 @@ def drive(
     robot = folder / "robot.yaml"
     robot.write_text(spec.to_json())
     values = {"robot": str(robot), "learner": address, "logdir": str(folder / "robot"), "priority": priority}
+    values |= {"automatic": True, "random_actions": True}
     rclpy.init()
     node = PolicyNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
     executor = make_executor(node)

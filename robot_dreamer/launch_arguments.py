@@ -36,6 +36,10 @@ ARGUMENTS = {
     "policy": ("true", "start the policy node; false: only what surrounds it"),
     "deterministic": ("false", "no action noise"),
     "automatic": ("", "true: the policy acts without being asked; false: it waits for ~/policy; empty: true with sim"),
+    "random_actions": (
+        "",
+        "true: act at random until there is a bundle; false: the policy node fails without one; empty: true with sim",
+    ),
     "keys": ("", "this robot's link key file (robot-dreamer keys)"),
     "learner_keys": ("", "key folder of the local learner (robot-dreamer keys)"),
     "insecure": ("false", "allow a link without keys beyond this machine"),

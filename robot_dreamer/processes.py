@@ -81,6 +81,7 @@ class Options:
       bundle: the policy node begins with it, and only a newer one of its own run replaces it.
       deterministic: no action noise.
       automatic: the policy acts without being asked; None: in simulation only.
+      random_actions: without a bundle, the policy node acts at random until one comes; None: in simulation only.
       insecure: link without keys beyond this machine.
       keys: the policy node's key file; learner_keys: the local learner's key folder.
       seed: of everything random.
@@ -105,6 +106,7 @@ class Options:
     bundle: str = ""
     deterministic: bool = False
     automatic: bool | None = None
+    random_actions: bool | None = None
     insecure: bool = False
     keys: str = ""
     learner_keys: str = ""
@@ -176,6 +178,7 @@ def _policy_node(options: Options) -> Process:
         "logdir": str(options.logdir / folder),
         "deterministic": options.deterministic,
         "automatic": options.sim if options.automatic is None else options.automatic,
+        "random_actions": options.sim if options.random_actions is None else options.random_actions,
         "use_sim_time": options.sim,
         "insecure": options.insecure,
         "keys": options.keys,

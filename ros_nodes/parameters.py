@@ -60,7 +60,10 @@ class Parameters:
     priority: int = _parameter(0, "real-time priority (SCHED_FIFO) of the control loop; 0: none", least=0, most=99)
     core: int = _parameter(-1, "processor core that the control loop is bound to; -1: any", least=-1, most=4095)
     automatic: bool = _parameter(
-        True, "stand and act as soon as the node is active, and after a cleared fault; false: wait for ~/policy"
+        False, "stand and act as soon as the node is active, and after a cleared fault; false: wait for ~/policy"
+    )
+    random_actions: bool = _parameter(
+        False, "without a bundle to begin with, act at random until the learner sends one; false: configure fails then"
     )
     teleop_timeout: float = _parameter(
         0.5,
@@ -105,4 +108,6 @@ def declare_parameters(node: Node) -> Parameters:
     for name, choices in _CHOICES.items():
         if values[name] not in choices:
             raise ParameterError(f"parameter {name}: expected {' or '.join(choices)}, found {values[name]!r}")
+    if parameters.rollback_episodes == 1:  # a range has no holes
+        raise ParameterError("parameter rollback_episodes: expected 0 (never), or 2 to 1000, found 1")
     return parameters

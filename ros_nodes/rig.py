@@ -125,7 +125,13 @@ class Rig:
                     return _prove(kept, p)
             except BundleError as error:
                 _LOG.error("the bundle that acted last cannot act now: %s", error)
-        return _prove(named, p) if named else RandomPolicy(self.spec, p.seed)
+        if named is not None:
+            return _prove(named, p)
+        if not p.random_actions:
+            until = "until the learner sends one" if p.learner else "for ever, since `learner` is empty too"
+            text = f"`bundle` is empty and none is kept in `logdir`: the robot would act at random {until}"
+            raise ValueError(f"{text}; name a bundle, or say random_actions:=true")
+        return RandomPolicy(self.spec, p.seed)
 
     def _make_link(self, p: Parameters, stack: ExitStack) -> RobotLink | None:
         if not p.learner:

@@ -40,7 +40,7 @@ def act(spec: str, bundle: str) -> tuple[int, int]:
     from ros_nodes.policy_node import PolicyNode
 
     rclpy.init()
-    values = {"robot": spec, "bundle": bundle, "clock": "lockstep", "deterministic": True}
+    values = {"robot": spec, "bundle": bundle, "clock": "lockstep", "deterministic": True, "automatic": True}
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     robot, node = FakeRobot(None), PolicyNode(parameter_overrides=overrides)
     executor = rclpy.executors.SingleThreadedExecutor()

@@ -16,6 +16,11 @@ from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import PERIOD, FakeRobot
 
+MOVES = {
+    "automatic": True,
+    "random_actions": True,
+}  # what a node is told that shall act at once, with a bundle or without
+
 
 class Stage:
     """A policy node and a robot that publishes 100 times a second, however slow the machine."""
@@ -23,7 +28,7 @@ class Stage:
     def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, spec: str = TOY, **parameters: Any) -> None:
         file = folder / "toy.yaml"
         file.write_text(spec.replace("max_steps: 5", f"max_steps: {max_steps}"))
-        values = {"robot": str(file), "clock": "realtime", "threads": 1} | parameters
+        values = {"robot": str(file), "clock": "realtime", "threads": 1} | MOVES | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.ros = ros
         self.robot = ros.add(FakeRobot(ros.context))

@@ -21,6 +21,7 @@ from ros_nodes.policy_node import PolicyNode
 from sim.robot import SimRobot
 from sim.sensors import observe
 from tests.ros.sim_bench import Bench
+from tests.ros.stage import MOVES
 
 HOPPER = """
 name: hopper
@@ -60,7 +61,7 @@ def write_robot(folder: Path, command: str, more: str = "") -> str:
 
 
 def make_node(bench: Bench, robot: str, clock: str) -> PolicyNode:
-    overrides = [Parameter(k, value=v) for k, v in {"robot": robot, "clock": clock, "threads": 1}.items()]
+    overrides = [Parameter(k, value=v) for k, v in {"robot": robot, "clock": clock, "threads": 1, **MOVES}.items()]
     return bench.ros.add(PolicyNode(context=bench.ros.context, parameter_overrides=overrides))
 
 

@@ -20,6 +20,7 @@ from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, make_bundle, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
+from tests.ros.stage import MOVES
 
 SPEC = toy_spec()
 
@@ -55,8 +56,13 @@ def learner(tmp_path: Path) -> Iterator[Learner]:
 def start_node(ros: Ros, folder: Path, learner: Learner, **parameters: Any) -> PolicyNode:
     file = folder / "toy.yaml"
     file.write_text(TOY)
-    values = {"robot": str(file), "clock": "lockstep", "learner": learner.address, "logdir": str(folder / "link")}
-    values |= parameters
+    values: dict[str, Any] = {
+        "robot": str(file),
+        "clock": "lockstep",
+        "learner": learner.address,
+        "logdir": str(folder / "link"),
+    }
+    values |= MOVES | parameters
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
     assert node.bring_up()

@@ -20,6 +20,7 @@ from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, make_bundle, toy_spec
 from tests.ros.conftest import Ros, stages_of
 from tests.ros.fake_robot import PERIOD, FakeRobot, joint_state
+from tests.ros.stage import MOVES
 
 SPEC = toy_spec()  # 5 actions per episode, reset service
 
@@ -30,7 +31,7 @@ class Stage:
     def __init__(self, ros: Ros, folder: Path, spec: str = TOY, with_reset: bool = True, **parameters: Any) -> None:
         file = folder / "toy.yaml"
         file.write_text(spec)
-        values = {"robot": str(file), "clock": "lockstep", "threads": 1} | parameters
+        values = {"robot": str(file), "clock": "lockstep", "threads": 1} | MOVES | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.ros = ros
         self.robot = ros.add(FakeRobot(ros.context, with_reset))

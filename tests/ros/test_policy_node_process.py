@@ -23,6 +23,7 @@ from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, make_bundle, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
+from tests.ros.stage import MOVES
 
 NOBODY = "tcp://127.0.0.1:9"  # the discard port: no learner there
 
@@ -52,7 +53,7 @@ def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., Process]]:
     processes: list[Process] = []
 
     def begin(**parameters: Any) -> Process:
-        values = {"robot": tmp_path / "toy.yaml", "clock": "lockstep", "logdir": tmp_path / "link"} | parameters
+        values = {"robot": tmp_path / "toy.yaml", "clock": "lockstep", "logdir": tmp_path / "link"} | MOVES | parameters
         processes.append(Process(tmp_path, **values))
         return processes[-1]
 
@@ -108,6 +109,15 @@ def test_without_a_robot_it_says_which_topics_are_missing(start: Callable[..., P
         ({"threads": 0}, "parameter threads"),
         ({"robot_id": 7}, "parameter robot_id (str; "),
         ({"bundle": "/no/such.bundle"}, "bundle /no/such.bundle: cannot be read: No such file"),
+        (
+            {"random_actions": False},
+            "`bundle` is empty and none is kept in `logdir`: the robot would act at random for ever, "
+            "since `learner` is empty too; name a bundle, or say random_actions:=true",
+        ),
+        (
+            {"random_actions": False, "learner": NOBODY},
+            "would act at random until the learner sends one; name a bundle",
+        ),
         ({"learner": "localhost:5555"}, "address 'localhost:5555' has no scheme: write tcp://localhost:5555"),
         ({"learner": "tcp://192.0.2.1:5555"}, "insecure"),
     ],

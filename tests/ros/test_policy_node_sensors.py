@@ -21,13 +21,14 @@ from ros_nodes.realtime import Phase
 from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import PERIOD, FakeRobot, joint_state
-from tests.ros.stage import Stage
+from tests.ros.stage import MOVES, Stage
 
 
 def make_node(ros: Ros, folder: Path) -> PolicyNode:
     file = folder / "toy.yaml"
     file.write_text(TOY)
-    overrides = [Parameter("robot", value=str(file)), Parameter("clock", value="realtime")]
+    values = {"robot": str(file), "clock": "realtime", **MOVES}
+    overrides = [Parameter(k, value=v) for k, v in values.items()]
     return ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
 
 

@@ -27,6 +27,7 @@ from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, load_spec
 from ros_nodes.messages import stamp_of
 from ros_nodes.policy_node import PolicyNode
 from tests.ros.sim_bench import Bench
+from tests.ros.stage import MOVES
 
 
 @pytest.fixture
@@ -79,7 +80,9 @@ def test_a_bag_gives_the_rows_that_the_node_recorded(bench: Bench, tmp_path: Pat
     with Writer(tmp_path / "bag", version=9, storage_plugin=storage) as writer:
         recorder = Recorder(bench.ros, spec, writer)
         bench.robot(robot=str(robot), seed=5)
-        overrides = [Parameter(k, value=v) for k, v in {"robot": str(robot), "clock": "lockstep", "threads": 1}.items()]
+        overrides = [
+            Parameter(k, value=v) for k, v in {"robot": str(robot), "clock": "lockstep", "threads": 1, **MOVES}.items()
+        ]
         node = bench.ros.add(PolicyNode(context=bench.ros.context, parameter_overrides=overrides))
         assert node.bring_up()
         node.rig.controller._record = rows.append

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from robot_dreamer.spec_safety import RULES
 from ros_nodes.health import complain
 from ros_nodes.parameters import ParameterError
 from ros_nodes.policy_node import PolicyNode
-from tests.onboard_models import TOY
-from tests.ros.fake_robot import joint_state
+from tests.onboard_models import TOY, make_bundle, toy_spec
+from tests.ros.conftest import Ros
+from tests.ros.fake_robot import FakeRobot, joint_state
 from tests.ros.stage import Stage
 from tests.ros.test_guard import LONG, NEUTRAL, only, person, silent
 
@@ -101,6 +103,25 @@ def test_services_of_a_node_that_is_not_active(make: Make) -> None:
         answer = stage.call(f"policy/{service}")
         assert (answer.success, answer.message) == (False, "the node is not configured")
     assert stage.call("policy/take_over", data=True).message == "the node is not configured"
+
+
+def test_a_node_that_is_started_by_hand_moves_nothing_by_itself(ros: Ros, tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(TOY)
+    values = {"robot": str(tmp_path / "toy.yaml"), "bundle": str(make_bundle(tmp_path / "1.bundle", toy_spec()))}
+    robot = ros.add(FakeRobot(ros.context))
+    node = ros.add(PolicyNode(context=ros.context, parameter_overrides=[Parameter(k, value=values[k]) for k in values]))
+    assert node.bring_up()
+
+    def publish() -> None:
+        robot.tick += 1
+        robot.publish()
+
+    ros.until(lambda: not node.rig.observer.missing(), "sensors", each=publish)
+    ticks = node.rig.runner.ticks
+    ros.until(lambda: node.rig.runner.ticks > ticks + 20, "ticks", each=publish)
+    assert node.rig.states.state is State.PASSIVE
+    assert not node.rig.controller.steps and not robot.commands
+    node.trigger_shutdown()
 
 
 def test_activating_again_without_automatic_waits_for_a_person(make: Make) -> None:
@@ -231,7 +252,9 @@ def test_parameters_have_descriptions_and_ranges_that_are_kept(make: Make) -> No
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [("teleop_timeout", 100.0, "parameter teleop_timeout (float"), ("e_stop_timeout", -1.0, "parameter e_stop_timeout"),
-     ("teleop_timeout", 1, "parameter teleop_timeout (float"), ("threads", 65, "parameter threads (int")],
+     ("teleop_timeout", 1, "parameter teleop_timeout (float"), ("threads", 65, "parameter threads (int"),
+     ("rollback_episodes", 1, "parameter rollback_episodes: expected 0 (never), or 2 to 1000, found 1"),
+     ("rollback_episodes", 1001, "parameter rollback_episodes (int")],
 )  # fmt: skip
 def test_parameters_out_of_range_are_refused_at_the_start(ros: Any, name: str, value: Any, problem: str) -> None:
     with pytest.raises(ParameterError) as error:

@@ -55,6 +55,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 def test_a_killed_policy_node_leaves_a_neutral_robot(robot: SimulatedRobot, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ros_nodes.policy_node", "--ros-args", "-p", f"logdir:={tmp_path / 'link'}"]
+    command += ["-p", "automatic:=true", "-p", "random_actions:=true"]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
         try:

@@ -23,6 +23,7 @@ def test_texts_become_values() -> None:
     assert options.sim is False
     assert options.overrides == ("a.b=1", "c=2")
     assert options.minutes == 1.5
+    assert options.random_actions is None and read_options(DEFAULTS | {"random_actions": "true"}).random_actions is True
     assert options.automatic is None and read_options(DEFAULTS | {"automatic": "false"}).automatic is False
 
 

@@ -59,6 +59,13 @@ def test_a_real_robot_does_not_move_before_it_is_asked_to() -> None:
     assert asked is not None and asked["automatic"] is True
 
 
+def test_a_real_robot_does_not_act_at_random_unless_it_is_asked_to() -> None:
+    assert table()["policy_node"].parameters["random_actions"] is True  # type: ignore[index]
+    assert table(sim=False, clock="realtime")["policy_node"].parameters["random_actions"] is False  # type: ignore[index]
+    asked = table(sim=False, clock="realtime", random_actions=True)["policy_node"].parameters
+    assert asked is not None and asked["random_actions"] is True
+
+
 def test_a_real_robot_with_a_learner_elsewhere_is_one_program() -> None:
     programs = table(sim=False, clock="realtime", learner="tcp://192.0.2.1:5757", keys="left.key")
     assert list(programs) == ["policy_node"]
