@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
@@ -160,6 +163,25 @@ def toy_manifest(
         created="2026-01-01T00:00:00Z",
         lineage=lineage,
     )
+
+
+def rewrite(path: Path, change: Callable[[dict[str, bytes]], None], compression: int = zipfile.ZIP_STORED) -> None:
+    """Change the files inside an archive, without repairing hashes."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def edit_manifest(path: Path, **fields: object) -> None:
+    """Change fields of the manifest inside an archive."""
+
+    def change(files: dict[str, bytes]) -> None:
+        files["manifest.json"] = msgspec.json.encode(msgspec.json.decode(files["manifest.json"]) | fields)
+
+    rewrite(path, change)
 
 
 def make_bundle(path: Path, spec: RobotSpec, version: int = 1, lineage: str = "", **model: Any) -> Path:

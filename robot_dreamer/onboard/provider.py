@@ -11,6 +11,7 @@ import onnxruntime
 Provider = Literal["cpu", "cuda", "tensorrt"]
 PROVIDERS: tuple[str, ...] = get_args(Provider)
 _CPU = "CPUExecutionProvider"
+_INT8_SINCE = (1, 22)  # of ONNX Runtime: MatMulNBits with 8 bits
 _NAMES = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
 Options = list[tuple[str, dict[str, str]]]
@@ -70,11 +71,17 @@ def open_session(
     Raises:
       Exception: even the CPU cannot run it; onnxruntime's exceptions share no other base class.
     """
+    version = onnxruntime.__version__
+    if weights == "int8" and tuple(int(x) for x in version.split(".")[:2]) < _INT8_SINCE:
+        needed = ".".join(str(x) for x in _INT8_SINCE)
+        raise RuntimeError(
+            f"int8 weights need ONNX Runtime {needed} or later, this is {version}; or take float32 weights"
+        )
     ways = attempts(provider, weights)
     wanted, available = _NAMES[provider], onnxruntime.get_available_providers()
     if wanted not in available:
         ways = ways[-1:]
-        missing = f"this onnxruntime {onnxruntime.__version__} has only {', '.join(available)}; "
+        missing = f"this onnxruntime {version} has only {', '.join(available)}; "
         missing += "install onnxruntime-gpu in place of onnxruntime"
     else:
         missing = ""

@@ -15,9 +15,10 @@ from rclpy.parameter import Parameter
 
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.onboard.bundle import write_bundle
 from ros_nodes.health import figures
 from ros_nodes.policy_node import PolicyNode
-from tests.onboard_models import TOY, make_bundle, toy_spec
+from tests.onboard_models import TOY, edit_manifest, make_bundle, record, rewrite, toy_manifest, toy_model, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
 from tests.ros.stage import MOVES
@@ -150,14 +151,43 @@ def test_a_bundle_that_is_asked_for_gives_way_to_a_newer_one_of_its_run_only(
     node.trigger_shutdown()
 
 
-def test_a_bundle_that_does_not_verify_is_refused(ros: Ros, tmp_path: Path, learner: Learner) -> None:
+def test_bundles_that_cannot_be_trusted_are_refused_by_name(ros: Ros, tmp_path: Path, learner: Learner) -> None:
     robot = ros.add(FakeRobot(ros.context))
     node = start_node(ros, tmp_path, learner)
+    slot = node.rig.slot
     assert learner.server is not None
-    learner.server.publish(make_bundle(tmp_path / "other", toy_spec(rate="100.0"), 3), 3, 30)
-    ros.until(lambda: node.rig.slot.refused == 1, "the refusal", robot.poke)
-    assert "rate: ours 50.0, theirs 100.0" in node.rig.slot.last_refusal
-    steps = node.rig.controller.steps
-    ros.until(lambda: node.rig.controller.steps > steps + 3, "acting on", robot.poke)
-    assert node.rig.slot.current.version == -1
+    learner.server.publish(make_bundle(tmp_path / "good", SPEC, 1), 1, 10)
+    ros.until(lambda: slot.swaps == 1, "the good one", robot.poke)
+
+    cut, later, damaged = (make_bundle(tmp_path / name, SPEC, 9) for name in ("cut", "later", "damaged"))
+    cut.write_bytes(cut.read_bytes()[:1000])
+    edit_manifest(later, format=2)
+    rewrite(damaged, lambda files: files.update({"policy.onnx": files["policy.onnx"] + b"\0"}))
+    bad = {
+        make_bundle(tmp_path / "other", toy_spec(rate="100.0"), 9): "rate: ours 50.0, theirs 100.0",
+        make_wrong_bundle(tmp_path / "wrong", 9): "verification failed: output action_torque, step 3: expected",
+        cut: "expected a complete zip archive, found a broken or truncated one",
+        later: "format: expected 1, found 2; update robot_dreamer on this side",
+        damaged: "sha256 of policy.onnx: expected ",
+    }
+    for version, (bundle, problem) in enumerate(bad.items(), 2):
+        learner.server.publish(
+            bundle, version, 10 * version
+        )  # the link finds nothing wrong: the bytes are those published
+        ros.until(lambda: slot.refused == version - 1, f"the refusal of {bundle.name}", robot.poke)  # noqa: B023
+        assert problem in slot.last_refusal and f"bundle-{version:08d}-" in slot.last_refusal
+        steps = node.rig.controller.steps
+        ros.until(lambda: node.rig.controller.steps > steps + 3, "acting on", robot.poke)  # noqa: B023
+        assert (slot.current.version, slot.swaps) == (1, 1)
+    learner.server.publish(make_bundle(tmp_path / "better", SPEC, 7), 7, 70)
+    ros.until(lambda: slot.current.version == 7, "the next good one", robot.poke)
     node.trigger_shutdown()
+
+
+def make_wrong_bundle(path: Path, version: int) -> Path:
+    """All of it fits, but the model does not do what was recorded."""
+    model, inputs, outputs = toy_model(SPEC)
+    recording = record(model, inputs, outputs)
+    recording["output/action_torque"][3] += 0.1
+    write_bundle(path, model, toy_manifest(SPEC, inputs, outputs, version), recording)
+    return path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,26 +12,9 @@ import numpy as np
 import pytest
 
 from robot_dreamer.onboard.bundle import BundleError, Port, read_bundle, write_bundle
-from tests.onboard_models import STEPS, make_bundle, record, toy_manifest, toy_model, toy_spec
+from tests.onboard_models import STEPS, edit_manifest, make_bundle, record, rewrite, toy_manifest, toy_model, toy_spec
 
 SPEC = toy_spec()
-
-
-def rewrite(path: Path, change: Callable[[dict[str, bytes]], None], compression: int = zipfile.ZIP_STORED) -> None:
-    """Change the files inside an archive, without repairing hashes."""
-    with zipfile.ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    change(files)
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-
-
-def edit_manifest(path: Path, **fields: object) -> None:
-    def change(files: dict[str, bytes]) -> None:
-        files["manifest.json"] = msgspec.json.encode(msgspec.json.decode(files["manifest.json"]) | fields)
-
-    rewrite(path, change)
 
 
 @pytest.fixture
@@ -107,6 +89,16 @@ def test_another_robot_shows_both_sides(path: Path) -> None:
 def test_spec_and_its_hash_must_agree(path: Path) -> None:
     edit_manifest(path, spec=toy_spec(rate="100.0").to_json())
     with pytest.raises(BundleError, match="spec_hash"):
+        read_bundle(path, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [("{", "truncated"), ('{"name": 7}', r"Expected `str`, got `int` - at `\$.name`"), ("name: toy", "malformed")],
+)
+def test_a_broken_spec_is_named(path: Path, spec: str, problem: str) -> None:
+    edit_manifest(path, spec=spec)
+    with pytest.raises(BundleError, match=f"the spec in manifest.json: .*{problem}"):
         read_bundle(path, SPEC)
 
 

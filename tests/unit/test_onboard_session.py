@@ -83,6 +83,18 @@ def test_cuda_and_tensorrt_are_tried_before_the_cpu() -> None:
         attempts("gpu", "float32")
 
 
+def test_int8_weights_say_which_onnx_runtime_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = toy_model(SPEC)[0]
+    for version in ("1.17.3", "1.21.0"):
+        monkeypatch.setattr(onnxruntime, "__version__", version)
+        with pytest.raises(RuntimeError, match=f"int8 weights need ONNX Runtime 1.22 or later, this is {version}"):
+            open_session(model, "int8", 1, "cpu")
+        open_session(model, "float32", 1, "cpu")
+    for version in ("1.22.0", "1.23.2", "2.0.0"):
+        monkeypatch.setattr(onnxruntime, "__version__", version)
+        open_session(model, "int8", 1, "cpu")
+
+
 @pytest.mark.parametrize("provider", [p for p in PROVIDERS if p != "cpu"])
 def test_a_missing_provider_is_named_and_the_cpu_acts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str
