@@ -1,6 +1,6 @@
 """Our learning curves over the published ones of DreamerV3, per task, with a table of scores.
 
-    robot-dreamer train --env dmc:cartpole_swingup --preset dreamer_v3:dmc_proprio --seed 0 --logdir runs/swingup_0
+    robot-dreamer train --env dmc:cartpole_swingup --seed 0 --logdir runs/swingup_0
     python benchmarks/learning.py runs/swingup_0 runs/swingup_1 --official scores_dmc_proprio.csv
     python benchmarks/learning.py --launch cartpole_swingup reacher_easy --seeds 0 1 --steps 50000 --runs runs/learning
 
@@ -95,14 +95,13 @@ def main() -> None:
 
 def launch(options: argparse.Namespace) -> list[Path]:
     """Train every task with every seed; returns the log directories."""
-    config = load_config(options.preset, options.set)
     logdirs = []
     for task in options.launch:
         for seed in options.seeds:
             logdirs.append(options.runs / f"{task}_seed{seed}")
             command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--env", f"dmc:{task}", "--seed", str(seed)]
             command += ["--preset", options.preset, *(x for setting in options.set for x in ("--set", setting))]
-            command += ["--steps", str(options.steps // config.action_repeat), "--threads", str(options.threads)]
+            command += ["--steps", str(options.steps), "--threads", str(options.threads)]
             subprocess.run([*command, "--logdir", str(logdirs[-1].resolve())], cwd=ROOT, check=True)
     return logdirs
 

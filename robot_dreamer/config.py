@@ -400,7 +400,7 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
             number = float(value) if not isinstance(value, bool) else math.nan
         except (TypeError, ValueError):
             number = math.nan
-        _require(not math.isnan(number), path, "a number", value)
+        _require(math.isfinite(number), path, "a finite number", value)
         return number
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from robot_dreamer.commands.options import add_training_arguments
+from robot_dreamer.commands.options import add_training_arguments, number, whole_number
+
+_SPLIT = {"clock": "lockstep", "speed": 0.0, "bind": None, "evaluate": 10}  # options of the split with their defaults
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,23 +21,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "robot:cartpole",
     )
     split = parser.add_argument_group("with --robot")
+    absent = argparse.SUPPRESS  # so that it is seen whether one was given
     split.add_argument(
-        "--clock", choices=("lockstep", "realtime"), default="lockstep", help="whether the world waits for the action"
+        "--clock",
+        choices=("lockstep", "realtime"),
+        default=absent,
+        help=f"whether the world waits for the action (default: {_SPLIT['clock']})",
     )
     split.add_argument(
-        "--speed", type=float, default=0.0, help="lockstep: at most this many times real time; 0: as fast as possible"
+        "--speed",
+        type=number(0.0),
+        default=absent,
+        help="lockstep: at most this many times real time; 0, the default: as fast as possible",
     )
-    split.add_argument("--bind", help="address of the learner; default: a free port on loopback")
-    split.add_argument("--evaluate", type=int, default=10, metavar="EPISODES", help="evaluation episodes at the end")
-    add_training_arguments(parser)
+    split.add_argument("--bind", default=absent, help="address of the learner; default: a free port on loopback")
+    split.add_argument(
+        "--evaluate",
+        type=whole_number(1),
+        default=absent,
+        metavar="EPISODES",
+        help=f"evaluation episodes at the end (default: {_SPLIT['evaluate']})",
+    )
+    add_training_arguments(parser, preset=None)
 
 
 def run(args: argparse.Namespace) -> int:
     """Returns 0 when the budget was spent, 130 when a signal ended the run."""
+    given = [f"--{name}" for name in _SPLIT if name in args]
+    if args.env and given:
+        raise ValueError(f"{', '.join(given)}: only with --robot; --env trains in this process, without a split")
     if args.env:
         from robot_dreamer.commands.train_local import train_local
 
         return train_local(args)
     from robot_dreamer.commands.train_split import train_split
 
-    return train_split(args)
+    return train_split(argparse.Namespace(**{**_SPLIT, **vars(args)}))

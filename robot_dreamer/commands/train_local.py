@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 
 def train_local(args: argparse.Namespace) -> int:
     """See `robot-dreamer train --env`."""
-    config = chosen_config(args)
+    config = chosen_config(args, args.env)
+    _log.info("configuration: %s", config.name)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
     environment = make_environment(args.env, args.seed, config.action_repeat, config.pixels)
@@ -64,7 +65,7 @@ def _lead(args: argparse.Namespace, config: Config, environment: Environment, te
             lambda: trainer.updates,
         )
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.bundle_weights)
-        budget = Budget(args.steps, args.minutes * 60)
+        budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows
         training = Run(trainer, budget, exporter.export, step_environment=actor.step)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: training.stop())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from robot_dreamer.commands.options import STOPPED, chosen_config
+from robot_dreamer.commands.options import DEFAULT_PRESET, STOPPED, chosen_config
 from robot_dreamer.processes import LOCAL_ADDRESS, Options, processes
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.display import Display
@@ -47,7 +47,7 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
         logdir=logdir,
         clock=args.clock,
         bind=args.bind or _free_address(),
-        preset=args.preset,
+        preset=args.preset or DEFAULT_PRESET,
         overrides=tuple(args.set),
         minutes=args.minutes,
         steps=args.steps,

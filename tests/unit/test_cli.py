@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from robot_dreamer.cli import main
+from robot_dreamer.commands.options import preset_for
+from robot_dreamer.config import load_config
 from robot_dreamer.link.status import RobotStatus
 
 
@@ -97,3 +99,66 @@ def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "status.json").write_text(json.dumps(now | {"monotonic": time.monotonic() - 60}))
     assert main(["link-status", "--logdir", str(tmp_path)]) == 1
     assert "not running" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("environment", "preset", "overrides", "expected"),
+    [
+        ("dmc:walker_walk", None, [], "dreamer_v3:dmc_proprio"),
+        ("dmc:walker_walk", None, ["pixels=true"], "dreamer_v3:dmc_vision"),
+        ("dmc:walker_walk", "dreamer_v3", [], "dreamer_v3:dmc_proprio"),
+        ("dmc:walker_walk", "dreamer_v3:12m", [], "dreamer_v3:dmc_proprio:12m"),
+        ("dmc:walker_walk", "dreamer_v3:12m:dmc_vision", [], "dreamer_v3:12m:dmc_vision"),
+        ("dmc:walker_walk", "cpu_small", [], "cpu_small"),
+        ("atari:pong", None, [], "dreamer_v3:atari100k"),
+        ("atari:pong", "dreamer_v3:1m", [], "dreamer_v3:atari100k:1m"),
+        ("crafter:reward", None, [], "dreamer_v3:crafter"),
+        ("gym:CartPole-v1", None, [], "cpu_small"),
+        ("robot:cartpole", "dreamer_v3:12m", [], "dreamer_v3:12m"),
+    ],
+)
+def test_an_environment_gets_the_settings_of_its_domain(
+    environment: str, preset: str | None, overrides: list[str], expected: str
+) -> None:
+    assert preset_for(environment, preset, overrides) == expected
+    load_config(expected)
+
+
+def test_a_size_that_was_asked_for_wins_over_that_of_the_domain() -> None:
+    config = load_config(preset_for("dmc:walker_walk", "dreamer_v3:12m", []))
+    assert (config.model.deter, config.train_ratio) == (2048, 1024)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--threads", "0"], "argument --threads: expected a whole number of at least 1, found '0'"),
+        (["--steps", "-5"], "argument --steps: expected a whole number of at least 0, found '-5'"),
+        (["--minutes", "nan"], "argument --minutes: expected a number of at least 0, found 'nan'"),
+        (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, found '-1'"),
+        (["--evaluate", "-1"], "argument --evaluate: expected a whole number of at least 1, found '-1'"),
+        (["--speed", "inf"], "argument --speed: expected a number of at least 0, found 'inf'"),
+    ],
+)
+def test_a_wrong_number_names_the_option(
+    options: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["train", *options, "--logdir", str(tmp_path)])
+    assert end.value.code == 2 and expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--set", "seed=3"], "--set seed=3: the seed has an option of its own, --seed"),
+        (["--set", "train_ratio=.inf"], "train_ratio: expected a finite number, found inf"),
+        (["--set", "optimizer.learning_rate=inf"], "optimizer.learning_rate: expected a finite number, found 'inf'"),
+        (["--env", "dmc:cartpole_swingup", "--speed", "2"], "--speed: only with --robot"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_the_start(
+    options: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *options, "--logdir", str(tmp_path)]) == 2
+    assert expected in capsys.readouterr().err

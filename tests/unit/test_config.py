@@ -63,7 +63,7 @@ def test_overrides_are_converted_to_the_type_of_the_field():
         ("nano", "model.deter=1.5", ["model.deter", "a whole number", "1.5"]),
         ("nano", "compile=1", ["compile", "true or false", "1"]),
         ("nano", "behavior.lam=2", ["behavior.lam", "between 0.0 and 1.0", "2"]),
-        ("nano", "behavior.lam=true", ["behavior.lam", "a number", "True"]),
+        ("nano", "behavior.lam=true", ["behavior.lam", "a finite number", "True"]),
         ("nano", "precision=float8", ["precision", "float32, bfloat16", "'float8'"]),
         ("nano", "model.deter=100", ["model.deter", "multiple of model.blocks = 8", "100"]),
         ("nano", "model=5", ["model", "a mapping", "5"]),
