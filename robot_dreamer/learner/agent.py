@@ -273,8 +273,11 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def _update_slow_critic(self, rate: Tensor) -> None:
-        for slow, fast in zip(self.slow_critic.parameters(), self.critic.parameters(), strict=True):
-            slow.lerp_(fast, rate)
+        # Weighted like this, and not moved by a part of the difference, it rounds as the published code does.
+        slow: list[Tensor] = list(self.slow_critic.parameters())
+        fast: list[Tensor] = list(self.critic.parameters())
+        torch._foreach_mul_(slow, 1 - rate)
+        torch._foreach_add_(slow, torch._foreach_mul(fast, rate))
 
     def _precision(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")

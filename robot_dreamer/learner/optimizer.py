@@ -93,5 +93,7 @@ class Optimizer:
 
 
 def rms(x: Tensor) -> Tensor:
-    """Root mean square of all entries, ()."""
-    return torch.linalg.vector_norm(x) / x.numel() ** 0.5
+    """Root mean square of all entries of x (n), ()."""
+    # In pieces: a CPU adds one square after the other, which is half a percent off after ten million equal ones.
+    norms = torch.stack(torch._foreach_norm(x.split(32768)))
+    return torch.linalg.vector_norm(norms) / x.numel() ** 0.5

@@ -74,6 +74,19 @@ class Case:
             for name, parameter in self.agent.named_parameters()
         }
 
+    def rounding(self, name=None):
+        """How far the file's mean of a loss term, or its total, is from its own rows: compiled code may add the
+        squared errors of all pixels of a batch one after the other, which rounds more than the bounds allow."""
+        g, scales = self.g, self.g.config["config"]["loss_scales"]
+        if name:
+            return abs(float(g[f"out/metric/loss/{name}"]) - g[f"out/loss/{name}"].double().mean())
+        terms = {name: rows.double().mean() for name, rows in g.group("out/loss/").items()}
+        return abs(float(g["out/total_loss"]) - sum(scales.get(name, scales["rec"]) * x for name, x in terms.items()))
+
+    def assert_total(self, ours, golden):
+        """A total loss, relative to which the bound is the tightest."""
+        assert abs(float(ours) - float(golden)) <= TOTAL * abs(float(golden)) + self.rounding()
+
     def loss_name(self, official):
         return LOSSES.get(official, f"reconstruction/{official}")
 
@@ -95,7 +108,7 @@ def test_losses_and_intermediate_values(case):
     for name, value in g.group("out/loss/").items():
         assert_close(losses.terms[case.loss_name(name)], value, OUT, name)
     assert set(losses.terms) == {case.loss_name(name) for name in g.group("out/loss/")}
-    assert_close(losses.total, g["out/total_loss"], TOTAL, "total")
+    case.assert_total(losses.total, g["out/total_loss"])
 
     world, observed, imagined = agent.world_model, losses.observed, losses.imagined
     flat = {name: value[:, 1:].flatten(0, 1) for name, value in case.batch.observation.items()}
@@ -157,7 +170,8 @@ def test_five_updates(case):
         for name in ("lo", "hi"):
             ours = {"lo": agent.return_range.low, "hi": agent.return_range.high}[name]
             assert abs(float(ours - state[f"retnorm_{name}"])) <= 1e-5
-        assert_close(latents.deter, state["replay/dyn/deter"], OUT, "deter")
+        # Later latents also carry the rounding of the parameters, in the file too: at size 1m it is 1e-5 from float64.
+        assert_close(latents.deter, state["replay/dyn/deter"], OUT if update == 1 else 2 * OUT, "deter")
         assert torch.equal(latents.stoch, state["replay/dyn/stoch"])
         official = case.official()
         differences = []
@@ -176,21 +190,21 @@ def test_five_updates(case):
             assert all(torch.equal(official[name], initial[name]) for name in trained)
         for name, value in g.group(f"after{update}/metric/loss/").items():
             # The mean of rows that cancel carries the rounding of the rows, later also that of the parameters.
-            scale = g[f"out/loss/{name}"].abs().max()
-            assert abs(metrics[f"loss/{case.loss_name(name)}"] - value) <= (OUT if update == 1 else 10 * OUT) * scale, (
-                name
-            )
+            bound = (OUT if update == 1 else 10 * OUT) * g[f"out/loss/{name}"].abs().max() + case.rounding(name)
+            assert abs(metrics[f"loss/{case.loss_name(name)}"] - value) <= bound, name
         for name, ours in {
             "grad_norm": "gradient_norm",
             "grad_rms": "gradient_rms",
             "update_rms": "update_rms",
             "param_rms": "parameter_rms",
         }.items():
-            # Numbers whose gradient is rounding noise, or vanishes in one rounding only, move by full-size steps.
-            tolerance = 1e-3 if name == "update_rms" else GRAD if update == 1 else 10 * GRAD
+            tolerance = GRAD if update == 1 else 10 * GRAD
             assert_close(metrics[f"optimizer/{ours}"], state[f"metric/opt/{name}"], tolerance, name)
         assert agent.optimizer.step_count == update == state["metric/opt/updates"]
-        assert_close(metrics["loss/total"], state["metric/opt/loss"], TOTAL if update == 1 else 10 * OUT, "total")
+        if update == 1:
+            case.assert_total(metrics["loss/total"], state["metric/opt/loss"])
+        else:
+            assert_close(metrics["loss/total"], state["metric/opt/loss"], 10 * OUT, "total")
     assert agent.optimizer.flat.numel() == g["out/metric/opt/param_count"]
 
 
@@ -214,7 +228,7 @@ def test_zero_noise(case):
     if not zero:
         pytest.skip("this file has no pass without Gaussian noise")
     losses = agent.losses(case.batch, case.noise(normal=0.0))
-    assert_close(losses.total, zero["total_loss"], TOTAL)
+    case.assert_total(losses.total, zero["total_loss"])
     for name in ("policy", "value", "repval"):
         assert_close(losses.terms[LOSSES[name]], zero[f"loss/{name}"], OUT, name)
     deter, stoch = split_feature(agent, losses.imagined.feature)
@@ -264,8 +278,8 @@ def test_acting(case):
     assert torch.equal(stoch, g["out/act/carry/stoch"])
     assert_close(deter, g["out/act/dyn/deter"], OUT)  # what the learner stores is what the filter carries
     assert torch.equal(stoch, g["out/act/dyn/stoch"])
+    outputs = {"out": action, "zero": act(0.0)[0]} if g.group("zero/") else {"out": action}
     for f in agent.action_fields:
-        golden = g[f"out/act/action/{f.name}"]
-        assert_close(action[f.name], golden.clamp(-1, 1) if f.kind == "vector" else golden, OUT, f.name)
-    for name, golden in g.group("zero/act/action/").items():
-        assert_close(act(0.0)[0][name], golden.clamp(-1, 1), OUT, name)
+        for part, ours in outputs.items():
+            golden = g[f"{part}/act/action/{f.name}"]
+            assert_close(ours[f.name], golden.clamp(-1, 1) if f.kind == "vector" else golden, OUT, f.name)
