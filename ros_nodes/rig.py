@@ -124,12 +124,15 @@ class Rig:
                 if named is None or kept.manifest.replaces(named.manifest):
                     return _prove(kept, p)
             except BundleError as error:
-                _LOG.error("the bundle that acted last cannot act now: %s", error)
+                text = f"the bundle that acted last cannot act now: {error}"
+                if named is None:  # what else there is are random actions
+                    raise BundleError(f"{text}; name another one as `bundle`, or delete it") from error
+                _LOG.error("%s", text)
         if named is not None:
             return _prove(named, p)
         if not p.random_actions:
             until = "until the learner sends one" if p.learner else "for ever, since `learner` is empty too"
-            text = f"`bundle` is empty and none is kept in `logdir`: the robot would act at random {until}"
+            text = f"`bundle` is empty and `logdir` keeps none that acted before: the robot would act at random {until}"
             raise ValueError(f"{text}; name a bundle, or say random_actions:=true")
         return RandomPolicy(self.spec, p.seed)
 

@@ -51,8 +51,9 @@ class Logbook:
 
     @property
     def acting(self) -> Path | None:
-        """The bundle that acted last and was not sent back, if it is kept."""
-        return self._kept / self.flown.acting if self.flown.acting else None
+        """The bundle that acted last and was not sent back, if it is kept and nobody has deleted it."""
+        path = self._kept / self.flown.acting
+        return path if path.is_file() else None
 
     def keep(self, bundle: Path) -> None:
         """Hold on to a bundle that may come to act. Its name must tell its content, as a received one's does.

@@ -127,6 +127,28 @@ def test_a_bundle_that_failed_does_not_come_back_in_a_new_start(ros: Ros, tmp_pa
     node.trigger_shutdown()
 
 
+def test_a_bundle_that_acted_and_is_damaged_now_does_not_give_way_to_random_actions(
+    ros: Ros, tmp_path: Path, learner: Learner
+) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    node = start_node(ros, tmp_path, learner)
+    assert learner.server is not None
+    learner.server.publish(make_bundle(tmp_path / "1.bundle", SPEC, 1), 1, 10)
+    ros.until(lambda: node.rig.slot.swaps == 1, "the first bundle", robot.poke)
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    (kept,) = (tmp_path / "link" / "bundles" / "flown").iterdir()
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 1
+    kept.unlink()  # the received one is the same file
+    kept.write_bytes(content)
+
+    assert not node.bring_up() and node.rig is None
+    named = start_node(ros, tmp_path, learner, bundle=str(make_bundle(tmp_path / "2.bundle", SPEC, 0)))
+    assert named.rig.slot.current.version == 0
+    named.trigger_shutdown()
+
+
 def test_a_bundle_that_is_asked_for_gives_way_to_a_newer_one_of_its_run_only(
     ros: Ros, tmp_path: Path, learner: Learner
 ) -> None:

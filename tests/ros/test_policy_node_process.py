@@ -111,7 +111,7 @@ def test_without_a_robot_it_says_which_topics_are_missing(start: Callable[..., P
         ({"bundle": "/no/such.bundle"}, "bundle /no/such.bundle: cannot be read: No such file"),
         (
             {"random_actions": False},
-            "`bundle` is empty and none is kept in `logdir`: the robot would act at random for ever, "
+            "`bundle` is empty and `logdir` keeps none that acted before: the robot would act at random for ever, "
             "since `learner` is empty too; name a bundle, or say random_actions:=true",
         ),
         (
