@@ -19,6 +19,7 @@ from export.exporter import BundleExporter
 from export.ports import Ports
 from export.rollout import Arrays, RandomInputs, RecordedInputs, step
 from export.weights import FORMATS
+from robot_dreamer.commands.options import number, whole_number
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, config_of, load_checkpoint, spec_of
@@ -33,27 +34,31 @@ class ExportRefused(RuntimeError):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 if the bundle was written, 1 if anything is wrong with it."""
+    """Run the command line; 0 if the bundle was written, 1 if it is wrong, 2 if what it is to be made from is."""
     parser = argparse.ArgumentParser(prog="python -m export.onnx", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="log directory of a run, or one checkpoint")
     parser.add_argument("--output", type=Path, required=True, help="bundle to write")
-    parser.add_argument("--steps", type=int, default=500, help="length of the compared roll-out (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=whole_number(1), default=500, help="length of the compared roll-out (default: %(default)s)"
+    )
     parser.add_argument(
         "--weights", choices=FORMATS, default="float32", help="int8: for CPUs; float16: for GPUs (default: %(default)s)"
     )
     tolerances = ", ".join(f"{x.tolerance:g} for {x.name}" for x in FORMATS.values())
-    parser.add_argument("--tolerance", type=float, help=f"largest allowed relative drift (default: {tolerances})")
+    parser.add_argument("--tolerance", type=number(0.0), help=f"largest allowed relative drift (default: {tolerances})")
     parser.add_argument("--robot", help="robot that the checkpoint must be for")
     parser.add_argument(
         "--version",
-        type=int,
+        type=whole_number(0),
         default=0,
         help="of the bundle; a robot replaces it by a later one of the same run (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of observations and noise (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, help="of observations and noise (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
-    if options.steps < 1:
-        parser.error(f"--steps: expected at least 1, found {options.steps}")
+    if not options.output.parent.is_dir():
+        parser.error(f"argument --output: expected a file in a folder that exists, found {str(options.output)!r}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     torch.set_num_threads(1)
     try:
@@ -63,9 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exporter = BundleExporter(agent.policy_step(), spec, config, lineage, options.weights)
         stream = choose_inputs(exporter.ports, tensors, options.seed)
         export_checked(exporter, spec, meta["training_step"], stream, options)
-    except (CheckpointError, SpecError, BundleError, ExportRefused, OSError, ValueError) as error:
+    except (BundleError, ExportRefused) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except (CheckpointError, SpecError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

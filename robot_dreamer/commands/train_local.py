@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+from pathlib import Path
 
 import torch
 
@@ -13,6 +14,7 @@ from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.environment import Environment
+from robot_dreamer.learner.checkpoint import FOLDER, kept_metas
 from robot_dreamer.learner.local import LocalActor
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.progress import RUN_FILE, ScoreLog, write_json_atomically
@@ -33,17 +35,25 @@ def train_local(args: argparse.Namespace) -> int:
     _log.info("configuration: %s", config.name)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
-    environment = make_environment(args.env, args.seed, config.action_repeat, config.pixels)
+    acting_seed = args.seed + _rows_before(args.logdir.expanduser())
+    environment = make_environment(args.env, acting_seed, config.action_repeat, config.pixels)
     try:
         with joined_team(config) as (config, team):
             if team and not team.leads:
                 return follow_leader(environment.spec, config, team)
-            return _lead(args, config, environment, team)
+            return _lead(args, config, environment, acting_seed, team)
     finally:
         environment.close()
 
 
-def _lead(args: argparse.Namespace, config: Config, environment: Environment, team: Team | None) -> int:
+def _rows_before(logdir: Path) -> int:
+    """Rows that the newest checkpoint of a run has seen: a resumed run repeats neither first episodes nor noise."""
+    return max((int(meta["env_step"]) for meta in kept_metas(logdir / FOLDER)), default=0)
+
+
+def _lead(
+    args: argparse.Namespace, config: Config, environment: Environment, acting_seed: int, team: Team | None
+) -> int:
     spec = environment.spec
     logdir = args.logdir.expanduser()
     logdir.mkdir(parents=True, exist_ok=True)
@@ -55,13 +65,18 @@ def _lead(args: argparse.Namespace, config: Config, environment: Environment, te
             logdir / "scores.csv", "robot_dreamer", spec.name, config.seed, config.action_repeat
         )
         if trainer.resume():
-            _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
+            _log.info(
+                "resumed at %d updates, %d rows: learner and replay as they were; a new episode begins, "
+                "with another seed of environment and noise",
+                trainer.updates,
+                trainer.env_steps,
+            )
         actor = LocalActor(
             environment,
             trainer.agent.policy_step(),
             config.model,
             store,
-            args.seed + trainer.env_steps,  # a resumed run does not repeat its first noise
+            acting_seed,
             lambda: trainer.updates,
         )
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.bundle_weights)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robot_dreamer.behavior.noise import Noise
 from robot_dreamer.learner.batch import Batch
+from robot_dreamer.learner.memory import is_out_of_memory
 from robot_dreamer.world_model.rssm import Latents
 
 _WARM_UP = 3  # updates before the recording, in which libraries choose kernels and allocate their workspace
@@ -71,6 +72,8 @@ class CapturedUpdate:
                 self._names = list(metrics)
                 self._values = torch.stack([metrics[name].float() for name in self._names])
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(
                 f"the update could not be recorded as a CUDA graph, continuing without "

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import torch
 
+from robot_dreamer.learner.memory import is_out_of_memory
+
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
@@ -17,7 +19,8 @@ class Compiler:
     """Compiles functions with torch.compile at their first call.
 
     That takes a minute or so in all the first time (a CPU needs a C++ compiler), and seconds when the result is in
-    the cache on disk. If it fails, one warning says why and all functions run as they are from then on.
+    the cache on disk. If that fails, one warning says why and no further function is compiled. An error of a
+    later call, or memory that runs out, has nothing to do with it and is raised.
     """
 
     def __init__(self) -> None:
@@ -28,13 +31,21 @@ class Compiler:
     def __call__(self, function: _Function) -> _Function:
         """The function, to be compiled at its first call for shapes that stay the same."""
         compiled = torch.compile(function, dynamic=False)
+        worked = False
 
         def run(*arguments: object) -> object:
+            nonlocal worked
+            if worked:
+                return compiled(*arguments)
             if self.failed:
                 return function(*arguments)
             try:
-                return compiled(*arguments)
+                result = compiled(*arguments)
+                worked = True
+                return result
             except Exception as error:  # Whatever a missing or broken toolchain raises.
+                if is_out_of_memory(error):
+                    raise
                 self.failed = True
                 cache = os.environ["TORCHINDUCTOR_CACHE_DIR"]
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]

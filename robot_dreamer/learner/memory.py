@@ -50,13 +50,14 @@ def fitting(advice: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         first_line = str(error).strip().partition("\n")[0]
         raise OutOfMemory(f"out of memory {advice} ({first_line or type(error).__name__})") from error
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
     # Only the GPU's allocator has an exception class of its own; the CPU's and the libraries' say it in words.
     words = ("can't allocate memory", "out of memory", "alloc_failed", "storage size calculation overflowed")
     known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)

@@ -41,7 +41,8 @@ class Optimizer:
     def step(self, gradients: Sequence[Tensor], finite: Tensor) -> dict[str, Tensor]:
         """One update in place; gradients in the order of the parameters.
 
-        `finite`: () bool; where it is false, or a gradient is not finite, nothing changes at all. Returns scalars:
+        `finite`: () bool; where it is false, or a gradient is not finite, nothing changes at all; where the new
+        parameters would not be finite, they stay as they were. Returns scalars:
         norm and RMS of the gradient, RMS of step and parameters, and whether the update was applied (1.0 or 0.0).
         """
         config = self.config
@@ -74,12 +75,16 @@ class Optimizer:
         ramp = (self.step_count / config.warmup).clamp(max=1) if config.warmup else torch.ones_like(age)
         length = torch.where(applied, config.learning_rate * ramp, 0.0) / (1 - config.beta1**age)
         update = self.first_moment * length
-        self.flat.sub_(update)
+        step_rms = rms(update)
+        moved = torch.sub(self.flat, update, out=update)
+        # A step too long for float32 leaves the parameters where they are; only the moments have moved, and are finite.
+        applied = applied & torch.isfinite(rms(moved))
+        torch.where(applied, moved, self.flat, out=self.flat)
         self.step_count.copy_(count)
         return {
             "optimizer/gradient_norm": square.sqrt().float(),
             "optimizer/gradient_rms": (square / gradient.numel()).sqrt().float(),
-            "optimizer/update_rms": rms(update),
+            "optimizer/update_rms": step_rms,
             "optimizer/parameter_rms": rms(self.flat),
             "optimizer/applied": applied.float(),
         }

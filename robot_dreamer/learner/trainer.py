@@ -130,7 +130,8 @@ class Trainer:
         }
         action = {a.name: _sequence([row.action[a.name] for row in rows], device) for a in self.spec.actions}
         is_first = _sequence([np.asarray(row.is_first) for row in rows], device)
-        latents = self.agent.filter(observation, action, is_first, self._carry(stream))
+        with fitting(f"while the latents of {len(rows)} new rows were computed: choose a smaller model size"):
+            latents = self.agent.filter(observation, action, is_first, self._carry(stream))
         deter = latents.deter[0].float().cpu().numpy()
         stoch = latents.stoch[0].argmax(-1).to(torch.uint8).cpu().numpy()
         for t, row in enumerate(rows):
@@ -206,7 +207,7 @@ class Trainer:
     def _skip(self, terms: list[str]) -> None:
         self.skipped += 1
         self._skipped_in_a_row += 1
-        cause = f"not finite: {', '.join(terms)}" if terms else "the gradient is not finite"
+        cause = f"not finite: {', '.join(terms)}" if terms else "the gradient or the new parameters are not finite"
         _log.warning("update skipped (%d so far): %s", self.skipped, cause)
         if self._skipped_in_a_row >= self.config.max_nonfinite:
             self.save()

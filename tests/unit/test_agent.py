@@ -132,6 +132,15 @@ def test_a_batch_that_is_not_finite_changes_nothing(where):
     assert all(torch.equal(before[name], after[name]) for name in before if name != "generator")
 
 
+def test_a_step_that_is_too_long_for_the_parameters_leaves_them_as_they_are():
+    agent = nano("optimizer.warmup=0", "optimizer.learning_rate=1e39")
+    before = {name: value.clone() for name, value in agent.named_parameters()}
+    _, metrics = agent.update(random_batch(agent, 2, 6))
+    assert metrics["optimizer/applied"] == 0
+    assert all(torch.equal(before[name], value) for name, value in agent.named_parameters())
+    assert all(torch.isfinite(value).all() for value in agent.training_state()[0].values())
+
+
 def test_resumed_training_equals_uninterrupted_training():
     batches = None
     agent = nano(observations=MIXED, actions=MIXED_ACTIONS)

@@ -1,9 +1,12 @@
 """What a recording as a CUDA graph asks of an update, as far as it can be checked without a GPU."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from robot_dreamer.learner.captured import CapturedUpdate
 from tests.agents import MIXED, MIXED_ACTIONS, nano, random_batch
 
 
@@ -40,6 +43,33 @@ def test_an_update_neither_waits_for_the_device_nor_moves_its_state(options):
 def test_the_check_notices_waiting():
     with pytest.raises(AssertionError, match="_local_scalar_dense"), NoWaiting():
         float(torch.ones(()))
+
+
+def record_failing(monkeypatch, error):
+    """A capture whose recording raises this error, on a machine without CUDA."""
+
+    @contextmanager
+    def recording(graph):
+        raise error
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    agent = nano()
+    captured = CapturedUpdate(agent._update)
+    captured._calls = 3  # after the warm-up
+    return captured(random_batch(agent, 2, 6), agent.draw_noise(2, 6))
+
+
+def test_a_recording_that_fails_falls_back_with_a_warning(monkeypatch):
+    with pytest.warns(UserWarning, match="could not be recorded as a CUDA graph.*not permitted"):
+        _, metrics = record_failing(monkeypatch, RuntimeError("operation not permitted when stream is capturing"))
+    assert metrics["optimizer/applied"] == 1
+
+
+def test_memory_that_runs_out_while_recording_is_raised(monkeypatch):
+    with pytest.raises(torch.OutOfMemoryError):
+        record_failing(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
 
 
 def test_a_cuda_graph_without_cuda_is_refused():

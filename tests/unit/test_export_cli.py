@@ -95,11 +95,11 @@ def test_what_does_not_fit_is_refused(
     fast.write_text((ROOT / "robot_dreamer/robots/cartpole.yaml").read_text().replace("rate: 25.0", "rate: 50.0"))
     options = ["--checkpoint", str(tmp_path), "--output", str(tmp_path / "policy.bundle")]
     options += ["--robot", str(fast) if robot == "cartpole_fast" else robot]
-    assert main(options) == 1
+    assert main(options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "policy.bundle").exists()
 
 
 def test_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--checkpoint", str(tmp_path), "--output", str(tmp_path / "policy.bundle")]) == 1
+    assert main(["--checkpoint", str(tmp_path), "--output", str(tmp_path / "policy.bundle")]) == 2
     assert f"no checkpoint in {tmp_path}" in capsys.readouterr().err

@@ -275,6 +275,18 @@ def test_other_errors_keep_their_names(tmp_path: Path) -> None:
     assert not isinstance(caught.value, OutOfMemory)
 
 
+def test_memory_that_runs_out_for_new_rows_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make(tmp_path)
+
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer.agent, "filter", full)
+    trainer.store.add(rows(0, 60))
+    with pytest.raises(OutOfMemory, match="latents of .* new rows .*choose a smaller model size"):
+        trainer.ingest()
+
+
 def test_a_result_that_arrives_late_is_finished_by_the_next_update_or_a_checkpoint(tmp_path: Path) -> None:
     trainer = make(tmp_path)
     trainer.store.add(rows(0, 60))
