@@ -91,7 +91,7 @@ class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tilt: Tilt | None = None
     limits: tuple[Limit, ...] = ()
     missed_deadlines: int = 50  # in a row; 0: not watched
-    stale_seconds: float = 0.0  # an episode's sensor silent for so long latches; 0: goes on when it is back
+    stale_seconds: float = 2.0  # without a good sample in an episode (real time); 0: goes on when there is one
     bundle_seconds: float = 0.0  # age at which a bundle is too old to act; 0: never
     surprise: Surprise | None = None
 

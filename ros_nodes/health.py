@@ -1,25 +1,20 @@
-"""How a policy node is doing: figures for the learner's display, diagnostics, and words for the log."""
+"""How a policy node is doing: figures for the learner's display, what is wrong, and words for the log."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timezone
-from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from robot_dreamer.link.robot import RobotLinkStatus
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.onboard.states import State
-from robot_dreamer.spec_safety import RULES
 from ros_nodes.graph import unheard
-from ros_nodes.realtime import Realtime
 from ros_nodes.rig import Rig
 
 _WORDS = 256  # characters of a figure, at most
 _PATIENCE = 3  # seconds without the learner before saying so
-_OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
 def bundle_age(rig: Rig) -> float:
@@ -67,62 +62,6 @@ def figures(rig: Rig) -> dict[str, float | int | str]:
     if not math.isnan(controller.last_return):
         shown["episode_return"] = controller.last_return
     return shown
-
-
-def diagnose(node: Node, rig: Rig, link: RobotLinkStatus | None, complaint: str) -> DiagnosticArray:
-    """All parts, each with a level, a line and its counters."""
-    controller, guard, slot, observer = rig.controller, rig.controller.guard, rig.slot, rig.observer
-    loop: dict[str, Any] = {"rate": rig.spec.rate, "ticks": rig.runner.ticks, "misses": rig.runner.misses}
-    if isinstance(rig.runner, Realtime):
-        stats = rig.runner.loop.stats()
-        loop |= {"phase": rig.runner.phase.value, "period": stats.period, "jitter_p99": stats.jitter_p99}
-        loop |= {"jitter_max": stats.jitter_max, "busy_max": stats.busy_max}
-    else:
-        loop |= {"repeats": rig.runner.repeats}
-    loop |= {"resets": rig.resetter.resets, "reset_retries": rig.resetter.retries}
-    sensors: dict[str, Any] = dict(observer.counters())
-    sensors |= {f"refused_{kind}": n for kind, n in controller.refused.copy().items()}
-    sensors |= {f"age {topic}": age for topic, age in observer.ages().items()}
-    limits: dict[str, Any] = {"state": rig.states.state.value, "e_stop_pressed": rig.e_stop.pressed}
-    limits |= {"clipped": controller.clipped + guard.limits.clipped, "slewed": guard.limits.slewed}
-    limits |= {f"faults_{rule}": guard.faults[rule] for rule in RULES}
-    person: dict[str, Any] = {"switched_on": rig.takeover.on, "interventions": controller.interventions}
-    person |= {"messages": rig.takeover.received, "refused": rig.takeover.refused}
-    policy: dict[str, Any] = {"version": slot.current.version, "swaps": slot.swaps, "refused": slot.refused}
-    policy |= {"age": bundle_age(rig), "surprise_threshold": guard.surprise_threshold}
-    if isinstance(slot.current, OnnxPolicy):
-        policy |= {"runs_on": slot.current.runs_on}
-    if controller.output is not None:
-        policy |= {"surprise": controller.output.surprise, "value": controller.output.value}
-    policy |= {"rollbacks": slot.rollbacks, "last_refusal": slot.last_refusal, "last_rollback": slot.last_rollback}
-    episodes: dict[str, Any] = {"episodes": controller.episodes, "abandoned": controller.abandoned}
-    episodes |= {"steps": controller.steps, "last_return": controller.last_return}
-    loop |= {f"worst_{stage}": seconds for stage, seconds in controller.stages.worst().items()}
-    broken = rig.runner.failure
-    fault = guard.fault
-    parts: list[tuple[str, bytes, str, dict[str, Any]]] = [
-        ("control loop", _ERROR if broken else _WARN if complaint else _OK, broken or complaint or "running", loop),
-        ("sensors", _OK, "", sensors),
-        ("guard", _ERROR if fault else _OK, str(fault) if fault else rig.states.state.value, limits),
-        ("take-over", _OK, "", person),
-        ("policy", _OK, "random" if slot.current.version < 0 else "bundle", policy),
-        ("episodes", _OK, "", episodes),
-    ]
-    if link is not None:
-        counts = {"spooled": link.spooled, "acknowledged": link.acknowledged, "dropped": sum(link.dropped.values())}
-        trouble = link.fault or link.last_error or link.bundle_warning
-        well = link.connected and not trouble and not any(link.dropped.values())
-        level = _ERROR if link.fault else _OK if well else _WARN
-        parts.append(("link", level, trouble or link.state, counts))
-    array = DiagnosticArray()
-    array.header.stamp = node.get_clock().now().to_msg()
-    for name, level, message, values in parts:
-        shown = [KeyValue(key=k, value=f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in values.items()]
-        whole = f"{node.get_name()}: {name}"
-        array.status.append(
-            DiagnosticStatus(level=level, name=whole, hardware_id=rig.robot_id, message=message, values=shown)
-        )
-    return array
 
 
 def complain(node: Node, rig: Rig) -> str:

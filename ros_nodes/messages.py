@@ -58,7 +58,10 @@ class _JointReader:
         if message.name != self._names:
             missing = [name for name in source.names if name not in message.name]
             if missing:
-                raise ObservationError(f"topic {source.topic}: expected {missing}, found {list(message.name)}")
+                which = f"joint {missing[0]} is" if len(missing) == 1 else f"joints {', '.join(missing)} are"
+                raise ObservationError(
+                    f"topic {source.topic}: {which} missing, found {', '.join(message.name) or 'none'}"
+                )
             self._index = np.array([message.name.index(name) for name in source.names], np.intp)
             self._names = list(message.name)
         values = np.asarray(getattr(message, source.field), np.float64)

@@ -23,8 +23,9 @@ from rclpy.signals import SignalHandlerOptions
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.spec import SpecError
+from ros_nodes.diagnosis import Diagnosis
 from ros_nodes.distro import make_executor
-from ros_nodes.health import Speaker, complain, diagnose, figures, judge_bundle
+from ros_nodes.health import Speaker, complain, figures, judge_bundle
 from ros_nodes.parameters import ParameterError, declare_parameters
 from ros_nodes.rig import Rig
 from ros_nodes.services import Services
@@ -51,6 +52,7 @@ class PolicyNode(LifecycleNode):
         self.parameters = declare_parameters(self)
         self.failure = ""
         self.rig: Rig | None = None
+        self._diagnosis: Diagnosis | None = None
         self._acting = False
         self._overdue_looks = 0
         self._speaker = Speaker(self, self.parameters.learner)
@@ -71,6 +73,7 @@ class PolicyNode(LifecycleNode):
         except (SpecError, LinkError, ValueError, OSError) as error:  # BundleError is a ValueError
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
+        self._diagnosis = Diagnosis(self, rig)
         version = rig.slot.current.version
         self.get_logger().info(
             f"robot {rig.robot_id} ({rig.spec.name}, spec {rig.spec.hash[:12]}), {rig.spec.rate:g} Hz, {p.clock}, "
@@ -144,7 +147,7 @@ class PolicyNode(LifecycleNode):
     def _report(self) -> None:
         """Once a second: fetch a bundle, say what is wrong, send figures."""
         rig = self.rig
-        if rig is None:
+        if rig is None or self._diagnosis is None:
             return
         status = None
         if rig.link is not None:
@@ -158,7 +161,7 @@ class PolicyNode(LifecycleNode):
         judge_bundle(rig)
         complaint = complain(self, rig) if self._acting else ""
         self._speaker.say(rig, status, complaint)
-        self._health.publish(diagnose(self, rig, status, complaint))
+        self._health.publish(self._diagnosis.report(status, complaint))
 
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
         for change in changes:

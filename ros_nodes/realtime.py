@@ -6,7 +6,8 @@
   READY      reset done: neutral command until every sensor has spoken again
   RUNNING    an episode
 A sensor older than its max_age, or a clock that jumps, cuts the episode and leads back to WAITING; every other state
-than POLICY cuts it and leads to IDLE. A refused sample cuts it too, but the next one may begin another.
+than POLICY cuts it and leads to IDLE. A refused sample cuts it too, but the next one may begin another. When an episode
+has had no good sample for `stale_seconds`, be it silence or nonsense, the guard latches `stale`.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Realtime(Runner):
         self._thread: threading.Thread | None = None
         self._jumps = 0
         self._since = time.monotonic()  # of the phase
-        self._silent_since: float | None = None  # sensors of an episode
+        self._sound_at: float | None = None  # when the last good sample came; None: none since the reset or IDLE
         self._problem = ""  # why the last tick could not act
 
     @property
@@ -151,7 +152,7 @@ class Realtime(Runner):
         if self.phase is not Phase.IDLE:
             self._controller.abandon()
             self._resetter.withdraw()
-            self._silent_since = None
+            self._sound_at = None
             self._enter(Phase.IDLE)
         self._problem = self._silence()  # a person should know it before asking for the policy
         command = self._states.command(self._glance() if state is State.STAND and not self._problem else None)
@@ -163,25 +164,25 @@ class Realtime(Runner):
         problem, jumps = self._silence(), self._observer.clock_jumps
         jumped, self._jumps = jumps != self._jumps, jumps
         if problem:
-            self._judge_silence(problem)
+            self._judge_stale(problem)
             return problem
-        self._silent_since = None
         return "the robot's clock jumped" if jumped else ""
 
     def _silence(self) -> str:
         missing = self._observer.missing()
         return f"no fresh messages from {', '.join(missing)}" if missing else ""
 
-    def _judge_silence(self, problem: str) -> None:
-        """Sensors that fall silent in an episode: for too long is a fault. Those that never spoke moved nothing."""
-        now = time.monotonic()
-        if self.phase is Phase.RUNNING:
-            self._silent_since = now
-        if self._stale and self._silent_since is not None and now - self._silent_since > self._stale:
-            self._guard.latch("stale", problem)
+    def _judge_stale(self, problem: str) -> None:
+        """An episode without a good sample for too long is a fault. Sensors that gave none yet moved nothing."""
+        if self._stale and self._sound_at is not None and time.monotonic() - self._sound_at > self._stale:
+            self._guard.latch("stale", f"no good sample for {self._stale:g} s: {problem}")
 
     def _act(self) -> None:
         decision = self._decide()
+        if decision.refused:
+            self._judge_stale(decision.refused)
+        else:
+            self._sound_at = time.monotonic()
         if self._stop.is_set():  # it took so long that the node has ended meanwhile: no word after the last one
             self._controller.abandon()
         elif decision.is_last:
@@ -202,6 +203,7 @@ class Realtime(Runner):
     def _reset(self) -> None:
         self._commander.publish(self._guard.neutral())
         self._resetter.request()
+        self._sound_at = None
         self._enter(Phase.RESETTING)
 
     def _enter(self, phase: Phase) -> None:

@@ -1,0 +1,129 @@
+"""What `/diagnostics` says: each part of a policy node with a level, a line and its counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from robot_dreamer.link.robot import RobotLinkStatus
+from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.spec_safety import RULES
+from ros_nodes.health import bundle_age
+from ros_nodes.realtime import Realtime
+from ros_nodes.rig import Rig
+
+_OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+_Judged = tuple[bytes, str, dict[str, Any]]  # level, line, counters
+
+
+class Diagnosis:
+    """Judges the parts of one rig, again and again; remembers what it has already told."""
+
+    def __init__(self, node: Node, rig: Rig) -> None:
+        self._node = node
+        self._rig = rig
+        self._samples = 0  # refused until the last report
+        self._bundles = (0, 0, 0)  # swaps, refusals and rollbacks until the last report
+        self._trouble = ""  # of the bundle that came last
+
+    def report(self, link: RobotLinkStatus | None, complaint: str) -> DiagnosticArray:
+        """All parts. `complaint`: what the runner waits for; empty if nothing."""
+        parts: dict[str, _Judged] = {
+            "control loop": self._loop(complaint),
+            "sensors": self._sensors(complaint),
+            "guard": self._guard(),
+            "take-over": self._person(),
+            "policy": self._policy(),
+            "episodes": self._episodes(),
+        }
+        if link is not None:
+            parts["link"] = _link(link)
+        array = DiagnosticArray()
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        for name, (level, message, values) in parts.items():
+            shown = [KeyValue(key=k, value=f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in values.items()]
+            whole, robot = f"{self._node.get_name()}: {name}", self._rig.robot_id
+            array.status.append(
+                DiagnosticStatus(level=level, name=whole, hardware_id=robot, message=message, values=shown)
+            )
+        return array
+
+    def _loop(self, complaint: str) -> _Judged:
+        rig, runner = self._rig, self._rig.runner
+        values: dict[str, Any] = {"rate": rig.spec.rate, "ticks": runner.ticks, "misses": runner.misses}
+        if isinstance(runner, Realtime):
+            stats = runner.loop.stats()
+            values |= {"phase": runner.phase.value, "period": stats.period, "jitter_p99": stats.jitter_p99}
+            values |= {"jitter_max": stats.jitter_max, "busy_max": stats.busy_max}
+        else:
+            values |= {"repeats": runner.repeats}
+        values |= {"resets": rig.resetter.resets, "reset_retries": rig.resetter.retries}
+        values |= {f"worst_{stage}": seconds for stage, seconds in rig.controller.stages.worst().items()}
+        level = _ERROR if runner.failure else _WARN if complaint else _OK
+        return level, runner.failure or complaint or "running", values
+
+    def _sensors(self, complaint: str) -> _Judged:
+        """Error: without fresh messages nobody can act. Warning: samples were refused since the last report."""
+        controller, observer = self._rig.controller, self._rig.observer
+        values: dict[str, Any] = dict(observer.counters())
+        values |= {f"refused_{kind}": n for kind, n in controller.refused.copy().items()}
+        values |= {f"age {topic}": age for topic, age in observer.ages().items()}
+        refused = sum(controller.refused.copy().values())
+        before, self._samples = self._samples, refused
+        realtime = isinstance(self._rig.runner, Realtime)  # in lockstep only the runner knows what is late
+        silent = ", ".join(observer.missing()) if realtime else complaint
+        if silent:
+            return _ERROR, silent, values
+        if refused > before:
+            return _WARN, f"{refused - before} samples refused; the last: {controller.last_refusal}", values
+        return _OK, "", values
+
+    def _guard(self) -> _Judged:
+        rig, guard = self._rig, self._rig.controller.guard
+        values: dict[str, Any] = {"state": rig.states.state.value, "e_stop_pressed": rig.e_stop.pressed}
+        values |= {"clipped": rig.controller.clipped + guard.limits.clipped, "slewed": guard.limits.slewed}
+        values |= {f"faults_{rule}": guard.faults[rule] for rule in RULES}
+        fault = guard.fault
+        return _ERROR if fault else _OK, str(fault) if fault else rig.states.state.value, values
+
+    def _person(self) -> _Judged:
+        takeover = self._rig.takeover
+        values: dict[str, Any] = {"switched_on": takeover.on, "interventions": self._rig.controller.interventions}
+        return _OK, "", values | {"messages": takeover.received, "refused": takeover.refused}
+
+    def _policy(self) -> _Judged:
+        """Warning: the last bundle was refused or sent back, until one takes over; or another provider had to do."""
+        slot, output, guard = self._rig.slot, self._rig.controller.output, self._rig.controller.guard
+        policy = slot.current
+        values: dict[str, Any] = {"version": policy.version, "swaps": slot.swaps, "refused": slot.refused}
+        values |= {"age": bundle_age(self._rig), "surprise_threshold": guard.surprise_threshold}
+        if isinstance(policy, OnnxPolicy):
+            values |= {"runs_on": policy.runs_on, "fallback": policy.fallback}
+        if output is not None:
+            values |= {"surprise": output.surprise, "value": output.value}
+        values |= {"rollbacks": slot.rollbacks, "last_refusal": slot.last_refusal, "last_rollback": slot.last_rollback}
+        counts, before = (slot.swaps, slot.refused, slot.rollbacks), self._bundles
+        self._bundles = counts
+        if counts[2] > before[2]:
+            self._trouble = slot.last_rollback
+        elif counts[1] > before[1]:
+            self._trouble = f"bundle refused: {slot.last_refusal}"
+        elif counts[0] > before[0]:
+            self._trouble = ""
+        fallback = policy.fallback if isinstance(policy, OnnxPolicy) else ""
+        trouble = "; ".join(filter(None, (self._trouble, fallback)))
+        return _WARN if trouble else _OK, trouble or ("random" if policy.version < 0 else "bundle"), values
+
+    def _episodes(self) -> _Judged:
+        controller = self._rig.controller
+        values: dict[str, Any] = {"episodes": controller.episodes, "abandoned": controller.abandoned}
+        return _OK, "", values | {"steps": controller.steps, "last_return": controller.last_return}
+
+
+def _link(link: RobotLinkStatus) -> _Judged:
+    counts = {"spooled": link.spooled, "acknowledged": link.acknowledged, "dropped": sum(link.dropped.values())}
+    trouble = link.fault or link.last_error or link.bundle_warning
+    well = link.connected and not trouble and not any(link.dropped.values())
+    return _ERROR if link.fault else _OK if well else _WARN, trouble or link.state, counts
