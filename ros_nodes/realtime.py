@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from robot_dreamer.onboard.guard import Commands
 from robot_dreamer.onboard.rate import RateLoop
 from robot_dreamer.onboard.states import State
 from robot_dreamer.onboard.urgency import calm_interpreter, urge
@@ -129,7 +130,7 @@ class Realtime(Runner):
             self._enter(Phase.WAITING)
         if self.phase is Phase.RESETTING:
             if self._resetter.active:
-                self._commander.publish(self._guard.neutral())
+                self._send(self._guard.neutral())
                 return
             self._observer.forget(self._resetter.first_stamp)
             self._jumps = self._observer.clock_jumps  # a reset may set the clock
@@ -139,7 +140,7 @@ class Realtime(Runner):
             if self.phase is Phase.RUNNING:
                 self._controller.abandon()
                 self._enter(Phase.WAITING)
-            self._commander.publish(self._guard.neutral())
+            self._send(self._guard.neutral())
             return
         if self.phase is Phase.WAITING and self._resetter.available:
             self._reset()
@@ -157,7 +158,7 @@ class Realtime(Runner):
         self._problem = self._silence()  # a person should know it before asking for the policy
         command = self._states.command(self._glance() if state is State.STAND and not self._problem else None)
         if command is not None:
-            self._commander.publish(command)
+            self._send(command)
 
     def _find_problem(self) -> str:
         """Why there must be no episode now; empty if there may be one."""
@@ -183,25 +184,30 @@ class Realtime(Runner):
             self._judge_stale(decision.refused)
         else:
             self._sound_at = time.monotonic()
-        if self._stop.is_set():  # it took so long that the node has ended meanwhile: no word after the last one
+        if self._stop.is_set():  # see _send
             self._controller.abandon()
         elif decision.is_last:
             if self._resetter.available:
                 self._reset()
             else:  # the world goes on, perhaps terminal for long; the policy's last command must not stand
-                self._commander.publish(self._guard.neutral())
+                self._send(self._guard.neutral())
         elif decision.fault is not None:
             if decision.command is not None:
-                self._commander.publish(decision.command)
+                self._send(decision.command)
         elif decision.command is None:  # refused
-            self._commander.publish(self._guard.neutral())
+            self._send(self._guard.neutral())
         else:
-            self._commander.publish(decision.command)
+            self._send(decision.command)
             self._controller.stages.done("publish")
             self._controller.applied(self._now())
 
+    def _send(self, commands: Commands) -> None:
+        """No word after the last one: a tick that took so long that the node has ended meanwhile sends nothing."""
+        if not self._stop.is_set():
+            self._commander.publish(commands)
+
     def _reset(self) -> None:
-        self._commander.publish(self._guard.neutral())
+        self._send(self._guard.neutral())
         self._resetter.request()
         self._sound_at = None
         self._enter(Phase.RESETTING)

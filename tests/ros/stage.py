@@ -36,7 +36,9 @@ class Stage:
         self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
         self.rows: list[StepRecord] = []
         assert self.node.bring_up()
-        self.controller._record = self.rows.append
+        self.sent: list[list[float]] = []  # all commands, also those that the robot did not get: it keeps the last 1
+        self._note_rows()
+        self._note_commands()
         self.speaks = True
         self.also: list[Callable[[int], None]] = []  # further sensors: each is called with the stamp, ns
         self._due = 0.0
@@ -48,6 +50,26 @@ class Stage:
     @property
     def controller(self) -> Any:
         return self.rig.controller
+
+    def _note_rows(self) -> None:
+        record = self.controller._record  # of the link, if there is one
+
+        def note(row: StepRecord) -> None:
+            self.rows.append(row)
+            if record is not None:
+                record(row)
+
+        self.controller._record = note
+
+    def _note_commands(self) -> None:
+        commander = self.rig.runner._commander
+        publish = commander.publish
+
+        def note(commands: dict[str, Any]) -> None:
+            self.sent.append(commands["torque"].tolist())
+            publish(commands)
+
+        commander.publish = note
 
     def poke(self) -> None:
         if self.speaks and time.monotonic() >= self._due:

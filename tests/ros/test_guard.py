@@ -161,6 +161,28 @@ def test_a_policy_that_fails_is_rolled_back(make: Make, tmp_path: Path) -> None:
     assert "policy 2 failed, back to policy 1" in stage.rig.slot.last_rollback
 
 
+def test_a_policy_that_is_too_slow_is_sent_back(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = make_bundle(tmp_path / "1.bundle", LONG, 1)
+    stage = make(bundle=str(bundle), max_steps=10_000, spec=safe("{missed_deadlines: 0, stale_seconds: 0}"))
+    stage.until(lambda: stage.controller.steps >= 40, "enough steps to compare with")
+    slot = stage.rig.slot
+    slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2))
+    stage.until(lambda: slot.swaps == 1, "the swap")
+    step = slot.current.step
+
+    def slow(*arguments: Any) -> PolicyOutput:
+        time.sleep(0.03)  # the period is 0.02
+        output: PolicyOutput = step(*arguments)
+        return output
+
+    monkeypatch.setattr(slot.current, "step", slow)
+    stage.until(lambda: slot.rollbacks == 1, "the way back")
+    assert "policy 2 failed, back to policy 1: a step takes " in slot.last_rollback
+    rows = len(stage.rows)
+    stage.until(lambda: len(stage.rows) > rows + 2, "acting on")
+    assert stage.rows[-1].policy_version == 1 and stage.controller.guard.fault is None
+
+
 def test_a_fall_ends_the_episode_as_terminal_and_damps(make: Make) -> None:
     stage = make(max_steps=10_000, spec=WATCHED)
     heartbeat = stage.watch(Bool, "policy/heartbeat")

@@ -69,6 +69,22 @@ def check_rows(rows: list[StepRecord], robot: FakeRobot) -> None:
             np.testing.assert_allclose(executed, received[tick], rtol=1e-6)
 
 
+def test_a_policy_with_worse_returns_is_sent_back(make: Callable[..., Stage], tmp_path: Path) -> None:
+    stage = make(bundle=str(make_bundle(tmp_path / "1.bundle", toy_spec(), 1)), rollback_episodes=2)
+    slot, controller = stage.rig.slot, stage.rig.controller
+    stage.until(lambda: controller.episodes >= 3, "episodes of the first")
+    slot.offer(make_bundle(tmp_path / "2.bundle", toy_spec(), 2))
+    stage.until(lambda: slot.swaps == 1, "the swap")
+    stage.robot.reward = dict.fromkeys(range(100_000), 0.0)
+    stage.until(lambda: slot.rollbacks == 1, "the way back")
+    assert "policy 2 failed, back to policy 1: mean return of 2 episodes " in slot.last_rollback
+    assert ", before 5, " in slot.last_rollback
+    steps = controller.steps
+    stage.until(lambda: controller.steps > steps + 3, "acting on")
+    assert stage.rows[-1].policy_version == 1 and controller.guard.fault is None
+    assert {1, 2} == {row.policy_version for row in stage.rows}
+
+
 def test_episodes_and_resets(make: Callable[..., Stage]) -> None:
     stage = make()
     stage.until(lambda: stage.rig.controller.episodes == 3, "three episodes")

@@ -207,6 +207,30 @@ def test_a_hanging_loop_is_noticed_and_the_node_leaves_the_neutral_command(make:
     assert stage.last == NEUTRAL and len(stage.rows) == rows  # the late tick has no last word
 
 
+def test_a_tick_that_outlasts_the_node_sends_no_command_after_the_last_one(make: Callable[..., Stage]) -> None:
+    stage = make(max_steps=10_000)
+    stage.until(lambda: stage.controller.steps >= 1, "a step")
+    entered, over = threading.Event(), threading.Event()
+
+    def hang() -> list[str]:
+        entered.set()
+        over.wait(60.0)
+        return ["nothing is known"]
+
+    stage.rig.observer.missing = hang
+    try:
+        stage.until(entered.is_set, "the hanging tick")
+        thread = stage.rig.runner._thread
+        stage.rig.runner.give_up("it hangs")
+        stage.node.trigger_deactivate()
+        sent = len(stage.sent)
+        assert stage.sent[-1] == NEUTRAL
+    finally:
+        over.set()
+    thread.join(10.0)
+    assert not thread.is_alive() and len(stage.sent) == sent
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage], dies: bool) -> None:
     stage = make(max_steps=10_000, spec=SLOW)
@@ -225,8 +249,8 @@ def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage
         stage.rig.runner._thread.join(5.0)
         stage.controller.guard.limits.last = dict(FAR)
         stage.node.trigger_deactivate()
-    stage.ros.spin(0.5)  # until the last command is here
-    assert stage.robot.commands[-1][1] == NEUTRAL
+    assert stage.sent[-1] == NEUTRAL
+    stage.ros.until(lambda: stage.last == NEUTRAL, "the neutral command")
 
 
 def test_a_slow_action_is_led_to_neutral_during_a_reset(make: Callable[..., Stage]) -> None:
@@ -267,10 +291,9 @@ def test_diagnostics(make: Callable[..., Stage]) -> None:
 def test_a_reset_does_not_let_a_slow_command_jump(make: Callable[..., Stage]) -> None:
     """The robot holds the last command over a reset; rates count from there."""
     stage = make(max_steps=20, spec=SLOW)
-    sent = stage.watch(Float64MultiArray, "motor/commands", 1000)
     command = stage.robot.create_publisher(Float64MultiArray, "policy/teleop/motor/commands", 1)
     stage.also.append(lambda stamp: command.publish(Float64MultiArray(data=[2.0, 1.0])))
     stage.until(lambda: stage.controller.episodes == 3, "three episodes")
-    way = np.array([list(message.data) for message in sent])
+    way = np.array(stage.sent)
     assert way[:, 0].max() > 1.0  # far from neutral when the reset comes, and the reset is done at once
     assert np.abs(np.diff(way, axis=0)).max() < 0.08 + 1e-6
