@@ -16,6 +16,7 @@ import multiprocessing as mp
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -27,13 +28,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.link.server import LinkServer
-from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.onboard.bundle import read_bundle, write_bundle
-from robot_dreamer.onboard.rate import RateHistory, RateLoop
-from robot_dreamer.onboard.urgency import urge
-from robot_dreamer.ros_domain import own_domain
-from robot_dreamer.spec import RobotSpec, load_spec
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from robot_dreamer.link.server import LinkServer  # noqa: E402
+from robot_dreamer.link.store import ExperienceStore  # noqa: E402
+from robot_dreamer.onboard.bundle import read_bundle, write_bundle  # noqa: E402
+from robot_dreamer.onboard.rate import RateHistory, RateLoop  # noqa: E402
+from robot_dreamer.onboard.urgency import urge  # noqa: E402
+from robot_dreamer.ros_domain import own_domain  # noqa: E402
+from robot_dreamer.spec import RobotSpec, load_spec  # noqa: E402
 
 SWAP_EVERY = 5.0  # seconds
 SETTLE = 3.0  # seconds after the first bundle acts that are not counted
@@ -279,9 +283,8 @@ def draw(results: list[Result], picture: Path) -> None:
 
 def machine() -> str:
     """What the numbers depend on."""
-    root = Path(__file__).parents[1]
     commit = subprocess.run(
-        ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()
     names = (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x)
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())

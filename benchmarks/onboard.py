@@ -38,7 +38,8 @@ sys.path.insert(0, str(ROOT))
 
 from export.exporter import BundleExporter  # noqa: E402
 from export.trace import trace  # noqa: E402
-from robot_dreamer.config import load_config  # noqa: E402
+from robot_dreamer.commands.options import whole_number  # noqa: E402
+from robot_dreamer.config import known_presets, load_config  # noqa: E402
 from robot_dreamer.learner.agent import Agent  # noqa: E402
 from robot_dreamer.onboard.bundle import Bundle, read_bundle  # noqa: E402
 from robot_dreamer.onboard.noise import Noise  # noqa: E402
@@ -54,9 +55,11 @@ PEAK = 768  # side of the matrices whose product measures the peak rate
 def main() -> None:
     """Measure all sizes and thread counts and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=["1m", "12m", "50m"], help="model sizes (presets)")
+    parser.add_argument(
+        "--sizes", nargs="+", choices=known_presets(), default=["1m", "12m", "50m"], help="model sizes (presets)"
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="threads within one step")
-    parser.add_argument("--steps", type=int, default=1000, help="timed steps per cell; a multiple of 100")
+    parser.add_argument("--steps", type=whole_number(TURN), default=1000, help="timed steps per cell")
     parser.add_argument("--robots", nargs="+", default=["cartpole", "cartpole_camera"], help="state, and 64x64 image")
     options = parser.parse_args()
     print(machine())

@@ -66,7 +66,7 @@ def main() -> None:
             start = time.perf_counter()
             try:
                 update, what = build(side, preset, options.device)
-            except (ImportError, RuntimeError) as error:
+            except ImportError as error:
                 print(f"{side}: left out: {error}")
                 continue
             for _ in range(WARM_UP):

@@ -4,9 +4,13 @@ import gymnasium
 import numpy as np
 import torch
 
+from robot_dreamer.behavior.policy_head import Policy
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
+from robot_dreamer.world_model.fields import fields_of
+from robot_dreamer.world_model.heads import TwoHotHead
+from robot_dreamer.world_model.world_model import WorldModel
 
 spaces = gymnasium.spaces
 
@@ -60,3 +64,11 @@ def random_batch(agent, rows, length, seed=0):
 
 def nano(*overrides, observations=WALKER, actions=SIX_ACTIONS):
     return Agent(observations, actions, load_config("nano", ["device=cpu", *overrides]))
+
+
+def count_parameters(observations, actions, config):
+    """Parameters that are trained, without giving them memory."""
+    world = WorldModel(fields_of(observations), fields_of(actions), config.model, 0.0)
+    policy = Policy(fields_of(actions), world.feature_size, config.model.units, config.behavior)
+    critic = TwoHotHead(world.feature_size, config.behavior.critic_layers, config.model, 0.0)
+    return sum(p.numel() for module in (world, policy, critic) for p in module.parameters())

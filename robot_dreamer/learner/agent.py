@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple
@@ -111,9 +112,14 @@ class Agent(nn.Module):
             compiler = Compiler()
             self._imagine_step = compiler(self._imagine_step)
             self._filter_row = RowFunctions(compiler(filter_row), compiler(filter_row_backward))
-            if team is None:  # Processes talk to each other in the middle of it.
+            if team is None:
                 self._objective = compiler(self._objective)
-        if config.cuda_graph and self.device.type != "cuda":
+        # Processes talk to each other in the middle of an update.
+        if team is not None and config.compile:
+            warnings.warn("compile=true under torchrun compiles the steps only, not the losses", stacklevel=2)
+        if team is not None and config.cuda_graph:
+            warnings.warn("cuda_graph=true has no effect under torchrun", stacklevel=2)
+        elif config.cuda_graph and self.device.type != "cuda":
             raise ValueError(f"cuda_graph: expected a CUDA device, found {self.device}; set cuda_graph=false")
         captured = config.cuda_graph and team is None
         self._run_update = CapturedUpdate(self._update) if captured else self._update

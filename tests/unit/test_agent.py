@@ -12,7 +12,7 @@ import torch
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent, Carry
 from robot_dreamer.learner.memory import keep_freed_memory
-from tests.agents import IMAGE, MIXED, MIXED_ACTIONS, SIX_ACTIONS, WALKER, nano, random_batch, spaces
+from tests.agents import IMAGE, MIXED, MIXED_ACTIONS, SIX_ACTIONS, WALKER, count_parameters, nano, random_batch, spaces
 
 
 @pytest.fixture(autouse=True)
@@ -44,19 +44,6 @@ def test_parameter_count_with_the_actions_of_atari():
     with torch.device("meta"):
         actions = spaces.Dict({"action": spaces.Discrete(18)})
         assert count_parameters(IMAGE, actions, load_config("200m")) == 165_967_124
-
-
-def count_parameters(observations, actions, config):
-    """Parameters that are trained, without giving them memory."""
-    from robot_dreamer.behavior.policy_head import Policy
-    from robot_dreamer.world_model.fields import fields_of
-    from robot_dreamer.world_model.heads import TwoHotHead
-    from robot_dreamer.world_model.world_model import WorldModel
-
-    world = WorldModel(fields_of(observations), fields_of(actions), config.model, 0.0)
-    policy = Policy(fields_of(actions), world.feature_size, config.model.units, config.behavior)
-    critic = TwoHotHead(world.feature_size, config.behavior.critic_layers, config.model, 0.0)
-    return sum(p.numel() for module in (world, policy, critic) for p in module.parameters())
 
 
 def test_parameter_counts_of_the_parts():

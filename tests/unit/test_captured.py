@@ -1,13 +1,18 @@
 """What a recording as a CUDA graph asks of an update, as far as it can be checked without a GPU."""
 
+import warnings
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from robot_dreamer.config import load_config
+from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.batch import batch_to
 from robot_dreamer.learner.captured import CapturedUpdate
-from tests.agents import MIXED, MIXED_ACTIONS, nano, random_batch
+from tests.agents import MIXED, MIXED_ACTIONS, SIX_ACTIONS, WALKER, nano, random_batch
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +48,29 @@ def test_an_update_neither_waits_for_the_device_nor_moves_its_state(options):
 def test_the_check_notices_waiting():
     with pytest.raises(AssertionError, match="_local_scalar_dense"), NoWaiting():
         float(torch.ones(()))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("fast", ["cuda_graph=true", "compile=true"])
+def test_the_fast_path_on_a_gpu_equals_the_eager_one(fast):
+    agents = [nano("device=cuda", option) for option in ("cuda_graph=false", fast)]
+    batch, noise = random_batch(agents[0], 2, 6), agents[0].draw_noise(2, 6)
+    batch = batch_to(batch, agents[0].device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="torch.compile failed|the update could not be recorded")
+        for _ in range(6):  # three before the recording, three replayed
+            (ours, expected), (theirs, found) = (agent.update(batch, noise) for agent in agents)
+    assert agents[0].optimizer.step_count == agents[1].optimizer.step_count == 6
+    torch.testing.assert_close(theirs.deter, ours.deter, rtol=1e-3, atol=1e-4)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("option", ["cuda_graph", "compile"])
+def test_what_several_processes_leave_out_is_told(option):
+    team = SimpleNamespace(join_rows=lambda part: part)
+    with pytest.warns(UserWarning, match=f"{option}=true .*under torchrun"):
+        Agent(WALKER, SIX_ACTIONS, load_config("nano", ["device=cpu", f"{option}=true"]), team)
 
 
 def record_failing(monkeypatch, error):
