@@ -90,7 +90,7 @@ def rebuild_agent(
     config = dataclasses.replace(config_of(meta), device="cpu")
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     own = {name.removeprefix("agent/"): value for name, value in tensors.items() if name.startswith("agent/")}
-    agent.load_training_state(own, meta["agent"])
+    agent.load_training_state(own)
     return spec, config, agent
 
 

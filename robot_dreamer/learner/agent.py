@@ -240,17 +240,17 @@ class Agent(nn.Module):
         )
 
     def training_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that training needs to continue exactly: tensors by name (copies on the CPU), and JSON data."""
+        """Everything that training needs to continue exactly: tensors by name (copies on the CPU), and JSON
+        data for the reader of a checkpoint."""
         tensors = {name: value.detach().clone().cpu() for name, value in self._state_tensors().items()}
         tensors["generator"] = self.generator.get_state()
         return tensors, {"config": self.config.to_dict(), "updates": int(self.optimizer.step_count)}
 
-    def load_training_state(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Continue from what `training_state` returned.
+    def load_training_state(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from the tensors that `training_state` returned.
 
         Raises ValueError that names missing, unexpected and mis-shaped tensors; the agent is then unchanged.
         """
-        del meta  # Kept for the reader of a checkpoint; all that counts is in the tensors.
         own = self._state_tensors()
         check_tensors({**own, "generator": self.generator.get_state()}, tensors)
         with torch.no_grad():

@@ -263,7 +263,7 @@ class Trainer:
         self._reload_rows(meta["cursor"])
         self.replay.load_state(meta["replay"])
         self._latents.load(meta["latents"])
-        self.agent.load_training_state(_below(tensors, "agent/"), meta["agent"])
+        self.agent.load_training_state(_below(tensors, "agent/"))
         self.updates, self.skipped = meta["training_step"], meta["skipped"]
         self.training_seconds = meta["training_seconds"]
         self._credit = meta["credit"]

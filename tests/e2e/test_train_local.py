@@ -10,9 +10,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from robot_dreamer.learner.checkpoint import load_checkpoint
+from robot_dreamer.link.store import ExperienceStore
+from sim.environments import make_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
@@ -58,3 +61,17 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path) -> Non
     refused = train(tmp_path, "--steps", "300", "--set", "model.deter=128")
     assert refused.returncode == 2
     assert "model.deter: ours 128, theirs 64" in refused.stderr
+
+
+def test_a_resumed_run_does_not_repeat_the_first_episode(tmp_path: Path) -> None:
+    for steps in ("100", "200"):
+        done = train(tmp_path, "--steps", steps)
+        assert done.returncode == 0, done.stderr
+    assert "a new episode begins" in done.stderr
+    store = ExperienceStore(
+        tmp_path / "experience.sqlite", make_environment("gym:CartPole-v1", 0, action_repeat=2).spec
+    )
+    rows = [row for _, row in store.read(0, 1000)]
+    store.close()
+    first, second = (next(row for row in rows if row.boot == boot) for boot in dict.fromkeys(row.boot for row in rows))
+    assert all(not np.array_equal(first.observation[name], second.observation[name]) for name in first.observation)

@@ -134,9 +134,9 @@ def test_resumed_training_equals_uninterrupted_training():
     batches = [random_batch(agent, 2, 6, seed) for seed in range(6)]
     for batch in batches[:3]:
         agent.update(batch)
-    tensors, meta = agent.training_state()
+    tensors, _ = agent.training_state()
     other = nano("seed=7", observations=MIXED, actions=MIXED_ACTIONS)
-    other.load_training_state(tensors, meta)
+    other.load_training_state(tensors)
     for batch in batches[3:]:
         first, first_metrics = agent.update(batch)
         second, second_metrics = other.update(batch)
@@ -148,7 +148,7 @@ def test_resumed_training_equals_uninterrupted_training():
 
 def test_loading_a_state_that_does_not_fit_names_the_tensors():
     agent = nano()
-    tensors, meta = agent.training_state()
+    tensors, _ = agent.training_state()
     before = agent.optimizer.flat.clone()
     name = "model/policy.trunk.0.bias"
     broken = {key: value + 1 if value.is_floating_point() else value for key, value in tensors.items()}
@@ -156,7 +156,7 @@ def test_loading_a_state_that_does_not_fit_names_the_tensors():
     broken["extra"] = torch.zeros(1)
     broken[name] = torch.zeros(3)
     with pytest.raises(ValueError, match="missing return_range/low.*unexpected extra") as error:
-        agent.load_training_state(broken, meta)
+        agent.load_training_state(broken)
     assert f"{name}: expected (16,), found (3,)" in str(error.value)
     assert torch.equal(agent.optimizer.flat, before)
 
