@@ -12,8 +12,7 @@ import argparse
 import dataclasses
 import multiprocessing as mp
 import os
-import platform
-import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +22,9 @@ import msgspec
 import numpy as np
 import zmq
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.machine import machine
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
@@ -244,9 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     scale = 10 if parser.parse_args().quick else 1
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    machine = platform.processor() or platform.machine()
-    print(f"{machine}, {os.cpu_count()} cores, Python {platform.python_version()}, commit {commit}\n")
+    print(f"{machine('pyzmq')}\n")
     with tempfile.TemporaryDirectory() as folder:
         disk = disk_speed(folder) / 1e6
     print(f"The one disk of both sides makes {disk:.0f} MB/s durable, written in order by nobody else.\n")

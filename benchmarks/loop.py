@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing as mp
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import threading
@@ -31,6 +29,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.link.server import LinkServer  # noqa: E402
 from robot_dreamer.link.store import ExperienceStore  # noqa: E402
 from robot_dreamer.onboard.bundle import read_bundle, write_bundle  # noqa: E402
@@ -281,16 +280,6 @@ def draw(results: list[Result], picture: Path) -> None:
     print(f"written: {picture}")
 
 
-def machine() -> str:
-    """What the numbers depend on."""
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    names = (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x)
-    load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
-    return f"{next(names, '?')}, {os.cpu_count()} cores, {platform.machine()}; load before {load}; commit {commit}"
-
-
 def main() -> None:
     """Measure all rates, print a table, draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -301,7 +290,10 @@ def main() -> None:
     parser.add_argument("--priority", type=int, default=0, help="real-time priority of the control loop; 0: none")
     parser.add_argument("--picture", type=Path, help="histogram to draw")
     options = parser.parse_args()
-    print(f"{machine()}\n{options.size}, {options.weights}, state, priority {options.priority}\n\n{HEADER}", flush=True)
+    print(
+        f"{machine('onnxruntime')}\n{options.size}, {options.weights}, state, priority {options.priority}\n\n{HEADER}",
+        flush=True,
+    )
     results = []
     with own_domain() as domain:
         os.environ |= domain

@@ -18,13 +18,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.machine import machine  # noqa: E402
 from export.exporter import BundleExporter  # noqa: E402
 from export.trace import trace  # noqa: E402
 from robot_dreamer.commands.options import whole_number  # noqa: E402
@@ -62,7 +60,7 @@ def main() -> None:
     parser.add_argument("--steps", type=whole_number(TURN), default=1000, help="timed steps per cell")
     parser.add_argument("--robots", nargs="+", default=["cartpole", "cartpole_camera"], help="state, and 64x64 image")
     options = parser.parse_args()
-    print(machine())
+    print(f"{machine('torch', 'onnxruntime')}; milliseconds\n")
     header = f"{'robot':16}{'size':6}{'threads':>8}{'MB':>8}  {'side':8}" + "".join(f"{c:>9}" for c in COLUMNS)
     print(header + f"{'/ floor':>9}{'/ ours':>9}")
     for robot in options.robots:
@@ -103,18 +101,6 @@ def compare(robot: str, size: str, thread_counts: list[int], steps: int) -> None
                 + f"{row[0] / floor:9.2f}{row[0] / ours:9.2f}",
                 flush=True,
             )
-
-
-def machine() -> str:
-    """What the numbers depend on."""
-    cpu = next(
-        (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), "?"
-    )
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    tools = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime"))
-    return f"{cpu}, {platform.machine()}; {tools}; commit {commit or 'unknown'}; milliseconds\n"
 
 
 def export(size: str, spec: RobotSpec, weights: str = "float32") -> tuple[BundleExporter, Bundle]:

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +26,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.config import Config, load_config  # noqa: E402
 from robot_dreamer.learner.agent import Agent  # noqa: E402
 from robot_dreamer.learner.batch import batch_to  # noqa: E402
@@ -73,7 +71,8 @@ def main() -> None:
                 update()
             print(f"{side}: {what}; ready after {time.perf_counter() - start:.0f} s", flush=True)
             updates[side] = update
-        print(machine(options.threads))
+        gpu = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+        print(f"{machine('torch')}; {options.threads} threads{gpu}")
         print(table(updates, options.rounds), flush=True)
 
 
@@ -193,20 +192,6 @@ def resources(update: Update) -> tuple[float, int]:
         elif event.name().startswith("aten::"):
             operators += 1
     return peak / 1e6, kernels or operators
-
-
-def machine(threads: int) -> str:
-    """What the numbers depend on."""
-    cpu = next(
-        (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), "?"
-    )
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    load = Path("/proc/loadavg").read_text().split()[0]
-    tools = f"torch {version('torch')}, {threads} threads, commit {commit or 'unknown'}"
-    return f"{cpu}, {platform.machine()}{gpu}; {tools}; load of the machine {load}"
 
 
 if __name__ == "__main__":
