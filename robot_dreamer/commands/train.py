@@ -37,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument("--bind", default=absent, help="address of the learner; default: a free port on loopback")
     split.add_argument(
         "--evaluate",
-        type=whole_number(1),
+        type=whole_number(0),
         default=absent,
         metavar="EPISODES",
-        help=f"evaluation episodes at the end (default: {_SPLIT['evaluate']})",
+        help=f"evaluation episodes at the end; 0: none (default: {_SPLIT['evaluate']})",
     )
     add_training_arguments(parser, preset=None)
 

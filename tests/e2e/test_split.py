@@ -110,8 +110,8 @@ def test_a_robot_learns_through_the_split_and_is_evaluated(tmp_path: Path) -> No
     assert final["env_steps"] >= 2500 and final["updates"] >= 1  # few on a busy machine: the robot does not wait
     robot = final["robots"][0]
     assert robot["figures"]["swaps"] >= 1 and robot["figures"]["bundle_version"] >= 1
-    assert robot["duplicates"] == 0 and not robot["rejected"] and not robot["dropped"]
-    assert_gapless(stored(tmp_path))
+    assert not robot["rejected"] and not robot["dropped"]
+    assert_gapless(stored(tmp_path))  # a busy learner's late answer lets rows come twice; they are stored once
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
     assert len(evaluation["evaluation"]["returns"]) == len(evaluation["random"]["returns"]) == 2
     assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")

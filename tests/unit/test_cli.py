@@ -136,7 +136,7 @@ def test_a_size_that_was_asked_for_wins_over_that_of_the_domain() -> None:
         (["--steps", "-5"], "argument --steps: expected a whole number of at least 0, found '-5'"),
         (["--minutes", "nan"], "argument --minutes: expected a number of at least 0, found 'nan'"),
         (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, found '-1'"),
-        (["--evaluate", "-1"], "argument --evaluate: expected a whole number of at least 1, found '-1'"),
+        (["--evaluate", "-1"], "argument --evaluate: expected a whole number of at least 0, found '-1'"),
         (["--speed", "inf"], "argument --speed: expected a number of at least 0, found 'inf'"),
     ],
 )
