@@ -193,7 +193,7 @@ def _recur(deter: Tensor, gates: Tensor) -> Tensor:
 
 def _tanh(x: Tensor) -> Tensor:
     """tanh(x); may overwrite x where there is no gradient."""
-    if x.is_cuda or torch.is_grad_enabled():
+    if x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_exporting():
         return torch.tanh(x)
     # Torch's kernel takes up to ten times as long on a CPU as that of the sigmoid; the difference is rounding.
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)

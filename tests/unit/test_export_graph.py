@@ -43,6 +43,12 @@ def test_each_norm_is_one_node(graphs: tuple[nn.Module, onnx.ModelProto, onnx.Mo
     assert counts["Pow"] == counts["Sqrt"] == 0
 
 
+def test_tanh_is_one_node(graphs: tuple[nn.Module, onnx.ModelProto, onnx.ModelProto]) -> None:
+    """Of the recurrent state and of the mean action; a learner on a CPU writes the first one in four operations."""
+    _, written, _ = graphs
+    assert [node.op_type for node in written.graph.node].count("Tanh") == 2
+
+
 def test_block_kernels_are_split_when_the_model_is_loaded(
     graphs: tuple[nn.Module, onnx.ModelProto, onnx.ModelProto],
 ) -> None:
