@@ -154,9 +154,12 @@ class PolicySlot:
     def _work(self) -> None:
         while True:
             self._wake.get()
+            last = self._stopping  # nothing changes any more: what is written down from here on is complete
             self._write_down()
-            if self._stopping:
+            if last:
                 return
+            if self._stopping:
+                continue
             try:
                 path = self._offers.pop()
             except IndexError:

@@ -302,6 +302,25 @@ def test_what_has_flown_is_on_disk_while_the_robot_acts(starts: Starts) -> None:
     until(lambda: on_disk() == ({"": 2}, "1.bundle"))
 
 
+def test_what_is_sent_back_while_the_disk_is_slow_is_written_down_before_the_end(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, write = [], Logbook.write
+
+    def slow(self: Logbook, floors: dict[str, int], acting: str, others: tuple[str, ...]) -> None:
+        if acting == "2.bundle":
+            writing.append(acting)
+            until(lambda: starts.slot._stopping)
+        write(self, floors, acting, others)
+
+    monkeypatch.setattr(Logbook, "write", slow)
+    assert starts.swap(1) and starts.swap(2)
+    until(lambda: bool(writing))
+    assert starts.slot.rollback("NaN") is not None
+    starts.slot.stop()
+    assert Logbook(starts.folder / "bundles").flown.acting == "1.bundle"
+
+
 def test_bundles_that_will_not_act_again_do_not_fill_the_disk(starts: Starts) -> None:
     for version in range(1, 6):
         assert starts.swap(version)
