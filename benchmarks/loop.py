@@ -78,7 +78,7 @@ def export(size: str, weights: str, spec: RobotSpec, path: Path) -> None:
     import torch
 
     from export.exporter import BundleExporter
-    from robot_dreamer.config import load_config
+    from robot_dreamer.config_presets import load_config
     from robot_dreamer.learner.agent import Agent
 
     torch.set_num_threads(1)

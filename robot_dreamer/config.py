@@ -1,24 +1,18 @@
-"""Training configuration: frozen dataclasses with one documented field per option, and YAML presets.
+"""Training configuration: frozen dataclasses with one documented field per option.
 
-The defaults of the dataclasses are DreamerV3 as its authors publish it today (size 200m). A preset is a YAML file in
-`presets/` that overrides some of them; presets compose from left to right with colons, e.g. `dreamer_v3:12m`.
-This module needs PyYAML and the standard library only, so that a robot without torch can read a configuration.
+The defaults are DreamerV3 as its authors publish it today (size 200m); config_presets.py reads others. Without torch,
+so that a robot can read a configuration.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any, Literal
 
-import yaml
-
-_PRESET_PACKAGE = "robot_dreamer"
-_PRESET_FOLDER = "presets"
+from robot_dreamer.config_check import build, require, require_positive, require_range
 
 
 @dataclass(frozen=True)
@@ -69,21 +63,19 @@ class ModelConfig:
     """Squash vector observations with symlog in front of the encoder."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "model", exclude=("unimix", "free_nats", "symlog_inputs", "multipliers"))
-        _require_range("model.unimix", self.unimix, 0.0, 1.0)
-        _require_range("model.free_nats", self.free_nats, 0.0, math.inf)
-        _require(
-            self.deter % self.blocks == 0, "model.deter", f"a multiple of model.blocks = {self.blocks}", self.deter
-        )
-        _require(
+        require_positive(self, "model", exclude=("unimix", "free_nats", "symlog_inputs", "multipliers"))
+        require_range("model.unimix", self.unimix, 0.0, 1.0)
+        require_range("model.free_nats", self.free_nats, 0.0, math.inf)
+        require(self.deter % self.blocks == 0, "model.deter", f"a multiple of model.blocks = {self.blocks}", self.deter)
+        require(
             self.deter % self.decoder_blocks == 0,
             "model.deter",
             f"a multiple of model.decoder_blocks = {self.decoder_blocks}",
             self.deter,
         )
-        _require(self.bins % 2 == 1 and self.bins >= 3, "model.bins", "an odd number of at least 3", self.bins)
-        _require(self.kernel % 2 == 1, "model.kernel", "an odd number", self.kernel)
-        _require(
+        require(self.bins % 2 == 1 and self.bins >= 3, "model.bins", "an odd number of at least 3", self.bins)
+        require(self.kernel % 2 == 1, "model.kernel", "an odd number", self.kernel)
+        require(
             len(self.multipliers) > 0 and all(m > 0 for m in self.multipliers),
             "model.multipliers",
             "one or more positive numbers",
@@ -138,15 +130,15 @@ class BehaviorConfig:
 
     def __post_init__(self) -> None:
         for name in ("horizon", "policy_layers", "critic_layers"):
-            _require(getattr(self, name) > 0, f"behavior.{name}", "a positive number", getattr(self, name))
-        _require(self.return_horizon > 1, "behavior.return_horizon", "more than 1", self.return_horizon)
-        _require(self.imagine_last >= 0, "behavior.imagine_last", "0 or a positive number", self.imagine_last)
+            require(getattr(self, name) > 0, f"behavior.{name}", "a positive number", getattr(self, name))
+        require(self.return_horizon > 1, "behavior.return_horizon", "more than 1", self.return_horizon)
+        require(self.imagine_last >= 0, "behavior.imagine_last", "0 or a positive number", self.imagine_last)
         for name in ("lam", "slow_rate", "return_rate", "discrete_unimix"):
-            _require_range(f"behavior.{name}", getattr(self, name), 0.0, 1.0)
+            require_range(f"behavior.{name}", getattr(self, name), 0.0, 1.0)
         low, high = self.return_percentile_low, self.return_percentile_high
-        _require(0 <= low < high <= 100, "behavior.return_percentile_low", "0 <= low < high <= 100", (low, high))
-        _require(self.return_limit > 0, "behavior.return_limit", "a positive number", self.return_limit)
-        _require(0 < self.min_std < self.max_std, "behavior.min_std", "0 < min_std < max_std", self.min_std)
+        require(0 <= low < high <= 100, "behavior.return_percentile_low", "0 <= low < high <= 100", (low, high))
+        require(self.return_limit > 0, "behavior.return_limit", "a positive number", self.return_limit)
+        require(0 < self.min_std < self.max_std, "behavior.min_std", "0 < min_std < max_std", self.min_std)
 
 
 @dataclass(frozen=True)
@@ -169,13 +161,13 @@ class OptimizerConfig:
     """Added to the root of the second moment."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, "optimizer.learning_rate", "a positive number", self.learning_rate)
-        _require(self.warmup >= 0, "optimizer.warmup", "0 or a positive number", self.warmup)
+        require(self.learning_rate > 0, "optimizer.learning_rate", "a positive number", self.learning_rate)
+        require(self.warmup >= 0, "optimizer.warmup", "0 or a positive number", self.warmup)
         for name in ("agc", "agc_minimum", "epsilon"):
-            _require(getattr(self, name) > 0, f"optimizer.{name}", "a positive number", getattr(self, name))
+            require(getattr(self, name) > 0, f"optimizer.{name}", "a positive number", getattr(self, name))
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
-            _require(0 <= value < 1, f"optimizer.{name}", "at least 0 and below 1", value)
+            require(0 <= value < 1, f"optimizer.{name}", "at least 0 and below 1", value)
 
 
 @dataclass(frozen=True)
@@ -201,7 +193,7 @@ class LossScales:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            _require_range(f"loss_scales.{item.name}", getattr(self, item.name), 0.0, math.inf)
+            require_range(f"loss_scales.{item.name}", getattr(self, item.name), 0.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -255,16 +247,16 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "replay_capacity", "action_repeat", "max_nonfinite"):
-            _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
-        _require(self.batch_length > 1, "batch_length", "at least 2", self.batch_length)
-        _require(
+            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        require(self.batch_length > 1, "batch_length", "at least 2", self.batch_length)
+        require(
             self.behavior.imagine_last == 0 or 2 <= self.behavior.imagine_last <= self.batch_length,
             "behavior.imagine_last",
             f"0, or between 2 and batch_length = {self.batch_length}",
             self.behavior.imagine_last,
         )
         for name in ("train_ratio", "publish_every", "checkpoint_every"):
-            _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as nested dictionaries of JSON types."""
@@ -276,7 +268,7 @@ class Config:
 
         Raises ValueError that names the field for unknown fields, wrong types and values out of range.
         """
-        return _build(Config, data, "")
+        return build(Config, data, "")
 
 
 # Fields that change how a run is carried out, not what is learned.
@@ -308,124 +300,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tupl
     return found
 
 
-def known_presets() -> list[str]:
-    """Names that `load_config` accepts, alone or joined by colons."""
-    folder = resources.files(_PRESET_PACKAGE).joinpath(_PRESET_FOLDER)
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-
-
-def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
-    """Compose presets and overrides into a configuration.
-
-    `preset` is one name or several joined by colons (`dreamer_v3:12m`); later ones win. An override is
-    `field=value` or `section.field=value`, the value in YAML. Raises ValueError that lists the known presets or fields,
-    or names the field, what it expects and what it found.
-    """
-    merged: dict[str, Any] = {}
-    for name in preset.split(":"):
-        _merge(merged, _read_preset(name))
-    for override in overrides:
-        path, separator, text = override.partition("=")
-        if not separator:
-            raise ValueError(f"override {override!r}: expected field=value")
-        _merge(merged, _nest(path.strip(), _parse(path, text)))
-    if "name" not in merged:
-        merged["name"] = ":".join([preset]) + "".join(f" {override}" for override in overrides)
-    return Config.from_dict(merged)
-
-
-def _read_preset(name: str) -> dict[str, Any]:
-    known = known_presets()
-    if name not in known:
-        raise ValueError(f"unknown preset {name!r}; known presets: {', '.join(known)}")
-    text = (
-        resources.files(_PRESET_PACKAGE).joinpath(_PRESET_FOLDER).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    )
-    data = yaml.safe_load(text) or {}
-    if not isinstance(data, dict):
-        raise ValueError(f"preset {name!r}: expected a mapping, found {type(data).__name__}")
-    return data
-
-
-def _parse(path: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: {text!r} is not a YAML value") from error
-
-
-def _nest(path: str, value: Any) -> dict[str, Any]:
-    for part in reversed(path.split(".")):
-        value = {part: value}
-    return value
-
-
-def _merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:
-    for key, value in overlay.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
-        else:
-            base[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _build(cls: type, data: Any, path: str) -> Any:
-    """Build dataclass `cls` from a mapping, checking every name and type on the way."""
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{path or 'configuration'}: expected a mapping, found {data!r}")
-    hints = typing.get_type_hints(cls)
-    known = [item.name for item in dataclasses.fields(cls)]
-    values = {}
-    for key, value in data.items():
-        full = f"{path}.{key}" if path else str(key)
-        if key not in known:
-            raise ValueError(f"unknown field {full!r}; known fields: {', '.join(known)}")
-        kind = hints[key]
-        nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
-        values[key] = _build(kind, value, full) if nested else _convert(kind, value, full)
-    return cls(**values)
-
-
-def _convert(kind: Any, value: Any, path: str) -> Any:
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
-        _require(value in choices, path, f"one of {', '.join(choices)}", value)
-        return value
-    if typing.get_origin(kind) is tuple:
-        valid = isinstance(value, list | tuple) and all(type(item) is int for item in value)
-        _require(valid, path, "a list of whole numbers", value)
-        return tuple(value)
-    if kind is float:
-        # YAML 1.1 reads 3e-4 (without a point) as text.
-        try:
-            number = float(value) if not isinstance(value, bool) else math.nan
-        except (TypeError, ValueError):
-            number = math.nan
-        _require(math.isfinite(number), path, "a finite number", value)
-        return number
-    if kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    names: dict[type, str] = {int: "a whole number", bool: "true or false", str: "text"}
-    _require(type(value) is kind, path, names[kind], value)
-    return value
-
-
 def _jsonable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _jsonable(item) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _require(condition: bool, path: str, expected: str, found: Any) -> None:
-    if not condition:
-        raise ValueError(f"{path}: expected {expected}, found {found!r}")
-
-
-def _require_range(path: str, value: float, low: float, high: float) -> None:
-    _require(low <= value <= high, path, f"a number between {low} and {high}", value)
-
-
-def _require_positive(config: Any, section: str, exclude: tuple[str, ...]) -> None:
-    for item in dataclasses.fields(config):
-        if item.name not in exclude:
-            value = getattr(config, item.name)
-            _require(value > 0, f"{section}.{item.name}", "a positive number", value)

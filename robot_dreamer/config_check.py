@@ -1,0 +1,66 @@
+"""Dataclasses from nested mappings, and checks of their values. Every error is a ValueError that names the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+
+def build(cls: type, data: Any, path: str) -> Any:
+    """Build dataclass `cls` from a mapping, checking every name and type on the way."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{path or 'configuration'}: expected a mapping, found {data!r}")
+    hints = typing.get_type_hints(cls)
+    known = [item.name for item in dataclasses.fields(cls)]
+    values = {}
+    for key, value in data.items():
+        full = f"{path}.{key}" if path else str(key)
+        if key not in known:
+            raise ValueError(f"unknown field {full!r}; known fields: {', '.join(known)}")
+        kind = hints[key]
+        nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        values[key] = build(kind, value, full) if nested else _convert(kind, value, full)
+    return cls(**values)
+
+
+def _convert(kind: Any, value: Any, path: str) -> Any:
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        require(value in choices, path, f"one of {', '.join(choices)}", value)
+        return value
+    if typing.get_origin(kind) is tuple:
+        valid = isinstance(value, list | tuple) and all(type(item) is int for item in value)
+        require(valid, path, "a list of whole numbers", value)
+        return tuple(value)
+    if kind is float:
+        # YAML 1.1 reads 3e-4 (without a point) as text.
+        try:
+            number = float(value) if not isinstance(value, bool) else math.nan
+        except (TypeError, ValueError):
+            number = math.nan
+        require(math.isfinite(number), path, "a finite number", value)
+        return number
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    names: dict[type, str] = {int: "a whole number", bool: "true or false", str: "text"}
+    require(type(value) is kind, path, names[kind], value)
+    return value
+
+
+def require(condition: bool, path: str, expected: str, found: Any) -> None:
+    if not condition:
+        raise ValueError(f"{path}: expected {expected}, found {found!r}")
+
+
+def require_range(path: str, value: float, low: float, high: float) -> None:
+    require(low <= value <= high, path, f"a number between {low} and {high}", value)
+
+
+def require_positive(config: Any, section: str, exclude: tuple[str, ...]) -> None:
+    for item in dataclasses.fields(config):
+        if item.name not in exclude:
+            value = getattr(config, item.name)
+            require(value > 0, f"{section}.{item.name}", "a positive number", value)
