@@ -23,10 +23,12 @@ def bundle_age(rig: Rig) -> float:
     Of a bundle that no learner has spoken of since the node started: since it was made, by the wall clocks.
     """
     policy = rig.slot.current
+    if not isinstance(policy, OnnxPolicy):
+        return 0.0
     link = rig.link.status() if rig.link is not None else None
-    if link is not None and link.bundle_age is not None and link.bundle_version == policy.version:
+    if link is not None and link.bundle_age is not None and link.bundle_file == policy.source:
         return link.bundle_age
-    age = (datetime.now(timezone.utc) - policy.created).total_seconds() if isinstance(policy, OnnxPolicy) else 0.0
+    age = (datetime.now(timezone.utc) - policy.created).total_seconds()
     return max(0.0, age)  # the two computers' clocks may differ
 
 

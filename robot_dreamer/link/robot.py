@@ -51,7 +51,7 @@ class RobotLinkStatus(msgspec.Struct, frozen=True):
       rewinds: how often rows were sent again.
       sessions: how often the learner welcomed us.
       round_trip: seconds; None while not connected.
-      bundle_version: newest whole bundle on disk, -1 for none.
+      bundle_version, bundle_file: newest whole bundle on disk; -1 and empty for none.
       bundle_age: seconds since the learner published it, by the learner's monotonic clock; None if no learner has told
         since this start.
       bundle_warning: not empty: that bundle is old, in words.
@@ -74,6 +74,7 @@ class RobotLinkStatus(msgspec.Struct, frozen=True):
     sessions: int
     round_trip: float | None
     bundle_version: int
+    bundle_file: str
     bundle_age: float | None
     bundle_warning: str
     last_error: str
@@ -211,7 +212,8 @@ class RobotLink:
             faults.append("the spool is full and rows were lost: let the robot reach its learner, or raise the limit")
         if uplink is not None:
             faults.append(uplink.worker.fault)
-        version, age = -1 if inbox.current is None else inbox.current.version, inbox.age()
+        current, age = inbox.current, inbox.age()
+        version, file = (-1, "") if current is None else (current.version, current.file)
         warning = ""
         if self._bundle_warning and age is not None and age > self._bundle_warning:
             warning = f"bundle {version} was published {age:.0f} s ago, and no newer one has arrived since"
@@ -233,6 +235,7 @@ class RobotLink:
             sessions=0 if uplink is None else uplink.sessions,
             round_trip=None if uplink is None else uplink.round_trip,
             bundle_version=version,
+            bundle_file=file,
             bundle_age=age,
             bundle_warning=warning,
             last_error="; ".join(x for x in errors if x),

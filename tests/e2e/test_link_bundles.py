@@ -28,9 +28,10 @@ def test_a_late_joiner_gets_the_current_bundle_and_then_each_newer_one(tmp_path:
             assert wait_for(link.take_bundle).read_bytes() == first.read_bytes()
             assert link.take_bundle() is None
             server.publish(second, 2, 200)
-            assert wait_for(link.take_bundle).read_bytes() == second.read_bytes()
+            path = wait_for(link.take_bundle)
+            assert path.read_bytes() == second.read_bytes()
             wait_for(lambda: server.status()[0].fetched_version == 2)
-            assert link.status().bundle_version == 2
+            assert (link.status().bundle_version, link.status().bundle_file) == (2, path.name)
             assert wait_for(lambda: link.status().bundle_age) > 0
 
 

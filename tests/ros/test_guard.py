@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import Imu
 from std_msgs.msg import Bool, Float64MultiArray
 
-from robot_dreamer.onboard.policy import PolicyOutput
+from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.policy import OnnxPolicy, PolicyOutput
 from robot_dreamer.onboard.states import State
 from robot_dreamer.record import INTERVENTION, validate_record
 from robot_dreamer.spec import parse_spec
@@ -282,6 +284,21 @@ def test_a_bundle_that_is_too_old_latches(make: Make, tmp_path: Path) -> None:
     reason = faulted(stage, "bundle")
     assert reason.startswith("bundle 1 is ") and reason.endswith(" s old, allowed 3600 s")
     only(stage, NEUTRAL)
+
+
+def test_the_learner_tells_the_age_of_its_own_bundle_only(tmp_path: Path) -> None:
+    """Two runs may have a bundle of the same version."""
+    from ros_nodes.health import bundle_age
+
+    policy = OnnxPolicy(read_bundle(make_bundle(tmp_path / "7.bundle", LONG, 7), LONG))
+
+    def age(file: str) -> float:
+        link = SimpleNamespace(status=lambda: SimpleNamespace(bundle_version=7, bundle_file=file, bundle_age=1.0))
+        rig: Any = SimpleNamespace(slot=SimpleNamespace(current=policy), link=link)
+        return bundle_age(rig)
+
+    assert age("7.bundle") == 1.0
+    assert age("7 of another run.bundle") > 3600
 
 
 def test_surprise_latches(make: Make, tmp_path: Path) -> None:
