@@ -13,8 +13,11 @@ die() { printf '\nerror: %s\n' "$*" >&2; exit 1; }
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
 
+# A virtual environment that is active may have an rclpy of its own; the one that is made here cannot see it.
+sourced() { "$1" -c 'import sys, rclpy; sys.exit(sys.prefix != sys.base_prefix and rclpy.__file__.startswith(sys.prefix))' 2>/dev/null; }
+
 # ROS 2's rclpy works only with the Python that it was built for, so where ROS 2 is sourced that one is taken.
-if python3 -c 'import rclpy' 2>/dev/null && new_enough python3; then
+if sourced python3 && new_enough python3; then
     ros=sourced
     python=$(command -v python3)
 else

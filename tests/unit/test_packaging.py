@@ -130,3 +130,19 @@ def test_the_wheel_holds_every_data_file_of_the_packages(wheel: zipfile.ZipFile)
             if path.suffix in (".py", ".yaml", ".xml", ".typed"):
                 assert str(path.relative_to(ROOT)) in files
     assert not [name for name in files if name.startswith(("tests/", "launch/", "benchmarks/", "docs/"))]
+
+
+def test_ros_in_an_active_virtual_environment_is_not_taken_for_a_sourced_one(tmp_path: Path) -> None:
+    script = (ROOT / "scripts" / "make_environment.sh").read_text()
+    function = next(line for line in script.splitlines() if line.startswith("sourced() {"))
+
+    def sourced(**environment: str) -> bool:
+        command = ["bash", "-c", f'{function}\nsourced "$0"', sys.executable]
+        return subprocess.run(command, env=os.environ | environment, check=False).returncode == 0
+
+    (tmp_path / "rclpy.py").touch()
+    assert sourced(PYTHONPATH=str(tmp_path))  # as setup.bash does
+    rclpy = pytest.importorskip("rclpy")
+    if sys.prefix == sys.base_prefix or not rclpy.__file__.startswith(sys.prefix):
+        pytest.skip("rclpy is not of this virtual environment")
+    assert not sourced()
