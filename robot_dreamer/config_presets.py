@@ -13,13 +13,12 @@ import yaml
 
 from robot_dreamer.config import Config
 
-_FOLDER = "presets"
+_FOLDER = resources.files("robot_dreamer") / "presets"
 
 
 def known_presets() -> list[str]:
     """Names that `load_config` accepts, alone or joined by colons."""
-    folder = resources.files("robot_dreamer").joinpath(_FOLDER)
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return sorted(item.name.removesuffix(".yaml") for item in _FOLDER.iterdir() if item.name.endswith(".yaml"))
 
 
 def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
@@ -38,7 +37,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
             raise ValueError(f"override {override!r}: expected field=value")
         _merge(merged, _nest(path.strip(), _parse(path, text)))
     if "name" not in merged:
-        merged["name"] = ":".join([preset]) + "".join(f" {override}" for override in overrides)
+        merged["name"] = preset + "".join(f" {override}" for override in overrides)
     return Config.from_dict(merged)
 
 
@@ -46,8 +45,7 @@ def _read_preset(name: str) -> dict[str, Any]:
     known = known_presets()
     if name not in known:
         raise ValueError(f"unknown preset {name!r}; known presets: {', '.join(known)}")
-    text = resources.files("robot_dreamer").joinpath(_FOLDER).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    data = yaml.safe_load(text) or {}
+    data = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")) or {}
     if not isinstance(data, dict):
         raise ValueError(f"preset {name!r}: expected a mapping, found {type(data).__name__}")
     return data
