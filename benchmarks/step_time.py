@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.config import Config  # noqa: E402
@@ -81,7 +81,7 @@ def build(side: str, preset: str, device: str) -> tuple[Update, str]:
     """One update of a side, and what it is."""
     if side != "torchrl":
         return our_update(load_config(preset, [f"device={device}", *SIDES[side]]))
-    from torchrl_learner import torchrl_update
+    from benchmarks.torchrl_learner import torchrl_update
 
     config = load_config(preset, [f"device={device}"])
     place = torch.device("cuda" if torch.cuda.is_available() and device != "cpu" else "cpu")
