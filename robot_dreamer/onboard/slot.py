@@ -154,10 +154,12 @@ class PolicySlot:
     def _work(self) -> None:
         while True:
             self._wake.get()
+            last = self._stopping  # nothing changes any more: what is written down from here on is complete
             self._write_down()
-            if self._stopping:
-                self._write_down()  # the first one may be older than the last change; now nothing changes any more
+            if last:
                 return
+            if self._stopping:
+                continue
             try:
                 path = self._offers.pop()
             except IndexError:
