@@ -138,8 +138,8 @@ class PolicySlot:
         self._retired.append(failed)
         self._current, self._previous = previous, None
         self.probation.end()
-        self.rollbacks += 1
         self.last_rollback = f"policy {failed.version} failed, back to policy {previous.version}: {reason}"
+        self.rollbacks += 1
         self._wake.put(None)
         return Turn(previous, not related)
 
@@ -209,5 +209,5 @@ class PolicySlot:
         return policy.state_mismatch(state) if state else ""
 
     def _refuse(self, reason: str) -> None:
+        self.last_refusal = reason  # before the count: who sees that one was refused must find why
         self.refused += 1
-        self.last_refusal = reason

@@ -44,8 +44,8 @@ class Bench:
 
     def swap(self, version: int, **model: Any) -> bool:
         """Offer, wait, exchange; True if it took over. Returns whether it was fresh through `fresh`."""
+        seen = self.slot.swaps, self.slot.refused  # before the offer: a refusal can be quick
         self.offer(version, **model)
-        seen = self.slot.swaps, self.slot.refused
 
         def done() -> bool:
             self.fresh = self.slot.exchange().fresh
