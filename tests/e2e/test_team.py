@@ -77,6 +77,8 @@ try:
     team.wait_for_update()
 except TeamError as error:
     print(error)
+finally:
+    Team.leave()  # as joined_team does: torch may abort at the end of a process that has not
 """
 
 
