@@ -7,10 +7,13 @@ import tempfile
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from robot_dreamer.ros_domain import own_domain
 
 _stack = ExitStack()
+settings.register_profile("patient", settings.default, deadline=None)  # no test judges a time
+settings.load_profile("patient")
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read when a library is imported, so not in a fixture
@@ -18,7 +21,12 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module, and so rclpy, is imported. Programs that tests start inherit it."""
-    for variable in ("ROS_DOMAIN_ID", "RMW_IMPLEMENTATION", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+    for variable in (
+        "ROS_DOMAIN_ID",
+        "ROS_AUTOMATIC_DISCOVERY_RANGE",
+        "RMW_IMPLEMENTATION",
+        "FASTRTPS_DEFAULT_PROFILES_FILE",
+    ):
         os.environ.pop(variable, None)
     os.environ.update(_stack.enter_context(own_domain()))
     os.environ["ROS_LOG_DIR"] = _stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_dreamer-ros-log-"))

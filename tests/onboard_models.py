@@ -30,7 +30,7 @@ actions:
   - {name: torque, unit: Nm, low: [-2.0, 0.0], high: [2.0, 1.0], command: {topic: motor/commands}}
 reward: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: [reward]}
 terminal: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: [terminal]}
-episode: {max_steps: 5, reset_service: reset, reset_timeout: 0.5}
+episode: {max_steps: 5, reset_service: reset, reset_timeout: 10}
 """
 DISCRETE_ACTION = "{name: gear, values: [[0.0], [1.0], [5.0]], command: {topic: motor/commands}}"
 

@@ -216,8 +216,8 @@ class Controller:
 
     def refuse(self, kind: str, problem: str) -> Decision:
         """Refuse a sample that cannot even be assembled: counted under `kind`, the episode is cut."""
-        self.refused[kind] += 1
         self.last_refusal = problem
+        self.refused[kind] += 1
         self.abandon()
         return Decision(None, refused=problem)
 

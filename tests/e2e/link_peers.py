@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ FAST = Timing(
     refused=0.1,
     disk_retry=0.05,
 )
+PATIENT = dataclasses.replace(FAST, silence=20.0, acknowledge=20.0)  # a machine that stalls ends nothing
 
 
 def learner(store: str, address: str) -> None:

@@ -17,12 +17,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from link_faults import Faults, MessageProxy, TcpProxy
-from link_peers import FAST, SPEC
+from link_peers import FAST, PATIENT, SPEC
 
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.synthetic import synthetic_row
+from robot_dreamer.link.timing import Timing
 
 PEERS = Path(__file__).with_name("link_peers.py")
 LOCAL = "tcp://127.0.0.1:*"
@@ -37,9 +38,9 @@ def wait_for(condition, seconds: float = 40.0):
 
 
 @contextmanager
-def learner(folder: Path, address: str = LOCAL) -> Iterator[tuple[ExperienceStore, LinkServer]]:
+def learner(folder: Path, address: str = LOCAL, timing: Timing = FAST) -> Iterator[tuple[ExperienceStore, LinkServer]]:
     store = ExperienceStore(folder / "store.sqlite", SPEC)
-    server = LinkServer(store, SPEC, address, timing=FAST)
+    server = LinkServer(store, SPEC, address, timing=timing)
     server.start()
     try:
         yield store, server
@@ -49,8 +50,8 @@ def learner(folder: Path, address: str = LOCAL) -> Iterator[tuple[ExperienceStor
 
 
 @contextmanager
-def robot(folder: Path, address: str | None, name: str = "r1", **options) -> Iterator[RobotLink]:
-    link = RobotLink(SPEC, name, folder / name, address, timing=FAST, **options)
+def robot(folder: Path, address: str | None, name: str = "r1", timing: Timing = FAST, **options) -> Iterator[RobotLink]:
+    link = RobotLink(SPEC, name, folder / name, address, timing=timing, **options)
     link.start()
     try:
         yield link
@@ -91,7 +92,10 @@ def sequences(store: ExperienceStore, boot: str) -> list[int]:
 
 
 def test_rows_arrive_during_the_episode_in_order(tmp_path: Path) -> None:
-    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link:
+    with (
+        learner(tmp_path, timing=PATIENT) as (store, server),
+        robot(tmp_path, server.address, timing=PATIENT) as link,
+    ):
         record(link, 0, 30)  # an episode has 101 rows: this one has not ended
         wait_for(lambda: store.count() == 30)
         assert sequences(store, link.boot) == list(range(30))
@@ -239,7 +243,8 @@ def test_the_spool_overflows_with_a_counter_at_both_ends(tmp_path: Path) -> None
     with robot(tmp_path, address, spool_limit=5000) as link:
         for batch in range(20):
             record(link, batch * 10, 10)
-            wait_for(lambda: link.status().queued == 0)
+            settled = (batch + 1) * 10
+            wait_for(lambda count=settled: link.status().spooled + sum(link.status().dropped.values()) == count)
         dropped = link.status().dropped["spool_dropped_oldest"]
         assert 100 < dropped < 200
         with learner(tmp_path, address) as (store, server):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,7 +33,10 @@ QUICK = [
 
 
 def start(logdir: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "robot_dreamer.cli", "train", *QUICK, "--logdir", str(logdir), *arguments]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bind = f"tcp://127.0.0.1:{free.getsockname()[1]}"  # the usual port may be another suite's in a moment
+    options = [*QUICK, "--bind", bind, "--logdir", str(logdir)]
+    command = [sys.executable, "-m", "robot_dreamer.cli", "train", *options, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -99,7 +103,8 @@ def assert_gapless(rows: list[tuple[str, int]]) -> None:
 
 
 def test_a_robot_learns_through_the_split_and_is_evaluated(tmp_path: Path) -> None:
-    run = start(tmp_path, "--steps", "2500", "--evaluate", "2", "--speed", "4")
+    # Minutes count from when the learner is ready: a robot does not wait, so a number of steps may be over before that.
+    run = start(tmp_path, "--minutes", "0.6", "--evaluate", "2", "--speed", "4")
     try:
         output, _ = run.communicate(timeout=240)
     finally:
@@ -107,7 +112,7 @@ def test_a_robot_learns_through_the_split_and_is_evaluated(tmp_path: Path) -> No
     assert run.returncode == 0, output
     final = status(tmp_path)
     assert final["phase"] == "finished"
-    assert final["env_steps"] >= 2500 and final["updates"] >= 1  # few on a busy machine: the robot does not wait
+    assert final["env_steps"] > 0 and final["updates"] >= 1  # few on a busy machine
     robot = final["robots"][0]
     assert robot["figures"]["swaps"] >= 1 and robot["figures"]["bundle_version"] >= 1
     assert not robot["rejected"] and not robot["dropped"]

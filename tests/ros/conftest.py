@@ -1,18 +1,14 @@
-"""Every ROS test has a domain of its own, locked against other processes, on this machine only."""
+"""What the ROS tests stand on; their domain is locked against other processes, on this machine only."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-_SAFE = [*range(1, 102), *range(215, 233)]  # on Linux; the others meet the ephemeral ports
 
 
 class Ros:
@@ -69,27 +65,12 @@ class Ros:
 
 
 @pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[int]:
-    """A domain id that no other test process uses, also in the environment for child processes."""
+def ros_domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+    """The domain of these tests, see tests/conftest.py, which child processes get too; logs go to the test's folder."""
     pytest.importorskip("rclpy")
-    start = os.getpid() % len(_SAFE)
-    for domain in _SAFE[start:] + _SAFE[:start]:
-        file = (Path(tempfile.gettempdir()) / f"ros_domain_{domain}.lock").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            file.close()
-    else:
-        pytest.fail("all ROS domains are locked")
-    for name in ("RMW_IMPLEMENTATION", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
     monkeypatch.setenv("ROS_HOME", str(tmp_path / "ros_home"))
-    with file:
-        yield domain
+    return int(os.environ["ROS_DOMAIN_ID"])
 
 
 @pytest.fixture

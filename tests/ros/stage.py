@@ -27,8 +27,9 @@ class Stage:
 
     def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, spec: str = TOY, **parameters: Any) -> None:
         file = folder / "toy.yaml"
-        patient = "" if "safety:" in spec else "safety: {stale_seconds: 0}\n"  # a machine that stalls is no fault
-        file.write_text(spec.replace("max_steps: 5", f"max_steps: {max_steps}") + patient)
+        if "safety:" not in spec:
+            spec += "safety: {stale_seconds: 0, missed_deadlines: 0}\n"  # a machine that stalls is no fault
+        file.write_text(spec.replace("max_steps: 5", f"max_steps: {max_steps}"))
         values = {"robot": str(file), "clock": "realtime", "threads": 1} | MOVES | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.ros = ros
@@ -81,6 +82,21 @@ class Stage:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         self.ros.until(condition, what, each=self.poke)
+
+    def only(self, numbers: list[float]) -> None:
+        """From now on, a tick that is under way aside, these commands are sent and no others, and they arrive."""
+        begin = len(self.sent) + 1
+        self.until(lambda: len(self.sent) > begin + 5, "commands")
+        assert all(command == numbers for command in self.sent[begin:])
+        self.until(lambda: self.last == numbers, "their arrival")
+
+    def silent(self) -> None:
+        """From now on, a tick that is under way aside, nothing is sent."""
+        ticks = self.rig.runner.ticks
+        self.until(lambda: self.rig.runner.ticks > ticks + 1, "the next tick")
+        sent = len(self.sent)
+        self.ros.spin(0.3, self.poke)
+        assert len(self.sent) == sent
 
     def call(self, service: str, **request: Any) -> Any:
         """The answer of one of the node's services, such as policy/stand."""

@@ -66,7 +66,8 @@ def test_streaming_swaps_and_a_busy_thread_cost_neither_order_nor_rows(
         stage.until(lambda: stage.controller.steps > steps + 50, "steps")
         controller, slot, runner = stage.controller, stage.rig.slot, stage.rig.runner
         stage.node.trigger_deactivate()
-        stage.node.trigger_cleanup()  # flushes
+        stage.until(lambda: store.count() == len(stage.rows), "all rows, beside a thread that takes Python's lock")
+        stage.node.trigger_cleanup()
     finally:
         over.set()
         busy.join()

@@ -139,8 +139,8 @@ def test_reset_without_answer_is_asked_again(make: Callable[..., Stage], dies: b
     stage.until(lambda: resetter.active and resetter._future is not None, "the reset")
     stage.until(lambda: len(stage.robot.resets) == 2, "the robot to be reset")
     resetter._answered = answered
+    resetter._timeout = 1e6 if dies else 0.1
     if dies:
-        resetter._timeout = 1e6
         stage.robot.restart()
     stage.until(lambda: stage.rig.controller.episodes == 2, "another episode")
     assert resetter.retries == 1
@@ -226,8 +226,7 @@ def test_a_slow_action_is_led_to_neutral_at_deactivate(make: Callable[..., Stage
     stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
     stage.rig.controller.guard.limits.last = {"torque": np.array([1.0, 1.0])}
     stage.node.trigger_deactivate()
-    stage.ros.spin(0.3)
-    assert stage.robot.commands[-1] == ("", [0.0, 0.0])
+    stage.ros.until(lambda: stage.robot.commands[-1] == ("", [0.0, 0.0]), "the neutral command")
 
 
 def test_complaint_names_what_is_silent(make: Callable[..., Stage]) -> None:

@@ -31,7 +31,7 @@ FAR = {"torque": np.array([1.0, 1.0])}
 
 def test_episodes(make: Callable[..., Stage]) -> None:
     stage = make()
-    stage.until(lambda: stage.controller.episodes == 2 and stage.rig.resetter.resets == 3, "two episodes")
+    stage.until(lambda: stage.controller.episodes >= 2 and stage.rig.resetter.resets >= 3, "two episodes")
     whole = [r for r in stage.rows if r.episode < 2]
     for row in whole:
         validate_record(row, toy_spec())
@@ -62,9 +62,7 @@ def test_silence_means_neutral_and_it_recovers_by_itself(make: Callable[..., Sta
     stage.speaks = False
     stage.ros.until(lambda: stage.rig.runner.phase is Phase.WAITING, "to notice")
     assert not stage.controller.running
-    stage.robot.commands.clear()
-    stage.ros.until(lambda: len(stage.robot.commands) > 5, "neutral commands")
-    assert all(command == NEUTRAL for _, command in stage.robot.commands)
+    stage.only(NEUTRAL)  # it still does not speak
     stage.ros.until(lambda: complain(stage.node, stage.rig), "a complaint")
     text = complain(stage.node, stage.rig)
     assert "joint_states (silent for " in text and "allowed 0.5 s" in text
@@ -101,9 +99,7 @@ def test_nonsense_is_refused_counted_and_answered_with_neutral(make: Callable[..
     stage.until(lambda: stage.controller.running and stage.controller.steps >= 1, "an episode")
     stage.robot.speed = dict.fromkeys(range(stage.robot.tick, stage.robot.tick + 10_000), float("nan"))
     stage.until(lambda: stage.controller.refused["message"] >= 3, "refusals")
-    stage.robot.commands.clear()
-    stage.until(lambda: len(stage.robot.commands) > 3, "commands")
-    assert all(command == NEUTRAL for _, command in stage.robot.commands)
+    stage.only(NEUTRAL)
     stage.robot.speed = {}
     episodes = stage.controller.episodes
     stage.until(lambda: stage.controller.episodes > episodes, "another episode")
@@ -115,14 +111,11 @@ def test_without_a_reset_service_a_terminal_robot_gets_neutral_commands(make: Ca
     stage.until(lambda: stage.controller.steps >= 2, "some steps")
     stage.robot.terminal = dict.fromkeys(range(stage.robot.tick, stage.robot.tick + 100_000), True)
     stage.until(lambda: stage.rows[-1].is_terminal, "the end of the episode")
-    stage.until(lambda: stage.robot.commands[-1][1] == NEUTRAL, "the neutral command")
-    stage.robot.commands.clear()
-    stage.until(lambda: len(stage.robot.commands) > 3, "more of them")
-    assert all(command == NEUTRAL for _, command in stage.robot.commands)
+    stage.only(NEUTRAL)
 
 
 def test_a_clock_that_runs_back_cuts_the_episode(make: Callable[..., Stage]) -> None:
-    stage = make()
+    stage = make(max_steps=10_000)
     stage.robot.tick = 1000
     stage.until(lambda: stage.controller.running and stage.controller.steps >= 1, "an episode")
     stage.robot.tick = 1
@@ -137,10 +130,9 @@ def test_a_fault_latches_until_the_service_clears_it(make: Callable[..., Stage])
     stage.until(lambda: stage.controller.steps >= 2, "some steps")
     stage.controller.guard.latch("e_stop", "somebody pressed the button")
     stage.until(lambda: stage.rig.runner.phase is Phase.IDLE, "to stop")
-    stage.robot.commands.clear()
     steps = stage.controller.steps
-    stage.until(lambda: len(stage.robot.commands) > 5, "neutral commands")
-    assert all(command == NEUTRAL for _, command in stage.robot.commands) and stage.controller.steps == steps
+    stage.only(NEUTRAL)
+    assert stage.controller.steps == steps
     assert stage.call("policy/clear_fault").message == "cleared: e_stop: somebody pressed the button"
     stage.until(lambda: stage.controller.steps > steps, "steps again")
     assert next(r for r in stage.rows[::-1] if r.is_first)
@@ -213,6 +205,8 @@ def test_a_tick_that_outlasts_the_node_sends_no_command_after_the_last_one(make:
     entered, over = threading.Event(), threading.Event()
 
     def hang() -> list[str]:
+        if threading.current_thread() is not stage.rig.runner._thread:
+            return []  # the report of once a second asks too
         entered.set()
         over.wait(60.0)
         return ["nothing is known"]

@@ -95,12 +95,12 @@ def test_rewards_that_come_in_a_burst_all_count(make: Callable[..., Stage]) -> N
     stage = make(max_steps=10_000)
     stage.until(lambda: stage.controller.steps >= 2, "an episode")
     publisher = stage.robot.create_publisher(JointState, "task", 100)
-    stage.ros.until(lambda: publisher.get_subscription_count(), "the node to listen")
+    stage.ros.until(lambda: publisher.get_subscription_count(), "the node to listen", each=stage.poke)
     received = stage.rig.observer.counters()["received"]
     for n in range(30):
         stamp = stage.robot.tick * PERIOD + n + 1
         publisher.publish(joint_state(stamp, ["reward", "terminal"], [100.0, 0.0]))
-    stage.ros.until(lambda: stage.rig.observer.counters()["received"] >= received + 30, "all of them")
+    stage.ros.until(lambda: stage.rig.observer.counters()["received"] >= received + 30, "all of them", each=stage.poke)
     stage.until(lambda: sum(r.reward for r in stage.rows) > 3000, "rows with them")
     assert sum(r.reward for r in stage.rows) < 3100
 

@@ -27,7 +27,7 @@ from tests.onboard_models import TOY, make_bundle, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot, joint_state
 from tests.ros.stage import Stage
-from tests.ros.test_guard import LONG, NEUTRAL, only, person, silent
+from tests.ros.test_guard import LONG, NEUTRAL, person
 
 Make = Callable[..., Stage]
 SLOW = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]")  # 0.08 per tick
@@ -41,19 +41,19 @@ def test_without_automatic_people_lead_the_robot_through_the_states(make: Make) 
     stage = make(automatic=False, max_steps=10_000)
     heartbeat = stage.watch(Bool, "policy/heartbeat")
     stage.until(lambda: heartbeat, "a heartbeat")
-    silent(stage)
+    stage.silent()
     assert is_in(stage, State.PASSIVE) and not heartbeat[-1].data and stage.robot.resets == []
     answer = stage.call("policy/stand")
     assert (answer.success, answer.message) == (True, "stand is wanted; it was passive")
     stage.until(lambda: is_in(stage, State.STAND), "to stand")
-    only(stage, NEUTRAL)
+    stage.only(NEUTRAL)
     assert heartbeat[-1].data and stage.rows == []
     assert stage.call("policy/policy").success
     stage.until(lambda: stage.controller.steps >= 3, "steps")
     assert is_in(stage, State.POLICY) and stage.robot.resets
     assert stage.call("policy/passive").success
     stage.until(lambda: is_in(stage, State.PASSIVE) and not stage.rig.states.driving, "to rest")
-    silent(stage)
+    stage.silent()
     assert stage.controller.abandoned >= 1 and not stage.rows[-1].is_last
     stage.until(lambda: not heartbeat[-1].data, "the heartbeat's end")
 
@@ -69,7 +69,7 @@ def test_a_fault_leads_to_passive_and_voids_what_was_wanted(make: Make) -> None:
     stage.call("policy/clear_fault")
     stage.until(lambda: is_in(stage, State.PASSIVE), "passive")
     steps = stage.controller.steps
-    silent(stage)
+    stage.silent()
     assert stage.controller.steps == steps
     stage.call("policy/policy")
     stage.until(lambda: stage.controller.steps > steps, "steps again")
@@ -81,7 +81,7 @@ def test_stand_starts_from_the_measured_pose(make: Make) -> None:
     stage = make(spec=f"{SLOW}watched: [{watched}]\nsafety: {{pose: {{torque: at}}}}\n", automatic=False)
     stage.call("policy/stand")
     stage.until(lambda: is_in(stage, State.STAND), "to stand")
-    silent(stage)  # nobody knows where the robot is
+    stage.silent()  # nobody knows where the robot is
     arm = stage.robot.create_publisher(type(joint_state(0, [], [])), "arm", 1)
     stage.also.append(lambda stamp: arm.publish(joint_state(stamp, ["b", "a"], [1.0, -1.0])))
     stage.until(lambda: stage.robot.commands and stage.last == NEUTRAL, "the safe pose")
@@ -131,7 +131,7 @@ def test_activating_again_without_automatic_waits_for_a_person(make: Make) -> No
     stage.node.trigger_deactivate()
     stage.node.trigger_activate()
     steps = stage.controller.steps
-    silent(stage)
+    stage.silent()
     assert is_in(stage, State.PASSIVE) and stage.controller.steps == steps
 
 
@@ -174,7 +174,7 @@ def test_a_take_over_that_is_switched_on_does_not_need_fresh_messages(make: Make
     stage = make(max_steps=10_000)
     stage.until(lambda: stage.controller.steps >= 2, "steps of the policy")
     assert stage.call("policy/take_over", data=True).message == "a person commands, until this is switched off"
-    only(stage, NEUTRAL)
+    stage.only(NEUTRAL)
     assert stage.rows[-1].policy_version == INTERVENTION
     assert stage.call("policy/take_over", data=False).message == "handed back"
     stage.until(lambda: stage.rows[-1].policy_version == RANDOM_POLICY, "the policy again")
@@ -196,7 +196,7 @@ def test_nobody_takes_over_a_robot_with_a_fault(make: Make) -> None:
     stage.until(lambda: is_in(stage, State.FAULT), "the fault")
     command = person(stage, [1.0, 1.0])
     stage.also.append(lambda stamp: command())
-    only(stage, NEUTRAL)
+    stage.only(NEUTRAL)
 
 
 def test_the_heartbeat_ends_with_the_loop(make: Make) -> None:

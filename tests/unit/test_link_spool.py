@@ -117,8 +117,8 @@ def test_the_writer_counts_what_does_not_fit(tmp_path: Path) -> None:
     writer.put(good)
     writer.put(dataclasses.replace(good, sequence=1, reward=float("inf")))
     writer.put(dataclasses.replace(good, sequence=2, boot="other"))
-    writer.put(good)  # sequence does not rise
     writer.put(dataclasses.replace(good, sequence=3))
+    writer.put(good)  # sequence does not rise; the last one, so that no whole batch comes after it
     writer.stop(20)
     assert writer.dropped() == {"invalid": 3} and writer.recorded == 2 and spool.rows == 2
     assert "rise" in writer.last_error
@@ -160,9 +160,9 @@ def test_a_disk_that_fails_at_stop_is_told_and_the_directory_is_free(tmp_path: P
     link = RobotLink(SPEC, "r", tmp_path, None, timing=FAST)
     link.start()
     link._spool.append(blocks(link.boot, range(3)))
-    link._spool.settle(link.boot, 2)
     with link._spool._lock:
         link._spool._db.execute("PRAGMA query_only=1")
+    link._spool.settle(link.boot, 2)  # not before: the writer would have deleted them
     with pytest.raises(LinkError, match="sent again, which is harmless; check the robot's disk"):
         link.stop()
     again = RobotLink(SPEC, "r", tmp_path, None, timing=FAST)
@@ -216,11 +216,11 @@ def test_a_link_without_learner_only_records(tmp_path: Path) -> None:
 def test_stop_recording_when_full_raises_a_fault(tmp_path: Path) -> None:
     link = RobotLink(SPEC, "r", tmp_path, None, spool_limit=300, when_full="stop", timing=FAST)
     link.start()
-    for i in range(20):
+    for i in range(20):  # a block each, so that all are of a size
         link.record(synthetic_row(SPEC, "r", link.boot, i))
-    wait_for(lambda: link.status().fault)
+        wait_for(lambda done=i + 1: link.status().spooled + sum(link.status().dropped.values()) == done)
     status = link.status()
-    assert "spool is full" in status.fault and status.dropped["spool_full"] == 20 - status.spooled
+    assert "spool is full" in status.fault and status.dropped == {"spool_full": 20 - status.spooled}
     link._spool.settle(link.boot, 19)  # as if the learner had come and taken all
     link.record(synthetic_row(SPEC, "r", link.boot, 20))
     wait_for(lambda: not link.status().fault)

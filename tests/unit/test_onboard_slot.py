@@ -252,7 +252,7 @@ class Starts(Bench):
         self.slot = PolicySlot(SPEC, policy, logbook=logbook)
 
     def again(self) -> None:
-        self.slot.stop()
+        self.slot.stop(timeout=60.0)  # a slow disk is not what is asked about
         for bundle in self.folder.glob("*.bundle"):
             bundle.unlink()  # as the inbox does, sooner or later
         self.begin()
