@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_link_faults import free_address
 
 pytest.importorskip("rclpy")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -33,9 +33,7 @@ QUICK = [
 
 
 def start(logdir: Path, *arguments: str) -> subprocess.Popen[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        bind = f"tcp://127.0.0.1:{free.getsockname()[1]}"  # the usual port may be another suite's in a moment
-    options = [*QUICK, "--bind", bind, "--logdir", str(logdir)]
+    options = [*QUICK, "--bind", free_address(), "--logdir", str(logdir)]  # the usual port may be another suite's soon
     command = [sys.executable, "-m", "robot_dreamer.cli", "train", *options, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -145,14 +143,14 @@ def test_killed_processes_come_back_nothing_is_lost_and_the_run_resumes(tmp_path
     assert len({boot for boot, _ in rows}) == 2  # the policy node was killed once
     assert_gapless(rows)
 
-    updates = status(tmp_path)["updates"]
-    again = start(tmp_path, "--steps", str(len(rows) + 300), "--evaluate", "0")
+    updates, steps = status(tmp_path)["updates"], len(rows) + 300
+    again = start(tmp_path, "--steps", str(steps), "--evaluate", "0")
     try:
         output, _ = again.communicate(timeout=150)
     finally:
         again.kill()
     assert again.returncode == 0, output
-    assert status(tmp_path)["updates"] > updates > 0
+    assert status(tmp_path)["updates"] > updates > 0 and status(tmp_path)["env_steps"] >= steps
     assert_gapless(stored(tmp_path))
 
 

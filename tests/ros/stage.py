@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
@@ -27,9 +28,9 @@ class Stage:
 
     def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, spec: str = TOY, **parameters: Any) -> None:
         file = folder / "toy.yaml"
-        if "safety:" not in spec:
-            spec += "safety: {stale_seconds: 0, missed_deadlines: 0}\n"  # a machine that stalls is no fault
-        file.write_text(spec.replace("max_steps: 5", f"max_steps: {max_steps}"))
+        content = yaml.safe_load(spec.replace("max_steps: 5", f"max_steps: {max_steps}"))
+        content.setdefault("safety", {"stale_seconds": 0}).setdefault("missed_deadlines", 0)  # a stall is no fault
+        file.write_text(yaml.safe_dump(content))
         values = {"robot": str(file), "clock": "realtime", "threads": 1} | MOVES | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.ros = ros

@@ -40,7 +40,6 @@ watched:
   - {{name: temperature, shape: [1], unit: C,
      source: {{topic: motors, type: sensor_msgs/msg/JointState, field: position, names: [hinge]}}}}
 safety:
-  missed_deadlines: 0
   reactions: {{tilt: damp, limit: hold}}
   tilt: {{observation: up, max_angle: 1.0}}
   limits: [{{observation: temperature, high: [80.0], after: 0.1}}]
@@ -65,9 +64,7 @@ class Body:
 
 
 def safe(safety: str) -> str:
-    """TOY with this section; a machine that stalls is no fault unless it says so."""
-    patient = "" if "missed_deadlines" in safety else "missed_deadlines: 0, "
-    return f"{TOY}safety: {safety.replace('{', '{' + patient, 1)}\n"
+    return f"{TOY}safety: {safety}\n"
 
 
 def faulted(stage: Stage, rule: str) -> str:

@@ -65,14 +65,17 @@ def run_in_thread(supervisor: Supervisor) -> tuple[threading.Thread, list[Result
     return thread, results
 
 
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 40.0
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 40 s: {what}"
+        time.sleep(0.02)
+
+
 def read_pid(path: Path) -> int:
     """The process id that a program writes when it is ready."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if path.exists() and path.read_text():
-            return int(path.read_text())
-        time.sleep(0.02)
-    raise AssertionError(f"{path.name} was not written: the program did not start")
+    until(lambda: path.exists() and path.read_text() != "", f"{path.name}, which the program writes when it starts")
+    return int(path.read_text())
 
 
 def is_alive(pid: int) -> bool:
@@ -81,13 +84,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 40.0
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 40 s: {what}"
-        time.sleep(0.05)
 
 
 def await_death(pid: int) -> None:
