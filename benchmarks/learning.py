@@ -33,8 +33,7 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from robot_dreamer.config import differences  # noqa: E402
-from robot_dreamer.config_presets import load_config  # noqa: E402
+from robot_dreamer.config import differences, load_config  # noqa: E402
 from robot_dreamer.learner.progress import RUN_FILE  # noqa: E402
 
 STEPS = (10_000, 20_000, 50_000, 100_000, 250_000, 500_000)

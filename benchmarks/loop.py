@@ -35,7 +35,7 @@ from robot_dreamer.link.store import ExperienceStore  # noqa: E402
 from robot_dreamer.onboard.bundle import read_bundle, write_bundle  # noqa: E402
 from robot_dreamer.onboard.rate import RateHistory, RateLoop  # noqa: E402
 from robot_dreamer.onboard.urgency import urge  # noqa: E402
-from robot_dreamer.ros_domain import own_domain  # noqa: E402
+from robot_dreamer.processes.ros_domain import own_domain  # noqa: E402
 from robot_dreamer.spec import RobotSpec, load_spec  # noqa: E402
 
 SWAP_EVERY = 5.0  # seconds
@@ -78,7 +78,7 @@ def export(size: str, weights: str, spec: RobotSpec, path: Path) -> None:
     import torch
 
     from export.exporter import BundleExporter
-    from robot_dreamer.config_presets import load_config
+    from robot_dreamer.config import load_config
     from robot_dreamer.learner.agent import Agent
 
     torch.set_num_threads(1)

@@ -27,8 +27,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import machine  # noqa: E402
-from robot_dreamer.config import Config  # noqa: E402
-from robot_dreamer.config_presets import load_config  # noqa: E402
+from robot_dreamer.config import Config, load_config  # noqa: E402
 from robot_dreamer.learner.agent import Agent  # noqa: E402
 from robot_dreamer.learner.batch import batch_to  # noqa: E402
 from robot_dreamer.learner.memory import keep_freed_memory  # noqa: E402

@@ -23,7 +23,7 @@ from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.onboard.rules import SurpriseRule
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.spec import RobotSpec, load_spec
-from robot_dreamer.spec_safety import Surprise
+from robot_dreamer.spec.safety import Surprise
 from sim.robot import SimRobot
 from sim.sensors import observe
 

@@ -2,7 +2,7 @@
 
 from launch import LaunchDescription
 
-from robot_dreamer.launching import describe
+from robot_dreamer.processes.launching import describe
 
 
 def generate_launch_description() -> LaunchDescription:

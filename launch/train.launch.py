@@ -2,8 +2,8 @@
 
 from launch import LaunchDescription
 
-from robot_dreamer.launch_arguments import ARGUMENTS
-from robot_dreamer.launching import describe
+from robot_dreamer.processes.launch_arguments import ARGUMENTS
+from robot_dreamer.processes.launching import describe
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -9,7 +9,7 @@ from rclpy.node import Node
 
 from robot_dreamer.link.robot import RobotLinkStatus
 from robot_dreamer.onboard.policy import OnnxPolicy
-from robot_dreamer.spec_safety import RULES
+from robot_dreamer.spec.safety import RULES
 from ros_nodes.health import bundle_age
 from ros_nodes.realtime import Realtime
 from ros_nodes.rig import Rig

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trajectory_msgs.msg import JointTrajectory
 
 from robot_dreamer.spec import ActionSpec
-from robot_dreamer.spec_action import ARRAY, FLOAT, TRAJECTORY, TWIST_STAMPED
+from robot_dreamer.spec.action import ARRAY, FLOAT, TRAJECTORY, TWIST_STAMPED
 
 
 class CommandError(ValueError):

@@ -18,7 +18,7 @@ from std_msgs.msg import Float64, Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from robot_dreamer.spec import Command
-from robot_dreamer.spec_action import ARRAY, FLOAT, TRAJECTORY, TWIST_STAMPED
+from robot_dreamer.spec.action import ARRAY, FLOAT, TRAJECTORY, TWIST_STAMPED
 
 
 class Outlet(Protocol):

@@ -17,6 +17,7 @@ from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.logbook import Logbook
+from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
 from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.onboard.slot import PolicySlot
@@ -28,7 +29,6 @@ from ros_nodes.e_stop import EStop
 from ros_nodes.graph import require_types
 from ros_nodes.heartbeat import Heartbeat
 from ros_nodes.lockstep import Lockstep
-from ros_nodes.observer import Observer
 from ros_nodes.parameters import Parameters
 from ros_nodes.realtime import Realtime
 from ros_nodes.reset import Resetter

@@ -9,11 +9,11 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from robot_dreamer.onboard.controller import Arrays, Controller, Decision
 from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.spec import RobotSpec
 from ros_nodes.commander import Commander
 from ros_nodes.heartbeat import Heartbeat
-from ros_nodes.observer import Observer
 from ros_nodes.reset import Resetter
 from ros_nodes.takeover import TakeOver
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, SpecError
-from robot_dreamer.spec_observation import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
+from robot_dreamer.spec.observation import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
 from sim.body_sensors import OdometryReading, array_reader, odometry_reader
 from sim.units import Units, require_known
 

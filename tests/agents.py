@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from robot_dreamer.behavior.policy_head import Policy
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.world_model.fields import fields_of

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import settings
 
-from robot_dreamer.ros_domain import own_domain
+from robot_dreamer.processes.ros_domain import own_domain
 
 _stack = ExitStack()
 settings.register_profile("patient", settings.default, deadline=None)  # no test judges a time

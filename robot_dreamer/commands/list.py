@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from robot_dreamer.config_presets import known_presets
+from robot_dreamer.config import known_presets
 from robot_dreamer.spec import known_robots, load_spec
 
 

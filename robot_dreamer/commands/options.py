@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from robot_dreamer.config import Config
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import Config, load_config
 
 STOPPED = 130  # exit status when a signal ended a run before its budget was spent; run again to resume
 DEFAULT_PRESET = "cpu_small"

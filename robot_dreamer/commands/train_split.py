@@ -12,11 +12,11 @@ from rich.console import Console
 
 from robot_dreamer.commands.options import DEFAULT_PRESET, STOPPED, chosen_config
 from robot_dreamer.processes import LOCAL_ADDRESS, Options, processes
+from robot_dreamer.processes.ros_domain import own_domain
+from robot_dreamer.processes.supervisor import Result, Supervisor
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.display import Display
-from robot_dreamer.ros_domain import own_domain
 from robot_dreamer.spec import RobotSpec, load_spec
-from robot_dreamer.supervisor import Result, Supervisor
 from sim.evaluate import Evaluation, compare, write_evaluation
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from robot_dreamer.data.bags import message_type
 from robot_dreamer.data.headers import duration, header
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.spec import ActionSpec
-from robot_dreamer.spec_action import ARRAY, FLOAT, TRAJECTORY, TWIST_STAMPED, Command
+from robot_dreamer.spec.action import ARRAY, FLOAT, TRAJECTORY, TWIST_STAMPED, Command
 
 _ZERO = {"x": 0.0, "y": 0.0, "z": 0.0}
 

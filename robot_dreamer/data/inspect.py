@@ -19,8 +19,8 @@ from typing import Any
 
 from robot_dreamer.data.bags import decode, messages, open_bag
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.onboard.messages import stamp_of
 from robot_dreamer.spec import RobotSpec
-from ros_nodes.messages import stamp_of
 
 TOLERANCE = 0.1
 _PAUSE = 1_000_000_000  # ns; longer steps, and backward ones, do not count for a rate

@@ -25,10 +25,10 @@ from robot_dreamer.data.commands import CommandReader
 from robot_dreamer.data.inspect import Inspection, bag_messages
 from robot_dreamer.onboard.controller import Sample
 from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.record import INTERVENTION, StepRecord
 from robot_dreamer.spec import ActionSpec, RobotSpec
-from robot_dreamer.spec_safety import Safety
-from ros_nodes.observer import Observer
+from robot_dreamer.spec.safety import Safety
 
 COMMAND_AGE = 0.5  # seconds; who commanded has stopped
 _LIMIT_SLACK = 1e-3  # of the normalised action; float32 messages round

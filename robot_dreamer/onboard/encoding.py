@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.pictures import PictureError, fit_picture
 from robot_dreamer.spec import ObservationSpec
-from robot_dreamer.spec_observation import IMAGE
+from robot_dreamer.spec.observation import IMAGE
 
 
 class ObservationError(ValueError):

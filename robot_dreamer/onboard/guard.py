@@ -2,7 +2,7 @@
 
   command outside its limits, or too fast    clipped, slewed, counted
   anything else that is wrong                a fault, which latches: the robot gets the reaction of the rule
-                                             (robot_dreamer/spec_safety.py) and no policy, until a person clears it
+                                             (robot_dreamer/spec/safety.py) and no policy, until a person clears it
 
 Rules about commands are here, those about the robot in rules.py. Faults may be latched and cleared in any thread,
 without a lock: there is one cell, the first fault takes it, and whoever acts on a fault reads it once.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from robot_dreamer.onboard.limits import CommandLimits, Commands
 from robot_dreamer.onboard.rules import DeadlineRule, LimitRule, SurpriseRule, TiltRule
 from robot_dreamer.spec import RobotSpec
-from robot_dreamer.spec_safety import TERMINAL_RULES, Reaction, Rule
+from robot_dreamer.spec.safety import TERMINAL_RULES, Reaction, Rule
 
 __all__ = ["Checked", "Commands", "Fault", "Guard"]
 

@@ -1,7 +1,7 @@
 """The guard's rules about the robot, each small, pure and independent of the policy.
 
 A rule is asked once per tick and answers with what is wrong, in words, or with "". What it does about it is the guard's
-business (robot_dreamer/spec_safety.py).
+business (robot_dreamer/spec/safety.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.spec_safety import Limit, Surprise, Tilt
+from robot_dreamer.spec.safety import Limit, Surprise, Tilt
 
 _REFIT = 50  # values between two looks at the quantile
 _TINY = 1e-6

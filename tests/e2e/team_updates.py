@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from robot_dreamer.behavior.noise import Noise
-from robot_dreamer.config import Config
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import Config, load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.team import Team

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ros_nodes.feed import Feed
-from ros_nodes.observer import Observer
+from robot_dreamer.onboard.feed import Feed
+from robot_dreamer.onboard.observer import Observer
 from tests.onboard_models import toy_spec
 from tests.ros.fake_robot import joint_state
 

@@ -16,7 +16,7 @@ from launch import LaunchContext  # noqa: E402
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction  # noqa: E402
 from launch.launch_description_sources import get_launch_description_from_python_launch_file  # noqa: E402
 
-from robot_dreamer.launch_arguments import ARGUMENTS  # noqa: E402
+from robot_dreamer.processes.launch_arguments import ARGUMENTS  # noqa: E402
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 FILES = sorted(LAUNCH.glob("*.launch.py"))

@@ -12,9 +12,9 @@ pytest.importorskip("rclpy")
 from sensor_msgs.msg import Image, Imu, JointState
 
 from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.messages import make_reader, stamp_of
+from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.spec import Source, parse_spec
-from ros_nodes.messages import make_reader, stamp_of
-from ros_nodes.observer import Observer
 from tests.onboard_models import TOY, toy_spec
 from tests.ros.fake_robot import joint_state
 

@@ -13,12 +13,12 @@ pytest.importorskip("rclpy")
 from sensor_msgs.msg import Image, Imu, JointState
 
 from robot_dreamer.onboard.controller import Controller
+from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.onboard.policy import RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import StepRecord, validate_record
 from robot_dreamer.spec import RobotSpec, known_robots, load_spec
 from ros_nodes.inlets import Inlet
-from ros_nodes.observer import Observer
 from ros_nodes.outlets import make_outlet
 
 REAL = [name for name in known_robots() if not load_spec(name).simulation]

@@ -21,10 +21,10 @@ from robot_dreamer.cli import main
 from robot_dreamer.data.bags import TYPES
 from robot_dreamer.data.source import rows_of
 from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.onboard.messages import stamp_of
 from robot_dreamer.record import StepRecord
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, load_spec
-from ros_nodes.messages import stamp_of
 from ros_nodes.policy_node import PolicyNode
 from tests.ros.sim_bench import Bench
 from tests.ros.stage import MOVES

@@ -20,8 +20,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
+from robot_dreamer.onboard.messages import stamp_of
 from robot_dreamer.spec import Command, RobotSpec, load_spec
-from ros_nodes.messages import stamp_of
 from ros_nodes.outlets import make_outlet
 from sim.robot import SimRobot
 from tests.ros.sim_bench import Bench

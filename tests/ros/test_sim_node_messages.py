@@ -13,8 +13,8 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
 from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.messages import make_reader, stamp_of
 from robot_dreamer.spec import Source
-from ros_nodes.messages import make_reader, stamp_of
 from sim import messages
 from sim.body_sensors import OdometryReading
 from sim.sensors import ImuReading, JointReading

@@ -19,7 +19,7 @@ from std_msgs.msg import Bool
 
 from robot_dreamer.onboard.states import State
 from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, validate_record
-from robot_dreamer.spec_safety import RULES
+from robot_dreamer.spec.safety import RULES
 from ros_nodes.health import complain
 from ros_nodes.parameters import ParameterError
 from ros_nodes.policy_node import PolicyNode

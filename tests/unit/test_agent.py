@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent, Carry
 from robot_dreamer.learner.memory import keep_freed_memory
 from tests.agents import IMAGE, MIXED, MIXED_ACTIONS, SIX_ACTIONS, WALKER, count_parameters, nano, random_batch, spaces

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 
 ROOT = Path(__file__).parents[2]
 OFFICIAL = """method,task,step,mean,std,n_seeds

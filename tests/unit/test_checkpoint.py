@@ -15,7 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.learner import checkpoint
 from robot_dreamer.learner.checkpoint import (
     CheckpointError,

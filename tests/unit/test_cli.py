@@ -12,7 +12,7 @@ import pytest
 
 from robot_dreamer.cli import main
 from robot_dreamer.commands.options import preset_for
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.link.status import RobotStatus
 
 

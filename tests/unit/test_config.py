@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from robot_dreamer.config import Config
-from robot_dreamer.config_presets import known_presets, load_config
+from robot_dreamer.config import Config, known_presets, load_config
 
 
 def test_every_preset_loads_and_survives_json():
@@ -81,5 +80,5 @@ def test_errors_name_the_field_and_what_was_found(preset, override, parts):
 
 
 def test_configuration_needs_no_torch():
-    code = "import sys, robot_dreamer.config_presets as c; c.load_config('nano'); sys.exit('torch' in sys.modules)"
+    code = "import sys, robot_dreamer.config as c; c.load_config('nano'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -227,7 +227,7 @@ def test_without_a_library_the_extra_is_named(tmp_path: Path, package: str) -> N
 
 def test_a_learner_trains_from_an_imported_store(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from robot_dreamer.config_presets import load_config
+    from robot_dreamer.config import load_config
     from robot_dreamer.learner.trainer import Trainer
 
     torch.set_num_threads(1)

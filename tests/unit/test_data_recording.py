@@ -20,7 +20,7 @@ from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, load_spec
-from robot_dreamer.spec_action import Command
+from robot_dreamer.spec.action import Command
 
 SPEC = load_spec("cartpole")
 CAMERA = load_spec("cartpole_camera")

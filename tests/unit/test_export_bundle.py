@@ -16,7 +16,7 @@ from export.compare import Comparison, compare
 from export.exporter import BundleExporter
 from export.ports import Ports
 from export.rollout import Arrays, RandomInputs, RecordedInputs, record, step, with_margin
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.onboard.bundle import Bundle, read_bundle
 from robot_dreamer.onboard.manifest import BundleError

@@ -12,7 +12,7 @@ import torch
 
 from export.onnx import main
 from export.trace import fill
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.checkpoint import FOLDER, save_checkpoint
 from robot_dreamer.onboard.bundle import read_bundle

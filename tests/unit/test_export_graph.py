@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from export.exporter import BundleExporter
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.spec import load_spec
 

@@ -15,7 +15,7 @@ from export.compare import compare
 from export.exporter import BundleExporter
 from export.rollout import RandomInputs
 from export.weights import BLOCK, FORMATS, convert, quantise
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.onboard.bundle import Bundle, read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy

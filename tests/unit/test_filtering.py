@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.world_model.distributions import gumbel
 from robot_dreamer.world_model.rssm import RSSM, Latents
 

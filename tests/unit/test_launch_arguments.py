@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from robot_dreamer.launch_arguments import ARGUMENTS, read_options
 from robot_dreamer.processes import Options
+from robot_dreamer.processes.launch_arguments import ARGUMENTS, read_options
 
 DEFAULTS = {name: default for name, (default, _) in ARGUMENTS.items()}
 

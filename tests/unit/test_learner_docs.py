@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from robot_dreamer.config import Config
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import Config, load_config
 from tests.agents import IMAGE, SIX_ACTIONS, WALKER, count_parameters
 
 ROOT = Path(__file__).parents[2]

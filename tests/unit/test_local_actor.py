@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.local import FLUSH, LocalActor
 from robot_dreamer.link.store import AddResult, ExperienceStore

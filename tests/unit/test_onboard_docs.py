@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from robot_dreamer.spec import parse_spec
-from robot_dreamer.spec_safety import RULES, TERMINAL_RULES, Safety
+from robot_dreamer.spec.safety import RULES, TERMINAL_RULES, Safety
 from tests.onboard_models import TOY
 
 ROOT = Path(__file__).parents[2]

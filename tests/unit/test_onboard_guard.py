@@ -9,7 +9,7 @@ import pytest
 
 from robot_dreamer.onboard.guard import Fault, Guard
 from robot_dreamer.spec import parse_spec
-from robot_dreamer.spec_safety import RULES, TERMINAL_RULES
+from robot_dreamer.spec.safety import RULES, TERMINAL_RULES
 from tests.onboard_models import TOY, discrete_spec, toy_spec
 
 SLOW_TEXT = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [10.0, 5.0], neutral: [0.0, 0.5]")

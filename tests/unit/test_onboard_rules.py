@@ -11,7 +11,7 @@ import pytest
 from robot_dreamer.onboard.guard import Guard
 from robot_dreamer.onboard.rules import DeadlineRule, LimitRule, SurpriseRule, TiltRule
 from robot_dreamer.spec import SpecError, parse_spec
-from robot_dreamer.spec_safety import Limit, Surprise, Tilt
+from robot_dreamer.spec.safety import Limit, Surprise, Tilt
 from tests.onboard_models import TOY
 
 RATE = 50.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from robot_dreamer.processes import Options, Process, connectable, processes
-from robot_dreamer.ros_domain import own_domain
+from robot_dreamer.processes.ros_domain import own_domain
 
 
 def table(**options: object) -> dict[str, Process]:

@@ -21,7 +21,7 @@ from robot_dreamer.spec import (
     require_lockstep,
     require_same_spec,
 )
-from robot_dreamer.spec_action import FLOAT
+from robot_dreamer.spec.action import FLOAT
 
 TEXT = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from robot_dreamer.processes import Process
-from robot_dreamer.supervisor import Limits, Result, Supervisor
+from robot_dreamer.processes.supervisor import Limits, Result, Supervisor
 
 QUICK = Limits(restarts=2, window=60.0, pause=0.05, grace=10.0, mercy=10.0)
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -173,7 +173,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from robot_dreamer.processes import Process
-from robot_dreamer.supervisor import Limits, Supervisor
+from robot_dreamer.processes.supervisor import Limits, Supervisor
 folder = Path(sys.argv[1])
 table = [
     Process("waits", "", ("waits_program",), (str(folder / "pid"),)),

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from robot_dreamer.config import Config
-from robot_dreamer.config_presets import load_config
+from robot_dreamer.config import Config, load_config
 from robot_dreamer.learner import memory
 from robot_dreamer.learner import trainer as trainer_module
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint

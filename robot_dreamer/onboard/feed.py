@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ros_nodes.messages import stamp_of
+from robot_dreamer.onboard.messages import stamp_of
 
 _CLOCK_JUMP = 1_000_000_000  # ns
 _OTHER_CLOCK = 3600.0  # seconds

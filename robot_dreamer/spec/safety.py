@@ -12,9 +12,9 @@ from typing import Literal, get_args
 
 import msgspec
 
-from robot_dreamer.spec_action import ActionSpec
-from robot_dreamer.spec_check import require
-from robot_dreamer.spec_observation import ObservationSpec
+from robot_dreamer.spec.action import ActionSpec
+from robot_dreamer.spec.check import require
+from robot_dreamer.spec.observation import ObservationSpec
 
 Reaction = Literal["ramp", "stop", "hold", "damp"]
 """What a latched fault does with the robot:

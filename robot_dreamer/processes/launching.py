@@ -13,8 +13,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage
 
-from robot_dreamer.launch_arguments import ARGUMENTS, read_options
-from robot_dreamer.processes import PACKAGE, Process, processes
+from robot_dreamer.processes.launch_arguments import ARGUMENTS, read_options
+from robot_dreamer.processes.table import PACKAGE, Process, processes
 
 # Seconds that a program has to save and flush before launch gets rough; launch's own 5 are too few for a checkpoint.
 PATIENCE = {"sigterm_timeout": "20", "sigkill_timeout": "5"}

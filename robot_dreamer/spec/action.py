@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.spec_check import require, require_name, require_topic
+from robot_dreamer.spec.check import require, require_name, require_topic
 
 ARRAY = "std_msgs/msg/Float64MultiArray"
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"

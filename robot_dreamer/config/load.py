@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from robot_dreamer.config import Config
+from robot_dreamer.config.schema import Config
 
-_FOLDER = resources.files("robot_dreamer") / "presets"
+_FOLDER = resources.files("robot_dreamer.config") / "presets"
 
 
 def known_presets() -> list[str]:

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from robot_dreamer import orphan_guard
-from robot_dreamer.processes import Process
+from robot_dreamer.processes import orphan_guard
+from robot_dreamer.processes.table import Process
 
 _log = logging.getLogger(__name__)
 USAGE_ERROR = 2  # exit status of a program that can't work with its arguments

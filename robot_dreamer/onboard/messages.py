@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.spec import Source
-from robot_dreamer.spec_observation import IMU, JOINT_STATE, NUMBERS, ODOMETRY
+from robot_dreamer.spec.observation import IMU, JOINT_STATE, NUMBERS, ODOMETRY
 
 _CHANNELS = {"mono8": 1, "8UC1": 1, "rgb8": 3, "bgr8": 3, "8UC3": 3, "rgba8": 4, "bgra8": 4}
 

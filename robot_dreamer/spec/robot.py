@@ -20,34 +20,15 @@ import msgspec
 import numpy as np
 import yaml
 
-from robot_dreamer.spec_action import ActionSpec, Command, Filter
-from robot_dreamer.spec_check import require, require_name, require_topic
-from robot_dreamer.spec_observation import JOINT_STATE, ObservationSpec, Picture, Source
-from robot_dreamer.spec_safety import Safety, check_safety
+from robot_dreamer.spec.action import ActionSpec
+from robot_dreamer.spec.check import require, require_name, require_topic
+from robot_dreamer.spec.observation import JOINT_STATE, ObservationSpec, Source
+from robot_dreamer.spec.safety import Safety, check_safety
 
 if TYPE_CHECKING:
     from gymnasium import spaces
 
-__all__ = [
-    "ROBOTS_DIRECTORY",
-    "ActionSpec",
-    "Command",
-    "Episode",
-    "Filter",
-    "ObservationSpec",
-    "Picture",
-    "RobotSpec",
-    "Source",
-    "SpecError",
-    "SpecMismatch",
-    "known_robots",
-    "load_spec",
-    "parse_spec",
-    "require_lockstep",
-    "require_same_spec",
-]
-
-ROBOTS_DIRECTORY = Path(__file__).parent / "robots"
+ROBOTS_DIRECTORY = Path(__file__).parents[1] / "robots"
 _NOT_CONTRACT = ("description", "simulation", "watched", "safety")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robot_dreamer.processes import LOCAL_ADDRESS, Options
+from robot_dreamer.processes.table import LOCAL_ADDRESS, Options
 
 ARGUMENTS = {
     "robot": ("cartpole", "RobotSpec: name of a shipped robot, or path of a YAML file"),

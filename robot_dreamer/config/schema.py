@@ -1,6 +1,6 @@
 """Training configuration: frozen dataclasses with one documented field per option.
 
-The defaults are DreamerV3 as its authors publish it today (size 200m); config_presets.py reads others. Without torch,
+The defaults are DreamerV3 as its authors publish it today (size 200m); `load.py` reads others. Without torch,
 so that a robot can read a configuration.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from robot_dreamer.config_check import build, require, require_positive, require_range
+from robot_dreamer.config.check import build, require, require_positive, require_range
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.spec_check import require, require_name, require_topic
+from robot_dreamer.spec.check import require, require_name, require_topic
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMU = "sensor_msgs/msg/Imu"

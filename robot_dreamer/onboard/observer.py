@@ -1,7 +1,7 @@
 """From topics to samples: the latest message of each topic, and the rewards since the last sample.
 
 Callbacks only store; conversion happens when a sample is taken, so a fast driver costs little. One thread receives and
-one takes; they exchange references, never locks. What stamps say about messages is in `ros_nodes/feed.py`.
+one takes; they exchange references, never locks. What stamps say about messages is in `onboard/feed.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from robot_dreamer.onboard.controller import Sample
 from robot_dreamer.onboard.encoding import ObservationError, encode_observation
+from robot_dreamer.onboard.feed import Feed
+from robot_dreamer.onboard.messages import make_reader
 from robot_dreamer.spec import RobotSpec, Source
-from ros_nodes.feed import Feed
-from ros_nodes.messages import make_reader
 
 _MAX_REWARDS = 10_000  # between two samples
 

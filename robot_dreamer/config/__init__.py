@@ -1,0 +1,22 @@
+"""The training configuration: schema, checks of its values, presets. Without torch."""
+
+from robot_dreamer.config.load import known_presets, load_config
+from robot_dreamer.config.schema import (
+    BehaviorConfig,
+    Config,
+    LossScales,
+    ModelConfig,
+    OptimizerConfig,
+    differences,
+)
+
+__all__ = [
+    "BehaviorConfig",
+    "Config",
+    "LossScales",
+    "ModelConfig",
+    "OptimizerConfig",
+    "differences",
+    "known_presets",
+    "load_config",
+]

@@ -1,0 +1,35 @@
+"""RobotSpec, the one contract about a robot, and what it is made of."""
+
+from robot_dreamer.spec.action import ActionSpec, Command, Filter
+from robot_dreamer.spec.observation import ObservationSpec, Picture, Source
+from robot_dreamer.spec.robot import (
+    ROBOTS_DIRECTORY,
+    Episode,
+    RobotSpec,
+    SpecError,
+    SpecMismatch,
+    known_robots,
+    load_spec,
+    parse_spec,
+    require_lockstep,
+    require_same_spec,
+)
+
+__all__ = [
+    "ROBOTS_DIRECTORY",
+    "ActionSpec",
+    "Command",
+    "Episode",
+    "Filter",
+    "ObservationSpec",
+    "Picture",
+    "RobotSpec",
+    "Source",
+    "SpecError",
+    "SpecMismatch",
+    "known_robots",
+    "load_spec",
+    "parse_spec",
+    "require_lockstep",
+    "require_same_spec",
+]
