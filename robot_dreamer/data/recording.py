@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.data.commands import CommandReader
 from robot_dreamer.data.inspect import Inspection, bag_messages
-from robot_dreamer.onboard.controller import Sample
+from robot_dreamer.onboard.books import EpisodeBooks
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.record import INTERVENTION, StepRecord
@@ -48,17 +48,13 @@ class Sampler:
         self.beyond_limits = 0
         seen = msgspec.structs.replace(spec, watched=(), safety=Safety())  # a bag needs only what the rows hold
         self.observer = Observer(seen, clock=lambda: self._now * 1e-9)
-        self._spec, self._robot, self._boot = spec, robot, boot
+        self._books = EpisodeBooks(spec, robot, boot)
         self._readers = [(action, CommandReader(action)) for action in spec.actions]
         self._period = round(spec.period * 1e9)
         self._now = 0  # ns, the bag's time
         self._tick: int | None = None  # time of the next one; None: waiting for a command
-        self._open: tuple[Sample, float, bool] | None = None  # sample, reward, is_first: waiting for its action
         self._commanded = 0  # time of the newest command
         self._jumps = 0
-        self._running = False
-        self._length = 0
-        self._sequence, self._episode = 0, -1
 
     def feed(self, topic: str, command: bool, time: int, message: Any) -> Iterator[StepRecord]:
         """Take the next message of a topic, named as in the spec; yields the rows that end before it."""
@@ -82,7 +78,7 @@ class Sampler:
     def finish(self) -> Iterator[StepRecord]:
         """The rows that the last messages lead to; no tick comes behind them."""
         yield from self._advance(self._now + 1)
-        if self._open is not None:
+        if self._books.observed:
             yield from self._advance(self._now + self._period // 2 + 1)
 
     def notes(self) -> Iterator[str]:
@@ -97,11 +93,12 @@ class Sampler:
 
     def _advance(self, until: int) -> Iterator[StepRecord]:
         while self._tick is not None:
-            due = self._tick if self._open is None else self._tick + self._period // 2
+            waiting = self._books.observed  # a row, for its action
+            due = self._tick + self._period // 2 if waiting else self._tick
             if due >= until:
                 return
             self._now = due
-            row = self._observe() if self._open is None else self._act()
+            row = self._act() if waiting else self._observe()
             if row is not None:
                 yield row
 
@@ -119,24 +116,17 @@ class Sampler:
             self._jumps = self.observer.clock_jumps
             self._cut("the robot's clock jumps")
             return None
-        first = not self._running
-        if first and sample.terminal:
+        if not self._books.running and sample.terminal:
             self._tick = None
             return None
-        reward = 0.0 if first else sample.reward
-        if first:
-            self._running, self._length = True, 0
-            self._episode += 1
-        if sample.terminal or self._length >= self._spec.episode.max_steps:
-            self._running, self._tick = False, None
-            zero = {action.name: action.zero() for action in self._spec.actions}
-            return self._row(sample, reward, False, True, zero, 0)
-        self._open = (sample, reward, first)
+        self._books.open(sample)
+        if self._books.over:
+            self._tick = None
+            return self._books.close(INTERVENTION)
         return None
 
     def _act(self) -> StepRecord | None:
-        assert self._open is not None and self._tick is not None
-        sample, reward, first = self._open
+        assert self._tick is not None
         if self._now - self._commanded > COMMAND_AGE * 1e9:
             self._cut("commands silent")
             return None
@@ -145,10 +135,9 @@ class Sampler:
         except ObservationError as error:
             self._cut(str(error))
             return None
-        self._open = None
-        self._length += 1
         self._tick += self._period
-        return self._row(sample, reward, first, False, action, self._commanded)
+        self._books.act(action, action, INTERVENTION)
+        return self._books.applied(self._commanded)
 
     def _normalised(self, spec: ActionSpec, command: NDArray[np.float64]) -> NDArray[Any]:
         found = spec.from_command(command)
@@ -160,28 +149,8 @@ class Sampler:
 
     def _cut(self, reason: str) -> None:
         self.cuts[reason] += 1
-        self._running, self._tick, self._open = False, None, None
-
-    def _row(
-        self, sample: Sample, reward: float, first: bool, last: bool, action: dict[str, NDArray[Any]], applied: int
-    ) -> StepRecord:
-        self._sequence += 1
-        return StepRecord(
-            robot=self._robot,
-            boot=self._boot,
-            sequence=self._sequence - 1,
-            episode=self._episode,
-            observation=sample.observation,
-            action=action,
-            action_requested=action,
-            reward=reward,
-            is_first=first,
-            is_last=last,
-            is_terminal=last and sample.terminal,
-            stamp_capture=sample.stamp,
-            stamp_applied=applied,
-            policy_version=INTERVENTION,
-        )
+        self._tick = None
+        self._books.abandon()
 
 
 def boot_of(inspection: Inspection) -> str:

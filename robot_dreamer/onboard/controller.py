@@ -1,8 +1,5 @@
-"""The controller: from samples to commands and rows. The same on a robot, in ROS simulation and in-process evaluation.
-
-Alignment: row t holds observation_t, the reward that arrived with it, and the action executed after it. An episode of
-N actions has N+1 rows; the last row's action is zero. A time limit is is_last without is_terminal. The first row's
-reward is 0.
+"""The controller: from samples to commands and rows (books.py). The same on a robot, in ROS simulation, and in
+training and evaluation in one process.
 
     decision = controller.tick(sample)      # row t is open
     send(decision.command)
@@ -15,12 +12,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.onboard.books import EpisodeBooks
 from robot_dreamer.onboard.filter import CommandFilter
 from robot_dreamer.onboard.guard import Commands, Fault, Guard
 from robot_dreamer.onboard.noise import Noise
@@ -34,18 +31,8 @@ from robot_dreamer.spec import RobotSpec
 __all__ = ["Arrays", "Controller", "Decision", "Sample"]
 
 
-@dataclass(slots=True)
-class _OpenRow:
-    sample: Sample
-    reward: float
-    is_first: bool
-    action: Arrays
-    requested: Arrays
-    version: int
-
-
 class Controller:
-    """Filter, act, guard, keep the books of an episode. Not thread-safe: one thread ticks.
+    """Filter, act, guard, and have the books of the episode kept. Not thread-safe: one thread ticks.
 
     Args:
       slot: holds the policy; swaps happen at the beginning of a tick.
@@ -58,8 +45,7 @@ class Controller:
     Attributes:
       steps, episodes, abandoned: actions executed, episodes finished, episodes cut.
       clipped: actions that the policy asked for outside [-1, 1].
-      episode_return, episode_length: of the running episode (length in actions).
-      last_return, last_length: of the last finished one; NaN and 0 before it.
+      last_return, last_length: of the last finished episode (length in actions); NaN and 0 before it.
       interventions: actions that a person gave.
       refused: refused samples by kind; last_refusal says why the last one was.
       output: of the last policy step, for its monitors; None before the first.
@@ -83,8 +69,6 @@ class Controller:
         self.episodes = 0
         self.abandoned = 0
         self.clipped = 0
-        self.episode_return = 0.0
-        self.episode_length = 0
         self.last_return = math.nan
         self.last_length = 0
         self.interventions = 0
@@ -94,19 +78,11 @@ class Controller:
         self.stages = StageTimes()
         self._spec = spec
         self._slot = slot
-        self._robot = robot
-        self._boot = boot
+        self._books = EpisodeBooks(spec, robot, boot)
         self._record = record
         self._noise = Noise(seed, deterministic)
         self._filter = CommandFilter(spec.actions, spec.rate)
         self._expected = [(o.name, o.shape, np.dtype(o.dtype)) for o in spec.quantities]
-        self._seen = [o.name for o in spec.observations]
-        self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
-        self._executed = self._zero
-        self._running = False
-        self._episode = -1
-        self._sequence = 0
-        self._open: _OpenRow | None = None
         self._pilot: Policy | None = None  # who has driven the episode alone so far
 
     @property
@@ -121,7 +97,7 @@ class Controller:
     @property
     def running(self) -> bool:
         """An episode is running."""
-        return self._running
+        return self._books.running
 
     def tick(self, sample: Sample, person: Mapping[str, NDArray[Any]] | None = None) -> Decision:
         """One control tick. Begins an episode when none runs.
@@ -137,7 +113,8 @@ class Controller:
         Raises:
           RuntimeError: the previous decision had a command, and neither `applied` nor `abandon` was called after it.
         """
-        if self._open is not None:
+        books = self._books
+        if books.acted:
             raise RuntimeError("tick() again before applied() or abandon()")
         fault = self.guard.fault
         if fault is not None:
@@ -145,20 +122,18 @@ class Controller:
         kind, problem = self._problem(sample)
         if problem:
             return self.refuse(kind, problem)
-        is_first = not self._running
-        if is_first and sample.terminal:
+        if not books.running and sample.terminal:
             return Decision(None, is_last=True)
+        is_first = books.open(sample)
         if is_first:
             self._begin()
-        reward = 0.0 if is_first else sample.reward
-        self.episode_return += reward
         fault = self.guard.inspect(sample.observation)
         if fault is not None:
             if fault.terminal and not is_first:
-                self._end(sample, reward, terminal=True)
+                self._end(terminal=True)
             return self._halt(fault)
-        if sample.terminal or self.episode_length >= self._spec.episode.max_steps:
-            return self._end(sample, reward, sample.terminal)
+        if books.over:
+            return self._end()
         self.stages.done("guard")
         try:
             version, output = self._act(sample, is_first)
@@ -184,7 +159,7 @@ class Controller:
             action[spec.name] = requested[spec.name] if same else spec.from_command(command[spec.name])
         if person:
             version = INTERVENTION
-        self._open = _OpenRow(sample, reward, is_first, action, output.action, version)
+        books.act(action, output.action, version)
         self.stages.done("guard")
         return Decision(command, False, action, output.action, bool(person), output)
 
@@ -194,25 +169,19 @@ class Controller:
         Raises:
           RuntimeError: there is no open row.
         """
-        row = self._open
-        if row is None:
+        if not self._books.acted:
             raise RuntimeError("applied() without a command from tick()")
-        self._open = None
-        self._executed = row.action
+        row = self._books.applied(stamp)
         self.steps += 1
-        if row.version == INTERVENTION:
+        if row.policy_version == INTERVENTION:
             self.interventions += 1
             self._pilot = None
-        self.episode_length += 1
-        self._write(row.sample, row.reward, row.is_first, False, False, row.action, row.requested, stamp, row.version)
+        self._write(row)
         self.stages.done("record")
 
     def abandon(self) -> None:
         """Cut the episode (robot lost, reset, fault). Its rows stay; the next row is_first. Harmless when none runs."""
-        self._open = None
-        if self._running:
-            self._running = False
-            self.abandoned += 1
+        self.abandoned += self._books.abandon()
 
     def refuse(self, kind: str, problem: str) -> Decision:
         """Refuse a sample that cannot even be assembled: counted under `kind`, the episode is cut."""
@@ -244,11 +213,6 @@ class Controller:
         return clipped
 
     def _begin(self) -> None:
-        self._running = True
-        self._episode += 1
-        self.episode_return = 0.0
-        self.episode_length = 0
-        self._executed = self._zero
         self.guard.begin()
         self._filter.reset(self.guard.limits.last)
         self._slot.exchange()
@@ -260,7 +224,7 @@ class Controller:
         while True:
             started = time.perf_counter()
             try:
-                output = policy.step(sample.observation, self._executed, is_first or fresh, self._noise)
+                output = policy.step(sample.observation, self._books.executed, is_first or fresh, self._noise)
             except PolicyFault as error:
                 turn = self._slot.rollback(str(error))
                 if turn is None:
@@ -279,14 +243,13 @@ class Controller:
             n: discrete[n].to_command(discrete[n].from_command(c)) if n in discrete else c for n, c in person.items()
         }
 
-    def _end(self, sample: Sample, reward: float, terminal: bool) -> Decision:
-        self._running = False
+    def _end(self, terminal: bool | None = None) -> Decision:
+        row = self._books.close(self._slot.current.version, terminal)
         self.episodes += 1
-        self.last_return, self.last_length = self.episode_return, self.episode_length
-        version = self._slot.current.version
+        self.last_return, self.last_length = self._books.total, self._books.length
         if self._pilot is self._slot.current:
             self._slot.probation.finished(self.last_return)
-        self._write(sample, reward, False, True, terminal, self._zero, self._zero, 0, version)
+        self._write(row)
         return Decision(None, is_last=True)
 
     def _halt(self, fault: Fault) -> Decision:
@@ -294,37 +257,6 @@ class Controller:
         self.abandon()
         return Decision(self.guard.react(fault), fault=fault)
 
-    def _write(
-        self,
-        sample: Sample,
-        reward: float,
-        is_first: bool,
-        is_last: bool,
-        is_terminal: bool,
-        action: Arrays,
-        requested: Arrays,
-        stamp_applied: int,
-        version: int,
-    ) -> None:
-        sequence = self._sequence
-        self._sequence += 1
-        if self._record is None:
-            return
-        self._record(
-            StepRecord(
-                robot=self._robot,
-                boot=self._boot,
-                sequence=sequence,
-                episode=self._episode,
-                observation={name: sample.observation[name] for name in self._seen},
-                action=action,
-                action_requested=requested,
-                reward=reward,
-                is_first=is_first,
-                is_last=is_last,
-                is_terminal=is_terminal,
-                stamp_capture=sample.stamp,
-                stamp_applied=stamp_applied,
-                policy_version=version,
-            )
-        )
+    def _write(self, row: StepRecord) -> None:
+        if self._record is not None:
+            self._record(row)

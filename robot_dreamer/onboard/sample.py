@@ -23,12 +23,14 @@ class Sample:
       reward: sum since the previous sample.
       terminal: the task has ended for good.
       stamp: when the observation was taken, ns on the robot's ROS clock.
+      last: the world ends the episode here by a time limit of its own; a robot has none but the spec's.
     """
 
     observation: Arrays
     reward: float
     terminal: bool
     stamp: int
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
