@@ -1,10 +1,15 @@
 """Linear, block-linear and convolutional layers with RMS norm and SiLU, initialised as in DreamerV3.
 
+Beside them what the older generations need: layer norm, other activations, TensorFlow's initial kernels.
+
 Kernels are kept as (in, out), block kernels as (blocks, in / blocks, out / blocks): they enter the products as they
 are, so that neither the training graph nor an exported one contains a transposed weight.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +20,42 @@ from robot_dreamer.world_model.rms_norm import norm_silu
 # Standard deviation of a unit normal after cutting it at two standard deviations.
 _TRUNCATED_STD = 0.87962566103423978
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": functional.relu,
+    "elu": functional.elu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+}
+
 
 def truncated_normal(shape: tuple[int, ...], fan_in: int, outscale: float) -> Tensor:
     """Normal numbers cut at two standard deviations, with a standard deviation of outscale / sqrt(fan_in)."""
     std = outscale / (fan_in**0.5 * _TRUNCATED_STD)
     # trunc_normal_ cuts at absolute values, and a std of zero has no distribution.
     return nn.init.trunc_normal_(torch.empty(shape), std=1.0, a=-2.0, b=2.0) * std
+
+
+def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, outscale: float = 1.0) -> Tensor:
+    """Uniform within +- sqrt(6 outscale / (fan_in + fan_out)): TensorFlow's initial kernels (Glorot & Bengio 2010).
+
+    DayDreamer's rule is the same, with an outscale; note that it stands inside the root, unlike DreamerV3's.
+    """
+    bound = math.sqrt(6 * outscale / (fan_in + fan_out))
+    return nn.init.uniform_(torch.empty(shape), -bound, bound)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the last axis, with scale and bias; epsilon as Keras has it, a hundred times torch's."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., size) -> (..., size)."""
+        return functional.layer_norm(x, self.scale.shape, self.scale, self.bias, eps=1e-3)
 
 
 class Linear(nn.Module):
@@ -53,6 +88,38 @@ class Dense(Linear):
 def mlp(layers: int, inputs: int, units: int) -> nn.Sequential:
     """`layers` times linear, RMS norm, SiLU."""
     return nn.Sequential(*(Dense(inputs if i == 0 else units, units) for i in range(layers)))
+
+
+class GlorotLinear(Linear):
+    """Linear layer of the generations before DreamerV3: its initial kernel is `glorot_uniform`, its bias zero."""
+
+    def __init__(self, inputs: int, outputs: int, outscale: float = 1.0) -> None:
+        super().__init__(inputs, outputs)
+        self.kernel = nn.Parameter(glorot_uniform((inputs, outputs), inputs, outputs, outscale))
+
+
+class GlorotDense(nn.Module):
+    """Linear, optional layer norm, activation. With a norm there is no bias, whose work the norm's own bias does."""
+
+    def __init__(self, inputs: int, outputs: int, activation: str, norm: bool = False) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(glorot_uniform((inputs, outputs), inputs, outputs))
+        self.bias = None if norm else nn.Parameter(torch.zeros(outputs))
+        self.norm = LayerNorm(outputs) if norm else None
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        x = x @ self.kernel
+        if self.bias is not None:
+            x = x + self.bias
+        return self.activation(x if self.norm is None else self.norm(x))
+
+
+def glorot_mlp(inputs: int, widths: Sequence[int], activation: str, norm: bool = False) -> nn.Sequential:
+    """Hidden layers of these widths, as the generations before DreamerV3 have them."""
+    sizes = [inputs, *widths]
+    return nn.Sequential(*(GlorotDense(sizes[i], sizes[i + 1], activation, norm) for i in range(len(widths))))
 
 
 class BlockLinear(nn.Module):
