@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.spec import RobotSpec
@@ -13,31 +14,30 @@ from robot_dreamer.spec import RobotSpec
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One row, before its action (the alignment of StepRecord).
+    """What an environment shows after a reset, or after a command.
 
     Attributes:
-      observation: by name, shapes and dtypes of the spec.
-      reward: sum since the previous row; 0 on the first.
-      is_first, is_last: first and last row of an episode. A time limit is is_last without is_terminal.
+      observation: all quantities of the spec by name, shapes and dtypes as there.
+      reward: sum since the step before; 0 after a reset.
+      is_last: the episode is over. A time limit is is_last without is_terminal.
       is_terminal: the task has ended for good.
     """
 
     observation: dict[str, NDArray[Any]]
     reward: float
-    is_first: bool
     is_last: bool
     is_terminal: bool
 
 
 class Environment(Protocol):
-    """What a learner trains in. `step` after a row that is_last raises RuntimeError: reset first."""
+    """What a learner trains in. `step` after one that is_last raises RuntimeError: reset first."""
 
     @property
     def spec(self) -> RobotSpec: ...
 
     def reset(self) -> Step: ...
 
-    def step(self, action: Mapping[str, NDArray[Any]]) -> Step:
-        """Apply normalised actions (see ActionSpec), by name."""
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
+        """Hold commands for one period: by action name, in units, shape (size,), as `ActionSpec.to_command` gives."""
 
     def close(self) -> None: ...

@@ -56,12 +56,12 @@ class AtariEnvironment:
                 self._game.reset_game()
         self._running, self._frames = True, 0
         screen = self._game.getScreenRGB()
-        return Step(_picture(screen, screen), 0.0, is_first=True, is_last=False, is_terminal=False)
+        return Step(_picture(screen, screen), 0.0, is_last=False, is_terminal=False)
 
-    def step(self, action: Mapping[str, NDArray[Any]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
-        taken = self._actions[int(action["action"])]
+        taken = self._actions[int(commands["action"][0])]
         reward, before = 0.0, self._game.getScreenRGB()
         screen, terminal = before, False
         for _ in range(self._repeat):
@@ -72,7 +72,7 @@ class AtariEnvironment:
             if terminal or self._frames >= _FRAMES:
                 self._running = False
                 break
-        return Step(_picture(before, screen), float(reward), False, not self._running, terminal)
+        return Step(_picture(before, screen), float(reward), not self._running, terminal)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -39,19 +39,19 @@ class CrafterEnvironment:
 
     def reset(self) -> Step:
         self._running = True
-        return Step(_picture(self._world.reset()), 0.0, is_first=True, is_last=False, is_terminal=False)
+        return Step(_picture(self._world.reset()), 0.0, is_last=False, is_terminal=False)
 
-    def step(self, action: Mapping[str, NDArray[Any]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
         total = 0.0
         for _ in range(self._repeat):
-            shown, reward, over, about = self._world.step(int(action["action"]))
+            shown, reward, over, about = self._world.step(int(commands["action"][0]))
             total += float(reward)
             if over:
                 self._running = False
                 break
-        return Step(_picture(shown), total, False, not self._running, about["discount"] == 0)
+        return Step(_picture(shown), total, not self._running, about["discount"] == 0)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -50,21 +50,20 @@ class DmcEnvironment:
     def reset(self) -> Step:
         self._running = True
         timestep = self._environment.reset()
-        return Step(self._observe(timestep), 0.0, is_first=True, is_last=False, is_terminal=False)
+        return Step(self._observe(timestep), 0.0, is_last=False, is_terminal=False)
 
-    def step(self, action: Mapping[str, NDArray[Any]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
-        command = self.spec.actions[0].to_command(action["action"])
         reward = 0.0
         for _ in range(self._repeat):
-            timestep = self._environment.step(command)
+            timestep = self._environment.step(commands["action"])
             reward += timestep.reward
             if timestep.last():
                 break
         self._running = not timestep.last()
         terminal = bool(timestep.last() and timestep.discount == 0)
-        return Step(self._observe(timestep), float(reward), False, bool(timestep.last()), terminal)
+        return Step(self._observe(timestep), float(reward), bool(timestep.last()), terminal)
 
     def close(self) -> None:
         self._environment.close()

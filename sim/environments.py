@@ -2,7 +2,7 @@
 
 environment = make_environment("dmc:walker_walk", seed=0, action_repeat=2)
 step = environment.reset()
-step = environment.step({"action": np.zeros(6, np.float32)})
+step = environment.step({"action": np.zeros(6)})  # in units
 """
 
 from __future__ import annotations

@@ -50,12 +50,12 @@ class GymEnvironment:
     def reset(self) -> Step:
         shown, _ = self._environment.reset(seed=self._seed)
         self._seed, self._running = None, True
-        return Step(self._observe(shown), 0.0, is_first=True, is_last=False, is_terminal=False)
+        return Step(self._observe(shown), 0.0, is_last=False, is_terminal=False)
 
-    def step(self, action: Mapping[str, NDArray[Any]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
-        taken = self._decode([a.to_command(action[a.name]) for a in self.spec.actions])
+        taken = self._decode([commands[a.name] for a in self.spec.actions])
         total = 0.0
         for _ in range(self._repeat):
             shown, reward, terminated, truncated, _ = self._environment.step(taken)
@@ -63,7 +63,7 @@ class GymEnvironment:
             if terminated or truncated:
                 self._running = False
                 break
-        return Step(self._observe(shown), total, False, not self._running, bool(terminated))
+        return Step(self._observe(shown), total, not self._running, bool(terminated))
 
     def close(self) -> None:
         self._environment.close()

@@ -15,7 +15,7 @@ from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.environment import Environment
 from robot_dreamer.learner.checkpoint import FOLDER, kept_metas
-from robot_dreamer.learner.local import LocalActor
+from robot_dreamer.learner.local import LivePolicy, LocalActor
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.progress import RUN_FILE, ScoreLog, write_json_atomically
 from robot_dreamer.learner.provenance import provenance
@@ -71,14 +71,8 @@ def _lead(
                 trainer.updates,
                 trainer.env_steps,
             )
-        actor = LocalActor(
-            environment,
-            trainer.agent.policy_step(),
-            config.model,
-            store,
-            acting_seed,
-            lambda: trainer.updates,
-        )
+        policy = LivePolicy(trainer.agent.policy_step(), config.model, spec, acting_seed, lambda: trainer.updates)
+        actor = LocalActor(environment, policy, store)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.bundle_weights)
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows
         training = Run(trainer, budget, exporter.export, step_environment=actor.step)

@@ -1,14 +1,15 @@
-"""An environment in the learner's own process, for algorithm work without ROS.
+"""Acting in the learner's own process, without ROS: the onboard controller, with the learner's own weights, in an
+environment.
 
-It records the same rows into the same store as a robot; only the transport is missing.
+The same rows go into the same store as from a robot; only the transport is missing.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,72 +21,121 @@ from robot_dreamer.behavior.policy import PolicyStep
 from robot_dreamer.config import ModelConfig
 from robot_dreamer.environment import Environment, Step
 from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.onboard.controller import Controller
+from robot_dreamer.onboard.guard import Fault
+from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.policy import Policy, PolicyOutput
+from robot_dreamer.onboard.sample import Sample
+from robot_dreamer.onboard.session import State
+from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec
+from robot_dreamer.spec.safety import TERMINAL_RULES
 
 FLUSH = 16  # rows per write to the store
+_log = logging.getLogger(__name__)
+
+
+class LivePolicy:
+    """The learner's weights, as they are at each step, where a bundle's policy would be. See onboard.policy.Policy.
+
+    It ignores `noise`: it draws on the weights' device, with a seed of its own.
+
+    Args:
+      count: returns the number of gradient updates so far, which is the policy's version.
+    """
+
+    lineage = ""
+
+    def __init__(
+        self, policy: PolicyStep, model: ModelConfig, spec: RobotSpec, seed: int, count: Callable[[], int] = lambda: 0
+    ) -> None:
+        self.version = count()
+        self.state: State = {}  # nothing takes over from it
+        self._policy, self._model, self._count = policy, model, count
+        self._dtypes = {a.name: a.dtype for a in spec.actions}
+        self._device = next(policy.parameters()).device
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self.reset()
+
+    def reset(self) -> None:
+        """Latent state to zeros."""
+        model = self._model
+        self._deter = torch.zeros(1, model.deter, device=self._device)
+        self._stoch = torch.zeros(1, model.stoch, model.classes, device=self._device)
+
+    @torch.no_grad()
+    def step(
+        self,
+        observation: Mapping[str, NDArray[Any]],
+        previous_action: Mapping[str, NDArray[Any]],
+        is_first: bool,
+        noise: Noise | None,
+    ) -> PolicyOutput:
+        """See onboard.policy.OnnxPolicy.step."""
+        self.version = self._count()
+        latent_noise = gumbel_noise(self._stoch.shape, self._generator)
+        drawn = {field.name: action_noise(field, (1,), self._generator) for field in self._policy.actions}
+        action, self._deter, self._stoch, *monitors = self._policy(
+            {k: self._tensor(v) for k, v in observation.items()},
+            {k: self._tensor(v) for k, v in previous_action.items()},
+            self._deter,
+            self._stoch,
+            torch.tensor([is_first], device=self._device),
+            latent_noise,
+            drawn,
+        )
+        chosen = {name: action[name][0].cpu().numpy().astype(dtype) for name, dtype in self._dtypes.items()}
+        return PolicyOutput(chosen, *torch.cat(monitors).tolist())
+
+    def _tensor(self, value: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(value))[None].to(self._device)
 
 
 class LocalActor:
-    """Acts in an environment with the agent's own weights, one step per call, and records what happens.
+    """Acts in an environment, one tick per call, and records what happens.
+
+    Nobody stands by to clear a fault. What the robot did to itself, and surprise, end the episode as on board, are
+    logged, and training goes on with the next one; every other fault ends the run.
 
     Args:
-      version: returns the number of gradient updates so far, recorded as the policy's version.
+      seed: of the noise of policies that take it from the controller.
     """
 
-    def __init__(
-        self,
-        environment: Environment,
-        policy: PolicyStep,
-        model: ModelConfig,
-        store: ExperienceStore,
-        seed: int,
-        version: Callable[[], int] = lambda: 0,
-    ) -> None:
-        self._environment, self._policy, self._model, self._store, self._version = (
-            environment,
-            policy,
-            model,
-            store,
-            version,
-        )
-        self._spec = environment.spec
-        self._device = next(policy.parameters()).device
-        self._generator = torch.Generator(self._device).manual_seed(seed)
-        self._boot = uuid.uuid4().hex
-        self._sequence = 0
-        self._episode = -1
+    def __init__(self, environment: Environment, policy: Policy, store: ExperienceStore, seed: int = 0) -> None:
+        spec = environment.spec
+        self._environment, self._store = environment, store
         self._rows: list[StepRecord] = []
+        self._controller = Controller(
+            spec, PolicySlot(spec, policy), robot=spec.name, boot=uuid.uuid4().hex, record=self._keep, seed=seed
+        )
         self._next: Step | None = None  # None: the episode is over
 
     def step(self) -> None:
-        """Record one row: observe, act, execute."""
-        now = self._next if self._next is not None else self._begin()
+        """One tick of the controller: observe, act, execute, record.
+
+        Raises:
+          ValueError: what the environment shows does not fit its spec.
+          RuntimeError: the guard latched a fault that a person would have to look at, or an episode ended at its reset.
+        """
+        begins = self._next is None
+        now = self._begin() if self._next is None else self._next
         # renderers give views (flipped, turned); tensors and stored rows need plain memory
-        now = dataclasses.replace(now, observation={k: np.asarray(v, order="C") for k, v in now.observation.items()})
-        action = {a.name: a.zero() for a in self._spec.actions} if now.is_last else self._act(now)
+        shown = {k: np.asarray(v, order="C") for k, v in now.observation.items()}
         stamp = time.time_ns()
-        self._rows.append(
-            StepRecord(
-                robot=self._spec.name,
-                boot=self._boot,
-                sequence=self._sequence,
-                episode=self._episode,
-                observation=now.observation,
-                action=action,
-                action_requested=action,
-                reward=float(now.reward),
-                is_first=now.is_first,
-                is_last=now.is_last,
-                is_terminal=now.is_terminal,
-                stamp_capture=stamp,
-                stamp_applied=0 if now.is_last else stamp,
-                policy_version=self._version(),
-            )
-        )
-        self._sequence += 1
-        self._next = None if now.is_last else self._environment.step(action)
-        if len(self._rows) >= FLUSH:
-            self.flush()
+        decision = self._controller.tick(Sample(shown, float(now.reward), now.is_terminal, stamp, now.is_last))
+        if decision.refused:
+            raise ValueError(f"{self._environment.spec.name} shows what does not fit its spec: {decision.refused}")
+        if decision.fault is not None:
+            self._clear(decision.fault)
+        if decision.fault is None and decision.command is not None:
+            self._controller.applied(stamp)  # the world stands still in between
+            self._next = self._environment.step(decision.command)
+        elif begins:
+            why = decision.fault or "the task is over"
+            raise RuntimeError(f"{self._environment.spec.name} cannot be acted in after its reset: {why}")
+        else:
+            self._next = None
 
     def flush(self) -> None:
         """Store the rows that are still here. Raises ValueError if some do not fit the environment's spec."""
@@ -94,25 +144,18 @@ class LocalActor:
         if result.rejected:
             raise ValueError(f"rows of the environment were refused: {dict(result.rejected)}")
 
-    def _tensor(self, value: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(value))[None].to(self._device)
-
     def _begin(self) -> Step:
-        self._episode += 1
-        model = self._model
-        self._deter = torch.zeros(1, model.deter, device=self._device)
-        self._stoch = torch.zeros(1, model.stoch, model.classes, device=self._device)
-        self._previous = {a.name: self._tensor(a.zero()) for a in self._spec.actions}
+        self._controller.guard.limits.start({})  # a world that was set up anew has no command in force
         return self._environment.reset()
 
-    @torch.no_grad()
-    def _act(self, now: Step) -> dict[str, NDArray[Any]]:
-        observation = {k: self._tensor(v) for k, v in now.observation.items()}
-        latent_noise = gumbel_noise(self._stoch.shape, self._generator)
-        noise = {field.name: action_noise(field, (1,), self._generator) for field in self._policy.actions}
-        is_first = torch.tensor([now.is_first], device=self._device)
-        action, self._deter, self._stoch, *_ = self._policy(
-            observation, self._previous, self._deter, self._stoch, is_first, latent_noise, noise
-        )
-        self._previous = action
-        return {a.name: action[a.name][0].cpu().numpy().astype(a.dtype) for a in self._spec.actions}
+    def _keep(self, row: StepRecord) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= FLUSH:
+            self.flush()
+
+    def _clear(self, fault: Fault) -> None:
+        guard = self._controller.guard
+        if fault.rule not in TERMINAL_RULES and fault.rule != "surprise":
+            raise RuntimeError(f"the guard stopped {self._environment.spec.name}: {fault}")
+        _log.info("the guard ended an episode (%d so far): %s", guard.faults.total(), fault)
+        guard.clear()

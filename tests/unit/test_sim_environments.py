@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -12,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import register
 from numpy.typing import NDArray
 
-from robot_dreamer.spec import ROBOTS_DIRECTORY, SpecError
+from robot_dreamer.spec import SpecError
 
 pytest.importorskip("dm_control")
 from robot_dreamer.environment import Environment, Step
@@ -68,14 +67,15 @@ def make_odd(action_space: spaces.Space[Any], ending: str = "", action_repeat: i
     return make_environment("gym:robot_dreamer_tests/Odd-v0", seed=0, action_repeat=action_repeat)
 
 
-def random_action(environment: Environment, generator: np.random.Generator) -> dict[str, NDArray[Any]]:
-    action = {}
+def random_commands(environment: Environment, generator: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+    commands = {}
     for a in environment.spec.actions:
         if a.discrete:
-            action[a.name] = np.asarray(generator.integers(len(a.values)))
+            action = np.asarray(generator.integers(len(a.values)))
         else:
-            action[a.name] = generator.uniform(-1, 1, a.shape).astype(np.float32)
-    return action
+            action = generator.uniform(-1, 1, a.shape).astype(np.float32)
+        commands[a.name] = a.to_command(action)
+    return commands
 
 
 def check_row(environment: Environment, step: Step) -> None:
@@ -92,12 +92,12 @@ def test_dmc_is_the_suites_own(repeat: int) -> None:
     assert environment.spec.episode.max_steps == -(-1000 // repeat)
     generator = np.random.default_rng(0)
     shown, step, rows = reference.reset(), environment.reset(), 1
-    assert step.is_first and step.reward == 0
+    assert not step.is_last and step.reward == 0
     while not step.is_last:
-        action = random_action(environment, generator)
-        step, reward = environment.step(action), 0.0
+        commands = random_commands(environment, generator)
+        step, reward = environment.step(commands), 0.0
         for _ in range(repeat):
-            shown = reference.step(action["action"].astype(np.float64))
+            shown = reference.step(commands["action"])
             reward += shown.reward
             if shown.last():
                 break
@@ -108,8 +108,8 @@ def test_dmc_is_the_suites_own(repeat: int) -> None:
     for name, value in shown.observation.items():
         np.testing.assert_array_equal(step.observation[name], np.float32(value).reshape(-1))
     with pytest.raises(RuntimeError, match="reset first"):
-        environment.step(action)
-    assert environment.reset().is_first
+        environment.step(commands)
+    assert not environment.reset().is_last
     environment.close()
 
 
@@ -134,9 +134,10 @@ def test_gym_is_its_own(name: str, steps: int, rate: float) -> None:
         step, seed = environment.reset(), None
         np.testing.assert_array_equal(step.observation["observation"], shown)
         while not step.is_last:
-            action = random_action(environment, generator)
-            step = environment.step(action)
-            given = int(action["action"]) if environment.spec.actions[0].discrete else action["action"] * 2
+            commands = random_commands(environment, generator)
+            step = environment.step(commands)
+            numbers = commands["action"]
+            given = int(numbers[0]) if environment.spec.actions[0].discrete else numbers.astype(np.float32)
             shown, reward, terminated, truncated, _ = reference.step(given)
             np.testing.assert_allclose(step.observation["observation"], shown, rtol=1e-6)
             assert step.reward == pytest.approx(float(reward))
@@ -148,7 +149,7 @@ def test_gym_truncation_is_not_terminal() -> None:
     environment = make_environment("gym:Pendulum-v1", seed=0, action_repeat=3)
     step, length = environment.reset(), 0
     while not step.is_last:
-        step, length = environment.step({"action": np.zeros(1, np.float32)}), length + 1
+        step, length = environment.step({"action": np.zeros(1)}), length + 1
     assert length == 67 == environment.spec.episode.max_steps and not step.is_terminal
 
 
@@ -172,27 +173,27 @@ def test_gym_spaces(ending: str) -> None:
         "pair_0": [0, 1],
         "pair_1": [0.25],
     }
-    step = environment.step({"action": np.asarray(3)})
+    step = environment.step({"action": np.array([2.0])})
     assert environment._environment.unwrapped.taken == [2]  # the second of the repeated steps is not made
     assert step.reward == 1.5 and step.is_last and step.is_terminal == (ending == "terminated")
 
 
 @pytest.mark.parametrize(
-    "space, action, taken",
+    "space, commands, taken",
     [
-        (spaces.MultiDiscrete([2, 3]), {"action_0": 1, "action_1": 2}, [1, 2]),
-        (spaces.MultiBinary(2), {"action_0": 0, "action_1": 1}, [0, 1]),
+        (spaces.MultiDiscrete([2, 3]), {"action_0": [1], "action_1": [2]}, [1, 2]),
+        (spaces.MultiBinary(2), {"action_0": [0], "action_1": [1]}, [0, 1]),
         (
             spaces.Box(np.array([[0.0, -4.0]]), np.array([[1.0, 4.0]]), dtype=np.float64),
-            {"action": [-1.0, 0.5]},
+            {"action": [0.0, 2.0]},
             [[0, 2]],
         ),
     ],
 )
-def test_gym_action_spaces(space: spaces.Space[Any], action: dict[str, Any], taken: list[Any]) -> None:
+def test_gym_action_spaces(space: spaces.Space[Any], commands: dict[str, Any], taken: list[Any]) -> None:
     environment = make_odd(space)
     environment.reset()
-    environment.step({k: np.asarray(v) for k, v in action.items()})
+    environment.step({k: np.asarray(v, np.float64) for k, v in commands.items()})
     assert environment._environment.unwrapped.taken[0].tolist() == taken
 
 
@@ -201,10 +202,10 @@ def test_robot_is_the_simulated_robot() -> None:
     step, rows = environment.reset(), 1
     while not step.is_last:
         check_row(environment, step)
-        step, rows = environment.step({"force": np.array([0.5], np.float32)}), rows + 1
+        step, rows = environment.step({"force": np.array([0.5])}), rows + 1
     assert rows == 251 and not step.is_terminal
     with pytest.raises(RuntimeError, match="reset first"):
-        environment.step({"force": np.zeros(1, np.float32)})
+        environment.step({"force": np.zeros(1)})
 
 
 @pytest.mark.parametrize("name", ["dmc:cheetah_run", "gym:CartPole-v1", "robot:cartpole"])
@@ -216,7 +217,7 @@ def test_same_seed_same_episodes(name: str) -> None:
             step = environment.reset()
             for _ in range(8):
                 rows.append((step.reward, {k: v.tolist() for k, v in step.observation.items()}))
-                step = environment.step(random_action(environment, generator))
+                step = environment.step(random_commands(environment, generator))
         return rows
 
     assert run(0) == run(0) != run(1)
@@ -260,13 +261,3 @@ def test_unfit_gym_actions_are_refused(space: spaces.Space[Any], words: list[str
         make_odd(space)
     for word in words:
         assert word in str(caught.value)
-
-
-@pytest.mark.parametrize("extra", ["filter: {cutoff: 3.0}", "max_rate: [1.0]"])
-def test_a_robot_that_does_not_execute_what_is_asked_is_not_trained_in_one_process(tmp_path: Path, extra: str) -> None:
-    path = tmp_path / "robot.yaml"
-    text = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
-    path.write_text(text.replace("    neutral: [0.0]\n", f"    neutral: [0.0]\n    {extra}\n"))
-    what = extra.partition(":")[0]
-    with pytest.raises(SpecError, match=f"action 'force' has a {what}, which works on board only: train this robot"):
-        make_environment(f"robot:{path}", seed=0)

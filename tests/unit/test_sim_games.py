@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,8 +12,8 @@ from sim import atari_environment, crafter_environment
 from sim.environments import make_environment
 
 
-def act(number: int) -> dict[str, NDArray[Any]]:
-    return {"action": np.asarray(number, np.int64)}
+def act(number: int) -> dict[str, NDArray[np.float64]]:
+    return {"action": np.array([number], np.float64)}
 
 
 def play(environment: Environment, steps: int, seed: int = 0) -> list[Step]:
@@ -76,7 +74,7 @@ def test_atari_ends_with_the_game_not_with_a_life() -> None:
     assert rows[-1].is_terminal and not any(row.is_terminal for row in rows[:-1])
     with pytest.raises(RuntimeError, match="reset first"):
         environment.step(act(0))
-    assert environment.reset().is_first
+    assert not environment.reset().is_last
 
 
 def test_the_limit_of_frames_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,100 @@
+"""A robot with a filter and a rate limit: training in one process records what the policy node would have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("dm_control")
+
+from rclpy.parameter import Parameter
+
+from robot_dreamer.learner.local import LocalActor
+from robot_dreamer.link.store import AddResult
+from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec
+from ros_nodes.policy_node import PolicyNode
+from sim.environments import make_environment
+from tests.onboard_models import make_bundle
+from tests.ros.conftest import Ros
+from tests.ros.sim_bench import Bench
+
+SEED, STEPS = 5, 20
+NEUTRAL = "    neutral: [0.0]\n"
+
+
+class Rows:
+    """A store that keeps rows in memory."""
+
+    def __init__(self) -> None:
+        self.kept: list[StepRecord] = []
+
+    def add(self, rows: list[StepRecord]) -> AddResult:
+        self.kept += rows
+        return AddResult()
+
+
+@pytest.fixture
+def bench(ros: Ros) -> Iterator[Bench]:
+    bench = Bench(ros)
+    yield bench
+    bench.stop()
+
+
+def robot_file(folder: Path) -> Path:
+    text = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
+    spec = load_spec("cartpole")
+    text = text.replace(f"max_steps: {spec.episode.max_steps}", f"max_steps: {STEPS}")
+    path = folder / "robot.yaml"
+    path.write_text(text.replace(NEUTRAL, f"{NEUTRAL}    filter: {{cutoff: 3.0}}\n    max_rate: [8.0]\n"))
+    action = load_spec(str(path)).actions[0]
+    assert action.filter and action.max_rate and load_spec(str(path)).episode.max_steps == STEPS
+    return path
+
+
+def by_the_node(ros: Ros, bench: Bench, robot: Path, bundle: Path, count: int) -> list[StepRecord]:
+    values: dict[str, Any] = {"robot": str(robot), "bundle": str(bundle), "seed": SEED, "automatic": True}
+    overrides = [Parameter(name, value=value) for name, value in (values | {"clock": "lockstep"}).items()]
+    node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+    rows: list[StepRecord] = []
+    assert node.bring_up()
+    node.rig.controller._record = rows.append
+    bench.robot(robot=str(robot), seed=SEED)
+    ros.until(lambda: len(rows) >= count, "rows")
+    node.trigger_shutdown()
+    return rows[:count]
+
+
+def in_this_process(robot: Path, bundle: Path, count: int) -> list[StepRecord]:
+    environment = make_environment(f"robot:{robot}", SEED)
+    environment.reset()  # the simulated robot begins with one, and the policy node asks for another
+    store: Any = Rows()
+    actor = LocalActor(environment, OnnxPolicy(read_bundle(bundle, environment.spec)), store, SEED)
+    for _ in range(count):
+        actor.step()
+    actor.flush()
+    return store.kept  # type: ignore[no-any-return]
+
+
+def test_both_ways_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Path) -> None:
+    robot = robot_file(tmp_path)
+    bundle = make_bundle(tmp_path / "toy.bundle", load_spec(str(robot)), version=7)
+    count = 2 * (STEPS + 1) + 5  # the third episode begins
+    pairs = list(zip(by_the_node(ros, bench, robot, bundle, count), in_this_process(robot, bundle, count), strict=True))
+    changed = 0
+    for theirs, ours in pairs:
+        for field in ("sequence", "episode", "reward", "is_first", "is_last", "is_terminal", "policy_version"):
+            assert getattr(ours, field) == getattr(theirs, field), field
+        for kind in ("observation", "action", "action_requested"):
+            assert getattr(ours, kind).keys() == getattr(theirs, kind).keys()
+            for name, array in getattr(ours, kind).items():
+                np.testing.assert_array_equal(array, getattr(theirs, kind)[name], f"{kind} {name}")
+        changed += not np.array_equal(ours.action["force"], ours.action_requested["force"])
+    assert changed > STEPS and pairs[-1][0].episode == 2
