@@ -35,6 +35,7 @@ from robot_dreamer.learner.replay import Replay  # noqa: E402
 from robot_dreamer.learner.write_back import WriteBack  # noqa: E402
 from robot_dreamer.record import StepRecord  # noqa: E402
 from robot_dreamer.spec import RobotSpec, parse_spec  # noqa: E402
+from robot_dreamer.world_model.latent import stored_zeros  # noqa: E402
 
 HEADS, ACTIONS = (14, 1, 9), 6  # observations of the walker, its actions
 SIDES: dict[str, list[str]] = {"eager": [], "compiled": ["compile=true"], "bfloat16": ["precision=bfloat16"]}
@@ -91,18 +92,17 @@ def our_update(config: Config) -> tuple[Update, str]:
     """From a sample of the replay to new parameters and stored latents."""
     spec = robot()
     agent = Agent(spec.observation_space(), spec.action_space(), config)
-    model = config.model
-    replay = Replay(spec, 4096, config.batch_length + 1, model.deter, model.stoch, model.classes)
-    deter, stoch = np.zeros(model.deter, np.float32), np.zeros(model.stoch, np.uint8)
+    rssm = agent.parts.world.rssm
+    replay = Replay(spec, 4096, config.batch_length + 1, rssm.deter, rssm.latent)
+    deter, stoch = np.zeros(rssm.deter, np.float32), stored_zeros(rssm.latent)
     for row in rows(spec, np.random.default_rng(0)):
         replay.add("r/b", row, deter, stoch)
 
     def update() -> None:
         batch, window = replay.sample(config.batch_size)
-        latents, metrics = agent.update(batch_to(batch, agent.device))
-        WriteBack(window, latents, metrics).finish(replay)
+        WriteBack(window, agent.update(batch_to(batch, agent.device)), rssm.latent).finish(replay)
 
-    return update, f"{agent.optimizer.flat.numel():,} parameters"
+    return update, f"{agent.trained_parameters:,} parameters"
 
 
 def robot() -> RobotSpec:

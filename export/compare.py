@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from export.ports import Ports
 from export.rollout import Arrays, RandomInputs, previous_actions, step, with_margin
-from robot_dreamer.behavior.policy import PolicyStep
+from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.onboard.bundle import Bundle
 from robot_dreamer.onboard.manifest import Port
 from robot_dreamer.onboard.noise import Noise
@@ -141,7 +141,7 @@ def compare(
         own_fed = ports.next_states(own) | previous_actions(ports, own)
         shaken_fed = _shake(ports.next_states(shaken), random) | previous_actions(ports, shaken)
     columns = [{name: np.asarray([row[i][name] for row in rows]) for name in rows[0][i]} for i in range(4)]
-    return Comparison(columns[0], columns[1], columns[2], columns[3], frozenset(_drawn(ports)), flips)
+    return Comparison(columns[0], columns[1], columns[2], columns[3], frozenset(ports.drawn.values()), flips)
 
 
 def _shake(states: Arrays, random: np.random.Generator) -> Arrays:
@@ -171,12 +171,7 @@ def _zeros(ports: Ports) -> Arrays:
 
 def _drew_differently(ports: Ports, expected: Arrays, found: Arrays) -> bool:
     """Whether a one-hot latent or a discrete action differs."""
-    return any(np.abs(expected[name] - found[name]).max() > 0.5 for name in _drawn(ports))
-
-
-def _drawn(ports: Ports) -> list[str]:
-    latents = [p.shape for p in ports.inputs if p.role == "latent_noise"]
-    return [p.name for p in ports.outputs if p.dtype == "int64" or (p.role == "state" and p.shape in latents)]
+    return any(np.abs(expected[name] - found[name]).max() > 0.5 for name in ports.drawn.values())
 
 
 @contextmanager
@@ -189,13 +184,15 @@ def _watched(policy: PolicyStep) -> Iterator[dict[str, float]]:
     coarseness: dict[str, float] = {}
 
     def watch(name: str, head: nn.Module) -> RemovableHandle:
-        def keep(module: nn.Module, arguments: Any, prediction: TwoHot) -> None:
+        def keep(module: nn.Module, arguments: Any, prediction: object) -> None:
+            if not isinstance(prediction, TwoHot):
+                return
             size = (prediction.log_probs.exp() * prediction.bins.abs()).sum()
             coarseness[name] = PRECISION * float(size)
 
         return head.register_forward_hook(keep)
 
-    handles = [watch("value", policy.critic), watch("reward", policy.reward)]
+    handles = [watch(name, head) for name, head in policy.monitors.items()]
     try:
         yield coarseness
     finally:

@@ -16,7 +16,7 @@ from export.ports import Ports
 from export.rollout import Arrays, record, step
 from export.trace import fill, trace
 from export.weights import FORMATS, convert
-from robot_dreamer.behavior.policy import PolicyStep
+from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config
 from robot_dreamer.onboard.bundle import Bundle, write_bundle
 from robot_dreamer.onboard.manifest import Manifest
@@ -41,7 +41,7 @@ class BundleExporter:
     ) -> None:
         self._live, self._spec, self._config, self._lineage = policy_step, spec, config, lineage
         self.format = FORMATS[weights]
-        self.ports = Ports.of(spec, config)
+        self.ports = Ports.of(spec, policy_step.layout)
         self.policy = copy.deepcopy(policy_step).cpu().eval().requires_grad_(False)
         self._model: onnx.ModelProto | None = None
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robot_dreamer.config import Config
-from robot_dreamer.onboard.manifest import Port
+from robot_dreamer.behavior.policy_step import Acted, StepLayout
+from robot_dreamer.onboard.manifest import NOISE_ROLES, Port
 from robot_dreamer.spec import RobotSpec
 
 Dtype = Literal["float32", "int64"]
@@ -24,39 +24,36 @@ class Ports:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
+    drawn: dict[str, str]
+    """Outputs that are drawn classes, by the noise input that draws them."""
+
     @staticmethod
-    def of(spec: RobotSpec, config: Config) -> Ports:
-        """The ports of a policy for robot `spec`, built from `config`."""
-        model = config.model
-        latent = (model.stoch, model.classes)
-        states = {"deter": (model.deter,), "stoch": latent}
+    def of(spec: RobotSpec, layout: StepLayout) -> Ports:
+        """The ports of a policy step with this layout for robot `spec`."""
         observations = [
             Port(f"observation_{o.name}", "observation", o.name, o.shape, o.dtype, o.unit) for o in spec.observations
         ]
-        previous, noises, actions = [], [], []
+        previous, actions = [], []
         for a in spec.actions:
             dtype: Dtype
             dtype, unit = ("int64", "class") if a.discrete else ("float32", "normalised, -1 to 1")
             previous.append(Port(f"previous_action_{a.name}", "previous_action", a.name, a.shape, dtype, unit))
             actions.append(Port(f"action_{a.name}", "action", a.name, a.shape, dtype, unit))
-            shape, kind = ((len(a.values),), "gumbel") if a.discrete else (a.shape, "normal")
-            noises.append(Port(f"action_noise_{a.name}", "action_noise", a.name, shape, "float32", kind))
         inputs = (
             *observations,
             *previous,
-            *(Port(name, "state", name, shape) for name, shape in states.items()),
+            *(Port(name, "state", name, shape) for name, shape in layout.states.items()),
             Port("is_first", "is_first", "is_first", (), "bool"),
-            Port("latent_noise", "latent_noise", "latent_noise", latent, "float32", "gumbel"),
-            *noises,
+            *(Port(n.name, n.role, n.key, n.shape, "float32", n.distribution) for n in layout.noise),
         )
         outputs = (
             *actions,
-            *(Port(f"next_{name}", "state", name, shape) for name, shape in states.items()),
-            Port("surprise", "monitor", "surprise", (), "float32", "nats"),
-            Port("value", "monitor", "value", (), "float32", "discounted reward"),
-            Port("reward", "monitor", "reward", (), "float32", "reward"),
+            *(Port(f"next_{name}", "state", name, shape) for name, shape in layout.states.items()),
+            *(Port(name, "monitor", name, (), "float32", unit) for name, unit in layout.monitors.items()),
         )
-        return Ports(inputs, outputs)
+        drawing = {n.draws: n.name for n in layout.noise if n.distribution == "gumbel" and n.draws}
+        drawn = {drawing[p.key]: p.name for p in outputs if p.role in ("action", "state") and p.key in drawing}
+        return Ports(inputs, outputs, drawn)
 
     def zeros(self) -> dict[str, Tensor]:
         """All inputs as zeros, by port name."""
@@ -68,16 +65,15 @@ class Ports:
         def group(role: str) -> dict[str, Tensor]:
             return {port.key: inputs[port.name] for port in self.inputs if port.role == role}
 
-        action, deter, stoch, surprise, value, reward = policy(
+        acted: Acted = policy(
             observation=group("observation"),
             previous_action=group("previous_action"),
-            **group("state"),
+            state=group("state"),
             **group("is_first"),
-            **group("latent_noise"),
-            action_noise=group("action_noise"),
+            noise={port.name: inputs[port.name] for port in self.inputs if port.role in NOISE_ROLES},
         )
-        by_key = {"deter": deter, "stoch": stoch, "surprise": surprise, "value": value, "reward": reward}
-        return {p.name: action[p.key] if p.role == "action" else by_key[p.key] for p in self.outputs}
+        by_role = {"action": acted.action, "state": acted.state, "monitor": acted.monitors}
+        return {port.name: by_role[port.role][port.key] for port in self.outputs}
 
     def next_states(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The state inputs, by port name, of the step after the one with these outputs."""

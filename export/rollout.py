@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.ports import Ports
-from robot_dreamer.onboard.manifest import Port
+from robot_dreamer.onboard.manifest import NOISE_ROLES, Port
 
 Arrays = dict[str, NDArray[Any]]
 _SMOOTH = 0.9  # how much of an observation is left in the next one
@@ -39,7 +39,7 @@ class RandomInputs:
                 inputs[port.name] = self._next_observation(port)
             elif port.role == "is_first":
                 inputs[port.name] = np.full((1,), self._step in self._starts)
-            elif port.role in ("latent_noise", "action_noise"):
+            elif port.role in NOISE_ROLES:
                 shape = (1, *port.shape)
                 noise = (
                     self._random.gumbel(size=shape) if port.unit == "gumbel" else self._random.standard_normal(shape)
@@ -103,16 +103,11 @@ def step(policy: nn.Module, ports: Ports, inputs: Mapping[str, NDArray[Any]]) ->
 def with_margin(ports: Ports, noise: Mapping[str, NDArray[Any]], outputs: Arrays, margin: float) -> Arrays:
     """The noise, raised by `margin` at each class that won with it: the same classes win, and by at least that much."""
     raised = dict(noise)
-    states = [outputs[p.name] for p in ports.outputs if p.role == "state"]
-    actions = {p.key: outputs[p.name] for p in ports.outputs if p.role == "action"}
-    for port in ports.inputs:
-        if port.unit != "gumbel":
-            continue
-        if port.role == "latent_noise":
-            won = next(state for state in states if state.shape == (1, *port.shape))
-        else:
-            won = np.eye(port.shape[-1])[actions[port.key]]
-        raised[port.name] = (noise[port.name] + margin * won).astype(np.float32)
+    for name, drawn in ports.drawn.items():
+        won = outputs[drawn]
+        if won.dtype == np.int64:
+            won = np.eye(noise[name].shape[-1])[won]
+        raised[name] = (noise[name] + margin * won).astype(np.float32)
     return raised
 
 

@@ -4,10 +4,11 @@ import gymnasium
 import numpy as np
 import torch
 
-from robot_dreamer.behavior.policy_head import Policy
+from robot_dreamer.behavior.actor import ActorNetwork
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
+from robot_dreamer.learner.objectives import dreamer_v3
 from robot_dreamer.world_model.fields import fields_of
 from robot_dreamer.world_model.heads import TwoHotHead
 from robot_dreamer.world_model.world_model import WorldModel
@@ -49,7 +50,7 @@ def random_batch(agent, rows, length, seed=0):
         return torch.rand(lead, generator=g) < probability
 
     last = flags(0.1)
-    model = agent.config.model
+    rssm = agent.parts.world.rssm
     return Batch(
         {f.name: value(f, False) for f in agent.observation_fields},
         {f.name: value(f, True) for f in agent.action_fields},
@@ -57,9 +58,15 @@ def random_batch(agent, rows, length, seed=0):
         flags(0.1),
         last,
         last & flags(0.5),
-        torch.zeros(rows, model.deter),
-        torch.zeros(rows, model.stoch, model.classes),
+        torch.zeros(rows, rssm.deter),
+        torch.zeros(rows, *rssm.latent.shape),
     )
+
+
+def forward(agent, batch, noise):
+    """Everything that DreamerV3 computes in an update, as the agent would."""
+    with agent.precision():
+        return dreamer_v3.forward(agent.parts, batch, noise)
 
 
 def nano(*overrides, observations=WALKER, actions=SIX_ACTIONS):
@@ -69,6 +76,6 @@ def nano(*overrides, observations=WALKER, actions=SIX_ACTIONS):
 def count_parameters(observations, actions, config):
     """Parameters that are trained, without giving them memory."""
     world = WorldModel(fields_of(observations), fields_of(actions), config.model, 0.0)
-    policy = Policy(fields_of(actions), world.feature_size, config.model.units, config.behavior)
+    policy = ActorNetwork(fields_of(actions), world.feature_size, config.model.units, config.behavior)
     critic = TwoHotHead(world.feature_size, config.behavior.critic_layers, config.model, 0.0)
     return sum(p.numel() for module in (world, policy, critic) for p in module.parameters())

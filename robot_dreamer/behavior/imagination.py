@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from robot_dreamer.behavior.policy_head import Policy, sample_actions
-from robot_dreamer.world_model.rssm import RSSM, Latents, SplitKernel, encode_action
-from robot_dreamer.world_model.scan_layers import product_dtype
+from robot_dreamer.behavior.actor import ActorNetwork, sample_actions
+from robot_dreamer.world_model.fast.scan_layers import product_dtype
+from robot_dreamer.world_model.rssm import RSSM, Latents, encode_action
 
 
 class Imagined(NamedTuple):
     """Trajectories of H steps from N starts; entry 0 is the start."""
 
     feature: Tensor
-    """(N, H+1, F): deter (D), then stoch flattened (S * K); in the precision of the matrix products."""
+    """(N, H+1, F): deter (D), then stoch flattened; in the precision of the matrix products."""
     action: dict[str, Tensor]
     """(N, H+1, *shape) each, not clipped; one more than steps."""
-    logits: Tensor
-    """(N, H, S, K) of the prior at entries 1 to H, before the uniform mix."""
 
 
 class Dream(NamedTuple):
@@ -33,54 +31,53 @@ class Dream(NamedTuple):
     deter: Tensor
     """(N, D)."""
     stoch: Tensor
-    """(N, S, K)."""
-    logits: Tensor
-    """(N, S, K) of the prior, before the uniform mix."""
+    """(N, *latent.shape)."""
 
 
-Step = Callable[[Tensor, Tensor, Tensor, SplitKernel, Tensor, dict[str, Tensor]], Dream]
+ImagineStep = Callable[[Tensor, Tensor, Tensor, Any, Tensor, dict[str, Tensor]], Dream]
 
 
 def imagine_step(
     rssm: RSSM,
-    policy: Policy,
+    policy: ActorNetwork,
     feature: Tensor,
     deter: Tensor,
     stoch: Tensor,
-    split: SplitKernel,
+    prepared: Any,
     noise: Tensor,
     action_noise: dict[str, Tensor],
 ) -> Dream:
-    """Act on feature (N, F), then step the model from deter (N, D), stoch (N, S, K) with Gumbel noise (N, S, K)."""
+    """Act on feature (N, F), then step the model from deter (N, D), stoch and with noise (N, *latent.shape).
+
+    prepared: see `RSSM.prepare`.
+    """
     action = sample_actions(policy(feature), action_noise)
-    deter = rssm.step(deter, stoch, encode_action(policy.fields, action), split)
-    logits = rssm.prior_logits(deter)
-    return Dream(action, deter, rssm.draw(logits, noise), logits)
+    deter = rssm.step(deter, stoch, encode_action(policy.fields, action), prepared)
+    return Dream(action, deter, rssm.latent.draw(rssm.prior_statistics(deter), noise))
 
 
 @torch.no_grad()
 def imagine(
     rssm: RSSM,
-    policy: Policy,
+    policy: ActorNetwork,
     start: Latents,
     noise: Tensor,
     action_noise: dict[str, Tensor],
-    step: Step | None = None,
+    step: ImagineStep | None = None,
 ) -> Imagined:
-    """Imagine from start (N, D), (N, S, K) without gradient.
+    """Imagine from start (N, D), (N, *latent.shape) without gradient.
 
-    noise: (H, N, S, K) Gumbel; action_noise: see `Noise.action`; step: `imagine_step` of this model and
+    noise: (H, N, *latent.shape); action_noise: see `Noise.action`; step: `imagine_step` of this model and
     policy, or a compiled form of it. The losses of actor and critic need no gradient through the model: the policy
     gradient is REINFORCE for every kind of action.
     """
     step = step or partial(imagine_step, rssm, policy)
     deter, stoch = start
     steps, rows, width = noise.shape[0], deter.shape[0], deter.shape[1]
-    split = rssm.split_kernel()
+    prepared = rssm.prepare()
     # One buffer that the heads read as it is; concatenating and stacking would copy it twice more.
     feature = deter.new_empty(rows, steps + 1, width + stoch[0].numel(), dtype=product_dtype(deter))
     actions: list[dict[str, Tensor]] = []
-    logits = []
     for t in range(steps + 1):
         feature[:, t, :width] = deter
         feature[:, t, width:] = stoch.flatten(1)
@@ -88,9 +85,8 @@ def imagine(
         if t == steps:
             actions.append(sample_actions(policy(feature[:, t]), noise_now))
             break
-        dream = step(feature[:, t], deter, stoch, split, noise[t], noise_now)
+        dream = step(feature[:, t], deter, stoch, prepared, noise[t], noise_now)
         deter, stoch = dream.deter, dream.stoch
         actions.append(dream.action)
-        logits.append(dream.logits)
     stacked = {name: torch.stack([action[name] for action in actions], 1) for name in actions[0]}
-    return Imagined(feature, stacked, torch.stack(logits, 1))
+    return Imagined(feature, stacked)

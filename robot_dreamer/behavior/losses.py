@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robot_dreamer.behavior.policy_head import ActionDistributions, sum_entries, sum_tail, total_log_prob
+from robot_dreamer.behavior.actor import ActionDistributions, sum_entries, sum_tail, total_log_prob
 from robot_dreamer.behavior.returns import ReturnRange, lambda_return
 from robot_dreamer.config import BehaviorConfig
 from robot_dreamer.world_model.distributions import Categorical, TwoHot

@@ -71,7 +71,7 @@ def _lead(
                 trainer.updates,
                 trainer.env_steps,
             )
-        policy = LivePolicy(trainer.agent.policy_step(), config.model, spec, acting_seed, lambda: trainer.updates)
+        policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
         actor = LocalActor(environment, policy, store)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.bundle_weights)
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows

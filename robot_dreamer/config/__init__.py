@@ -1,14 +1,10 @@
 """The training configuration: schema, checks of its values, presets. Without torch."""
 
+from robot_dreamer.config.behavior import BehaviorConfig
 from robot_dreamer.config.load import known_presets, load_config
-from robot_dreamer.config.schema import (
-    BehaviorConfig,
-    Config,
-    LossScales,
-    ModelConfig,
-    OptimizerConfig,
-    differences,
-)
+from robot_dreamer.config.model import ModelConfig
+from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
+from robot_dreamer.config.schema import Config, differences
 
 __all__ = [
     "BehaviorConfig",

@@ -61,6 +61,6 @@ def require_range(path: str, value: float, low: float, high: float) -> None:
 
 def require_positive(config: Any, section: str, exclude: tuple[str, ...]) -> None:
     for item in dataclasses.fields(config):
-        if item.name not in exclude:
-            value = getattr(config, item.name)
+        value = getattr(config, item.name)
+        if item.name not in exclude and not isinstance(value, str):
             require(value > 0, f"{section}.{item.name}", "a positive number", value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -12,25 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.behavior.imagination import Imagined, imagine, imagine_step
-from robot_dreamer.behavior.losses import ImaginationLosses, ReplayLosses
-from robot_dreamer.behavior.noise import Noise, draw_noise, gumbel_noise
-from robot_dreamer.behavior.policy import PolicyStep
-from robot_dreamer.behavior.policy_head import Policy
-from robot_dreamer.behavior.returns import ReturnRange
+from robot_dreamer.behavior.noise import Noise, latent_noise
+from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.captured import CapturedUpdate
-from robot_dreamer.learner.compiled import Compiler
-from robot_dreamer.learner.objective import Networks, Rows, objective
+from robot_dreamer.learner.compiled import CompiledFunctions, Compiler
+from robot_dreamer.learner.objectives import OBJECTIVES
+from robot_dreamer.learner.objectives.parts import Losses, Parts
 from robot_dreamer.learner.optimizer import Optimizer
 from robot_dreamer.learner.state import check_tensors
 from robot_dreamer.learner.team import Team
+from robot_dreamer.learner.update_result import UpdateResult
 from robot_dreamer.world_model.fields import fields_of
-from robot_dreamer.world_model.filtering import RowFunctions, filter_row, filter_row_backward
-from robot_dreamer.world_model.heads import TwoHotHead
-from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
-from robot_dreamer.world_model.world_model import WorldModel
+from robot_dreamer.world_model.rssm import Latents, encode_action
 
 
 class Carry(NamedTuple):
@@ -39,7 +33,7 @@ class Carry(NamedTuple):
     deter: Tensor
     """(B, D)."""
     stoch: Tensor
-    """(B, S, K)."""
+    """(B, *latent.shape)."""
     action: dict[str, Tensor]
     """(B, *shape) each: the action executed after that row."""
 
@@ -47,21 +41,6 @@ class Carry(NamedTuple):
     def after(latents: Latents, action: dict[str, Tensor]) -> Carry:
         """From latents (B, T, ...) and actions (B, T, ...) of rows that have been filtered: the last of them."""
         return Carry(latents.deter[:, -1], latents.stoch[:, -1], {name: value[:, -1] for name, value in action.items()})
-
-
-class Losses(NamedTuple):
-    """Everything that one forward pass computes."""
-
-    observed: Observed
-    """Posterior latents of the trained rows."""
-    imagined: Imagined
-    """Imagined trajectories."""
-    total: Tensor
-    """See `Objective` for this and what follows."""
-    terms: dict[str, Tensor]
-    acting: ImaginationLosses
-    replayed: ReplayLosses
-    metrics: dict[str, Tensor]
 
 
 class Agent(nn.Module):
@@ -88,32 +67,25 @@ class Agent(nn.Module):
         if not self.action_fields:
             raise ValueError("action space: expected at least one field, found none")
         self.device = resolve_device(config.device)
-        model, behavior = config.model, config.behavior
+        self.generation = generation = OBJECTIVES[config.objective]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.world_model = WorldModel(self.observation_fields, self.action_fields, model, behavior.critic_outscale)
-            size = self.world_model.feature_size
-            self.policy = Policy(self.action_fields, size, model.units, behavior)
-            self.critic = TwoHotHead(size, behavior.critic_layers, model, behavior.critic_outscale)
-            self.slow_critic = TwoHotHead(size, behavior.critic_layers, model, 0.0)
-        self.slow_critic.load_state_dict(self.critic.state_dict())
-        self.slow_critic.requires_grad_(False)
+            modules = generation.build(self.observation_fields, self.action_fields, config)
+        for name, module in modules.items():
+            self.add_module(name, module)
         self.to(self.device)
-        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        self._trained_names = [name for name, _ in trained]
-        self.optimizer = Optimizer([p for _, p in trained], config.optimizer)
-        self.return_range = ReturnRange.initial(self.device)
+        self._trained = {
+            group: [(n, p) for n, p in self.named_parameters() if p.requires_grad and n.partition(".")[0] in members]
+            for group, members in generation.groups.items()
+        }
+        self.optimizers = {
+            group: Optimizer([p for _, p in trained], config.optimizer) for group, trained in self._trained.items()
+        }
+        self.state = generation.state(config, self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
-        networks = Networks(self.world_model, self.policy, self.critic, self.slow_critic)
-        self._objective = partial(objective, networks, config, team.join_rows if team else None)
-        self._imagine_step = partial(imagine_step, self.world_model.rssm, self.policy)
-        self._filter_row = RowFunctions()
-        if config.compile:
-            compiler = Compiler()
-            self._imagine_step = compiler(self._imagine_step)
-            self._filter_row = RowFunctions(compiler(filter_row), compiler(filter_row_backward))
-            if team is None:
-                self._objective = compiler(self._objective)
+        compiled = CompiledFunctions(Compiler() if config.compile else None, plain={"objective"} if team else set())
+        join_rows = team.join_rows if team else None
+        self.parts = Parts(modules, self.action_fields, config, self.state, compiled, join_rows)
         # Processes talk to each other in the middle of an update.
         if team is not None and config.compile:
             warnings.warn("compile=true under torchrun compiles the steps only, not the losses", stacklevel=2)
@@ -124,69 +96,53 @@ class Agent(nn.Module):
         captured = config.cuda_graph and team is None
         self._run_update = CapturedUpdate(self._update) if captured else self._update
 
-    def update(self, batch: Batch, noise: Noise | None = None) -> tuple[Latents, dict[str, Tensor]]:
-        """One whole update: losses, gradients, optimiser, slow critic, return range.
+    def update(self, batch: Batch, noise: Noise | None = None) -> UpdateResult:
+        """One whole update: losses, gradients, optimisers, and what else moves with them.
 
-        Returns the latents of rows 1 to T, deter (B, T, D) and stoch (B, T, S, K), as computed before the parameters
-        changed, and metrics as scalar tensors without gradient. A batch with a loss or gradient that is not finite
-        changes nothing: `optimizer/applied` is then 0, and the `loss/...` metrics tell which term it was; the latents
-        are then worth nothing and must not be stored.
+        A batch with a loss or gradient that is not finite changes nothing; see `UpdateResult.applied`.
         """
         return self._run_update(batch, self.draw_noise(*batch.reward.shape) if noise is None else noise)
 
-    def _update(self, batch: Batch, noise: Noise) -> tuple[Latents, dict[str, Tensor]]:
+    def _update(self, batch: Batch, noise: Noise) -> UpdateResult:
         # State changes in place, and nothing here waits for the device: the whole of it may be a CUDA graph.
-        losses = self.losses(batch, noise)
-        gradients = torch.autograd.grad(losses.total, self.optimizer.parameters)
-        metrics = losses.metrics
+        steps = self.generation.update(self.parts, batch, noise)
+        losses: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
+        everything = torch.ones((), dtype=torch.bool, device=self.device)
+        with self.precision():
+            part = next(steps)
+        while True:
+            terms, applied, found = self._take_step(part)
+            losses |= terms
+            metrics |= part.metrics | found
+            everything = everything & applied
+            try:
+                with self.precision():
+                    part = steps.send(applied)
+            except StopIteration as end:
+                return UpdateResult(end.value, everything, losses, metrics)
+
+    def _take_step(self, part: Losses) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+        """Make a step with each group's gradient, and take the new state over; terms, () whether applied, metrics."""
+        totals, terms = list(part.groups.items()), part.terms
+        gradients = [
+            torch.autograd.grad(total, self.optimizers[group].parameters, retain_graph=i + 1 < len(totals))
+            for i, (group, total) in enumerate(totals)
+        ]
         if self._team:  # a loss that is not finite in one process is so in all
-            terms = [name for name in metrics if name.startswith("loss/")]
-            averages = self._team.average([*gradients, *(metrics[name] for name in terms)])
-            gradients = tuple(averages[: len(gradients)])
-            metrics |= zip(terms, averages[len(gradients) :], strict=True)
-        metrics |= self.optimizer.step(gradients, torch.isfinite(metrics["loss/total"]))
-        applied = metrics["optimizer/applied"]
-        self._update_slow_critic(self.config.behavior.slow_rate * applied)
-        for old, new in zip(self.return_range, losses.acting.return_range, strict=True):
-            old.copy_(torch.where(applied > 0, new, old))
-        return Latents(losses.observed.deter.detach(), losses.observed.stoch.detach()), metrics
-
-    def losses(self, batch: Batch, noise: Noise) -> Losses:
-        """The forward pass of an update; changes nothing."""
-        with self._precision():
-            return self._losses(batch, noise)
-
-    def _losses(self, batch: Batch, noise: Noise) -> Losses:
-        rows, steps = batch.reward.shape[0], batch.reward.shape[1] - 1
-        # Row 0 gives the start state and the first previous action, nothing else.
-        current = {name: value[:, 1:] for name, value in batch.observation.items()}
-        previous = {name: value[:, :-1] for name, value in batch.action.items()}
-        is_first = batch.is_first[:, 1:]
-        observation = {name: value.flatten(0, 1) for name, value in current.items()}  # (B T, *shape)
-        tokens = self.world_model.encoder(observation).unflatten(0, (rows, steps))  # (B, T, E)
-        start = Latents(batch.deter.float(), batch.stoch.float())
-        observed = self._observe(start, tokens, previous, is_first, noise.observe, self._filter_row)
-
-        last = self.config.behavior.imagine_last or steps
-        starts = Latents(
-            observed.deter[:, -last:].flatten(0, 1).detach(), observed.stoch[:, -last:].flatten(0, 1).detach()
-        )
-        imagined = imagine(self.world_model.rssm, self.policy, starts, noise.imagine, noise.action, self._imagine_step)
-        replayed = Rows(observation, batch.reward[:, 1:].float(), batch.is_last[:, 1:], batch.is_terminal[:, 1:])
-        return Losses(observed, imagined, *self._objective(replayed, observed, imagined, self.return_range))
-
-    def _observe(
-        self,
-        start: Latents,
-        tokens: Tensor,
-        previous: dict[str, Tensor],
-        is_first: Tensor,
-        noise: Tensor,
-        functions: RowFunctions | None = None,
-    ) -> Observed:
-        flat = {name: value.flatten(0, 1) for name, value in previous.items()}
-        action = encode_action(self.action_fields, flat).unflatten(0, is_first.shape)
-        return self.world_model.rssm.observe(start, tokens, action, 1 - is_first.float(), noise, functions)
+            averages = iter(self._team.average([*(g for group in gradients for g in group), *terms.values()]))
+            gradients = [tuple(next(averages) for _ in group) for group in gradients]
+            terms = dict(zip(terms, averages, strict=True))
+        finite = torch.stack([torch.isfinite(term) for term in terms.values()]).all()
+        applied, metrics = finite, dict[str, Tensor]()
+        for (group, _), gradient in zip(totals, gradients, strict=True):
+            found = self.optimizers[group].step(gradient, finite)
+            applied = applied & (found.pop("applied") > 0)
+            prefix = "optimizer" if group == "all" else f"optimizer/{group}"
+            metrics |= {f"{prefix}/{name}": value for name, value in found.items()}
+        for name, new in part.state.items():
+            self.state[name].copy_(torch.where(applied, new, self.state[name]))
+        return terms, applied, metrics
 
     @torch.no_grad()
     def filter(
@@ -200,51 +156,52 @@ class Agent(nn.Module):
         """Posterior latents of rows that have just arrived.
 
         observation, action: (B, T, *shape) each, action_t executed after observation_t; is_first: (B, T) bool; carry:
-        the row before (see `Carry.after`), None at the start of a stream; noise: (T, B, S, K) Gumbel noise. Returns
-        deter (B, T, D) and stoch (B, T, S, K).
+        the row before (see `Carry.after`), None at the start of a stream; noise: (T, B, *latent.shape). Returns deter
+        (B, T, D) and stoch (B, T, *latent.shape).
         """
-        rows, steps = is_first.shape
+        rssm, (rows, steps) = self.parts.world.rssm, is_first.shape
         if carry is None:
-            carry = Carry(
-                *self.world_model.rssm.initial(rows),
-                {name: torch.zeros_like(value[:, 0]) for name, value in action.items()},
-            )
-            is_first = is_first.clone()
+            zeros = {name: torch.zeros_like(value[:, 0]) for name, value in action.items()}
+            carry, is_first = Carry(*rssm.initial(rows), zeros), is_first.clone()
             is_first[:, 0] = True
         if noise is None:
-            noise = gumbel_noise((steps, rows, *self.world_model.rssm.shape), self.generator)
+            noise = latent_noise(rssm.latent, (steps, rows), self.generator)
         previous = {
-            name: torch.cat((carry.action[name].unsqueeze(1), value[:, :-1]), 1) for name, value in action.items()
+            name: torch.cat((carry.action[name].unsqueeze(1), value[:, :-1]), 1).flatten(0, 1)
+            for name, value in action.items()
         }
-        with self._precision():
-            tokens = self.world_model.encoder({name: value.flatten(0, 1) for name, value in observation.items()})
+        with self.precision():
+            tokens = self.parts.world.encoder({name: value.flatten(0, 1) for name, value in observation.items()})
             start = Latents(carry.deter.float(), carry.stoch.float())
-            observed = self._observe(start, tokens.unflatten(0, (rows, steps)), previous, is_first, noise)
+            features = encode_action(self.action_fields, previous).unflatten(0, (rows, steps))
+            keep = 1 - is_first.float()
+            observed = rssm.observe(start, tokens.unflatten(0, (rows, steps)), features, keep, noise)
         return Latents(observed.deter, observed.stoch)
 
     def policy_step(self) -> PolicyStep:
         """The acting step, sharing the parameters of this agent."""
-        return PolicyStep(self.world_model, self.policy, self.critic, self.action_fields)
+        return self.generation.policy_step(self.parts.modules, self.action_fields)
 
     def draw_noise(self, rows: int, length: int) -> Noise:
         """Noise of one update for a batch of `rows` windows of `length` rows including the context row."""
-        steps, behavior = length - 1, self.config.behavior
-        return draw_noise(
-            self.action_fields,
-            self.world_model.rssm.shape,
-            steps,
-            rows,
-            behavior.horizon,
-            rows * (behavior.imagine_last or steps),
-            self.generator,
-        )
+        return self.generation.noise(self.parts, rows, length - 1, self.generator)
+
+    @property
+    def updates(self) -> int:
+        """Updates that were applied."""
+        return int(next(iter(self.optimizers.values())).step_count)
+
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers that training changes."""
+        return sum(optimizer.flat.numel() for optimizer in self.optimizers.values())
 
     def training_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that training needs to continue exactly: tensors by name (copies on the CPU), and JSON
         data for the reader of a checkpoint."""
         tensors = {name: value.detach().clone().cpu() for name, value in self._state_tensors().items()}
         tensors["generator"] = self.generator.get_state()
-        return tensors, {"config": self.config.to_dict(), "updates": int(self.optimizer.step_count)}
+        return tensors, {"config": self.config.to_dict(), "updates": self.updates}
 
     def load_training_state(self, tensors: dict[str, Tensor]) -> None:
         """Continue from the tensors that `training_state` returned.
@@ -264,28 +221,23 @@ class Agent(nn.Module):
             return
         self._team.share(list(self._state_tensors().values()))
         if not self._team.leads:  # noise of its own
-            entropy = [self.config.seed, self._team.rank, int(self.optimizer.step_count)]
+            entropy = [self.config.seed, self._team.rank, self.updates]
             self.generator.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def _state_tensors(self) -> dict[str, Tensor]:
         """Live tensors of the training state by name."""
         state = {f"model/{name}": parameter.data for name, parameter in self.named_parameters()}
-        for moment in ("first_moment", "second_moment"):
-            views = self.optimizer.views(getattr(self.optimizer, moment))
-            state |= {f"optimizer/{moment}/{n}": v for n, v in zip(self._trained_names, views, strict=True)}
-        state["optimizer/step_count"] = self.optimizer.step_count
-        state["return_range/low"], state["return_range/high"] = self.return_range
-        return state
+        for group, optimizer in self.optimizers.items():
+            for moment in ("first_moment", "second_moment"):
+                views = optimizer.views(getattr(optimizer, moment))
+                names = [name for name, _ in self._trained[group]]
+                state |= {f"optimizer/{moment}/{name}": view for name, view in zip(names, views, strict=True)}
+            prefix = "optimizer" if group == "all" else f"optimizer/{group}"
+            state[f"{prefix}/step_count"] = optimizer.step_count
+        return state | self.state
 
-    @torch.no_grad()
-    def _update_slow_critic(self, rate: Tensor) -> None:
-        # Weighted like this, and not moved by a part of the difference, it rounds as the published code does.
-        slow: list[Tensor] = list(self.slow_critic.parameters())
-        fast: list[Tensor] = list(self.critic.parameters())
-        torch._foreach_mul_(slow, 1 - rate)
-        torch._foreach_add_(slow, torch._foreach_mul(fast, rate))
-
-    def _precision(self) -> AbstractContextManager[None]:
+    def precision(self) -> AbstractContextManager[None]:
+        """The context in which losses are computed."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
 

@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     deter: Tensor
     """(B, D) stored deterministic state of row 0."""
     stoch: Tensor
-    """(B, S, K) stored latent of row 0, one-hot."""
+    """(B, *latent.shape) stored latent of row 0."""
 
 
 def batch_to(batch: Batch, device: torch.device) -> Batch:

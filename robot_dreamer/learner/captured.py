@@ -16,10 +16,9 @@ from torch import Tensor
 from robot_dreamer.behavior.noise import Noise
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.memory import is_out_of_memory
-from robot_dreamer.world_model.rssm import Latents
+from robot_dreamer.learner.update_result import UpdateResult
 
 _WARM_UP = 3  # updates before the recording, in which libraries choose kernels and allocate their workspace
-Result = tuple[Latents, dict[str, Tensor]]
 
 
 class CapturedUpdate:
@@ -29,16 +28,15 @@ class CapturedUpdate:
     recording fails, one warning says why and `update` runs as it is from then on; so does a batch of another shape.
     """
 
-    def __init__(self, update: Callable[[Batch, Noise], Result]) -> None:
+    def __init__(self, update: Callable[[Batch, Noise], UpdateResult]) -> None:
         self._update = update
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: list[Tensor] = []
-        self._latents: Latents
-        self._names: list[str] = []
-        self._values: Tensor
+        self._result: UpdateResult
+        self._values: Tensor  # applied, losses and metrics: one copy instead of dozens
 
-    def __call__(self, batch: Batch, noise: Noise) -> Result:
+    def __call__(self, batch: Batch, noise: Noise) -> UpdateResult:
         """One update; the tensors it returns are the caller's own."""
         self._calls += 1
         if self._calls <= _WARM_UP:
@@ -51,10 +49,12 @@ class CapturedUpdate:
         for own, new in zip(self._inputs, given, strict=True):
             own.copy_(new, non_blocking=True)
         self._graph.replay()
-        metrics = dict(zip(self._names, self._values.clone().unbind(), strict=True))
-        return Latents(self._latents.deter.clone(), self._latents.stoch.clone()), metrics
+        applied, *values = self._values.clone().unbind()
+        losses = dict(zip(self._result.losses, values, strict=False))
+        metrics = dict(zip(self._result.metrics, values[len(losses) :], strict=True))
+        return UpdateResult(_copy(self._result.latents), applied > 0, losses, metrics)
 
-    def _beside(self, batch: Batch, noise: Noise) -> Result:
+    def _beside(self, batch: Batch, noise: Noise) -> UpdateResult:
         """On a stream of its own, as a recording needs it before."""
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
@@ -68,9 +68,9 @@ class CapturedUpdate:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                self._latents, metrics = self._update(own_batch, own_noise)
-                self._names = list(metrics)
-                self._values = torch.stack([metrics[name].float() for name in self._names])
+                self._result = result = self._update(own_batch, own_noise)
+                numbers = (result.applied, *result.losses.values(), *result.metrics.values())
+                self._values = torch.stack([number.float() for number in numbers])
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise

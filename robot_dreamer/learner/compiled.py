@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,3 +57,25 @@ class Compiler:
                 return function(*arguments)
 
         return run  # type: ignore[return-value]
+
+
+class CompiledFunctions:
+    """Functions by name, each compiled once.
+
+    Args:
+      compiler: None leaves all as they are.
+      plain: names of functions that stay as they are.
+    """
+
+    def __init__(self, compiler: Compiler | None, plain: Collection[str] = ()) -> None:
+        self._compiler = compiler
+        self._plain = frozenset(plain)
+        self._compiled: dict[str, Callable[..., object]] = {}
+
+    def __call__(self, name: str, function: _Function) -> _Function:
+        """The form of `function` to call; it must be the same function whenever the name is."""
+        if self._compiler is None or name in self._plain:
+            return function
+        if name not in self._compiled:
+            self._compiled[name] = self._compiler(function)
+        return self._compiled[name]  # type: ignore[return-value]

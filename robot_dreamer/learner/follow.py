@@ -21,12 +21,12 @@ def follow(spec: RobotSpec, config: Config, team: Team) -> int:
 
     Raises TeamError if the leader is gone.
     """
-    agent, part = build_agent(spec, config, team), team.empty_part(spec, config)
+    agent = build_agent(spec, config, team)
+    part = team.empty_part(spec, config, agent.parts.world.rssm)
     agent.join_team()
     updates = 0
-    with fitting(update_advice(config, agent.optimizer.flat.numel(), agent.device)):
+    with fitting(update_advice(config, agent.trained_parameters, agent.device)):
         while team.wait_for_update():
-            latents, _ = agent.update(team.deal(None, part))
-            team.collect(latents)
+            team.collect(agent.update(team.deal(None, part)).latents)
             updates += 1
     return updates

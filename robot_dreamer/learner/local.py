@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robot_dreamer.behavior.noise import action_noise, gumbel_noise
-from robot_dreamer.behavior.policy import PolicyStep
-from robot_dreamer.config import ModelConfig
+from robot_dreamer.behavior.noise import draw_port
+from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.environment import Environment, Step
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.controller import Controller
@@ -47,12 +46,10 @@ class LivePolicy:
 
     lineage = ""
 
-    def __init__(
-        self, policy: PolicyStep, model: ModelConfig, spec: RobotSpec, seed: int, count: Callable[[], int] = lambda: 0
-    ) -> None:
+    def __init__(self, policy: PolicyStep, spec: RobotSpec, seed: int, count: Callable[[], int] = lambda: 0) -> None:
         self.version = count()
         self.state: State = {}  # nothing takes over from it
-        self._policy, self._model, self._count = policy, model, count
+        self._policy, self._layout, self._count = policy, policy.layout, count
         self._dtypes = {a.name: a.dtype for a in spec.actions}
         self._device = next(policy.parameters()).device
         self._generator = torch.Generator(self._device).manual_seed(seed)
@@ -60,9 +57,7 @@ class LivePolicy:
 
     def reset(self) -> None:
         """Latent state to zeros."""
-        model = self._model
-        self._deter = torch.zeros(1, model.deter, device=self._device)
-        self._stoch = torch.zeros(1, model.stoch, model.classes, device=self._device)
+        self._latents = {k: torch.zeros(1, *shape, device=self._device) for k, shape in self._layout.states.items()}
 
     @torch.no_grad()
     def step(
@@ -74,19 +69,15 @@ class LivePolicy:
     ) -> PolicyOutput:
         """See onboard.policy.OnnxPolicy.step."""
         self.version = self._count()
-        latent_noise = gumbel_noise(self._stoch.shape, self._generator)
-        drawn = {field.name: action_noise(field, (1,), self._generator) for field in self._policy.actions}
-        action, self._deter, self._stoch, *monitors = self._policy(
+        action, self._latents, monitors = self._policy(
             {k: self._tensor(v) for k, v in observation.items()},
             {k: self._tensor(v) for k, v in previous_action.items()},
-            self._deter,
-            self._stoch,
+            self._latents,
             torch.tensor([is_first], device=self._device),
-            latent_noise,
-            drawn,
+            {port.name: draw_port(port, 1, self._generator) for port in self._layout.noise},
         )
         chosen = {name: action[name][0].cpu().numpy().astype(dtype) for name, dtype in self._dtypes.items()}
-        return PolicyOutput(chosen, *torch.cat(monitors).tolist())
+        return PolicyOutput(chosen, **dict(zip(monitors, torch.cat([*monitors.values()]).tolist(), strict=True)))
 
     def _tensor(self, value: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.asarray(value))[None].to(self._device)

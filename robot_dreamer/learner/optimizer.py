@@ -82,11 +82,11 @@ class Optimizer:
         torch.where(applied, moved, self.flat, out=self.flat)
         self.step_count.copy_(count)
         return {
-            "optimizer/gradient_norm": square.sqrt().float(),
-            "optimizer/gradient_rms": (square / gradient.numel()).sqrt().float(),
-            "optimizer/update_rms": step_rms,
-            "optimizer/parameter_rms": rms(self.flat),
-            "optimizer/applied": applied.float(),
+            "gradient_norm": square.sqrt().float(),
+            "gradient_rms": (square / gradient.numel()).sqrt().float(),
+            "update_rms": step_rms,
+            "parameter_rms": rms(self.flat),
+            "applied": applied.float(),
         }
 
     def _scale_segments(self, flat: Tensor, factors: Tensor) -> None:

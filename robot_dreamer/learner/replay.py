@@ -24,24 +24,25 @@ from numpy.typing import NDArray
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
+from robot_dreamer.world_model.latent import LatentSpace
 
 _NONE = -1
 
 
-def _columns(spec: RobotSpec, deter: int, stoch: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+def _columns(spec: RobotSpec, deter: int, latent: LatentSpace) -> dict[str, tuple[tuple[int, ...], Any]]:
     """Shape and dtype of everything that is kept of a row."""
     flags = ("is_first", "is_last", "is_terminal")
     columns: dict[str, tuple[tuple[int, ...], Any]] = {name: ((), np.bool_) for name in flags}
-    columns |= {"reward": ((), np.float32), "deter": ((deter,), np.float32), "stoch": ((stoch,), np.uint8)}
+    columns |= {"reward": ((), np.float32), "deter": ((deter,), np.float32), "stoch": latent.stored}
     columns |= {f"observation/{o.name}": (o.shape, o.dtype) for o in spec.observations}
     return columns | {f"action/{a.name}": (a.shape, a.dtype) for a in spec.actions}
 
 
-def row_bytes(spec: RobotSpec, deter: int, stoch: int) -> int:
+def row_bytes(spec: RobotSpec, deter: int, latent: LatentSpace) -> int:
     """Memory that a row takes in a replay."""
     own = 4 * np.dtype(np.int64).itemsize + 1  # serial, successor, start, place; changed
     return own + sum(
-        math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in _columns(spec, deter, stoch).values()
+        math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in _columns(spec, deter, latent).values()
     )
 
 
@@ -59,8 +60,8 @@ class Replay:
       spec: names, shapes and dtypes of a row.
       capacity: rows kept.
       length: rows in a window, context row included (65 in DreamerV3).
-      deter, stoch: latent sizes D and S; a latent class index needs one byte.
-      classes: K, at most 256.
+      deter: D.
+      latent: says what is stored of a latent.
       seed: of the sampler.
       online_queue: train each fresh window once before uniform sampling.
     """
@@ -71,23 +72,20 @@ class Replay:
         capacity: int,
         length: int,
         deter: int,
-        stoch: int,
-        classes: int,
+        latent: LatentSpace,
         seed: int = 0,
         online_queue: bool = True,
     ) -> None:
         if capacity < length:
             raise ValueError(f"replay capacity {capacity} is smaller than one window of {length} rows")
-        if classes > 256:
-            raise ValueError(f"a latent class is stored in one byte: at most 256 classes, found {classes}")
-        self.capacity, self.length, self.classes = capacity, length, classes
+        self.capacity, self.length, self._latent = capacity, length, latent
         self._rng = np.random.default_rng(seed)
         self._online_queue = online_queue
-        columns = _columns(spec, deter, stoch)
+        columns = _columns(spec, deter, latent)
         # np.zeros maps memory lazily: it counts only once it is used
         self._rows = {name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in columns.items()}
         self.latents = {name: self._rows[name] for name in ("deter", "stoch")}
-        """Stored latents by slot, (capacity, D) and (capacity, S)."""
+        """Stored latents by slot, (capacity, D) and (capacity, *latent.stored)."""
         self.changed = np.zeros(capacity, np.bool_)
         """By slot: whether its latents changed; set here, cleared by who has saved them."""
         self._serial = np.full(capacity, _NONE, np.int64)
@@ -119,8 +117,8 @@ class Replay:
         """Rows at the end of a stream that the next window can begin with, at most `length`."""
         return len(self._tails.get(stream, ()))
 
-    def add(self, stream: str, row: StepRecord, deter: NDArray[np.float32], stoch: NDArray[np.uint8]) -> None:
-        """Append one row to its stream. deter (D,), stoch (S,) class indices: its posterior latent."""
+    def add(self, stream: str, row: StepRecord, deter: NDArray[np.float32], stoch: NDArray[Any]) -> None:
+        """Append one row to its stream. deter (D,), stoch as `LatentSpace.pack` gives it: its posterior latent."""
         slot = self._added % self.capacity
         if self._added >= self.capacity:
             self._remove_start(slot)
@@ -166,8 +164,8 @@ class Replay:
         self._place[last] = place
         self._place[slot] = _NONE
 
-    def last(self, stream: str) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[str, NDArray[Any]]] | None:
-        """Stored latent (D,), (S,) and action of a stream's newest row: where the filter goes on. None: no such row."""
+    def last(self, stream: str) -> tuple[NDArray[np.float32], NDArray[Any], dict[str, NDArray[Any]]] | None:
+        """Stored latent and action of a stream's newest row: where the filter goes on. None: no such row."""
         tail = self._tails.get(stream)
         if not tail or self._serial[tail[-1][0]] != tail[-1][1]:
             return None
@@ -206,7 +204,6 @@ class Replay:
         is_first, is_last = take("is_first"), take("is_last")
         # an episode that was cut off has no last row: the one before the next first row ends it
         is_last[:, :-1] |= is_first[:, 1:]
-        stoch = torch.from_numpy(self._rows["stoch"][slots[:, 0]]).long()
         return Batch(
             observation={k: take(f"observation/{k}") for k in self.observation_names},
             action={k: take(f"action/{k}") for k in self.action_names},
@@ -215,11 +212,11 @@ class Replay:
             is_last=is_last,
             is_terminal=take("is_terminal"),
             deter=torch.from_numpy(self._rows["deter"][slots[:, 0]]),
-            stoch=torch.nn.functional.one_hot(stoch, self.classes).float(),
+            stoch=self._latent.unpack(torch.from_numpy(self._rows["stoch"][slots[:, 0]])),
         )
 
     def write_latents(self, window: Window, deter: torch.Tensor, stoch: torch.Tensor) -> None:
-        """Overwrite the stored latents of rows that are still there. deter (B, T, D), stoch (B, T, S) class indices."""
+        """Overwrite the stored latents of rows that are still there. deter (B, T, D), stoch (B, T, ...) packed."""
         alive = self._serial[window.slots] == window.serials
         slots = window.slots[alive]
         self._rows["deter"][slots] = deter.numpy()[alive]

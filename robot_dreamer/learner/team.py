@@ -23,7 +23,7 @@ from torch import Tensor
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.spec import RobotSpec
-from robot_dreamer.world_model.rssm import Latents
+from robot_dreamer.world_model.rssm import RSSM, Latents
 
 IDLE, PATIENCE = 10.0, 600.0  # seconds
 _STOP, _IDLE, _UPDATE = range(3)
@@ -123,11 +123,11 @@ class Team:
             dist.scatter(_as_bytes(mine), pieces, 0)
         return part
 
-    def empty_part(self, spec: RobotSpec, config: Config) -> Batch:
+    def empty_part(self, spec: RobotSpec, config: Config, rssm: RSSM) -> Batch:
         """Room for the rows of a batch that one process gets. Raises ValueError if they cannot be split evenly."""
         if config.batch_size % self.size:
             raise ValueError(f"batch_size {config.batch_size} must be a multiple of the {self.size} processes")
-        rows, length, model = config.batch_size // self.size, config.batch_length + 1, config.model
+        rows, length = config.batch_size // self.size, config.batch_length + 1
 
         def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
             return torch.zeros((rows, *shape), dtype=dtype, device=self.device)
@@ -140,8 +140,8 @@ class Team:
             flags[0],
             flags[1],
             flags[2],
-            room((model.deter,), torch.float32),
-            room((model.stoch, model.classes), torch.float32),
+            room((rssm.deter,), torch.float32),
+            room(rssm.latent.shape, torch.float32),
         )
 
     def collect(self, latents: Latents) -> Latents:

@@ -39,6 +39,7 @@ from robot_dreamer.learner.write_back import WriteBack
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
+from robot_dreamer.world_model.latent import stored_zeros
 
 _log = logging.getLogger(__name__)
 RECENT_ROWS = 512  # kept in a checkpoint as they were
@@ -62,17 +63,18 @@ class Trainer:
         """`team`: the processes that train together; this one leads them (see `follow`)."""
         self.spec, self.config, self.store, self.logdir = spec, config, store, logdir
         self.agent = build_agent(spec, config, team)
-        self._advice = update_advice(config, self.agent.optimizer.flat.numel(), self.agent.device)
-        self._team, self._part = team, team.empty_part(spec, config) if team else None
-        model, capacity = config.model, affordable_rows(spec, config)
+        self._advice = update_advice(config, self.agent.trained_parameters, self.agent.device)
+        rssm = self.agent.parts.world.rssm
+        self._latent = rssm.latent
+        self._team, self._part = team, team.empty_part(spec, config, rssm) if team else None
+        capacity = affordable_rows(config.replay_capacity, row_bytes(spec, rssm.deter, rssm.latent))
         with fitting(f"for a replay of {capacity} rows: lower replay_capacity"):
             self.replay = Replay(
                 spec,
                 capacity,
                 config.batch_length + 1,
-                model.deter,
-                model.stoch,
-                model.classes,
+                rssm.deter,
+                rssm.latent,
                 seed=config.seed,
                 online_queue=config.online_queue,
             )
@@ -133,7 +135,7 @@ class Trainer:
         with fitting(f"while the latents of {len(rows)} new rows were computed: choose a smaller model size"):
             latents = self.agent.filter(observation, action, is_first, self._carry(stream))
         deter = latents.deter[0].float().cpu().numpy()
-        stoch = latents.stoch[0].argmax(-1).to(torch.uint8).cpu().numpy()
+        stoch = self._latent.pack(latents.stoch[0]).cpu().numpy()
         for t, row in enumerate(rows):
             self.replay.add(stream, row, deter[t], stoch[t])
 
@@ -142,10 +144,9 @@ class Trainer:
         if last is None:
             return None
         deter, stoch, action = last
-        classes = torch.from_numpy(stoch).long()[None]
         carry = Carry(
             torch.from_numpy(deter)[None],
-            torch.nn.functional.one_hot(classes, self.config.model.classes).float(),
+            self._latent.unpack(torch.from_numpy(np.asarray(stoch))[None]),
             {name: torch.from_numpy(np.asarray(value))[None] for name, value in action.items()},
         )
         device = self.agent.device
@@ -162,14 +163,15 @@ class Trainer:
             batch, window = self.replay.sample(self.config.batch_size)
             if self._team and self._part:
                 self._team.order_update()
-                part, self.metrics = self.agent.update(self._team.deal(batch, self._part))
-                latents = self._team.collect(part)
+                result = self.agent.update(self._team.deal(batch, self._part))
+                result = result._replace(latents=self._team.collect(result.latents))
             else:
-                latents, self.metrics = self.agent.update(batch_to(batch, self.agent.device))
-            result = WriteBack(window, latents, self.metrics)
+                result = self.agent.update(batch_to(batch, self.agent.device))
+            self.metrics = result.scalars()
+            open_result = WriteBack(window, result, self._latent)
         self._credit -= 1.0
         self.finish_update()
-        self._open = result
+        self._open = open_result
         if not self._late:
             self.finish_update()
 
@@ -277,8 +279,8 @@ class Trainer:
 
     def _reload_rows(self, until: int) -> None:
         """Add the rows up to a cursor of the store without computing their latents."""
-        model = self.config.model
-        deter, stoch = np.zeros(model.deter, np.float32), np.zeros(model.stoch, np.uint8)
+        deter = np.zeros(self.agent.parts.world.rssm.deter, np.float32)
+        stoch = stored_zeros(self._latent)
         while self._cursor < until:
             entries = self.store.read(self._cursor, 1024)
             if not entries or entries[0][0] > until:
@@ -296,10 +298,10 @@ class Trainer:
                         self.replay.add(stream, chunk_row, deter, stoch)
 
 
-def affordable_rows(spec: RobotSpec, config: Config) -> int:
-    """Capacity of the replay: as configured if that is at most 90 % of the machine's memory, else 80 % of it."""
-    each, there = row_bytes(spec, config.model.deter, config.model.stoch), machine_memory()
-    rows = config.replay_capacity
+def affordable_rows(rows: int, each: int) -> int:
+    """Capacity of the replay in rows of `each` bytes: as given if that is at most 90 % of the machine's memory, else
+    80 % of it."""
+    there = machine_memory()
     if rows * each > 0.9 * there:
         text = "a replay of %d rows would take %.1f GB and this machine has %.1f GB: older rows leave earlier"
         _log.warning(text, rows, rows * each / 1e9, there / 1e9)

@@ -9,23 +9,23 @@ from __future__ import annotations
 import torch
 
 from robot_dreamer.learner.replay import Replay, Window
-from robot_dreamer.world_model.rssm import Latents
+from robot_dreamer.learner.update_result import UpdateResult
+from robot_dreamer.world_model.latent import LatentSpace
 
 
 class WriteBack:
     """The result of one update; made right after it, on the stream that computes it.
 
-    The next update may overwrite `latents` and `metrics`; what is needed of them is copied.
+    The next update may overwrite the result; what is needed of it is copied.
     """
 
-    def __init__(self, window: Window, latents: Latents, metrics: dict[str, torch.Tensor]) -> None:
+    def __init__(self, window: Window, result: UpdateResult, latent: LatentSpace) -> None:
         self._window = window
-        self._terms = [name for name in metrics if name.startswith("loss/")]
-        numbers = torch.stack([metrics[name].float() for name in ("optimizer/applied", *self._terms)])
-        classes = latents.stoch.argmax(-1).to(torch.uint8)
-        values = (latents.deter.float(), classes, numbers)
-        self._deter, self._classes, self._numbers = (value.to("cpu", non_blocking=True) for value in values)
-        self._arrived = torch.cuda.Event() if latents.deter.is_cuda else None
+        self._terms = list(result.losses)
+        numbers = torch.stack([value.float() for value in (result.applied, *result.losses.values())])
+        values = (result.latents.deter.float(), latent.pack(result.latents.stoch), numbers)
+        self._deter, self._stoch, self._numbers = (value.to("cpu", non_blocking=True) for value in values)
+        self._arrived = torch.cuda.Event() if result.latents.deter.is_cuda else None
         if self._arrived is not None:
             self._arrived.record()
 
@@ -35,7 +35,7 @@ class WriteBack:
             self._arrived.synchronize()
         if not self._numbers[0]:
             return False
-        replay.write_latents(self._window, self._deter, self._classes)
+        replay.write_latents(self._window, self._deter, self._stoch)
         return True
 
     def not_finite(self) -> list[str]:

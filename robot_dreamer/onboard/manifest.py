@@ -32,7 +32,15 @@ class Port(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     role: Literal[
-        "observation", "previous_action", "state", "is_first", "latent_noise", "action_noise", "action", "monitor"
+        "observation",
+        "previous_action",
+        "state",
+        "is_first",
+        "latent_noise",
+        "action_noise",
+        "plan_noise",
+        "action",
+        "monitor",
     ]
     key: str
     shape: tuple[int, ...]
@@ -44,7 +52,8 @@ class Port(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return np.zeros((1, *self.shape), self.dtype)
 
 
-_INPUT_ROLES = ("observation", "previous_action", "state", "is_first", "latent_noise", "action_noise")
+NOISE_ROLES = ("latent_noise", "action_noise", "plan_noise")
+_INPUT_ROLES = ("observation", "previous_action", "state", "is_first", *NOISE_ROLES)
 _OUTPUT_ROLES = ("action", "state", "monitor")
 
 
@@ -138,7 +147,7 @@ def _check_port(port: Port, spec: RobotSpec) -> None:
         expected = {name: ((), ("float32",)) for name in MONITORS}
     elif port.role == "is_first":
         expected = {port.key: ((), ("bool", "float32"))}
-    elif port.role == "latent_noise":
+    elif port.role in ("latent_noise", "plan_noise"):
         expected = {port.key: (port.shape, ("float32",))}
     else:  # state is opaque, except that it is numbers
         expected = {port.key: (port.shape, ("float32", "int64"))}
@@ -148,7 +157,7 @@ def _check_port(port: Port, spec: RobotSpec) -> None:
     if port.shape != shape or port.dtype not in dtypes:
         wanted = f"{'/'.join(dtypes)}{list(shape)}"
         raise BundleError(f"port {port.name}: expected {wanted}, found {port.dtype}{list(port.shape)}")
-    if port.role in ("latent_noise", "action_noise") and port.unit not in ("", "gumbel", "normal"):
+    if port.role in NOISE_ROLES and port.unit not in ("", "gumbel", "normal"):
         raise BundleError(f"port {port.name}: the unit of a noise must be gumbel, normal or empty, found {port.unit!r}")
 
 

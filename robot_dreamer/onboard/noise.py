@@ -14,7 +14,8 @@ class Noise:
     """Noise from one seeded stream: the same seed gives the same actions.
 
     Args:
-      deterministic: the action noise is zero (mean or most likely action); latents are sampled all the same.
+      deterministic: the action noise is zero (mean or most likely action); latents are sampled and plans are made all
+        the same.
     """
 
     def __init__(self, seed: int, deterministic: bool = False) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.bundle import Bundle, BundleError
+from robot_dreamer.onboard.manifest import NOISE_ROLES
 from robot_dreamer.onboard.noise import Noise
 from robot_dreamer.onboard.session import State, StepSession
 from robot_dreamer.record import RANDOM_POLICY
@@ -94,7 +95,7 @@ class OnnxPolicy:
         self._observations = [(p.key, inputs[p.name]) for p in manifest.inputs if p.role == "observation"]
         self._previous = [(p.key, inputs[p.name]) for p in manifest.inputs if p.role == "previous_action"]
         self._firsts = [inputs[p.name] for p in manifest.inputs if p.role == "is_first"]
-        noises = [p for p in manifest.inputs if p.role in ("latent_noise", "action_noise")]
+        noises = [p for p in manifest.inputs if p.role in NOISE_ROLES]
         self._noises = [(p, classes.get(p.key, 0) > 0, inputs[p.name]) for p in noises]
         self._actions = [(p.key, classes[p.key], outputs[p.name]) for p in manifest.outputs if p.role == "action"]
         self._monitors = [(p.key, outputs[p.name]) for p in manifest.outputs if p.role == "monitor"]

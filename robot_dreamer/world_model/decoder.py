@@ -13,6 +13,7 @@ from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.distributions import MSE, Categorical, SymlogMSE
 from robot_dreamer.world_model.encoder import image_channels, is_present, smallest_map
 from robot_dreamer.world_model.fields import Field
+from robot_dreamer.world_model.latent import latent_size, latent_space
 from robot_dreamer.world_model.layers import BlockLinear, Conv, ConvBlock, Dense, Linear, channel_norm_silu, mlp
 
 
@@ -27,7 +28,7 @@ class Decoder(nn.Module):
         self.flat_fields = [field for field in fields if field.kind != "image"]
         self.image_fields = [field for field in fields if field.kind == "image"]
         if self.flat_fields:
-            inputs = config.stoch * config.classes + config.deter
+            inputs = latent_size(latent_space(config)) + config.deter
             self.vector = mlp(config.decoder_layers, inputs, config.units)
             # A list, because a field may carry any name, also one that a module dictionary refuses.
             self.vector_heads = nn.ModuleList(Linear(config.units, field.features) for field in self.flat_fields)
@@ -35,7 +36,7 @@ class Decoder(nn.Module):
             self.image = ImageDecoder(self.image_fields, config)
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, SymlogMSE | Categorical | MSE]:
-        """deter (N, D), stoch (N, S, K) -> distribution of each field over (N, *shape)."""
+        """deter (N, D), stoch (N, *latent.shape) -> distribution of each field over (N, *shape)."""
         outputs: dict[str, SymlogMSE | Categorical | MSE] = {}
         if self.flat_fields:
             hidden = self.vector(torch.cat((stoch.flatten(1), deter), -1))
@@ -81,7 +82,7 @@ class ImageDecoder(nn.Module):
             )
         self.deter = BlockLinear(config.deter, size, self.blocks)
         self.stoch = nn.Sequential(
-            Dense(config.stoch * config.classes, 2 * config.units), Linear(2 * config.units, size)
+            Dense(latent_size(latent_space(config)), 2 * config.units), Linear(2 * config.units, size)
         )
         self.scale = nn.Parameter(torch.ones(channels[0]))
         self.stages = nn.Sequential(
@@ -90,7 +91,7 @@ class ImageDecoder(nn.Module):
         self.out = Conv(channels[-1], image_channels(fields), config.kernel)
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, MSE]:
-        """deter (N, D), stoch (N, S, K) -> images (N, height, width, channels) in [0, 1]."""
+        """deter (N, D), stoch (N, *latent.shape) -> images (N, height, width, channels) in [0, 1]."""
         height, width = self.map
         # Each block of the state gives a slice of the channels of every pixel: (N, G, h, w, c / G) -> (N, h, w, c).
         from_deter = self.deter(deter).view(-1, self.blocks, height, width, self.scale.shape[0] // self.blocks)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from robot_dreamer.world_model.fast.forms import softmax
+
 
 def symlog(x: Tensor) -> Tensor:
     """sign(x) ln(1 + |x|), element-wise."""
@@ -46,7 +48,7 @@ class Categorical:
         self.logits = logits = logits.float()
         self.classes = logits.shape[-1]
         if unimix > 0:
-            self.softmax = _softmax(logits)
+            self.softmax = softmax(logits)
             self.probs = self.softmax * (1 - unimix) + unimix / self.classes
             self.log_probs = torch.log(self.probs)
         else:
@@ -90,14 +92,6 @@ class Categorical:
         return copy
 
 
-def _softmax(logits: Tensor) -> Tensor:
-    if logits.shape[-1] > 8 or torch.is_grad_enabled():
-        return functional.softmax(logits, -1)
-    # Torch's kernel is several times slower than its parts on rows as short as these.
-    weights = torch.exp(logits - logits.amax(-1, keepdim=True))
-    return weights.div_(weights.sum(-1, keepdim=True))
-
-
 class Normal:
     """Independent normal distributions; neither squashed nor truncated."""
 
@@ -120,6 +114,16 @@ class Normal:
     def entropy(self) -> Tensor:
         """Entropy in nats per component."""
         return torch.log(self.std) + 0.5 * math.log(2 * math.pi * math.e)
+
+    def kl(self, other: Normal) -> Tensor:
+        """KL(self || other) in nats per component."""
+        ratio = (self.std / other.std).square()
+        distance = ((self.mean - other.mean) / other.std).square()
+        return 0.5 * (ratio + distance - 1 - torch.log(ratio))
+
+    def detach(self) -> Normal:
+        """The same distributions without gradient."""
+        return Normal(self.mean.detach(), self.std.detach())
 
 
 class Binary:

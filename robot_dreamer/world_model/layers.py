@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robot_dreamer.world_model.rms_norm import norm_silu
+from robot_dreamer.world_model.fast.rms_norm import norm_silu
 
 # Standard deviation of a unit normal after cutting it at two standard deviations.
 _TRUNCATED_STD = 0.87962566103423978

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from robot_dreamer.world_model.distributions import Categorical
+from robot_dreamer.world_model.latent import LatentSpace
 
 
 class KLTerms(NamedTuple):
@@ -24,14 +24,14 @@ class KLTerms(NamedTuple):
     """() mean entropy per row, summed over the latents."""
 
 
-def kl_losses(posterior_logits: Tensor, prior_logits: Tensor, unimix: float, free_nats: float) -> KLTerms:
-    """KL balancing with free nats: logits (..., S, K) -> terms (...).
+def kl_losses(latent: LatentSpace, posterior_statistics: Tensor, prior_statistics: Tensor, free_nats: float) -> KLTerms:
+    """KL balancing with free nats: statistics (..., *latent.statistics) -> terms (...).
 
     The free nats apply to the KL summed over the S latents.
     """
-    posterior, prior = Categorical(posterior_logits, unimix), Categorical(prior_logits, unimix)
-    dynamics = posterior.detach().kl(prior).sum(-1)
-    representation = posterior.kl(prior.detach()).sum(-1)
+    posterior, prior = latent(posterior_statistics), latent(prior_statistics)
+    dynamics = latent.kl(posterior.detach(), prior)
+    representation = latent.kl(posterior, prior.detach())
     return KLTerms(
         dynamics.clamp(min=free_nats),
         representation.clamp(min=free_nats),

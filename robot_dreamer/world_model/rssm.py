@@ -1,31 +1,25 @@
-"""Recurrent state-space model: block GRU with categorical latents (DreamerV3; block-diagonal since 2024).
+"""The recurrent state-space model as the papers write it (PlaNet, section 2; the Dreamer line since).
 
-    x   = [dense(h_{t-1}), dense(z_{t-1}), dense(a_{t-1})]               shared by all blocks
-    v   = silu(rms(block_linear([h_{t-1} of the block, x])))
-    r, c, u = block_linear(v)                                            three equal parts inside each block
-    h_t = s(u - 1) tanh(s(r) c) + (1 - s(u - 1)) h_{t-1}                 s is the sigmoid
-    prior     p(z_t | h_t) = categorical(mlp(h_t))
-    posterior q(z_t | h_t, o_t) = categorical(mlp([h_t, tokens_t]))
+    h_t = f(h_{t-1}, z_{t-1}, a_{t-1})       deterministic state
+    p(z_t | h_t)                             prior: what was to be expected
+    q(z_t | h_t, o_t)                        posterior: what the observation says
 
-Letters: N rows, B batch, T time, D deter, S stoch groups, K classes, G blocks, h hidden, E tokens, A action features.
+A generation gives `step`, `prior_statistics` and `posterior_statistics`; filtering is written here once. Letters: N
+rows, B batch, T time, D deter, E tokens, A action features; `latent` says what a latent and its statistics are.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.config import ModelConfig
-from robot_dreamer.world_model.distributions import Categorical, one_hot
+from robot_dreamer.world_model.distributions import one_hot
 from robot_dreamer.world_model.fields import Field
-from robot_dreamer.world_model.filtering import Filter, RowFunctions, Structure
-from robot_dreamer.world_model.layers import BlockLinear, Dense, Linear, mlp
-from robot_dreamer.world_model.rms_norm import norm_silu
-
-Map = Callable[[Tensor], Tensor]
+from robot_dreamer.world_model.latent import LatentSpace
 
 
 class Latents(NamedTuple):
@@ -34,7 +28,18 @@ class Latents(NamedTuple):
     deter: Tensor
     """(..., D) deterministic state."""
     stoch: Tensor
-    """(..., S, K) one-hot latents."""
+    """(..., *latent.shape) stochastic state."""
+
+
+class Filtered(NamedTuple):
+    """One filtered row."""
+
+    deter: Tensor
+    """(N, D)."""
+    stoch: Tensor
+    """(N, *latent.shape) drawn from the posterior."""
+    posterior: Tensor
+    """(N, *latent.statistics)."""
 
 
 class Observed(NamedTuple):
@@ -43,160 +48,81 @@ class Observed(NamedTuple):
     deter: Tensor
     """(B, T, D)."""
     stoch: Tensor
-    """(B, T, S, K) drawn from the posterior."""
-    logits: Tensor
-    """(B, T, S, K) of the posterior, before the uniform mix."""
+    """(B, T, *latent.shape) drawn from the posterior."""
+    posterior: Tensor
+    """(B, T, *latent.statistics)."""
 
 
-class SplitKernel(NamedTuple):
-    """Kernel of the first block layer in two parts: one product on the inputs that all blocks share replaces G."""
+class RSSM(nn.Module, ABC):
+    """Sequence model over tokens and action features.
 
-    block: Tensor
-    """(G, D/G, D/G) on each block's slice of the state."""
-    shared: Tensor
-    """(3h, D) on the inputs that all blocks share."""
+    Attributes:
+      deter: D.
+      latent: what its latents are.
+    """
 
-
-class BlockDense(BlockLinear):
-    """Block-linear layer, RMS norm over the whole output, SiLU."""
-
-    def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
-        super().__init__(inputs, outputs, blocks)
-        self.scale = nn.Parameter(torch.ones(outputs))
-
-    def activate(self, x: Tensor) -> Tensor:
-        """Norm and activation of the linear output (N, outputs)."""
-        return norm_silu(x, self.scale)
-
-
-class RSSM(nn.Module):
-    """Sequence model over tokens and action features."""
-
-    def __init__(self, actions: int, tokens: int, config: ModelConfig) -> None:
+    def __init__(self, deter: int, latent: LatentSpace) -> None:
         super().__init__()
-        deter, hidden, blocks = config.deter, config.hidden, config.blocks
-        latent = config.stoch * config.classes
-        self.shape = (config.stoch, config.classes)
-        self.deter, self.hidden_units, self.blocks, self.unimix = deter, hidden, blocks, config.unimix
-        self.deter_in = Dense(deter, hidden)
-        self.stoch_in = Dense(latent, hidden)
-        self.action_in = Dense(actions, hidden)
-        self.hidden = nn.ModuleList(
-            BlockDense(deter + (3 * hidden * blocks if i == 0 else 0), deter, blocks)
-            for i in range(config.dynamics_layers)
-        )
-        self.gates = BlockLinear(deter, 3 * deter, blocks)
-        self.prior = mlp(config.prior_layers, deter, hidden)
-        self.prior_out = Linear(hidden, latent)
-        self.posterior = mlp(config.posterior_layers, deter + tokens, hidden)
-        self.posterior_out = Linear(hidden, latent)
+        self.deter, self.latent = deter, latent
 
-    @property
-    def layers(self) -> Sequence[BlockDense]:
-        """The block-linear hidden layers in front of the gates."""
-        return cast(Sequence[BlockDense], self.hidden)
+    @abstractmethod
+    def step(self, deter: Tensor, stoch: Tensor, action: Tensor, prepared: Any = None) -> Tensor:
+        """Next deterministic state: deter (N, D), stoch (N, *latent.shape), action (N, A) -> (N, D).
+
+        `prepared`: what `prepare` returned, where many steps are made with the same parameters.
+        """
+
+    @abstractmethod
+    def prior_statistics(self, deter: Tensor) -> Tensor:
+        """deter (..., D) -> statistics of the prior (..., *latent.statistics)."""
+
+    @abstractmethod
+    def posterior_statistics(self, deter: Tensor, tokens: Tensor) -> Tensor:
+        """deter (..., D), tokens (..., E) -> statistics of the posterior (..., *latent.statistics)."""
 
     def initial(self, rows: int) -> Latents:
-        """The zero state of `rows` rows."""
-        like = self.gates.bias
-        return Latents(like.new_zeros(rows, self.deter), like.new_zeros(rows, *self.shape))
+        """The state of `rows` rows before an episode: zeros."""
+        like = next(self.parameters())
+        return Latents(like.new_zeros(rows, self.deter), like.new_zeros(rows, *self.latent.shape))
 
-    def prior_logits(self, deter: Tensor) -> Tensor:
-        """deter (..., D) -> raw logits (..., S, K)."""
-        return self.prior_out(self.prior(deter)).unflatten(-1, self.shape)
+    def reset(self, state: Latents, keep: Tensor) -> Latents:
+        """The state (N, ...) where keep (N, 1) is 1, the initial one where it is 0."""
+        return Latents(state.deter * keep, state.stoch * keep.view(-1, *(1,) * len(self.latent.shape)))
 
-    def posterior_logits(self, deter: Tensor, tokens: Tensor) -> Tensor:
-        """deter (..., D), tokens (..., E) -> raw logits (..., S, K)."""
-        return self.posterior_out(self.posterior(torch.cat((deter, tokens), -1))).unflatten(-1, self.shape)
+    def filter(self, state: Latents, action: Tensor, tokens: Tensor, keep: Tensor, noise: Tensor) -> Filtered:
+        """One row: state of the row before, features of the action after it (N, A), tokens of this row (N, E).
 
-    def draw(self, logits: Tensor, noise: Tensor) -> Tensor:
-        """Straight-through one-hot latents (..., S, K) from raw logits and Gumbel noise of the same shape."""
-        return Categorical(logits, self.unimix).sample_one_hot(noise)
-
-    def step(self, deter: Tensor, stoch: Tensor, action: Tensor, split: SplitKernel | None = None) -> Tensor:
-        """Next deterministic state: deter (N, D), stoch (N, S, K), action (N, A) -> (N, D).
-
-        `split`, the result of `split_kernel`, makes it faster where N is large or there are many steps.
+        keep: (N, 1) float, 0 where this row begins an episode, which forgets state and action; noise: (N,
+        *latent.shape).
         """
-        first, *rest = self.layers
-        shared = torch.cat((self.deter_in(deter), self.stoch_in(stoch.flatten(1)), self.action_in(action)), -1)
-        blocks = first.split(deter)  # (G, N, D/G)
-        if split is None:
-            inputs = torch.cat((blocks, shared.unsqueeze(0).expand(self.blocks, -1, -1)), -1)
-            x = first.join(first.product(inputs))
-        else:
-            x = torch.addmm(first.bias, shared, split.shared) + first.join(torch.bmm(blocks, split.block))
-        x = first.activate(x)
-        for layer in rest:
-            x = layer.activate(layer(x))
-        return BlockLinear.join(_recur(blocks, self.gates.product(self.gates.split(x))))
-
-    def split_kernel(self) -> SplitKernel:
-        """The first block layer's kernel in two parts."""
-        kernel = self.layers[0].kernel  # (G, D/G + 3h, D/G)
-        size = self.deter // self.blocks
-        return SplitKernel(kernel[:, :size], kernel[:, size:].transpose(0, 1).flatten(1))
+        deter, stoch = self.reset(state, keep)
+        deter = self.step(deter, stoch, action * keep)
+        posterior = self.posterior_statistics(deter, tokens)
+        return Filtered(deter, self.latent.draw(posterior, noise), posterior)
 
     def observe(
-        self,
-        start: Latents,
-        tokens: Tensor,
-        action: Tensor,
-        keep: Tensor,
-        noise: Tensor,
-        functions: RowFunctions | None = None,
+        self, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor, row: Any = None
     ) -> Observed:
-        """Filter a sequence.
+        """Filter a sequence, row by row.
 
-        start: (B, D), (B, S, K) of the row before; tokens: (B, T, E); action: (B, T, A) features of the action before
-        each row; keep: (B, T) float, 0 where the row begins an episode, which forgets state and action; noise:
-        (T, B, S, K) Gumbel noise; functions: compiled forms for rows of this shape.
+        start: state of the row before; tokens: (B, T, E); action: (B, T, A) features of the action before each row;
+        keep: (B, T) float; noise: (T, B, *latent.shape); row: what `row` returned, for rows of this shape.
         """
-        steps, rows = tokens.shape[1], tokens.shape[0]
-        keep = keep.transpose(0, 1).unsqueeze(-1)  # (T, B, 1)
-        action = action.transpose(0, 1) * keep  # (T, B, A)
-        first_block, *rest = self.layers
-        block, shared = self.split_kernel()
-        width = 2 * self.hidden_units
-        # The action's share of the first block layer and the token half of the posterior do not depend on the state.
-        from_action = self.action_in(action) @ shared[width:]  # (T, B, D)
-        first, *posterior = cast(Sequence[Dense], self.posterior)
-        from_tokens = tokens.transpose(0, 1) @ first.kernel[self.deter :] + first.bias  # (T, B, h)
+        filter_row = row or self.filter
+        state, rows = start, []
+        for t in range(tokens.shape[1]):
+            filtered: Filtered = filter_row(state, action[:, t], tokens[:, t], keep[:, t : t + 1], noise[t])
+            state = Latents(filtered.deter, filtered.stoch)
+            rows.append(filtered)
+        return Observed(*(torch.stack(values, 1) for values in zip(*rows, strict=True)))
 
-        def dense(layer: Linear) -> tuple[Tensor, Tensor]:
-            return layer.kernel, layer.bias.expand(steps, rows, -1)
+    def prepare(self) -> Any:
+        """What of a step depends on the parameters alone."""
+        return None
 
-        def blocks(layer: BlockLinear, kernel: Tensor) -> tuple[Tensor, Tensor]:
-            bias = layer.bias.unflatten(0, (layer.blocks, 1, -1))
-            return kernel, bias.expand(steps, layer.blocks, rows, -1)
-
-        linear = (
-            *(dense(self.deter_in), dense(self.stoch_in)),
-            *((shared[:width], from_action), blocks(first_block, block)),
-            *(blocks(layer, layer.kernel) for layer in (*rest, self.gates)),
-            *((first.kernel[: self.deter], from_tokens), *map(dense, posterior), dense(self.posterior_out)),
-        )
-        inputs = torch.stack((self.deter_in.scale, self.stoch_in.scale))
-        scales = (inputs, *(layer.scale for layer in (*self.layers, first, *posterior)))
-        structure = Structure(self.blocks, len(rest), len(self.posterior), self.shape, self.unimix)
-        parameters = (*(x for pair in linear for x in pair), *scales)
-        filtered = Filter.apply(structure, functions or RowFunctions(), *start, keep, noise, *parameters)
-        return Observed(*(x.transpose(0, 1) for x in filtered))
-
-
-def _recur(deter: Tensor, gates: Tensor) -> Tensor:
-    """deter (G, N, D/G), gates (G, N, 3D/G) -> next deter (G, N, D/G)."""
-    reset, candidate, update = gates.to(deter.dtype).chunk(3, -1)
-    candidate = _tanh(torch.sigmoid(reset) * candidate)
-    return torch.lerp(deter, candidate, torch.sigmoid(update - 1))
-
-
-def _tanh(x: Tensor) -> Tensor:
-    """tanh(x); may overwrite x where there is no gradient."""
-    if x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_exporting():
-        return torch.tanh(x)
-    # Torch's kernel takes up to ten times as long on a CPU as that of the sigmoid; the difference is rounding.
-    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
+    def row(self, compiled: Callable[[str, Any], Any]) -> Any:
+        """How `observe` filters a row; compiled: (name, function) -> the form to call (see `CompiledFunctions`)."""
+        return compiled("filter", self.filter)
 
 
 def encode_action(fields: Sequence[Field], action: dict[str, Tensor]) -> Tensor:
@@ -213,3 +139,8 @@ def encode_action(fields: Sequence[Field], action: dict[str, Tensor]) -> Tensor:
             value = value.reshape(value.shape[0], -1).float()
             parts.append(value / value.abs().clamp(min=1).detach())
     return torch.cat(parts, -1)
+
+
+def feature_of(deter: Tensor, stoch: Tensor) -> Tensor:
+    """deter (..., D), stoch (..., *latent.shape) -> input (..., D + latent size) of all heads, policy and critic."""
+    return torch.cat((deter, stoch.reshape(*deter.shape[:-1], -1)), -1)

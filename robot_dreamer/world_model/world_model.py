@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from robot_dreamer.config import ModelConfig
+from robot_dreamer.world_model.block_rssm import BlockRSSM
 from robot_dreamer.world_model.decoder import Decoder
 from robot_dreamer.world_model.encoder import Encoder
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.heads import BinaryHead, TwoHotHead
+from robot_dreamer.world_model.latent import latent_size
 from robot_dreamer.world_model.rssm import RSSM
+
+RSSMS: dict[str, Callable[[int, int, ModelConfig], RSSM]] = {"block": BlockRSSM}
+"""By `model.cell`: (action features, tokens, configuration) -> RSSM."""
 
 
 class WorldModel(nn.Module):
@@ -21,9 +26,9 @@ class WorldModel(nn.Module):
         self, observations: Sequence[Field], actions: Sequence[Field], config: ModelConfig, reward_outscale: float
     ) -> None:
         super().__init__()
-        self.feature_size = config.deter + config.stoch * config.classes
         self.encoder = Encoder(observations, config)
-        self.rssm = RSSM(sum(field.features for field in actions), self.encoder.tokens, config)
+        self.rssm: RSSM = RSSMS[config.cell](sum(field.features for field in actions), self.encoder.tokens, config)
+        self.feature_size = self.rssm.deter + latent_size(self.rssm.latent)
         self.decoder = Decoder(observations, config)
         self.reward = TwoHotHead(self.feature_size, config.reward_layers, config, reward_outscale)
         self.continuation = BinaryHead(self.feature_size, config.continue_layers, config.units)

@@ -69,9 +69,9 @@ def part_of(noise: Noise, rank: int, size: int) -> Noise:
     return Noise(share(noise.observe), share(noise.imagine), {k: share(v) for k, v in noise.action.items()})
 
 
-def result(agent: Agent, latents: Latents, metrics: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def state_after(agent: Agent, latents: Latents, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What has to be the same for any number of processes."""
-    losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
+    losses = {f"loss/{name}": value for name, value in losses.items()}
     return agent.training_state()[0] | {"deter": latents.deter, "stoch": latents.stoch} | losses
 
 
@@ -83,21 +83,21 @@ def main() -> None:
     agent = make_agent(team)
     if not team.leads:  # the leader's parameters count
         with torch.no_grad():
-            agent.optimizer.flat.add_(1.0)
+            agent.optimizers["all"].flat.add_(1.0)
     agent.join_team()
-    part = team.empty_part(SPEC, CONFIG)
+    part = team.empty_part(SPEC, CONFIG, agent.parts.world.rssm)
     for drawn in noise:
         mine = team.deal(make_batch() if team.leads else None, part)
-        latents, metrics = agent.update(mine, part_of(drawn, team.rank, team.size))
-        latents = team.collect(latents)
+        result = agent.update(mine, part_of(drawn, team.rank, team.size))
+        latents = team.collect(result.latents)
     if team.leads:
-        save_file({k: v.contiguous() for k, v in result(agent, latents, metrics).items()}, Path(sys.argv[1]))
+        save_file({k: v.contiguous() for k, v in state_after(agent, latents, result.losses).items()}, Path(sys.argv[1]))
     broken = make_batch()
     broken.reward[-1] = torch.nan  # in the part of the last process
-    _, metrics = agent.update(team.deal(broken if team.leads else None, part))
+    result = agent.update(team.deal(broken if team.leads else None, part))
     if team.leads:
-        terms = [name for name, value in metrics.items() if name.startswith("loss/") and not torch.isfinite(value)]
-        print(f"applied {int(metrics['optimizer/applied'])}, not finite: {', '.join(terms)}")
+        terms = [name for name, value in result.losses.items() if not torch.isfinite(value)]
+        print(f"applied {int(result.applied)}, not finite: {', '.join(terms)}")
     Team.leave()
 
 

@@ -6,11 +6,11 @@ import torch
 from golden import Golden, agent_config, assert_close, dict_space, files, load_parameters, metric_name
 
 from robot_dreamer.behavior.noise import Noise
-from robot_dreamer.behavior.returns import ReturnRange
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.official_names import OfficialNames
 from robot_dreamer.world_model.losses import kl_losses
+from tests.agents import forward
 
 OUT, TOTAL, GRAD = 1e-5, 2e-6, 3e-5
 LOSSES = {
@@ -41,7 +41,8 @@ class Case:
         )
         used = load_parameters(self.agent, "", self.names, g.group("param/"))
         assert used == set(g.group("param/"))
-        self.agent.return_range = ReturnRange(g["in/retnorm_lo"], g["in/retnorm_hi"])
+        self.agent.state["return_range/low"].copy_(g["in/retnorm_lo"])
+        self.agent.state["return_range/high"].copy_(g["in/retnorm_hi"])
         data = g.group("in/batch/")
         self.batch = Batch(
             {name: data[name] for name in c["obs_space"]},
@@ -94,7 +95,7 @@ class Case:
 def split_feature(agent, feature):
     """Deter and stoch of a feature."""
     width = agent.config.model.deter
-    return feature[..., :width], feature[..., width:].unflatten(-1, agent.world_model.rssm.shape)
+    return feature[..., :width], feature[..., width:].unflatten(-1, agent.world_model.rssm.latent.shape)
 
 
 @pytest.fixture(params=files("agent"))
@@ -104,31 +105,31 @@ def case(request):
 
 def test_losses_and_intermediate_values(case):
     g, agent = case.g, case.agent
-    losses = agent.losses(case.batch, case.noise())
+    observed, imagined, losses = forward(agent, case.batch, case.noise())
     for name, value in g.group("out/loss/").items():
         assert_close(losses.terms[case.loss_name(name)], value, OUT, name)
     assert set(losses.terms) == {case.loss_name(name) for name in g.group("out/loss/")}
     case.assert_total(losses.total, g["out/total_loss"])
 
-    world, observed, imagined = agent.world_model, losses.observed, losses.imagined
+    world = agent.world_model
     flat = {name: value[:, 1:].flatten(0, 1) for name, value in case.batch.observation.items()}
     lead = g["out/tokens"].shape[:2]
     feature = imagined.feature
     assert torch.equal(observed.stoch.detach(), g["out/post/stoch"])
     imagined_deter, imagined_stoch = split_feature(agent, feature)
     assert torch.equal(imagined_stoch, g["out/imag/feat/stoch"])
-    prior = world.rssm.prior_logits(observed.deter)
-    model = agent.config.model
+    prior = world.rssm.prior_statistics(observed.deter)
+    dreamed = world.rssm.prior_statistics(imagined_deter[:, 1:])
     expected = {
-        "kl": kl_losses(observed.logits, prior, model.unimix, model.free_nats).kl,
+        "kl": kl_losses(world.rssm.latent, observed.posterior, prior, agent.config.model.free_nats).kl,
         "carry/deter": observed.deter[:, -1],
         "carry/stoch": observed.stoch[:, -1],
         "tokens": world.encoder(flat).unflatten(0, lead),
         "prior_logit": prior,
         "post/deter": observed.deter,
-        "post/logit": observed.logits,
+        "post/logit": observed.posterior,
         "imag/feat/deter": imagined_deter,
-        "imag/feat/logit": torch.cat((observed.logits.flatten(0, 1).unsqueeze(1), imagined.logits), 1),
+        "imag/feat/logit": torch.cat((observed.posterior.flatten(0, 1).unsqueeze(1), dreamed), 1),
         "imag/con": world.continuation(feature).mean,
         "imag/rew": world.reward(feature).mean,
         "imag/val": agent.critic(feature).mean,
@@ -149,8 +150,8 @@ def test_losses_and_intermediate_values(case):
 
 def test_gradients(case):
     agent, golden = case.agent, case.g.group("grad/param/")
-    losses = agent.losses(case.batch, case.noise())
-    gradients = torch.autograd.grad(losses.total, agent.optimizer.parameters)
+    losses = forward(agent, case.batch, case.noise()).objective
+    gradients = torch.autograd.grad(losses.total, agent.optimizers["all"].parameters)
     trained = [name for name, parameter in agent.named_parameters() if parameter.requires_grad]
     for name, gradient in zip(trained, gradients, strict=True):
         official = case.names.name(name)
@@ -163,12 +164,13 @@ def test_five_updates(case):
     initial = case.official()
     noise = case.noise()
     for update in range(1, 6):
-        latents, metrics = agent.update(case.batch, noise)
+        result = agent.update(case.batch, noise)
+        latents, metrics = result.latents, result.scalars()
         if update not in (1, 5):
             continue
         state = g.group(f"after{update}/")
         for name in ("lo", "hi"):
-            ours = {"lo": agent.return_range.low, "hi": agent.return_range.high}[name]
+            ours = agent.state[{"lo": "return_range/low", "hi": "return_range/high"}[name]]
             assert abs(float(ours - state[f"retnorm_{name}"])) <= 1e-5
         # Later latents also carry the rounding of the parameters, in the file too: at size 1m it is 1e-5 from float64.
         assert_close(latents.deter, state["replay/dyn/deter"], OUT if update == 1 else 2 * OUT, "deter")
@@ -200,17 +202,17 @@ def test_five_updates(case):
         }.items():
             tolerance = GRAD if update == 1 else 10 * GRAD
             assert_close(metrics[f"optimizer/{ours}"], state[f"metric/opt/{name}"], tolerance, name)
-        assert agent.optimizer.step_count == update == state["metric/opt/updates"]
+        assert agent.updates == update == state["metric/opt/updates"]
         if update == 1:
             case.assert_total(metrics["loss/total"], state["metric/opt/loss"])
         else:
             assert_close(metrics["loss/total"], state["metric/opt/loss"], 10 * OUT, "total")
-    assert agent.optimizer.flat.numel() == g["out/metric/opt/param_count"]
+    assert agent.trained_parameters == g["out/metric/opt/param_count"]
 
 
 def test_metrics(case):
     g = case.g
-    _, metrics = case.agent.update(case.batch, case.noise())
+    metrics = case.agent.update(case.batch, case.noise()).metrics
     # A mean over rows that cancel carries the rounding of the rows.
     rows = {name: f"out/imag/{name}" for name in ("rew", "con", "val", "slowval")} | {"tar": "out/imag/ret"}
     rows |= {"adv": "out/metric/adv_mag", "ret": "out/metric/ret_max", "ret_min": "out/metric/ret_max"}
@@ -227,20 +229,20 @@ def test_zero_noise(case):
     zero = g.group("zero/")
     if not zero:
         pytest.skip("this file has no pass without Gaussian noise")
-    losses = agent.losses(case.batch, case.noise(normal=0.0))
+    _, imagined, losses = forward(agent, case.batch, case.noise(normal=0.0))
     case.assert_total(losses.total, zero["total_loss"])
     for name in ("policy", "value", "repval"):
         assert_close(losses.terms[LOSSES[name]], zero[f"loss/{name}"], OUT, name)
-    deter, stoch = split_feature(agent, losses.imagined.feature)
+    deter, stoch = split_feature(agent, imagined.feature)
     assert_close(deter, zero["imag/feat/deter"], OUT)
     assert torch.equal(stoch, zero["imag/feat/stoch"])
     assert_close(losses.acting.returns, zero["imag/ret"], OUT)
-    for name, action in losses.imagined.action.items():
+    for name, action in imagined.action.items():
         assert_close(action, zero[f"imag/act/{name}"], OUT)
     gradients = dict(
         zip(
             [name for name, p in agent.named_parameters() if p.requires_grad],
-            torch.autograd.grad(losses.total, agent.optimizer.parameters),
+            torch.autograd.grad(losses.total, agent.optimizers["all"].parameters),
             strict=True,
         )
     )
@@ -256,24 +258,23 @@ def test_acting(case):
     rows = g["in/act/carry/deter"].shape[0]
 
     def act(normal):
-        noise = {}
+        noise = {"latent_noise": torch.full_like(g["in/act/carry/stoch"], g.config["gumbel_noise"])}
         for f in agent.action_fields:
             if f.kind == "discrete":
-                noise[f.name] = torch.full((rows, *f.shape, f.classes), g.config["gumbel_noise"])
+                noise[f"action_noise_{f.name}"] = torch.full((rows, *f.shape, f.classes), g.config["gumbel_noise"])
             else:
-                noise[f.name] = torch.full((rows, *f.shape), normal)
+                noise[f"action_noise_{f.name}"] = torch.full((rows, *f.shape), normal)
         with torch.no_grad():
             return agent.policy_step()(
                 observation,
                 previous,
-                g["in/act/carry/deter"],
-                g["in/act/carry/stoch"],
+                {"deter": g["in/act/carry/deter"], "stoch": g["in/act/carry/stoch"]},
                 g["in/act/obs/is_first"],
-                torch.full_like(g["in/act/carry/stoch"], g.config["gumbel_noise"]),
                 noise,
             )
 
-    action, deter, stoch, *_ = act(g.config["normal_noise"])
+    action, state, _ = act(g.config["normal_noise"])
+    deter, stoch = state["deter"], state["stoch"]
     assert_close(deter, g["out/act/carry/deter"], OUT)
     assert torch.equal(stoch, g["out/act/carry/stoch"])
     assert_close(deter, g["out/act/dyn/deter"], OUT)  # what the learner stores is what the filter carries

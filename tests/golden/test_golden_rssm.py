@@ -5,8 +5,9 @@ import torch
 from golden import Golden, assert_close, assert_gradients, fields, files, load_parameters, rssm_config
 
 from robot_dreamer.learner.official_names import OfficialNames
+from robot_dreamer.world_model.block_rssm import BlockRSSM
 from robot_dreamer.world_model.losses import kl_losses
-from robot_dreamer.world_model.rssm import RSSM, Latents, encode_action
+from robot_dreamer.world_model.rssm import Latents, encode_action
 
 OUT, GRAD = 5e-6, 1e-5
 PREFIX = "world_model.rssm."
@@ -15,7 +16,7 @@ PREFIX = "world_model.rssm."
 def build(g, tokens):
     config = rssm_config(g.config)
     action_fields = fields(g.config["action_space"], g.config["action_order"])
-    rssm = RSSM(sum(field.features for field in action_fields), tokens, config)
+    rssm = BlockRSSM(sum(field.features for field in action_fields), tokens, config)
     return rssm, action_fields, OfficialNames((), action_fields, 4), config
 
 
@@ -34,13 +35,13 @@ def test_observe(path):
     start = Latents(inputs["carry_deter"], inputs["carry_stoch"])
     noise = torch.zeros(reset.shape[1], reset.shape[0], config.stoch, config.classes)
     post = rssm.observe(start, inputs["tokens"], flat.unflatten(0, reset.shape), 1 - reset.float(), noise)
-    prior = rssm.prior_logits(post.deter)
-    kl = kl_losses(post.logits, prior, config.unimix, config.free_nats)
+    prior = rssm.prior_statistics(post.deter)
+    kl = kl_losses(rssm.latent, post.posterior, prior, config.free_nats)
 
     assert torch.equal(post.stoch.detach(), g["out/stoch"])
     for name, value in {
         "deter": post.deter,
-        "post_logit": post.logits,
+        "post_logit": post.posterior,
         "prior_logit": prior,
         "kl": kl.kl,
         "dyn_loss": kl.dynamics,
@@ -53,7 +54,7 @@ def test_observe(path):
         assert_close(value, g[f"out/{name}"], OUT, name)
 
     scalar = kl.dynamics.mean() + 0.1 * kl.representation.mean()
-    for name, value in {"deter": post.deter, "stoch": post.stoch, "logit": post.logits}.items():
+    for name, value in {"deter": post.deter, "stoch": post.stoch, "logit": post.posterior}.items():
         scalar = scalar + (g[f"weight/{name}"] * value).mean()
     assert_close(scalar, g["out/scalar"], OUT)
     scalar.backward()
@@ -79,8 +80,8 @@ def test_imagine(path):
     state = start
     for t in range(action.shape[1]):
         deter = rssm.step(state.deter, state.stoch, encode_action(action_fields, {only.name: action[:, t]}))
-        logit = rssm.prior_logits(deter)
-        state = Latents(deter, rssm.draw(logit, torch.zeros_like(logit)))
+        logit = rssm.prior_statistics(deter)
+        state = Latents(deter, rssm.latent.draw(logit, torch.zeros_like(logit)))
         deters.append(deter)
         stochs.append(state.stoch)
         logits.append(logit)

@@ -12,7 +12,18 @@ import torch
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent, Carry
 from robot_dreamer.learner.memory import keep_freed_memory
-from tests.agents import IMAGE, MIXED, MIXED_ACTIONS, SIX_ACTIONS, WALKER, count_parameters, nano, random_batch, spaces
+from tests.agents import (
+    IMAGE,
+    MIXED,
+    MIXED_ACTIONS,
+    SIX_ACTIONS,
+    WALKER,
+    count_parameters,
+    forward,
+    nano,
+    random_batch,
+    spaces,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +86,12 @@ def test_parameter_counts_of_the_parts():
 def test_update_with_every_kind_of_field():
     agent = nano(observations=MIXED, actions=MIXED_ACTIONS)
     batch = random_batch(agent, 3, 7)
-    before = agent.optimizer.flat.clone()
+    before = agent.optimizers["all"].flat.clone()
     agent.update(batch)  # The first update has learning rate 0.
-    assert torch.equal(agent.optimizer.flat, before)
-    latents, metrics = agent.update(batch)
-    assert not torch.equal(agent.optimizer.flat, before)
+    assert torch.equal(agent.optimizers["all"].flat, before)
+    result = agent.update(batch)
+    latents, metrics = result.latents, result.scalars()
+    assert not torch.equal(agent.optimizers["all"].flat, before)
     assert latents.deter.shape == (3, 6, 64) and latents.stoch.shape == (3, 6, 4, 4)
     assert not latents.deter.requires_grad and not latents.stoch.requires_grad
     assert all(value.shape == () and not value.requires_grad and torch.isfinite(value) for value in metrics.values())
@@ -89,16 +101,16 @@ def test_update_with_every_kind_of_field():
 def test_learning_reduces_the_losses_of_the_world_model():
     agent = nano("optimizer.warmup=0", "optimizer.learning_rate=1e-3")
     batch = random_batch(agent, 4, 9)
-    history = [agent.update(batch)[1] for _ in range(60)]
+    history = [agent.update(batch).scalars() for _ in range(60)]
     for name in ("loss/reward", "loss/reconstruction/velocity"):
         assert history[-1][name] < 0.9 * history[0][name], name
 
 
 def test_imagination_may_start_from_the_last_rows_only():
     agent = nano("behavior.imagine_last=3")
-    losses = agent.losses(random_batch(agent, 2, 9), agent.draw_noise(2, 9))
-    assert losses.imagined.feature.shape[0] == 2 * 3
-    assert losses.terms["replay_value"].shape == (2, 2)
+    found = forward(agent, random_batch(agent, 2, 9), agent.draw_noise(2, 9))
+    assert found.imagined.feature.shape[0] == 2 * 3
+    assert found.objective.terms["replay_value"].shape == (2, 2)
 
 
 @pytest.mark.parametrize("where", ["observation", "reward"])
@@ -111,10 +123,10 @@ def test_a_batch_that_is_not_finite_changes_nothing(where):
         bad = good._replace(reward=torch.full_like(good.reward, torch.nan))
     else:
         bad = good._replace(observation={**good.observation, "height": torch.full_like(good.reward, torch.nan)})
-    _, metrics = agent.update(bad)
-    assert metrics["optimizer/applied"] == 0
-    broken = {name for name, value in metrics.items() if name.startswith("loss/") and not torch.isfinite(value)}
-    assert ("loss/reward" if where == "reward" else "loss/reconstruction/height") in broken
+    result = agent.update(bad)
+    assert not result.applied
+    broken = {name for name, value in result.losses.items() if not torch.isfinite(value)}
+    assert ("reward" if where == "reward" else "reconstruction/height") in broken
     after, _ = agent.training_state()
     assert all(torch.equal(before[name], after[name]) for name in before if name != "generator")
 
@@ -122,8 +134,7 @@ def test_a_batch_that_is_not_finite_changes_nothing(where):
 def test_a_step_that_is_too_long_for_the_parameters_leaves_them_as_they_are():
     agent = nano("optimizer.warmup=0", "optimizer.learning_rate=1e39")
     before = {name: value.clone() for name, value in agent.named_parameters()}
-    _, metrics = agent.update(random_batch(agent, 2, 6))
-    assert metrics["optimizer/applied"] == 0
+    assert not agent.update(random_batch(agent, 2, 6)).applied
     assert all(torch.equal(before[name], value) for name, value in agent.named_parameters())
     assert all(torch.isfinite(value).all() for value in agent.training_state()[0].values())
 
@@ -138,10 +149,9 @@ def test_resumed_training_equals_uninterrupted_training():
     other = nano("seed=7", observations=MIXED, actions=MIXED_ACTIONS)
     other.load_training_state(tensors)
     for batch in batches[3:]:
-        first, first_metrics = agent.update(batch)
-        second, second_metrics = other.update(batch)
-        assert torch.equal(first.deter, second.deter)
-        assert all(torch.equal(first_metrics[name], second_metrics[name]) for name in first_metrics)
+        first, second = agent.update(batch), other.update(batch)
+        assert torch.equal(first.latents.deter, second.latents.deter)
+        assert all(torch.equal(value, second.scalars()[name]) for name, value in first.scalars().items())
     ours, theirs = agent.training_state()[0], other.training_state()[0]
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -149,7 +159,7 @@ def test_resumed_training_equals_uninterrupted_training():
 def test_loading_a_state_that_does_not_fit_names_the_tensors():
     agent = nano()
     tensors, _ = agent.training_state()
-    before = agent.optimizer.flat.clone()
+    before = agent.optimizers["all"].flat.clone()
     name = "model/policy.trunk.0.bias"
     broken = {key: value + 1 if value.is_floating_point() else value for key, value in tensors.items()}
     del broken["return_range/low"]
@@ -158,7 +168,7 @@ def test_loading_a_state_that_does_not_fit_names_the_tensors():
     with pytest.raises(ValueError, match="missing return_range/low.*unexpected extra") as error:
         agent.load_training_state(broken)
     assert f"{name}: expected (16,), found (3,)" in str(error.value)
-    assert torch.equal(agent.optimizer.flat, before)
+    assert torch.equal(agent.optimizers["all"].flat, before)
 
 
 def test_same_seed_same_parameters_and_the_global_generator_is_left_alone():
@@ -167,8 +177,8 @@ def test_same_seed_same_parameters_and_the_global_generator_is_left_alone():
     torch.manual_seed(3)
     first, second, other = nano(), nano(), nano("seed=1")
     assert torch.equal(torch.rand(4), expected)
-    assert torch.equal(first.optimizer.flat, second.optimizer.flat)
-    assert not torch.equal(first.optimizer.flat, other.optimizer.flat)
+    assert torch.equal(first.optimizers["all"].flat, second.optimizers["all"].flat)
+    assert not torch.equal(first.optimizers["all"].flat, other.optimizers["all"].flat)
 
 
 def test_filtering_in_pieces_equals_filtering_at_once_and_acting_step_by_step():
@@ -191,16 +201,16 @@ def test_filtering_in_pieces_equals_filtering_at_once_and_acting_step_by_step():
     assert torch.equal(torch.cat((first.stoch, second.stoch), 1), whole.stoch)
 
     step = agent.policy_step()
-    deter, stoch = agent.world_model.rssm.initial(2)
+    state = agent.world_model.rssm.initial(2)._asdict()
     previous = {name: torch.zeros_like(value[:, 0]) for name, value in batch.action.items()}
-    quiet = {name: value[0, :2] * 0 for name, value in agent.draw_noise(2, 9).action.items()}
+    quiet = {port.name: torch.zeros(2, *port.shape) for port in step.layout.noise}
     for t in range(8):
         first = batch.is_first[:, t] if t else torch.ones(2, dtype=torch.bool)
         observation = {name: value[:, t] for name, value in batch.observation.items()}
         with torch.no_grad():
-            action, deter, stoch, surprise, value, reward = step(
-                observation, previous, deter, stoch, first, noise[t], quiet
-            )
+            action, state, monitors = step(observation, previous, state, first, quiet | {"latent_noise": noise[t]})
+        surprise, value, reward = (monitors[name] for name in ("surprise", "value", "reward"))
+        deter, stoch = state["deter"], state["stoch"]
         torch.testing.assert_close(deter, whole.deter[:, t])
         assert torch.equal(stoch, whole.stoch[:, t])
         assert action["arm"].shape == (2, 2) and action["arm"].abs().max() <= 1
@@ -237,12 +247,11 @@ def test_unknown_device_is_explained():
 def test_bfloat16_stays_close_to_float32():
     exact, rough = nano(), nano("precision=bfloat16")
     batch, noise = random_batch(exact, 2, 6), exact.draw_noise(2, 6)
-    a, b = exact.losses(batch, noise), rough.losses(batch, noise)
+    a, b = forward(exact, batch, noise).objective, forward(rough, batch, noise).objective
     assert a.total.dtype == b.total.dtype == torch.float32
     for name in ("reward", "continuation", "dynamics", "reconstruction/velocity"):
         torch.testing.assert_close(a.terms[name].mean(), b.terms[name].mean(), rtol=0.1, atol=0.1)
-    _, metrics = rough.update(batch)
-    assert metrics["optimizer/applied"] == 1
+    assert rough.update(batch).applied
 
 
 def test_a_compiler_that_fails_costs_one_warning_and_nothing_else(monkeypatch):
@@ -257,11 +266,10 @@ def test_a_compiler_that_fails_costs_one_warning_and_nothing_else(monkeypatch):
     batch = random_batch(plain, 2, 6)
     with pytest.warns(UserWarning, match="torch.compile failed.*delete .*: no compiler found") as caught:
         for _ in range(2):
-            expected, _ = plain.update(batch)
-            found, _ = fallen_back.update(batch)
+            expected, found = plain.update(batch).latents, fallen_back.update(batch).latents
             assert torch.equal(expected.deter, found.deter)
     assert len(caught) == 1
-    assert torch.equal(plain.optimizer.flat, fallen_back.optimizer.flat)
+    assert torch.equal(plain.optimizers["all"].flat, fallen_back.optimizers["all"].flat)
 
 
 def assert_compiled_equals_eager(rtol, **spaces):
@@ -273,10 +281,15 @@ def assert_compiled_equals_eager(rtol, **spaces):
         for _ in range(2):
             eager.update(batch, noise)
             fast.update(batch, noise)
-        a, b = eager.losses(batch, noise), fast.losses(batch, noise)
-        gradients = [torch.autograd.grad(x.total, agent.optimizer.parameters) for x, agent in ((a, eager), (b, fast))]
+        (a, b) = seen = forward(eager, batch, noise), forward(fast, batch, noise)
+        gradients = [
+            torch.autograd.grad(x.objective.total, agent.optimizers["all"].parameters)
+            for x, agent in zip(seen, (eager, fast), strict=True)
+        ]
     assert torch.equal(a.observed.stoch, b.observed.stoch)
-    pairs = {"total": (a.total, b.total), "imagined": (a.imagined.feature, b.imagined.feature)}
+    pairs = {"imagined": (a.imagined.feature, b.imagined.feature)}
+    a, b = a.objective, b.objective
+    pairs |= {"total": (a.total, b.total)}
     pairs |= {name: (a.terms[name], b.terms[name]) for name in a.terms}
     pairs |= {name: (a.metrics[name], b.metrics[name]) for name in a.metrics}
     pairs |= {f"gradient {i}": pair for i, pair in enumerate(zip(*gradients, strict=True))}

@@ -36,13 +36,13 @@ def test_an_update_neither_waits_for_the_device_nor_moves_its_state(options):
     agent = nano(**options)
     batch, noise = random_batch(agent, 2, 6), agent.draw_noise(2, 6)
     before = {name: tensor.data_ptr() for name, tensor in agent._state_tensors().items()}
-    old = agent.optimizer.flat.clone()
+    old = agent.optimizers["all"].flat.clone()
     with NoWaiting():
         for _ in range(2):
             agent.update(batch, noise)
     assert {name: tensor.data_ptr() for name, tensor in agent._state_tensors().items()} == before
-    assert agent.optimizer.step_count == 2
-    assert not torch.equal(agent.optimizer.flat, old)
+    assert agent.updates == 2
+    assert not torch.equal(agent.optimizers["all"].flat, old)
 
 
 def test_the_check_notices_waiting():
@@ -59,11 +59,11 @@ def test_the_fast_path_on_a_gpu_equals_the_eager_one(fast):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="torch.compile failed|the update could not be recorded")
         for _ in range(6):  # three before the recording, three replayed
-            (ours, expected), (theirs, found) = (agent.update(batch, noise) for agent in agents)
-    assert agents[0].optimizer.step_count == agents[1].optimizer.step_count == 6
-    torch.testing.assert_close(theirs.deter, ours.deter, rtol=1e-3, atol=1e-4)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
+            ours, theirs = (agent.update(batch, noise) for agent in agents)
+    assert agents[0].updates == agents[1].updates == 6
+    torch.testing.assert_close(theirs.latents.deter, ours.latents.deter, rtol=1e-3, atol=1e-4)
+    for name, value in ours.scalars().items():
+        torch.testing.assert_close(theirs.scalars()[name], value, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("option", ["cuda_graph", "compile"])
@@ -91,8 +91,8 @@ def record_failing(monkeypatch, error):
 
 def test_a_recording_that_fails_falls_back_with_a_warning(monkeypatch):
     with pytest.warns(UserWarning, match="could not be recorded as a CUDA graph.*not permitted"):
-        _, metrics = record_failing(monkeypatch, RuntimeError("operation not permitted when stream is capturing"))
-    assert metrics["optimizer/applied"] == 1
+        result = record_failing(monkeypatch, RuntimeError("operation not permitted when stream is capturing"))
+    assert result.applied
 
 
 def test_memory_that_runs_out_while_recording_is_raised(monkeypatch):

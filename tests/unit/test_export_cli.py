@@ -69,7 +69,8 @@ def test_above_tolerance_nothing_is_written(
     output.write_bytes(b"the one before")
 
     def tampering_fill(model: onnx.ModelProto, state: dict[str, torch.Tensor]) -> None:
-        fill(model, {**state, "critic.out.bias": torch.full_like(state["critic.out.bias"], 0.5).cumsum(0)})
+        name = "monitors.value.out.bias"
+        fill(model, {**state, name: torch.full_like(state[name], 0.5).cumsum(0)})
 
     monkeypatch.setattr("export.exporter.fill", tampering_fill)
     assert main(["--checkpoint", str(tmp_path), "--output", str(output), "--steps", "20"]) == 1

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from robot_dreamer.config import load_config
+from robot_dreamer.world_model.block_rssm import BlockRSSM
 from robot_dreamer.world_model.distributions import gumbel
 from robot_dreamer.world_model.rssm import RSSM, Latents
 
@@ -15,25 +16,12 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def row_by_row(rssm, start, tokens, action, keep, noise):
-    """The same with the functions that act and imagine."""
-    deter, stoch = start
-    rows = []
-    for t in range(STEPS):
-        mask = keep[:, t, None]
-        deter = rssm.step(deter * mask, stoch * mask.unsqueeze(-1), action[:, t] * mask)
-        logits = rssm.posterior_logits(deter, tokens[:, t])
-        stoch = rssm.draw(logits, noise[t])
-        rows.append((deter, stoch, logits))
-    return [torch.stack(values, 1) for values in zip(*rows, strict=True)]
-
-
 @pytest.mark.parametrize("layers", [1, 3])
 def test_filtering_equals_steps_and_autograd(layers):
     torch.manual_seed(0)
     overrides = [f"model.dynamics_layers={layers}", f"model.posterior_layers={layers}"]
     model = load_config("nano", overrides).model
-    rssm = RSSM(ACTIONS, TOKENS, model)
+    rssm = BlockRSSM(ACTIONS, TOKENS, model)
     start = Latents(torch.randn(ROWS, model.deter), torch.rand(ROWS, model.stoch, model.classes))
     inputs = (*start, torch.randn(ROWS, STEPS, TOKENS), torch.randn(ROWS, STEPS, ACTIONS))
     for value in inputs:
@@ -44,7 +32,7 @@ def test_filtering_equals_steps_and_autograd(layers):
     # The layers of the prior are not part of filtering.
     parameters = [p for name, p in rssm.named_parameters() if not name.startswith("prior")]
     results = []
-    for filtered in (row_by_row, RSSM.observe):
+    for filtered in (RSSM.observe, BlockRSSM.observe):
         outputs = filtered(rssm, start, *inputs[2:], keep, noise)
         total = sum((weight * x).sum() for weight, x in zip(weights, outputs, strict=True))
         results.append((*outputs, *torch.autograd.grad(total, [*inputs, *parameters])))

@@ -33,7 +33,7 @@ class ListStore:
 def live_policy(spec: RobotSpec, count: Any = lambda: 0) -> LivePolicy:
     config = load_config("nano", ["device=cpu"])
     agent = Agent(spec.observation_space(), spec.action_space(), config)
-    return LivePolicy(agent.policy_step(), config.model, spec, 0, count)
+    return LivePolicy(agent.policy_step(), spec, 0, count)
 
 
 def act(environment: Environment, steps: int, policy: Any = None) -> list[StepRecord]:

@@ -8,6 +8,7 @@ import pytest
 from robot_dreamer.learner.replay import Replay
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import load_spec
+from robot_dreamer.world_model.latent import Classes
 
 SPEC = load_spec("cartpole")
 D, S, K, LENGTH = 3, 2, 4, 5
@@ -23,7 +24,7 @@ def make_row(stream: str, sequence: int, is_first: bool = False, is_last: bool =
 
 
 def make_replay(capacity: int = 50, **options: bool) -> Replay:
-    return Replay(SPEC, capacity, LENGTH, D, S, K, seed=1, **options)
+    return Replay(SPEC, capacity, LENGTH, D, Classes(S, K), seed=1, **options)
 
 
 def add(replay: Replay, stream: str, sequence: int, **flags: bool) -> None:

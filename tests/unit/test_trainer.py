@@ -21,6 +21,7 @@ from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import SpecMismatch, load_spec, parse_spec
+from robot_dreamer.world_model.latent import latent_space
 
 SPEC = load_spec("cartpole")
 EPISODE = 30
@@ -185,7 +186,7 @@ def test_non_finite_updates_are_skipped_counted_and_end_training_with_a_checkpoi
     before = trainer.updates
     trainer.update()
     assert trainer.updates == before and trainer.skipped == 1
-    with pytest.raises(TrainingError, match="loss/reward"):
+    with pytest.raises(TrainingError, match="not finite: reward"):
         trainer.update()
     assert (tmp_path / "checkpoints").is_dir()
 
@@ -210,7 +211,7 @@ def test_the_memory_of_the_replay_is_stated_and_stays_within_the_machine(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting = config("replay_capacity=1000000")
-    each = row_bytes(SPEC, setting.model.deter, setting.model.stoch)
+    each = row_bytes(SPEC, setting.model.deter, latent_space(setting.model))
     monkeypatch.setattr(trainer_module, "machine_memory", lambda: 1_120_000 * each)
     with caplog.at_level(logging.INFO):
         assert make(tmp_path / "fits", setting).replay.capacity == 1_000_000

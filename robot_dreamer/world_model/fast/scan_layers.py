@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robot_dreamer.world_model.rms_norm import inverse_rms
+from robot_dreamer.world_model.fast.rms_norm import inverse_rms
 
 # Below this size a CPU takes longer to convert a few rows than bfloat16 saves in their product.
 _SMALL = 2**17

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from robot_dreamer.behavior.noise import NoisePort
 from robot_dreamer.config import BehaviorConfig
 from robot_dreamer.world_model.distributions import Categorical, Normal
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.layers import Linear, mlp
+from robot_dreamer.world_model.rssm import RSSM, Latents
 
 ActionDistributions = dict[str, "Normal | Categorical"]
 
@@ -44,7 +46,7 @@ class DiscreteHead(nn.Module):
         return Categorical(self.logits(hidden).unflatten(-1, self.shape), self.unimix)
 
 
-class Policy(nn.Module):
+class ActorNetwork(nn.Module):
     """MLP on the feature with one head per action field, in alphabetical order."""
 
     def __init__(self, fields: Sequence[Field], inputs: int, units: int, config: BehaviorConfig) -> None:
@@ -54,11 +56,26 @@ class Policy(nn.Module):
         self.heads = nn.ModuleList(
             (DiscreteHead if field.kind == "discrete" else ContinuousHead)(field, units, config) for field in fields
         )
+        self.noise = tuple(_noise_port(field) for field in fields)
 
     def forward(self, feature: Tensor) -> ActionDistributions:
         """(N, F) -> distribution per action field."""
         hidden = self.trunk(feature)
         return {field.name: head(hidden) for field, head in zip(self.fields, self.heads, strict=True)}
+
+    def act(
+        self, rssm: RSSM, heads: Mapping[str, nn.Module], state: Latents, feature: Tensor, noise: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """See `Actor`."""
+        by_field = {port.key: noise[port.name] for port in self.noise}
+        return sample_actions(self(feature), by_field)
+
+
+def _noise_port(field: Field) -> NoisePort:
+    name = f"action_noise_{field.name}"
+    if field.kind == "discrete":
+        return NoisePort(name, "action_noise", field.name, (*field.shape, field.classes), "gumbel", field.name)
+    return NoisePort(name, "action_noise", field.name, field.shape, "normal")
 
 
 def sample_actions(distributions: ActionDistributions, noise: dict[str, Tensor]) -> dict[str, Tensor]:

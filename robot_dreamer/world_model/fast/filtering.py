@@ -1,9 +1,9 @@
-"""Filtering of a whole sequence as one differentiable function: `RSSM.step` and a posterior draw at each row.
+"""Filtering of a whole sequence as one differentiable function: `BlockRSSM.step` and a posterior draw at each row.
 
-What does not depend on the state is computed before (see `RSSM.observe`). The derivative is written out: on a CPU
+What does not depend on the state is computed before (see `BlockRSSM.observe`). The derivative is written out: on a CPU
 autograd takes longer to record and to walk the hundreds of small operations of a row than they take to compute, and on
 a GPU each of them is a kernel. A row and its derivative are functions of tensors only, so that each can be compiled.
-Letters as in `rssm.py`.
+Letters as in `block_rssm.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.world_model.distributions import Categorical
-from robot_dreamer.world_model.layers import BlockLinear
-from robot_dreamer.world_model.scan_layers import (
+from robot_dreamer.world_model.fast.scan_layers import (
     Normed,
     StepBackward,
     StepForward,
@@ -24,6 +23,7 @@ from robot_dreamer.world_model.scan_layers import (
     scale_gradient,
     scan_kernel,
 )
+from robot_dreamer.world_model.layers import BlockLinear
 
 _aten = torch.ops.aten
 _join = BlockLinear.join
@@ -38,7 +38,7 @@ class Structure(NamedTuple):
     """Block layers between the first one and the gates."""
     posterior: int
     """Hidden layers of the posterior."""
-    latent: tuple[int, int]
+    latent: tuple[int, ...]
     """(S, K)."""
     unimix: float
 
@@ -164,7 +164,7 @@ class RowFunctions(NamedTuple):
     backward: Callable[..., RowGradients] = filter_row_backward
 
 
-class Filter(torch.autograd.Function):
+class FilterScan(torch.autograd.Function):
     """Apply to: structure; row functions; deter (B, D) and stoch (B, S, K) of the row before; keep (T, B, 1), 0 where a
     row begins an episode; Gumbel noise (T, B, S, K); kernels with their offsets (T, B, out) or (T, G, B, out) of
     `filter_row`, by turns; its scales.

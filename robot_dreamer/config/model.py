@@ -1,0 +1,85 @@
+"""Settings of the world model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from robot_dreamer.config.check import require, require_positive, require_range
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and constants of the world model (encoder, RSSM, decoder, reward and continue head)."""
+
+    deter: int = 8192
+    """Size D of the deterministic state; a multiple of `blocks` and `decoder_blocks`."""
+    hidden: int = 1024
+    """Width of the layers inside the RSSM."""
+    cell: Literal["block"] = "block"
+    """Recurrent cell; block: DreamerV3's block GRU."""
+    latent: Literal["classes", "numbers"] = "classes"
+    """Latent variables: one-hot classes, or normally distributed numbers."""
+    stoch: int = 32
+    """Number S of latent variables."""
+    classes: int = 64
+    """Number K of classes of each latent variable."""
+    blocks: int = 8
+    """Number of blocks of the block-diagonal recurrent layers."""
+    units: int = 1024
+    """Width of the vector encoder and decoder and of all heads."""
+    depth: int = 64
+    """Base number of channels of the convolutions."""
+    multipliers: tuple[int, ...] = (2, 3, 4, 4)
+    """Channels of each image stage as multiples of `depth`; each stage halves the resolution."""
+    kernel: int = 5
+    """Side of the convolution kernels; odd."""
+    encoder_layers: int = 3
+    """Hidden layers of the vector encoder."""
+    decoder_layers: int = 3
+    """Hidden layers of the vector decoder."""
+    decoder_blocks: int = 8
+    """Blocks of the layer that lays the deterministic state out as the first feature map of the image decoder."""
+    dynamics_layers: int = 1
+    """Block-diagonal hidden layers in front of the recurrent gates."""
+    prior_layers: int = 2
+    """Hidden layers of the prior."""
+    posterior_layers: int = 1
+    """Hidden layers of the posterior."""
+    reward_layers: int = 1
+    """Hidden layers of the reward head."""
+    continue_layers: int = 1
+    """Hidden layers of the continue head."""
+    bins: int = 255
+    """Number of bins of the two-hot heads (reward and critic); odd."""
+    min_std: float = 0.1
+    """Smallest standard deviation of latent numbers."""
+    std_rule: Literal["softplus", "sigmoid2"] = "softplus"
+    """How latent numbers get their standard deviation: softplus(x), or 2 sigmoid(x / 2), plus the smallest one."""
+    unimix: float = 0.01
+    """Share of the uniform distribution mixed into the latent distributions."""
+    free_nats: float = 1.0
+    """KL terms below this many nats (summed over the latent variables) give no gradient."""
+    symlog_inputs: bool = True
+    """Squash vector observations with symlog in front of the encoder."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "model", exclude=("unimix", "free_nats", "symlog_inputs", "multipliers"))
+        require_range("model.unimix", self.unimix, 0.0, 1.0)
+        require_range("model.free_nats", self.free_nats, 0.0, math.inf)
+        require(self.deter % self.blocks == 0, "model.deter", f"a multiple of model.blocks = {self.blocks}", self.deter)
+        require(
+            self.deter % self.decoder_blocks == 0,
+            "model.deter",
+            f"a multiple of model.decoder_blocks = {self.decoder_blocks}",
+            self.deter,
+        )
+        require(self.bins % 2 == 1 and self.bins >= 3, "model.bins", "an odd number of at least 3", self.bins)
+        require(self.kernel % 2 == 1, "model.kernel", "an odd number", self.kernel)
+        require(
+            len(self.multipliers) > 0 and all(m > 0 for m in self.multipliers),
+            "model.multipliers",
+            "one or more positive numbers",
+            self.multipliers,
+        )

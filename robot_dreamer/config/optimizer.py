@@ -1,0 +1,64 @@
+"""Settings of the optimiser, and the weights of the loss terms."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from robot_dreamer.config.check import require, require_range
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """One optimiser for all modules: clip each tensor, divide by its RMS, then momentum."""
+
+    learning_rate: float = 4e-5
+    """Step size after the warm-up."""
+    warmup: int = 1000
+    """Updates over which the step size grows linearly from zero; 0 switches the warm-up off."""
+    agc: float = 0.3
+    """Largest gradient norm of a tensor relative to the norm of the tensor."""
+    agc_minimum: float = 1e-3
+    """Smallest parameter norm that the clipping assumes."""
+    beta1: float = 0.9
+    """Decay of the momentum."""
+    beta2: float = 0.999
+    """Decay of the second moment."""
+    epsilon: float = 1e-20
+    """Added to the root of the second moment."""
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, "optimizer.learning_rate", "a positive number", self.learning_rate)
+        require(self.warmup >= 0, "optimizer.warmup", "0 or a positive number", self.warmup)
+        for name in ("agc", "agc_minimum", "epsilon"):
+            require(getattr(self, name) > 0, f"optimizer.{name}", "a positive number", getattr(self, name))
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"optimizer.{name}", "at least 0 and below 1", value)
+
+
+@dataclass(frozen=True)
+class LossScales:
+    """Factor of each loss term in the total loss."""
+
+    reconstruction: float = 1.0
+    """Each decoded observation."""
+    reward: float = 1.0
+    """Reward head."""
+    continuation: float = 1.0
+    """Continue head."""
+    dynamics: float = 1.0
+    """KL that pulls the prior towards the posterior."""
+    representation: float = 0.1
+    """KL that pulls the posterior towards the prior."""
+    policy: float = 1.0
+    """Policy, on imagined trajectories."""
+    value: float = 1.0
+    """Critic, on imagined trajectories."""
+    replay_value: float = 0.3
+    """Critic, on replayed trajectories; shapes the representation."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            require_range(f"loss_scales.{item.name}", getattr(self, item.name), 0.0, math.inf)

@@ -1,0 +1,7 @@
+"""The objectives of the Dreamer line: a paper on a page each."""
+
+from robot_dreamer.learner.objectives.dreamer_v3 import DREAMER_V3
+from robot_dreamer.learner.objectives.parts import Generation
+
+OBJECTIVES: dict[str, Generation] = {"dreamer_v3": DREAMER_V3}
+"""By `Config.objective`."""
