@@ -112,7 +112,7 @@ def _settings(config: Config, heads: tuple[int, ...], action_size: int) -> dict[
             "cudagraph_train_step": None,
             "compile_train_step_mode": "default",
             "rssm_scan_unroll": 8,
-            "mixed_precision": config.precision == "bfloat16",
+            "mixed_precision": config.run.precision == "bfloat16",
             "free_bits": model.free_nats,
             "dynamic_loss_weight": scales.dynamics,
             "representation_loss_weight": scales.representation,

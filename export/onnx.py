@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +86,7 @@ def rebuild_agent(
     spec = spec_of(meta)
     if robot:
         require_same_spec(load_spec(robot), spec, f"checkpoint {checkpoint}")
-    config = dataclasses.replace(config_of(meta), device="cpu")
+    config = config_of(meta).with_run(device="cpu")
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     own = {name.removeprefix("agent/"): value for name, value in tensors.items() if name.startswith("agent/")}
     agent.load_training_state(own)

@@ -63,7 +63,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         trainer = Trainer(spec, config, store, logdir, team)
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
-        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.bundle_weights)
+        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
 
         def publish(path: Path, version: int, training_step: int) -> None:
             exporter.export(path, version, training_step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import signal
@@ -23,11 +22,11 @@ _log = logging.getLogger(__name__)
 @contextmanager
 def joined_team(config: Config) -> Iterator[tuple[Config, Team | None]]:
     """This process's team, None without torchrun, and the configuration with the device of this process."""
-    device = resolve_device(config.device)
+    device = resolve_device(config.run.device)
     if "LOCAL_RANK" in os.environ and device.type == "cuda":  # a GPU each
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-        config = dataclasses.replace(config, device=str(device))
+        config = config.with_run(device=str(device))
     team = Team.join(device)
     try:
         yield config, team

@@ -62,7 +62,7 @@ def _lead(
         trainer = Trainer(spec, config, store, logdir, team)
         write_json_atomically(logdir / RUN_FILE, {"environment": args.env, "config": config.to_dict(), **provenance()})
         trainer.episodes.scores = ScoreLog(
-            logdir / "scores.csv", "robot_dreamer", spec.name, config.seed, config.action_repeat
+            logdir / "scores.csv", "robot_dreamer", spec.name, config.run.seed, config.action_repeat
         )
         if trainer.resume():
             _log.info(
@@ -73,7 +73,7 @@ def _lead(
             )
         policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
         actor = LocalActor(environment, policy, store)
-        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.bundle_weights)
+        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows
         training = Run(trainer, budget, exporter.export, step_environment=actor.step)
         for name in (signal.SIGINT, signal.SIGTERM):

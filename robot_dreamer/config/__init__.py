@@ -4,7 +4,7 @@ from robot_dreamer.config.behavior import BehaviorConfig
 from robot_dreamer.config.load import known_presets, load_config
 from robot_dreamer.config.model import ModelConfig
 from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
-from robot_dreamer.config.schema import Config, differences
+from robot_dreamer.config.schema import Config, RunConfig, differences
 
 __all__ = [
     "BehaviorConfig",
@@ -12,6 +12,7 @@ __all__ = [
     "LossScales",
     "ModelConfig",
     "OptimizerConfig",
+    "RunConfig",
     "differences",
     "known_presets",
     "load_config",

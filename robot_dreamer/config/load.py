@@ -1,24 +1,31 @@
 """Presets: YAML files in `presets/` that override defaults of the configuration.
 
-They compose from left to right with colons, e.g. `dreamer_v3:12m`.
+They compose from left to right with colons, e.g. `dreamer_v3:12m:dmc_vision`. The first names the generation; what
+follows is looked up among that generation's own files first (`presets/planet/cpu.yaml` for `planet:cpu`), then among
+the common ones. A common preset alone (`cpu_small`) is of DreamerV3, whose settings are the defaults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from robot_dreamer.config.schema import Config
+from robot_dreamer.config.schema import Config, with_run_settings
 
-_FOLDER = resources.files("robot_dreamer.config") / "presets"
+_FOLDER = Path(__file__).parent / "presets"
 
 
 def known_presets() -> list[str]:
-    """Names that `load_config` accepts, alone or joined by colons."""
-    return sorted(item.name.removesuffix(".yaml") for item in _FOLDER.iterdir() if item.name.endswith(".yaml"))
+    """Names that `load_config` accepts, alone or joined by colons; those of one generation as `generation:name`."""
+    folders = [item for item in _FOLDER.iterdir() if item.is_dir()]
+    return sorted([*_names(_FOLDER), *(f"{folder.name}:{name}" for folder in folders for name in _names(folder))])
+
+
+def _names(folder: Path) -> list[str]:
+    return [file.stem for file in folder.glob("*.yaml")]
 
 
 def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
@@ -29,23 +36,25 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
     or names the field, what it expects and what it found.
     """
     merged: dict[str, Any] = {}
-    for name in preset.split(":"):
-        _merge(merged, _read_preset(name))
+    generation, *_ = names = preset.split(":")
+    for name in names:
+        _merge(merged, with_run_settings(_read_preset(generation, name)))
     for override in overrides:
         path, separator, text = override.partition("=")
         if not separator:
             raise ValueError(f"override {override!r}: expected field=value")
-        _merge(merged, _nest(path.strip(), _parse(path, text)))
+        _merge(merged, with_run_settings(_nest(path.strip(), _parse(path, text))))
     if "name" not in merged:
         merged["name"] = preset + "".join(f" {override}" for override in overrides)
     return Config.from_dict(merged)
 
 
-def _read_preset(name: str) -> dict[str, Any]:
-    known = known_presets()
-    if name not in known:
-        raise ValueError(f"unknown preset {name!r}; known presets: {', '.join(known)}")
-    data = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+def _read_preset(generation: str, name: str) -> dict[str, Any]:
+    own = _FOLDER / generation
+    of_generation = own.is_dir() and name in _names(own)
+    if not of_generation and name not in _names(_FOLDER):
+        raise ValueError(f"unknown preset {name!r}; known presets: {', '.join(known_presets())}")
+    data = yaml.safe_load(((own if of_generation else _FOLDER) / f"{name}.yaml").read_text(encoding="utf-8")) or {}
     if not isinstance(data, dict):
         raise ValueError(f"preset {name!r}: expected a mapping, found {type(data).__name__}")
     return data

@@ -18,37 +18,9 @@ from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that a training run needs to know besides the robot or environment itself."""
+class RunConfig:
+    """How a run is carried out: nothing here changes what is learned, so a resumed run may have other values."""
 
-    objective: Literal["dreamer_v3"] = "dreamer_v3"
-    """Generation of the algorithm: what is learned and how, see `learner/objectives/`."""
-    name: str = "dreamer_v3"
-    """Presets and overrides that this configuration was made from."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    """World model."""
-    behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
-    """Actor and critic."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Optimiser."""
-    loss_scales: LossScales = field(default_factory=LossScales)
-    """Factors of the loss terms."""
-    batch_size: int = 16
-    """Sequences per update."""
-    batch_length: int = 64
-    """Trained rows per sequence; one more row in front of them gives the context."""
-    train_ratio: float = 32.0
-    """Replayed rows trained per environment step: updates per step = train_ratio / (batch_size * batch_length)."""
-    replay_context: Literal["stored", "zero"] = "stored"
-    """Where filtering of a sequence starts: the latents stored with the row before it, or the initial state."""
-    replay_capacity: int = 5_000_000
-    """Rows kept in the replay; the oldest leave first."""
-    online_queue: bool = True
-    """Train each new window once, before windows are drawn uniformly."""
-    action_repeat: int = 1
-    """Environment steps per action, where the environment is not a robot with a rate of its own."""
-    pixels: bool = False
-    """dm_control tasks show one 64x64 colour picture instead of numbers."""
     seed: int = 0
     """Seed of the parameters and of all noise."""
     device: str = "auto"
@@ -71,7 +43,51 @@ class Config:
     """Updates skipped for a loss or gradient that is not finite, after which training stops with a checkpoint."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "replay_capacity", "action_repeat", "max_nonfinite"):
+        for name in ("publish_every", "checkpoint_every", "max_nonfinite"):
+            require(getattr(self, name) > 0, f"run.{name}", "a positive number", getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a training run needs to know besides the robot or environment itself."""
+
+    objective: Literal["dreamer_v3"] = "dreamer_v3"
+    """Generation of the algorithm: what is learned and how, see `learner/objectives/`."""
+    name: str = "dreamer_v3"
+    """Presets and overrides that this configuration was made from."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """World model."""
+    behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
+    """Actor and critic."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser of everything, or of the world model where actor and critic have their own."""
+    actor_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser of the actor, in the generations that have one."""
+    critic_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser of the critic, in the generations that have one."""
+    loss_scales: LossScales = field(default_factory=LossScales)
+    """Factors of the loss terms."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """How the run is carried out; its settings may be written without `run.` in front."""
+    batch_size: int = 16
+    """Sequences per update."""
+    batch_length: int = 64
+    """Trained rows per sequence; one more row in front of them gives the context."""
+    train_ratio: float = 32.0
+    """Replayed rows trained per environment step: updates per step = train_ratio / (batch_size * batch_length)."""
+    replay_context: Literal["stored", "zero"] = "stored"
+    """Where filtering of a sequence starts: the latents stored with the row before it, or the initial state."""
+    replay_capacity: int = 5_000_000
+    """Rows kept in the replay; the oldest leave first."""
+    online_queue: bool = True
+    """Train each new window once, before windows are drawn uniformly."""
+    action_repeat: int = 1
+    """Environment steps per action, where the environment is not a robot with a rate of its own."""
+    pixels: bool = False
+    """dm_control tasks show one 64x64 colour picture instead of numbers."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "replay_capacity", "action_repeat"):
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         require(self.batch_length > 1, "batch_length", "at least 2", self.batch_length)
         require(
@@ -80,8 +96,11 @@ class Config:
             f"0, or between 2 and batch_length = {self.batch_length}",
             self.behavior.imagine_last,
         )
-        for name in ("train_ratio", "publish_every", "checkpoint_every"):
-            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        require(self.train_ratio > 0, "train_ratio", "a positive number", self.train_ratio)
+
+    def with_run(self, **settings: Any) -> Config:
+        """The same with other settings of the run."""
+        return dataclasses.replace(self, run=dataclasses.replace(self.run, **settings))
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as nested dictionaries of JSON types."""
@@ -93,34 +112,39 @@ class Config:
 
         Raises ValueError that names the field for unknown fields, wrong types and values out of range.
         """
-        return build(Config, data, "")
+        return build(Config, with_run_settings(data), "")
 
 
-# Fields that change how a run is carried out, not what is learned.
-_CARRYING_OUT = frozenset(
-    (
-        "name",
-        "seed",
-        "device",
-        "precision",
-        "compile",
-        "cuda_graph",
-        "publish_every",
-        "bundle_weights",
-        "checkpoint_every",
-        "max_nonfinite",
-    )
-)
+def with_run_settings(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings with those of the run in their section, where somebody wrote them without it.
+
+    Overrides are shorter like this, and so checkpoints were written before there was a section.
+    """
+    names = {item.name for item in dataclasses.fields(RunConfig)}
+    short = {name: value for name, value in data.items() if name in names}
+    rest = {name: value for name, value in data.items() if name not in names}
+    if short:
+        section = rest.get("run", {})
+        rest["run"] = {**section, **short} if isinstance(section, Mapping) else section
+    return rest
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings of the algorithm with different values in two `Config.to_dict`: name, ours, theirs (None if absent)."""
+    return _differences(_algorithm(ours), _algorithm(theirs))
+
+
+def _algorithm(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in with_run_settings(settings).items() if name not in ("run", "name")}
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     found: list[tuple[str, Any, Any]] = []
     for name in dict.fromkeys([*ours, *theirs]):
         a, b = ours.get(name), theirs.get(name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += [(f"{name}.{key}", x, y) for key, x, y in differences(a, b)]
-        elif a != b and name not in _CARRYING_OUT:
+            found += [(f"{name}.{key}", x, y) for key, x, y in _differences(a, b)]
+        elif a != b:
             found.append((name, a, b))
     return found
 

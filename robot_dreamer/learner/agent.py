@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robot_dreamer.behavior.noise import Noise, latent_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
-from robot_dreamer.config import Config
+from robot_dreamer.config import Config, OptimizerConfig
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.captured import CapturedUpdate
 from robot_dreamer.learner.compiled import CompiledFunctions, Compiler
@@ -53,7 +53,7 @@ class Agent(nn.Module):
         config: Config,
         team: Team | None = None,
     ) -> None:
-        """Build with parameters drawn from `config.seed`; `team`: the processes that train it together.
+        """Build with parameters drawn from `config.run.seed`; `team`: the processes that train it together.
 
         Raises ValueError that names the field for spaces that no network fits.
         """
@@ -66,10 +66,10 @@ class Agent(nn.Module):
                 raise ValueError(f"action {field.name!r}: an action can not be an image")
         if not self.action_fields:
             raise ValueError("action space: expected at least one field, found none")
-        self.device = resolve_device(config.device)
+        self.device = resolve_device(config.run.device)
         self.generation = generation = OBJECTIVES[config.objective]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            torch.manual_seed(config.run.seed)
             modules = generation.build(self.observation_fields, self.action_fields, config)
         for name, module in modules.items():
             self.add_module(name, module)
@@ -79,21 +79,22 @@ class Agent(nn.Module):
             for group, members in generation.groups.items()
         }
         self.optimizers = {
-            group: Optimizer([p for _, p in trained], config.optimizer) for group, trained in self._trained.items()
+            group: Optimizer([p for _, p in trained], _optimizer_config(config, group))
+            for group, trained in self._trained.items()
         }
         self.state = generation.state(config, self.device)
-        self.generator = torch.Generator(self.device).manual_seed(config.seed)
-        compiled = CompiledFunctions(Compiler() if config.compile else None, plain={"objective"} if team else set())
+        self.generator = torch.Generator(self.device).manual_seed(config.run.seed)
+        compiled = CompiledFunctions(Compiler() if config.run.compile else None, plain={"objective"} if team else set())
         join_rows = team.join_rows if team else None
         self.parts = Parts(modules, self.action_fields, config, self.state, compiled, join_rows)
         # Processes talk to each other in the middle of an update.
-        if team is not None and config.compile:
+        if team is not None and config.run.compile:
             warnings.warn("compile=true under torchrun compiles the steps only, not the losses", stacklevel=2)
-        if team is not None and config.cuda_graph:
+        if team is not None and config.run.cuda_graph:
             warnings.warn("cuda_graph=true has no effect under torchrun", stacklevel=2)
-        elif config.cuda_graph and self.device.type != "cuda":
+        elif config.run.cuda_graph and self.device.type != "cuda":
             raise ValueError(f"cuda_graph: expected a CUDA device, found {self.device}; set cuda_graph=false")
-        captured = config.cuda_graph and team is None
+        captured = config.run.cuda_graph and team is None
         self._run_update = CapturedUpdate(self._update) if captured else self._update
 
     def update(self, batch: Batch, noise: Noise | None = None) -> UpdateResult:
@@ -221,7 +222,7 @@ class Agent(nn.Module):
             return
         self._team.share(list(self._state_tensors().values()))
         if not self._team.leads:  # noise of its own
-            entropy = [self.config.seed, self._team.rank, self.updates]
+            entropy = [self.config.run.seed, self._team.rank, self.updates]
             self.generator.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def _state_tensors(self) -> dict[str, Tensor]:
@@ -238,7 +239,11 @@ class Agent(nn.Module):
 
     def precision(self) -> AbstractContextManager[None]:
         """The context in which losses are computed."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.precision == "bfloat16")
+
+
+def _optimizer_config(config: Config, group: str) -> OptimizerConfig:
+    return {"actor": config.actor_optimizer, "critic": config.critic_optimizer}.get(group, config.optimizer)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -85,7 +85,7 @@ class Run:
             "status": 0.0,
             "metrics": 0.0,
             "publish": 0.0,
-            "save": time.monotonic() + trainer.config.checkpoint_every,
+            "save": time.monotonic() + trainer.config.run.checkpoint_every,
         }
         try:
             while not self._stop.is_set() and not self.budget.spent(trainer):
@@ -100,10 +100,10 @@ class Run:
                     self._write_metrics()
                 if now >= due["publish"] and trainer.updates > max(0, self._published_updates):
                     self.publish()
-                    due["publish"] = time.monotonic() + trainer.config.publish_every
+                    due["publish"] = time.monotonic() + trainer.config.run.publish_every
                 if now >= due["save"]:
                     trainer.save()
-                    due["save"] = time.monotonic() + trainer.config.checkpoint_every
+                    due["save"] = time.monotonic() + trainer.config.run.checkpoint_every
             finished = not self._stop.is_set()
             if trainer.updates > self._published_updates:
                 self.publish()

@@ -75,7 +75,7 @@ class Trainer:
                 config.batch_length + 1,
                 rssm.deter,
                 rssm.latent,
-                seed=config.seed,
+                seed=config.run.seed,
                 online_queue=config.online_queue,
             )
         self._latents = LatentLog(logdir / FOLDER / LATENTS, self.replay)
@@ -211,7 +211,7 @@ class Trainer:
         self._skipped_in_a_row += 1
         cause = f"not finite: {', '.join(terms)}" if terms else "the gradient or the new parameters are not finite"
         _log.warning("update skipped (%d so far): %s", self.skipped, cause)
-        if self._skipped_in_a_row >= self.config.max_nonfinite:
+        if self._skipped_in_a_row >= self.config.run.max_nonfinite:
             self.save()
             count, where = self._skipped_in_a_row, self.logdir
             raise TrainingError(f"{count} updates in a row were skipped: {cause}; a checkpoint is in {where}")

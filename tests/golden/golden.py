@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.config import BehaviorConfig, Config, LossScales, ModelConfig, OptimizerConfig
+from robot_dreamer.config import BehaviorConfig, Config, LossScales, ModelConfig, OptimizerConfig, RunConfig
 from robot_dreamer.learner.official_names import OfficialNames
 from robot_dreamer.world_model.fields import Field, fields_of
 
@@ -197,7 +197,7 @@ def agent_config(c: dict[str, Any]) -> Config:
         ),
         batch_size=c["batch"],
         batch_length=c["time"],
-        device="cpu",
+        run=RunConfig(device="cpu"),
     )
 
 

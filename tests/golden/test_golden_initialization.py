@@ -4,7 +4,7 @@ import pytest
 import torch
 from golden import Golden, cases, dict_space
 
-from robot_dreamer.config import Config, ModelConfig
+from robot_dreamer.config import Config, ModelConfig, RunConfig
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.official_names import OfficialNames
 
@@ -32,7 +32,9 @@ def test_initial_parameters(path, case):
     samples: dict[str, list[torch.Tensor]] = {}
     seeds = c["seeds"]
     for seed in range(seeds):
-        agent = Agent(dict_space(observations), dict_space(actions), Config(model=model, seed=seed, device="cpu"))
+        agent = Agent(
+            dict_space(observations), dict_space(actions), Config(model=model, run=RunConfig(seed=seed, device="cpu"))
+        )
         names = OfficialNames(agent.observation_fields, agent.action_fields, len(model.multipliers))
         for name, parameter in agent.named_parameters():
             samples.setdefault(names.name(name), []).append(names.to_official(name, parameter.detach()))

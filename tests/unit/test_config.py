@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from robot_dreamer.config import Config, known_presets, load_config
+from robot_dreamer.config import Config, differences, known_presets, load, load_config
 
 
 def test_every_preset_loads_and_survives_json():
@@ -51,7 +51,7 @@ def test_overrides_are_converted_to_the_type_of_the_field():
     assert config.model.deter == 256
     assert config.optimizer.learning_rate == pytest.approx(3e-4)
     assert config.model.multipliers == (1, 2)
-    assert config.compile is True
+    assert config.run.compile is True
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,28 @@ def test_errors_name_the_field_and_what_was_found(preset, override, parts):
 def test_configuration_needs_no_torch():
     code = "import sys, robot_dreamer.config as c; c.load_config('nano'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_generation_has_presets_of_its_own(tmp_path, monkeypatch):
+    """`a:small` is a's, before the common one of that name; `b:small` is the common one."""
+    (tmp_path / "a").mkdir()
+    files = {"a.yaml": "{}", "b.yaml": "{}", "small.yaml": "batch_size: 2", "a/small.yaml": "batch_size: 3"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(load, "_FOLDER", tmp_path)
+    assert load_config("a:small").batch_size == 3
+    assert load_config("b:small").batch_size == 2
+    assert known_presets() == ["a", "a:small", "b", "small"]
+    with pytest.raises(ValueError, match="unknown preset 'large'; known presets: a, a:small, b, small"):
+        load_config("a:large")
+
+
+def test_settings_of_the_run_may_be_written_short_and_are_no_difference():
+    short, long = load_config("nano", ["device=cpu", "run.seed=3"]), load_config("nano", ["run.device=cpu", "seed=3"])
+    assert short.run == long.run and short.run.seed == 3
+    before = short.to_dict()
+    flat = {**before, **before["run"]}
+    del flat["run"]
+    assert Config.from_dict(flat) == short
+    assert differences(flat, load_config("nano").to_dict()) == []
+    assert load_config("nano", ["run.device=cuda", "device=cpu"]).run.device == "cpu"
