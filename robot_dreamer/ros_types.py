@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 
 def message_class(name: str) -> type:
@@ -19,3 +20,8 @@ def message_class(name: str) -> type:
         raise ValueError(f"message type {name}: {package} is not installed ({error}); install {apt}") from error
     found: type = getattr(module, kind)
     return found
+
+
+def new_message(name: str) -> Any:
+    """An empty message of a type. Raises as `message_class` does."""
+    return message_class(name)()

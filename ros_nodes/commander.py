@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from robot_dreamer.ros_types import message_class
+from robot_dreamer.onboard.command_codec import CommandWriter, make_writer
+from robot_dreamer.ros_types import message_class, new_message
 from robot_dreamer.spec import ActionSpec, RobotSpec
-from ros_nodes.outlets import Outlet, make_outlet
 
 COMMANDS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class _Line(NamedTuple):
     action: ActionSpec
-    outlet: Outlet
+    writer: CommandWriter
     publishers: list[Any]
 
 
@@ -45,8 +45,8 @@ class Commander:
         for action in spec.actions:
             kind = message_class(action.command.type)
             publishers: list[Any] = [node.create_publisher(kind, topic, COMMANDS) for topic in action.command.topics]
-            outlet = make_outlet(action.command, action.size, spec.period)
-            self._lines.append(_Line(action, outlet, publishers))
+            writer = make_writer(action.command, action.size, spec.period, new_message)
+            self._lines.append(_Line(action, writer, publishers))
 
     def publish(self, commands: Mapping[str, NDArray[np.float64]], label: str = "") -> None:
         """Send commands in units, by action name. `label`: the stamp that they answer (ns, decimal), in lockstep."""
@@ -65,8 +65,8 @@ class Commander:
 
     def _send(self, answers: int) -> None:
         now = int(self._node.get_clock().now().nanoseconds)
-        for action, outlet, publishers in self._lines:
-            outlet.fill(action.command.to_message(self._last[action.name]), answers, now)
-            for publisher, message in zip(publishers, outlet.messages, strict=True):
+        for action, writer, publishers in self._lines:
+            writer.fill(action.command.to_message(self._last[action.name]), answers, now)
+            for publisher, message in zip(publishers, writer.messages, strict=True):
                 publisher.publish(message)
         self.sent += 1

@@ -10,10 +10,10 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from robot_dreamer.onboard.command_codec import CommandError, CommandReader
 from robot_dreamer.onboard.guard import Commands
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import RobotSpec
-from ros_nodes.inlets import CommandError, Inlet
 
 _QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches reliable publishers too
 
@@ -42,9 +42,9 @@ class TakeOver:
         self._latest: dict[str, tuple[float, Any]] = {}
         self._subscriptions = []
         for action in spec.actions:
-            inlet, kind = Inlet(action), message_class(action.command.type)
+            reader, kind = CommandReader(action), message_class(action.command.type)
             for topic in action.command.topics:
-                receive = partial(self._receive, action.name, inlet, topic)
+                receive = partial(self._receive, action.name, reader, topic)
                 name = f"~/teleop/{topic.lstrip('/~')}"
                 self._subscriptions.append(node.create_subscription(kind, name, receive, _QOS))
 
@@ -60,10 +60,10 @@ class TakeOver:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    def _receive(self, name: str, inlet: Inlet, topic: str, message: Any) -> None:
+    def _receive(self, name: str, reader: CommandReader, topic: str, message: Any) -> None:
         self.received += 1
         try:
-            command, _ = inlet.read(topic, message)
+            command, _ = reader.read(topic, message)
         except CommandError as error:
             self.refused += 1
             self._node.get_logger().warning(f"~/teleop/{topic} refused: {error}", throttle_duration_sec=5.0)

@@ -23,10 +23,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
+from robot_dreamer.onboard.command_codec import CommandError, CommandReader
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import ActionSpec, load_spec, require_lockstep
 from ros_nodes.distro import make_executor
-from ros_nodes.inlets import CommandError, Inlet
 from sim import messages
 from sim.robot import SimRobot
 from sim.watchdog import Watchdog
@@ -161,9 +161,9 @@ class SimulatedRobot:
             message_type = message_class(kind)
             self._outlets[topic] = (self._node.create_publisher(message_type, topic, _LATEST), message_type())
         for action in self.spec.actions:
-            inlet, command_type = Inlet(action), message_class(action.command.type)
+            reader, command_type = CommandReader(action), message_class(action.command.type)
             for topic in action.command.topics:
-                receive = functools.partial(self._on_command, action.name, inlet, topic)
+                receive = functools.partial(self._on_command, action.name, reader, topic)
                 self._node.create_subscription(command_type, topic, receive, _LATEST)
         if self.spec.episode.reset_service:
             self._node.create_service(Trigger, self.spec.episode.reset_service, self._on_reset)
@@ -184,9 +184,9 @@ class SimulatedRobot:
         else:
             publisher.publish(message)
 
-    def _on_command(self, name: str, inlet: Inlet, topic: str, message: Any) -> None:
+    def _on_command(self, name: str, reader: CommandReader, topic: str, message: Any) -> None:
         try:
-            command, label = inlet.read(topic, message)
+            command, label = reader.read(topic, message)
         except CommandError as error:
             self.counters.rejected += 1
             self._logger.warning(f"rejected: {error}", throttle_duration_sec=5.0)

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from robot_dreamer.data.errors import DataError
 
 try:
     from rosbags.highlevel import AnyReader, AnyReaderError
+    from rosbags.interfaces import Nodetype
     from rosbags.rosbag2 import CompressionMode, ReaderError, StoragePlugin, Writer
     from rosbags.rosbag2.enums import CompressionFormat
     from rosbags.serde import SerdeError
@@ -26,6 +29,22 @@ TYPES = get_typestore(Stores.ROS2_HUMBLE)  # the common messages have not change
 def message_type(name: str) -> Any:
     """Class of a ROS 2 message such as "sensor_msgs/msg/Imu"."""
     return TYPES.types[name]
+
+
+def new_message(name: str) -> Any:
+    """An empty message of a type: 0, "" and nothing everywhere, as ROS 2's own classes begin."""
+    return message_type(name)(**{field: _empty(*kind) for field, kind in TYPES.fielddefs[name][1]})
+
+
+def _empty(node: Nodetype, detail: Any) -> Any:
+    if node is Nodetype.NAME:
+        return new_message(detail)
+    if node is Nodetype.BASE:
+        return {"string": "", "bool": False}.get(detail[0], 0)
+    (kind, (name, *_)), length = detail  # of the elements; an ARRAY always has them all
+    if kind is Nodetype.BASE and name != "string":
+        return np.zeros(length if node is Nodetype.ARRAY else 0, name)
+    return []
 
 
 class BagWriter:

@@ -9,14 +9,6 @@ from robot_dreamer.data.bags import message_type
 
 def header(stamp: int) -> Any:
     """A std_msgs/Header of a stamp in ns."""
-    return message_type("std_msgs/msg/Header")(stamp=_split("builtin_interfaces/msg/Time", stamp), frame_id="")
-
-
-def duration(nanoseconds: int) -> Any:
-    """A builtin_interfaces/Duration."""
-    return _split("builtin_interfaces/msg/Duration", nanoseconds)
-
-
-def _split(kind: str, nanoseconds: int) -> Any:
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return message_type(kind)(sec=seconds, nanosec=rest)
+    seconds, rest = divmod(stamp, 1_000_000_000)
+    time = message_type("builtin_interfaces/msg/Time")(sec=seconds, nanosec=rest)
+    return message_type("std_msgs/msg/Header")(stamp=time, frame_id="")

@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.data.commands import CommandReader
 from robot_dreamer.data.inspect import Inspection, bag_messages
 from robot_dreamer.onboard.books import EpisodeBooks
+from robot_dreamer.onboard.command_codec import CommandError, CommandReader
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.record import INTERVENTION, StepRecord
@@ -50,6 +50,7 @@ class Sampler:
         self.observer = Observer(seen, clock=lambda: self._now * 1e-9)
         self._books = EpisodeBooks(spec, robot, boot)
         self._readers = [(action, CommandReader(action)) for action in spec.actions]
+        self._commands: dict[str, NDArray[np.float64]] = {}  # the newest of each action, in units
         self._period = round(spec.period * 1e9)
         self._now = 0  # ns, the bag's time
         self._tick: int | None = None  # time of the next one; None: waiting for a command
@@ -66,13 +67,13 @@ class Sampler:
         for action, reader in self._readers:
             if topic in action.command.topics:
                 try:
-                    reader.receive(topic, message)
-                except ObservationError as error:
+                    self._commands[action.name], _ = reader.read(topic, message)
+                except CommandError as error:
                     self._cut(str(error))
                     return
         self._commanded = time
-        ready = all(reader.ready for _, reader in self._readers)
-        if self._tick is None and ready and not self.observer.missing():
+        silent = any(reader.silent for _, reader in self._readers)  # no row is made of what nobody commanded
+        if self._tick is None and not silent and not self.observer.missing():
             self._tick = time
 
     def finish(self) -> Iterator[StepRecord]:
@@ -130,11 +131,7 @@ class Sampler:
         if self._now - self._commanded > COMMAND_AGE * 1e9:
             self._cut("commands silent")
             return None
-        try:
-            action = {spec.name: self._normalised(spec, reader.command()) for spec, reader in self._readers}
-        except ObservationError as error:
-            self._cut(str(error))
-            return None
+        action = {spec.name: self._normalised(spec, self._commands[spec.name]) for spec, _ in self._readers}
         self._tick += self._period
         self._books.act(action, action, INTERVENTION)
         return self._books.applied(self._commanded)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.data.bags import message_type
-from robot_dreamer.data.commands import command_messages
+from robot_dreamer.data.bags import message_type, new_message
 from robot_dreamer.data.headers import header
+from robot_dreamer.onboard.command_codec import make_writer
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source
 
@@ -58,9 +58,9 @@ class TopicWriter:
         if not row.is_last:
             for action in self._spec.actions:
                 command, sent = action.command, row.stamp_applied
-                numbers = command.to_message(action.to_command(row.action[action.name]))
-                made = command_messages(action, numbers, sent, self._spec.period)
-                for topic, message in zip(command.topics, made, strict=True):
+                writer = make_writer(command, action.size, self._spec.period, new_message)
+                writer.fill(command.to_message(action.to_command(row.action[action.name])), 0, sent)
+                for topic, message in zip(command.topics, writer.messages, strict=True):
                     yield Message(topic, command.type, sent, message)
 
     def _sensor(self, kind: str, observations: list[ObservationSpec], row: StepRecord, stamp: int) -> Any:

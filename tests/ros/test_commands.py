@@ -1,4 +1,4 @@
-"""Commands as messages: what an outlet says, and that the simulated robot understands it as meant."""
+"""Commands as messages of ROS 2 and of bags: what the codec writes, and that it reads it as meant."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from geometry_msgs.msg import Twist, TwistStamped
 from std_msgs.msg import Float64, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from robot_dreamer import ros_types
+from robot_dreamer.onboard.command_codec import CommandError, CommandReader, NewMessage, make_writer
 from robot_dreamer.spec import ActionSpec, Command, parse_spec
 from ros_nodes.commander import Commander
-from ros_nodes.inlets import CommandError, Inlet
-from ros_nodes.outlets import make_outlet
 from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
 
@@ -32,89 +32,114 @@ FLOATS = Command("{name}/c", "std_msgs/msg/Float64", ("a", "b"))
 ALL = [ARRAY, SCALED, TRAJECTORY, VELOCITY, TWIST, STAMPED, FLOATS]
 
 
-def messages(command: Command, answers: int = 0, numbers: np.ndarray = NUMBERS) -> list[Any]:
-    outlet = make_outlet(command, 2, PERIOD)
-    outlet.fill(np.array([7.0, 7.0]), 3, 4)  # nothing of the tick before may remain
-    outlet.fill(numbers, answers, NOW)
-    return outlet.messages
+@pytest.fixture(params=["ros", "bags"])
+def new(request: pytest.FixtureRequest) -> NewMessage:
+    """Both kinds of messages go through the same code."""
+    if request.param == "ros":
+        return ros_types.new_message
+    pytest.importorskip("rosbags")
+    from robot_dreamer.data.bags import new_message
+
+    return new_message
 
 
-def inlet(command: Command) -> Inlet:
-    return Inlet(ActionSpec("arm", command, low=(-2.0, -2.0), high=(2.0, 2.0)))
+def messages(new: NewMessage, command: Command, answers: int = 0, numbers: np.ndarray = NUMBERS) -> list[Any]:
+    writer = make_writer(command, 2, PERIOD, new)
+    writer.fill(np.array([7.0, 7.0]), 3, 4)  # nothing of the tick before may remain
+    writer.fill(numbers, answers, NOW)
+    return writer.messages
+
+
+def reader(command: Command) -> CommandReader:
+    return CommandReader(ActionSpec("arm", command, low=(-2.0, -2.0), high=(2.0, 2.0)))
 
 
 def nanoseconds(time: Any) -> int:
     return time.sec * 10**9 + time.nanosec
 
 
-def test_array() -> None:
-    (message,) = messages(ARRAY)
+def test_array(new: NewMessage) -> None:
+    (message,) = messages(new, ARRAY)
     assert list(message.data) == [1.5, -0.5]
     dim = message.layout.dim[0]
     assert (dim.label, dim.size, dim.stride) == ("", 2, 2)
-    assert messages(ARRAY, STAMP)[0].layout.dim[0].label == str(STAMP)
+    assert messages(new, ARRAY, STAMP)[0].layout.dim[0].label == str(STAMP)
 
 
-def test_trajectory() -> None:
-    (message,) = messages(TRAJECTORY)
+def test_trajectory(new: NewMessage) -> None:
+    (message,) = messages(new, TRAJECTORY)
     assert message.joint_names == ["a", "b"] and len(message.points) == 1
-    assert list(message.points[0].positions) == [1.5, -0.5] and not message.points[0].velocities
+    assert list(message.points[0].positions) == [1.5, -0.5] and not len(message.points[0].velocities)
     assert nanoseconds(message.points[0].time_from_start) == 50_000_000  # one control period
     assert nanoseconds(message.header.stamp) == 0  # begin at once
-    assert nanoseconds(messages(TRAJECTORY, STAMP)[0].header.stamp) == STAMP
-    (point,) = messages(VELOCITY)[0].points
-    assert list(point.velocities) == [1.5, -0.5] and not point.positions
+    assert nanoseconds(messages(new, TRAJECTORY, STAMP)[0].header.stamp) == STAMP
+    (point,) = messages(new, VELOCITY)[0].points
+    assert list(point.velocities) == [1.5, -0.5] and not len(point.positions)
     assert nanoseconds(point.time_from_start) == 1_250_000_000
 
 
-def test_twists() -> None:
-    (twist,) = messages(TWIST)
+def test_twists(new: NewMessage) -> None:
+    (twist,) = messages(new, TWIST)
     assert (twist.linear.x, twist.linear.y, twist.angular.z) == (1.5, 0.0, -0.5)
-    (stamped,) = messages(STAMPED)
+    (stamped,) = messages(new, STAMPED)
     assert (stamped.twist.angular.z, stamped.twist.linear.y, stamped.twist.linear.x) == (1.5, -0.5, 0.0)
     assert nanoseconds(stamped.header.stamp) == NOW
-    assert nanoseconds(messages(STAMPED, STAMP)[0].header.stamp) == STAMP
+    assert nanoseconds(messages(new, STAMPED, STAMP)[0].header.stamp) == STAMP
 
 
-def test_one_number_per_topic() -> None:
-    assert [m.data for m in messages(FLOATS)] == [1.5, -0.5]
+def test_one_number_per_topic(new: NewMessage) -> None:
+    assert [m.data for m in messages(new, FLOATS)] == [1.5, -0.5]
 
 
 @pytest.mark.parametrize("command", ALL, ids=lambda c: c.type.split("/")[-1])
-def test_the_simulated_robot_understands(command: Command) -> None:
-    reader = inlet(command)
-    for topic, message in zip(command.topics, messages(command, STAMP, command.to_message(NUMBERS)), strict=True):
-        found, label = reader.read(topic, message)
+def test_what_is_written_is_read(new: NewMessage, command: Command) -> None:
+    ours = reader(command)
+    for topic, message in zip(command.topics, messages(new, command, STAMP, command.to_message(NUMBERS)), strict=True):
+        found, label = ours.read(topic, message)
     np.testing.assert_allclose(found, NUMBERS)
     assert label == (str(STAMP) if command.has_stamp else "")
-    for topic, message in zip(command.topics, messages(command), strict=True):
-        label = reader.read(topic, message)[1]
+    for topic, message in zip(command.topics, messages(new, command), strict=True):
+        label = ours.read(topic, message)[1]
     assert label == (str(NOW) if command is STAMPED else "")
 
 
-def test_joints_are_found_by_name_and_others_are_refused() -> None:
-    (message,) = messages(TRAJECTORY)
+def test_joints_are_found_by_name_and_others_are_refused(new: NewMessage) -> None:
+    (message,) = messages(new, TRAJECTORY)
     message.joint_names = ["b", "a"]
-    np.testing.assert_array_equal(inlet(TRAJECTORY).read("c", message)[0], [-0.5, 1.5])
+    np.testing.assert_array_equal(reader(TRAJECTORY).read("c", message)[0], [-0.5, 1.5])
     message.joint_names = ["b", "x"]
     with pytest.raises(CommandError, match=r"command arm: expected joints \['a', 'b'\], found \['b', 'x'\]"):
-        inlet(TRAJECTORY).read("c", message)
-    message.joint_names, message.points = ["a", "b"], []
-    with pytest.raises(CommandError, match="expected one point, found 0"):
-        inlet(TRAJECTORY).read("c", message)
+        reader(TRAJECTORY).read("c", message)
+    message.joint_names = ["a", "b", "x"]  # that a real controller refuses, too
+    with pytest.raises(CommandError, match="expected joints"):
+        reader(TRAJECTORY).read("c", message)
+    message.joint_names = ["a", "b"]
+    for points in ([], [*message.points, *message.points]):
+        message.points = points
+        with pytest.raises(CommandError, match=f"expected one point, found {len(points)}"):
+            reader(TRAJECTORY).read("c", message)
 
 
-def test_what_cannot_be_obeyed_is_refused() -> None:
+def test_what_cannot_be_obeyed_is_refused(new: NewMessage) -> None:
+    (message,) = messages(new, ARRAY, numbers=np.array([1.0]))
     with pytest.raises(CommandError, match=r"command arm: expected 2 finite numbers, found \[1\.\]"):
-        inlet(ARRAY).read("c", Float64MultiArray(data=[1.0]))
-    (message,) = messages(VELOCITY)
-    message.points[0].velocities = [1.0]
+        reader(ARRAY).read("c", message)
+    (message,) = messages(new, VELOCITY, numbers=np.array([1.0]))
     with pytest.raises(CommandError, match="expected 2 finite numbers"):
-        inlet(VELOCITY).read("c", message)
-    reader = inlet(FLOATS)
+        reader(VELOCITY).read("c", message)
+    (message,) = messages(new, STAMPED, numbers=np.array([1.0, np.inf]))
     with pytest.raises(CommandError, match="expected 2 finite numbers"):
-        reader.read("b/c", Float64(data=float("nan")))
-    np.testing.assert_array_equal(reader.read("a/c", Float64(data=1.0))[0], [1.0, 0.0])  # that one changed nothing
+        reader(STAMPED).read("c", message)
+
+
+def test_a_joint_that_has_not_spoken_is_neutral_and_known(new: NewMessage) -> None:
+    good, bad = messages(new, FLOATS, numbers=np.array([1.0, np.nan]))
+    ours = reader(FLOATS)
+    with pytest.raises(CommandError, match="expected 2 finite numbers"):
+        ours.read("b/c", bad)
+    assert ours.silent == {"a/c", "b/c"}
+    np.testing.assert_array_equal(ours.read("a/c", good)[0], [1.0, 0.0])  # the refused one changed nothing
+    assert ours.silent == {"b/c"}
 
 
 def test_one_commander_sends_all_kinds(ros: Ros) -> None:

@@ -12,14 +12,14 @@ pytest.importorskip("rclpy")
 
 from sensor_msgs.msg import Image, Imu, JointState
 
+from robot_dreamer.onboard.command_codec import CommandReader, make_writer
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.onboard.policy import RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import StepRecord, validate_record
+from robot_dreamer.ros_types import new_message
 from robot_dreamer.spec import RobotSpec, known_robots, load_spec
-from ros_nodes.inlets import Inlet
-from ros_nodes.outlets import make_outlet
 
 REAL = [name for name in known_robots() if not load_spec(name).simulation]
 
@@ -76,7 +76,7 @@ def test_an_episode(robot: str) -> None:
     slot = PolicySlot(spec, RandomPolicy(spec, 0))
     controller = Controller(spec, slot, robot="r", boot="b", record=rows.append)
     (action,) = spec.actions
-    outlet, inlet = make_outlet(action.command, action.size, spec.period), Inlet(action)
+    writer, reader = make_writer(action.command, action.size, spec.period, new_message), CommandReader(action)
     last = action.neutral_command()
     for t in range(1, 41):
         for topic, message in driver.messages(round(t * spec.period * 1e9)).items():
@@ -86,9 +86,9 @@ def test_an_episode(robot: str) -> None:
         command = decision.command[action.name]
         assert (np.abs(command - last) <= np.asarray(action.max_rate) * spec.period + 1e-9).all()
         assert (command >= action.low).all() and (command <= action.high).all()
-        outlet.fill(action.command.to_message(command), 0, 5)
+        writer.fill(action.command.to_message(command), 0, 5)
         (topic,) = action.command.topics
-        np.testing.assert_allclose(inlet.read(topic, outlet.messages[0])[0], command)
+        np.testing.assert_allclose(reader.read(topic, writer.messages[0])[0], command)
         controller.applied(1)
         np.testing.assert_allclose(action.to_command(rows[-1].action[action.name]), command, atol=1e-5)
         last = command

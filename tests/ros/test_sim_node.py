@@ -20,9 +20,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
+from robot_dreamer.onboard.command_codec import make_writer
 from robot_dreamer.onboard.messages import stamp_of
+from robot_dreamer.ros_types import new_message
 from robot_dreamer.spec import Command, RobotSpec, load_spec
-from ros_nodes.outlets import make_outlet
 from sim.robot import SimRobot
 from tests.ros.sim_bench import Bench
 
@@ -68,9 +69,9 @@ class Client(Node):
         return max(self.joints.keys() & self.task.keys(), default=0)
 
     def send(self, *numbers: float, label: str = "", action: str = "force") -> None:
-        outlet = make_outlet(Command("c"), len(numbers), 0.04)
-        outlet.fill(np.array(numbers, np.float64), int(label or 0), 0)
-        self.senders[action].publish(outlet.messages[0])
+        writer = make_writer(Command("c"), len(numbers), 0.04, new_message)
+        writer.fill(np.array(numbers, np.float64), int(label or 0), 0)
+        self.senders[action].publish(writer.messages[0])
 
     def _receive(self, kind: str, message: JointState) -> None:
         stamp = stamp_of(message)

@@ -278,6 +278,20 @@ def test_a_message_that_does_not_fit_cuts_and_is_named(tmp_path: Path, capsys: p
     assert "joint hinge_1 is missing, found slider, other" in out and "expected finite numbers" in out
 
 
+def test_a_command_that_does_not_fit_cuts_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the rule of the policy node and the simulated robot: obeyed whole, or refused."""
+    messages = sent(TRAJECTORY, lived(TRAJECTORY, 60))
+    for time, message in messages:
+        if message.topic == "trajectory" and (time - START) // PERIOD == 20:
+            message.message.points[:] = message.message.points * 2
+        if message.topic == "trajectory" and (time - START) // PERIOD == 40:
+            message.message.joint_names[0] = "gripper"
+    status, found = load(write(tmp_path / "x.mcap", messages), TRAJECTORY)
+    assert status == 0 and [r.stamp_capture for r in found if r.is_first] == [START + n * PERIOD for n in (0, 21, 41)]
+    out = capsys.readouterr().out
+    assert "expected one point, found 2" in out and "found ['gripper'" in out
+
+
 def without(topic: str) -> Callable[[list[tuple[int, Message]]], list[tuple[int, Message]]]:
     return lambda messages: [entry for entry in messages if entry[1].topic != topic]
 
