@@ -4,6 +4,7 @@ from robot_dreamer.config.behavior import BehaviorConfig
 from robot_dreamer.config.load import known_presets, load_config
 from robot_dreamer.config.model import ModelConfig
 from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
+from robot_dreamer.config.planner import PlannerConfig
 from robot_dreamer.config.schema import Config, RunConfig, differences
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "LossScales",
     "ModelConfig",
     "OptimizerConfig",
+    "PlannerConfig",
     "RunConfig",
     "differences",
     "known_presets",

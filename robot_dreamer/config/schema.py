@@ -15,6 +15,7 @@ from robot_dreamer.config.behavior import BehaviorConfig
 from robot_dreamer.config.check import build, require
 from robot_dreamer.config.model import ModelConfig
 from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
+from robot_dreamer.config.planner import PlannerConfig
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Config:
     """World model."""
     behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
     """Actor and critic."""
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    """Planner, in the generation that plans."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimiser of everything, or of the world model where actor and critic have their own."""
     actor_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
