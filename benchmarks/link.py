@@ -25,11 +25,11 @@ import zmq
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.link.timing import LIMITS
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec, load_spec

@@ -36,12 +36,12 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.machine import machine  # noqa: E402
 from export.exporter import BundleExporter  # noqa: E402
 from export.trace import trace  # noqa: E402
-from robot_dreamer.commands.options import whole_number  # noqa: E402
 from robot_dreamer.config import known_presets, load_config  # noqa: E402
 from robot_dreamer.learner.agent import Agent  # noqa: E402
 from robot_dreamer.onboard.bundle import Bundle, read_bundle  # noqa: E402
 from robot_dreamer.onboard.noise import Noise  # noqa: E402
 from robot_dreamer.onboard.policy import OnnxPolicy  # noqa: E402
+from robot_dreamer.option_types import whole_number  # noqa: E402
 from robot_dreamer.spec import RobotSpec, load_spec  # noqa: E402
 
 TURN, WARM_UP = 100, 20  # steps

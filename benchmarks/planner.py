@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.behavior.planner import cem  # noqa: E402
-from robot_dreamer.commands.options import whole_number  # noqa: E402
+from robot_dreamer.option_types import whole_number  # noqa: E402
 
 Array = NDArray[np.float64]
 FULL = mujoco.mjtState.mjSTATE_FULLPHYSICS

@@ -3,45 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from robot_dreamer.config import Config, load_config
+from robot_dreamer.option_types import number, whole_number
 
 STOPPED = 130  # exit status when a signal ended a run before its budget was spent; run again to resume
 DEFAULT_PRESET = "cpu_small"
 _DOMAINS = {"dmc": "dmc_proprio", "atari": "atari100k", "crafter": "crafter"}  # kind of environment: preset
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """Type of an option: a whole number of at least `least`; argparse names the option."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
-        return number
-
-    return parse
-
-
-def number(least: float) -> Callable[[str], float]:
-    """Type of an option: a finite number of at least `least`; argparse names the option."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value < least:
-            raise argparse.ArgumentTypeError(f"expected a number of at least {least:g}, found {text!r}")
-        return value
-
-    return parse
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, preset: str | None = DEFAULT_PRESET) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from robot_dreamer.commands.options import add_training_arguments, number, whole_number
+from robot_dreamer.commands.options import add_training_arguments
+from robot_dreamer.option_types import number, whole_number
 
 _SPLIT = {"clock": "lockstep", "speed": 0.0, "bind": None, "evaluate": 10}  # options of the split with their defaults
 

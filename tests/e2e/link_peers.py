@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.link.timing import Timing
 from robot_dreamer.spec import load_spec
 

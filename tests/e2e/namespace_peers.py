@@ -12,10 +12,10 @@ import threading
 import time
 from pathlib import Path
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.onboard.rate import RateLoop
 from robot_dreamer.spec import load_spec
 

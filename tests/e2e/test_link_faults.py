@@ -19,10 +19,10 @@ import pytest
 from link_faults import Faults, MessageProxy, TcpProxy
 from link_peers import FAST, PATIENT, SPEC
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.link.timing import Timing
 
 PEERS = Path(__file__).with_name("link_peers.py")

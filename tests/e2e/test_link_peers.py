@@ -16,6 +16,7 @@ from link_faults import TcpProxy
 from link_peers import FAST, PATIENT, SPEC
 from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link import keys
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.chunks import Packed, pack
@@ -40,7 +41,6 @@ from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.security import is_loopback
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 
 
 class Client:

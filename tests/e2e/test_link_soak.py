@@ -12,10 +12,10 @@ from link_faults import Faults, MessageProxy, TcpProxy
 from link_peers import SPEC
 from test_link_faults import LOCAL, free_address, learner, process, record, robot, sequences, wait_for
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 

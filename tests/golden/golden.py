@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.config import BehaviorConfig, Config, LossScales, ModelConfig, OptimizerConfig, RunConfig
-from robot_dreamer.learner.official_names import OfficialNames
 from robot_dreamer.world_model.fields import Field, fields_of
+from tests.golden.official_names import OfficialNames
 
 COMPONENTS = {
     "agent",

@@ -8,9 +8,9 @@ from golden import Golden, agent_config, assert_close, dict_space, files, load_p
 from robot_dreamer.behavior.noise import Noise
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
-from robot_dreamer.learner.official_names import OfficialNames
 from robot_dreamer.world_model.losses import kl_losses
 from tests.agents import forward
+from tests.golden.official_names import OfficialNames
 
 OUT, TOTAL, GRAD = 1e-5, 2e-6, 3e-5
 LOSSES = {

@@ -5,10 +5,10 @@ import torch
 from golden import Golden, assert_close, assert_gradients, coder_options, fields, files, load_parameters
 
 from robot_dreamer.config import ModelConfig
-from robot_dreamer.learner.official_names import OfficialNames
 from robot_dreamer.world_model.decoder import Decoder
 from robot_dreamer.world_model.distributions import Categorical, SymlogMSE
 from robot_dreamer.world_model.encoder import Encoder
+from tests.golden.official_names import OfficialNames
 
 OUT, GRAD = 5e-6, 1e-5
 

@@ -6,7 +6,7 @@ from golden import Golden, cases, dict_space
 
 from robot_dreamer.config import Config, ModelConfig, RunConfig
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.official_names import OfficialNames
+from tests.golden.official_names import OfficialNames
 
 
 @pytest.mark.parametrize(("path", "case"), cases("init_stats", lambda config: config["cases"]))

@@ -4,10 +4,10 @@ import pytest
 import torch
 from golden import Golden, assert_close, assert_gradients, fields, files, load_parameters, rssm_config
 
-from robot_dreamer.learner.official_names import OfficialNames
 from robot_dreamer.world_model.block_rssm import BlockRSSM
 from robot_dreamer.world_model.losses import kl_losses
 from robot_dreamer.world_model.rssm import Latents, encode_action
+from tests.golden.official_names import OfficialNames
 
 OUT, GRAD = 5e-6, 1e-5
 PREFIX = "world_model.rssm."

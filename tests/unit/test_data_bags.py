@@ -16,13 +16,13 @@ import pytest
 
 pytest.importorskip("rosbags")
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.cli import main
 from robot_dreamer.data.archive import Archiver
 from robot_dreamer.data.bags import messages, open_bag
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.source import rows_of
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.record import StepRecord, validate_record
 from robot_dreamer.spec import RobotSpec, load_spec
 

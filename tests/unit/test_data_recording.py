@@ -12,12 +12,12 @@ import pytest
 
 pytest.importorskip("rosbags")
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.cli import main
 from robot_dreamer.data.bags import message_type, new_bag
 from robot_dreamer.data.source import rows_of
 from robot_dreamer.data.topics import Message, TopicWriter
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, load_spec
 from robot_dreamer.spec.action import Command

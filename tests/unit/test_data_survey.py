@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.cli import main
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import load_spec
 

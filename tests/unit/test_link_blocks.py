@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.chunks import Compressor, Packed, decompress, pack, unpack
 from robot_dreamer.link.errors import FrameError, RowError
@@ -26,7 +27,6 @@ from robot_dreamer.link.messages import (
     decode_from_robot,
     encode,
 )
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.record import RecordError
 from robot_dreamer.spec import RobotSpec, load_spec, parse_spec
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.chunks import decompress, unpack
 from robot_dreamer.link.errors import LinkError
@@ -21,7 +22,6 @@ from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.shipper import Shipper
 from robot_dreamer.link.spool import NewBlock, Spool
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.link.timing import Limits, Timing
 from robot_dreamer.link.writer import SpoolWriter
 from robot_dreamer.spec import SpecMismatch, load_spec

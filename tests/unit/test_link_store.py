@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.chunks import Packed
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
 from robot_dreamer.spec import SpecMismatch, load_spec
 
 SPEC = load_spec("cartpole")
@@ -223,7 +223,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.synthetic import synthetic_row
+from benchmarks.synthetic import synthetic_row
 from robot_dreamer.spec import load_spec
 spec = load_spec("cartpole")
 store = ExperienceStore(Path(sys.argv[1]), spec)

@@ -1,4 +1,4 @@
-"""Rows of noise that fit a spec, for benchmarks, tests and trying out a link without a robot."""
+"""Rows of noise that fit a spec, for benchmarks and tests of the link without a robot."""
 
 from __future__ import annotations
 

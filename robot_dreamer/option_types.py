@@ -1,0 +1,37 @@
+"""Types of numbers on a command line: what cannot work is refused at the start, by the option's name."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Type of an option: a whole number of at least `least`; argparse names the option."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
+        return number
+
+    return parse
+
+
+def number(least: float) -> Callable[[str], float]:
+    """Type of an option: a finite number of at least `least`; argparse names the option."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < least:
+            raise argparse.ArgumentTypeError(f"expected a number of at least {least:g}, found {text!r}")
+        return value
+
+    return parse
