@@ -62,5 +62,5 @@ def require_range(path: str, value: float, low: float, high: float) -> None:
 def require_positive(config: Any, section: str, exclude: tuple[str, ...]) -> None:
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        if item.name not in exclude and not isinstance(value, str):
+        if item.name not in exclude and not isinstance(value, str | bool):
             require(value > 0, f"{section}.{item.name}", "a positive number", value)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from robot_dreamer.config.check import require, require_range
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """One optimiser for all modules: clip each tensor, divide by its RMS, then momentum."""
+    """One optimiser. DreamerV3's clips each tensor, divides by its RMS, then takes the momentum."""
 
+    rule: Literal["laprop", "adam", "adam_tf"] = "laprop"
+    """laprop: DreamerV3; adam: DayDreamer; adam_tf: the generations before it, whose epsilon is not bias-corrected."""
     learning_rate: float = 4e-5
     """Step size after the warm-up."""
     warmup: int = 1000
@@ -27,12 +30,22 @@ class OptimizerConfig:
     """Decay of the second moment."""
     epsilon: float = 1e-20
     """Added to the root of the second moment."""
+    clip: float = 100.0
+    """Adam: largest norm of the whole gradient."""
+    clip_entries: float = 0.0
+    """Adam: largest size of an entry of the gradient; 0 for no bound (M of World Models: 1)."""
+    decay: float = 0.0
+    """Adam: share of the weights lost at each update; with `adam` times the learning rate."""
+    decay_kernels: bool = False
+    """Decay kernels only, not biases and norms."""
 
     def __post_init__(self) -> None:
         require(self.learning_rate > 0, "optimizer.learning_rate", "a positive number", self.learning_rate)
         require(self.warmup >= 0, "optimizer.warmup", "0 or a positive number", self.warmup)
-        for name in ("agc", "agc_minimum", "epsilon"):
+        for name in ("agc", "agc_minimum", "epsilon", "clip"):
             require(getattr(self, name) > 0, f"optimizer.{name}", "a positive number", getattr(self, name))
+        for name in ("clip_entries", "decay"):
+            require(getattr(self, name) >= 0, f"optimizer.{name}", "0 or a positive number", getattr(self, name))
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
             require(0 <= value < 1, f"optimizer.{name}", "at least 0 and below 1", value)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from robot_dreamer.behavior.noise import Noise, latent_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config, OptimizerConfig
+from robot_dreamer.learner.adam import make_optimizer
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.captured import CapturedUpdate
 from robot_dreamer.learner.compiled import CompiledFunctions, Compiler
 from robot_dreamer.learner.objectives import OBJECTIVES
 from robot_dreamer.learner.objectives.parts import Losses, Parts
-from robot_dreamer.learner.optimizer import Optimizer
 from robot_dreamer.learner.state import check_tensors
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.update_result import UpdateResult
@@ -79,7 +79,7 @@ class Agent(nn.Module):
             for group, members in generation.groups.items()
         }
         self.optimizers = {
-            group: Optimizer([p for _, p in trained], _optimizer_config(config, group))
+            group: make_optimizer([p for _, p in trained], _optimizer_config(config, group))
             for group, trained in self._trained.items()
         }
         self.state = generation.state(config, self.device)

@@ -1,0 +1,84 @@
+"""The optimisers of the generations before DreamerV3: Adam with a bound on the whole gradient, and weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from robot_dreamer.config import OptimizerConfig
+from robot_dreamer.learner.optimizer import Optimizer, rms
+
+
+class Adam(Optimizer):
+    """Clip by the global norm, decay, then Adam (Kingma & Ba 2015).
+
+    adam_tf   w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)        TensorFlow: PlaNet, V1, V2, World Models
+    adam      w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        as published: DayDreamer
+
+    With adam_tf the epsilon is not corrected for the bias, so small gradients make other steps. Weights decay by the
+    factor 1 - decay (V2), with adam by 1 - decay lr (DayDreamer), after the gradient is known and before the step; the
+    learning rate in it is that of the update before.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> None:
+        super().__init__(parameters, config)
+        decays = [not config.decay_kernels or p.dim() > 1 for p in self.parameters]
+        masks = [torch.full((p.numel(),), float(x)) for p, x in zip(self.parameters, decays, strict=True)]
+        self._decay = config.decay * torch.cat(masks).to(self.flat.device) if config.decay else None
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], finite: Tensor) -> dict[str, Tensor]:
+        """See `Optimizer.step`."""
+        config = self.config
+        gradient = torch.cat([part.reshape(-1) for part in gradients])
+        norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+        applied = finite & torch.isfinite(norm)
+
+        # 1. Bounds: of the whole gradient, then of each entry.
+        bounded = gradient * (config.clip / norm.clamp(min=config.clip)).float()
+        if config.clip_entries:
+            bounded = bounded.clamp(-config.clip_entries, config.clip_entries)
+        # A skipped update has zero gradient, zero learning rate and moments that stand still.
+        bounded = torch.where(applied, bounded, 0.0)
+        count = self.step_count + applied
+        age = count.clamp(min=1).double()
+
+        # 2. Moments.
+        self.first_moment.lerp_(bounded, torch.where(applied, 1 - config.beta1, 0.0))
+        self.second_moment.lerp_(bounded.square(), torch.where(applied, 1 - config.beta2, 0.0))
+
+        # 3. Step.
+        before, now = self._learning_rate(self.step_count), self._learning_rate(self.step_count + 1)
+        correction = 1 - config.beta1**age, (1 - config.beta2**age).sqrt()
+        tf = config.rule == "adam_tf"
+        root = self.second_moment.sqrt() if tf else self.second_moment.sqrt() / correction[1]
+        length = torch.where(applied, now, 0.0) / correction[0] * (correction[1] if tf else 1.0)
+        update = self.first_moment / (root + config.epsilon) * length
+        kept = self.flat
+        if self._decay is not None:
+            kept = kept * (1 - self._decay * torch.where(applied, 1.0 if tf else before, 0.0))
+        moved = kept - update
+        # A step too long for float32 leaves the parameters where they are; only the moments have moved, and are finite.
+        applied = applied & torch.isfinite(rms(moved))
+        torch.where(applied, moved, self.flat, out=self.flat)
+        self.step_count.copy_(count)
+        return {
+            "gradient_norm": norm.float(),
+            "gradient_rms": (norm / gradient.numel() ** 0.5).float(),
+            "update_rms": rms(update),
+            "parameter_rms": rms(self.flat),
+            "applied": applied.float(),
+        }
+
+    def _learning_rate(self, count: Tensor) -> Tensor:
+        """() at a number of updates."""
+        warmup = self.config.warmup
+        ramp = (count / warmup).clamp(0, 1) if warmup else torch.ones_like(count, dtype=torch.float32)
+        return self.config.learning_rate * ramp
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> Optimizer:
+    """The optimiser of that rule."""
+    return (Optimizer if config.rule == "laprop" else Adam)(parameters, config)
