@@ -32,15 +32,6 @@ def bundle_age(rig: Rig) -> float:
     return max(0.0, age)  # the two computers' clocks may differ
 
 
-def judge_bundle(rig: Rig) -> None:
-    """A bundle older than the spec's safety allows is a fault. No rule of the loop: the link must be asked."""
-    allowed, age = rig.spec.safety.bundle_seconds, bundle_age(rig)
-    if allowed and age > allowed:
-        rig.controller.guard.latch(
-            "bundle", f"bundle {rig.slot.current.version} is {age:.0f} s old, allowed {allowed:g} s"
-        )
-
-
 def figures(rig: Rig) -> dict[str, float | int | str]:
     """What the learner's display shows of this robot."""
     controller = rig.controller

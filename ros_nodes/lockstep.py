@@ -7,7 +7,8 @@
   sample refused                   the episode is cut, and reset
   not under the policy             the commands of that state, so that the world goes on; where it has none the world
                                    waits. A reset when the policy is to act again
-Everything happens in the thread that spins the node.
+Everything happens in the thread that spins the node. The phases are those of real time (phase.py); between two episodes
+without a reset service it is WAITING.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 
 from robot_dreamer.onboard.guard import Commands
 from robot_dreamer.onboard.states import State
+from ros_nodes.phase import Phase
 from ros_nodes.runner import Parts, Runner
 
 _LEAP = 2.5  # periods between two stamps of an episode that say: not the same episode
@@ -32,7 +34,6 @@ class Lockstep(Runner):
         self._leap = round(_LEAP * parts.spec.period * 1e9)
         self._last: int | None = None  # stamp of the last set looked at
         self._answered = False  # it got a command
-        self._idle = True  # the policy did not act on it
         self._again = parts.spec.reward.topic  # a repeated set is answered when this topic, one of many, comes
         self._running = False
         self._complete_at = time.monotonic()
@@ -51,7 +52,7 @@ class Lockstep(Runner):
 
     def start(self) -> None:
         self._last = None
-        self._idle = True
+        self.phase = Phase.IDLE
         self._running = True
         self._complete_at = time.monotonic()
         self._resetter.on_done = self._reset_done
@@ -76,8 +77,7 @@ class Lockstep(Runner):
             if last is not None and stamp < last:
                 self._last = stamp
                 self._resetter.restart()
-        elif self._idle:
-            self._idle = False
+        elif self.phase is Phase.IDLE:
             self._reset(stamp)
         elif stamp == last:
             self._repeat(stamp, topic)
@@ -104,9 +104,10 @@ class Lockstep(Runner):
         self._ticks += 1
         decision = self._decide()
         if decision.fault is not None:
-            self._idle = True
+            self.phase = Phase.IDLE
             self._answer(decision.command, stamp)
         elif decision.command is not None:
+            self.phase = Phase.RUNNING
             self._answer(decision.command, stamp)
             self._controller.applied(stamp)  # the world stood still in between
         else:
@@ -114,8 +115,8 @@ class Lockstep(Runner):
 
     def _stand_by(self, state: State, stamp: int, topic: str) -> None:
         """Not under the policy: a set is answered by what the state says, or not at all."""
-        if not self._idle:
-            self._idle = True
+        if self.phase is not Phase.IDLE:
+            self.phase = Phase.IDLE
             self._controller.abandon()
             self._resetter.cancel()
         if stamp == self._last and self._answered:
@@ -140,14 +141,19 @@ class Lockstep(Runner):
         self._controller.abandon()
         self._last, self._answered = stamp, False
         if self._resetter.available:
+            self.phase = Phase.RESETTING
             self._resetter.request()
             self._resetter.poll()
         else:
+            self.phase = Phase.WAITING
             self._answer(self._guard.neutral(), stamp)
 
     def _reset_done(self) -> None:
         self._guard.limits.start({})  # a world that was set up anew has no command in force
         first, stamp = self._resetter.first_stamp, self._observer.common_stamp()
         self._observer.expect(first)
-        if self._running and not self._idle and stamp is not None and stamp != self._last and stamp >= first:
+        if self.phase is not Phase.RESETTING:
+            return
+        self.phase = Phase.READY
+        if self._running and stamp is not None and stamp != self._last and stamp >= first:
             self._tick(stamp)  # the first sensors were faster than the answer

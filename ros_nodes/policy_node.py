@@ -25,14 +25,14 @@ from robot_dreamer.link.errors import LinkError
 from robot_dreamer.spec import SpecError
 from ros_nodes.diagnosis import Diagnosis
 from ros_nodes.distro import make_executor
-from ros_nodes.health import Speaker, complain, figures, judge_bundle
+from ros_nodes.health import Speaker, complain, figures
+from ros_nodes.outside import OutsideFaults
 from ros_nodes.parameters import ParameterError, declare_parameters
 from ros_nodes.rig import Rig
 from ros_nodes.services import Services
 from ros_nodes.transitions import reported
 
 _FAST, _SLOW = 0.05, 1.0  # seconds between two looks at the reset, and at everything else
-_HUNG = 2.0  # seconds that the control loop may be overdue, seen by every look: a paused machine pauses both
 _SPIN = 0.1  # longest wait before a signal is seen; without a limit EventsExecutor may hang
 
 
@@ -54,7 +54,7 @@ class PolicyNode(LifecycleNode):
         self.rig: Rig | None = None
         self._diagnosis: Diagnosis | None = None
         self._acting = False
-        self._overdue_looks = 0
+        self._outside: OutsideFaults | None = None
         self._speaker = Speaker(self, self.parameters.learner)
         self._health = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         Services(self, lambda: self.rig, lambda: self._acting)
@@ -74,6 +74,7 @@ class PolicyNode(LifecycleNode):
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
         self._diagnosis = Diagnosis(self, rig)
+        self._outside = OutsideFaults(rig, _FAST)
         version = rig.slot.current.version
         self.get_logger().info(
             f"robot {rig.robot_id} ({rig.spec.name}, spec {rig.spec.hash[:12]}), {rig.spec.rate:g} Hz, {p.clock}, "
@@ -126,28 +127,19 @@ class PolicyNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _look(self) -> None:
-        if self.rig is None:
+        if self.rig is None or self._outside is None:
             return
         self.rig.e_stop.poll()
         self.rig.resetter.poll()
-        self._judge_overdue(self.rig)
+        self._outside.judge_loop()
         if self.rig.runner.failure and not self.failure:
             self.failure = self.rig.runner.failure
             self.get_logger().fatal(f"the control loop died:\n{self.failure}")
 
-    def _judge_overdue(self, rig: Rig) -> None:
-        """A loop that hangs cannot say so itself. Its heartbeat has ended; the safe pose is led to from here."""
-        overdue = rig.runner.overdue
-        self._overdue_looks = self._overdue_looks + 1 if overdue > _FAST else 0
-        if overdue > _HUNG and self._overdue_looks * _FAST > _HUNG and not rig.runner.failure:
-            reason = f"it hangs: no tick for {overdue:.1f} s, its period is {rig.spec.period:g} s"
-            rig.controller.guard.latch("deadline", reason)
-            rig.runner.give_up(reason)
-
     def _report(self) -> None:
         """Once a second: fetch a bundle, say what is wrong, send figures."""
         rig = self.rig
-        if rig is None or self._diagnosis is None:
+        if rig is None or self._diagnosis is None or self._outside is None:
             return
         status = None
         if rig.link is not None:
@@ -155,10 +147,9 @@ class PolicyNode(LifecycleNode):
             bundle = rig.link.take_bundle()
             if bundle is not None:
                 rig.slot.offer(bundle)
-            if status.fault:  # what it lives through would be lost
-                rig.controller.guard.latch("link", status.fault)
+            self._outside.judge_link(status)
             rig.link.report(figures(rig))
-        judge_bundle(rig)
+        self._outside.judge_bundle()
         complaint = complain(self, rig) if self._acting else ""
         self._speaker.say(rig, status, complaint)
         self._health.publish(self._diagnosis.report(status, complaint))

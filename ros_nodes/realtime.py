@@ -1,5 +1,7 @@
 """Real time: the world does not wait. A thread of its own ticks at absolute deadlines and reads the latest messages.
 
+Its phases (phase.py):
+
   IDLE       the policy is not to act (robot_dreamer/onboard/states.py)
   WAITING    no fresh sensors yet, or no more: neutral command; when they come, a reset if the spec names one
   RESETTING  the robot resets itself: neutral command
@@ -12,7 +14,6 @@ has had no good sample for `stale_seconds`, be it silence or nonsense, the guard
 
 from __future__ import annotations
 
-import enum
 import threading
 import time
 import traceback
@@ -23,18 +24,11 @@ from robot_dreamer.onboard.guard import Commands
 from robot_dreamer.onboard.rate import RateLoop
 from robot_dreamer.onboard.states import State
 from robot_dreamer.onboard.urgency import calm_interpreter, urge
+from ros_nodes.phase import Phase
 from ros_nodes.runner import Parts, Runner
 
 _PATIENCE = 2.0  # seconds without an episode before saying so
 _LAST_TICK = 5.0  # seconds that the tick in progress may still take when all ends
-
-
-class Phase(enum.Enum):
-    IDLE = "not under the policy"
-    WAITING = "waiting for sensors"
-    RESETTING = "resetting"
-    READY = "waiting for the first sensors after the reset"
-    RUNNING = "running"
 
 
 class Realtime(Runner):
@@ -46,12 +40,10 @@ class Realtime(Runner):
 
     Attributes:
       loop: rate and jitter.
-      phase: see the module.
     """
 
     def __init__(self, parts: Parts, now: Callable[[], int], priority: int = 0, core: int = -1) -> None:
         super().__init__(parts)
-        self.phase = Phase.IDLE
         self._stop = threading.Event()
         self.loop = RateLoop(parts.spec.period, sleep=self._stop.wait)
         self._now = now

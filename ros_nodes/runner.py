@@ -14,6 +14,7 @@ from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.spec import RobotSpec
 from ros_nodes.commander import Commander
 from ros_nodes.heartbeat import Heartbeat
+from ros_nodes.phase import Phase
 from ros_nodes.reset import Resetter
 from ros_nodes.takeover import TakeOver
 
@@ -40,12 +41,14 @@ class Runner(ABC):
       ticks, misses: of the control loop; in lockstep nothing is ever missed.
       repeats: commands sent again; none in real time.
       failure: why it can go on no longer; empty while it can.
+      phase: what it is waiting for, or doing.
     """
 
     repeats = 0
 
     def __init__(self, parts: Parts) -> None:
         self.failure = ""
+        self.phase = Phase.IDLE
         self._hangs = False
         self._parts = parts
         self._observer = parts.observer

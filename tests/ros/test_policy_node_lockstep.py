@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter
 from robot_dreamer.onboard.states import State
 from robot_dreamer.record import INTERVENTION, StepRecord, validate_record
 from ros_nodes.health import complain
+from ros_nodes.phase import Phase
 from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, make_bundle, toy_spec
 from tests.ros.conftest import Ros, stages_of
@@ -134,10 +135,12 @@ def test_reset_without_answer_is_asked_again(make: Callable[..., Stage], dies: b
     """The answer gets lost (after reset_timeout), or the robot's process dies and comes back (at its first stamp)."""
     stage = make()
     stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
+    assert stage.rig.runner.phase is Phase.RUNNING
     resetter = stage.rig.resetter
     answered, resetter._answered = resetter._answered, lambda future: None  # the answer gets lost
     stage.until(lambda: resetter.active and resetter._future is not None, "the reset")
     stage.until(lambda: len(stage.robot.resets) == 2, "the robot to be reset")
+    assert stage.rig.runner.phase is Phase.RESETTING
     resetter._answered = answered
     resetter._timeout = 1e6 if dies else 0.1
     if dies:
@@ -251,6 +254,7 @@ def test_a_fault_in_lockstep_lets_the_world_go_on_with_its_reaction(make: Callab
     stage.until(lambda: stage.robot.tick > tick + 5, "the world to go on")
     assert all(numbers == held for t, numbers in stage.robot.answered if t > tick)
     assert len(stage.rows) == rows and stage.rig.controller.abandoned == 1
+    assert stage.rig.runner.phase is Phase.IDLE
     resets = len(stage.robot.resets)
     stage.rig.controller.guard.clear()
     stage.until(lambda: stage.rig.controller.steps > 6, "steps again")

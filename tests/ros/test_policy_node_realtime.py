@@ -19,7 +19,7 @@ from std_msgs.msg import Float64MultiArray
 
 from robot_dreamer.record import validate_record
 from ros_nodes.health import complain, figures
-from ros_nodes.realtime import Phase
+from ros_nodes.phase import Phase
 from tests.onboard_models import TOY, toy_spec
 from tests.ros.fake_robot import PERIOD
 from tests.ros.stage import Stage

@@ -16,8 +16,8 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, Imu, JointState
 
 from ros_nodes.health import complain
+from ros_nodes.phase import Phase
 from ros_nodes.policy_node import PolicyNode
-from ros_nodes.realtime import Phase
 from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import PERIOD, FakeRobot, joint_state
