@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from robot_dreamer.run_status import STATUS_FILE, read_status
 
 STALE = 5.0  # seconds after which the learner counts as gone
 
@@ -22,24 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table; returns 1 if the learner is not running."""
-    path = args.logdir.expanduser() / "status.json"
-    try:
-        status = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is not there: no learner has run with this --logdir") from None
-    age = time.monotonic() - status["monotonic"]  # negative: the machine has been started again since
+    logdir = args.logdir.expanduser()
+    status = read_status(logdir)
+    if status is None:
+        raise FileNotFoundError(f"{logdir / STATUS_FILE} is not there: no learner has run with this --logdir")
+    age = time.monotonic() - status.monotonic  # negative: the machine has been started again since
     console = Console()
-    console.print(_table(status["robots"]))
-    for kind, count in {**status["link"].get("refusals", {}), **status["link"].get("bad_messages", {})}.items():
+    console.print(_table(status.robots))
+    for kind, count in {**status.link.get("refusals", {}), **status.link.get("bad_messages", {})}.items():
         console.print(f"{kind}: {count}", highlight=False)
-    if status["link"].get("last_error"):
-        trouble = f"last trouble, {status['link']['last_error_age']:.0f} s ago: {status['link']['last_error']}"
+    if status.link.get("last_error"):
+        trouble = f"last trouble, {status.link['last_error_age']:.0f} s ago: {status.link['last_error']}"
         console.print(trouble, highlight=False, markup=False, soft_wrap=True)
     if not 0 <= age <= STALE:
         since = f"its last word is {age:.0f} s old" if age > 0 else "this machine has been started again since"
-        console.print(f"the learner is not running: {since} ({status['phase']})")
+        console.print(f"the learner is not running: {since} ({status.phase})")
         return 1
-    console.print(f"learner: {status['phase']}, {status['env_steps']} steps, newest bundle {status['bundle_version']}")
+    console.print(f"learner: {status.phase}, {status.env_steps} steps, newest bundle {status.bundle_version}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import socket
 from pathlib import Path
@@ -16,6 +15,7 @@ from robot_dreamer.processes.ros_domain import own_domain
 from robot_dreamer.processes.supervisor import Result, Supervisor
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.display import Display
+from robot_dreamer.run_status import read_status
 from robot_dreamer.spec import RobotSpec, load_spec
 from sim.evaluate import Evaluation, compare, write_evaluation
 
@@ -71,10 +71,8 @@ def _free_address() -> str:
 
 
 def _phase(logdir: Path) -> str:
-    try:
-        return str(json.loads((logdir / "status.json").read_text())["phase"])
-    except FileNotFoundError:
-        return "stopped before the learner was up"
+    status = read_status(logdir)
+    return status.phase if status else "stopped before the learner was up"
 
 
 def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> None:

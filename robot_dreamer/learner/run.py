@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
 from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.run_status import STATUS_FILE, RunStatus
 
 _log = logging.getLogger(__name__)
 STATUS_EVERY = 1.0  # seconds
@@ -66,7 +70,7 @@ class Run:
         self._started = time.monotonic()
         self._before = trainer.training_seconds
         self._phase = ""
-        self._losses: dict[str, float] = {}
+        self._losses: dict[str, float | None] = {}
 
     def stop(self) -> None:
         """Ask the loop to end after the update that it is in; safe from a signal handler."""
@@ -148,33 +152,34 @@ class Run:
     def _write_metrics(self) -> None:
         metrics = {name: float(value) for name, value in self.trainer.metrics.items()}
         self._metrics.write(self.trainer.env_steps, self.trainer.updates, metrics)
-        self._losses = {k: v for k, v in metrics.items() if k.startswith("loss/")}
+        losses = {k: v for k, v in metrics.items() if k.startswith("loss/")}
+        self._losses = {k: v if math.isfinite(v) else None for k, v in losses.items()}
 
     def write_status(self, phase: str) -> None:
         """Replace status.json, which the live display reads."""
         trainer = self.trainer
         returns = trainer.episodes.returns
-        status = {
-            "time": time.time(),
-            "monotonic": time.monotonic(),  # the same for all processes of this machine since it started
-            "phase": phase,
-            "env_steps": trainer.env_steps,
-            "episodes": trainer.episodes.count,
-            "last_return": returns[-1] if returns else None,
-            "mean_return_10": sum(returns) / len(returns) if returns else None,
-            "updates": trainer.updates,
-            "updates_per_s": self._update_rate.update(trainer.updates),
-            "env_steps_per_s": self._step_rate.update(trainer.env_steps),
-            "replay_size": len(trainer.replay),
-            "replay_capacity": trainer.replay.capacity,
-            "bundle_version": self.version,
-            "train_ratio": trainer.config.train_ratio,
-            "elapsed_s": trainer.training_seconds,
-            "budget_s": self.budget.seconds,
-            "budget_steps": self.budget.env_steps,
-            "losses": self._losses,
-            "skipped_updates": trainer.skipped,
-            "robots": self._robots(),
-            "link": self._link(),
-        }
-        write_json_atomically(trainer.logdir / "status.json", status)
+        status = RunStatus(
+            time=time.time(),
+            monotonic=time.monotonic(),  # the same for all processes of this machine since it started
+            phase=phase,
+            env_steps=trainer.env_steps,
+            episodes=trainer.episodes.count,
+            last_return=returns[-1] if returns else None,
+            mean_return_10=sum(returns) / len(returns) if returns else None,
+            updates=trainer.updates,
+            updates_per_s=self._update_rate.update(trainer.updates),
+            env_steps_per_s=self._step_rate.update(trainer.env_steps),
+            replay_size=len(trainer.replay),
+            replay_capacity=trainer.replay.capacity,
+            bundle_version=self.version,
+            train_ratio=trainer.config.train_ratio,
+            elapsed_s=trainer.training_seconds,
+            budget_s=self.budget.seconds,
+            budget_steps=self.budget.env_steps,
+            losses=self._losses,
+            skipped_updates=trainer.skipped,
+            robots=self._robots(),
+            link=self._link(),
+        )
+        write_json_atomically(trainer.logdir / STATUS_FILE, msgspec.to_builtins(status))

@@ -14,8 +14,9 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 
-from robot_dreamer.report.history import EpisodeReader, read_status
+from robot_dreamer.report.history import EpisodeReader
 from robot_dreamer.report.panel import Snapshot, line, panel
+from robot_dreamer.run_status import read_status
 
 REFRESH = 0.5  # s between two looks, in a terminal
 LINE_PERIOD = 10.0  # s between two lines, elsewhere
@@ -48,7 +49,7 @@ class Display:
         self._thread.join(5.0)
 
     def _look(self) -> Snapshot:
-        status = read_status(self._logdir / "status.json")
+        status = read_status(self._logdir)
         return Snapshot(self._logdir, status, [e.total for e in self._episodes.read()], time.monotonic(), self._began)
 
     def _run(self) -> None:

@@ -1,11 +1,10 @@
-"""What a run has written about itself: status.json (now) and episodes.jsonl (every finished episode)."""
+"""What a run has written about its episodes: episodes.jsonl, every finished one."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,3 @@ class EpisodeReader:
                 else:
                     self.episodes.append(episode)
         return self.episodes
-
-
-def read_status(path: Path) -> dict[str, Any] | None:
-    """The learner's status, or None if it has not written one. The file is replaced at once, so it is always whole."""
-    try:
-        status: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    return status

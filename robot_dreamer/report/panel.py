@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from robot_dreamer.run_status import RunStatus
+
 STALE = 5.0  # s without a word from the learner before the display says so
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH = 48
@@ -24,13 +26,13 @@ class Snapshot:
 
     Attributes:
       logdir: of the run.
-      status: content of status.json; None while there is none.
+      status: None while the learner has written none.
       returns: of all finished episodes.
       now, began: time.monotonic(): this moment, and when the display started.
     """
 
     logdir: Path
-    status: dict[str, Any] | None
+    status: RunStatus | None
     returns: Sequence[float]
     now: float
     began: float
@@ -40,10 +42,10 @@ class Snapshot:
         """Why the figures are not those of now; "" if they are."""
         if self.status is None:
             return "waiting for the learner"
-        if not self.began <= self.status["monotonic"] <= self.now:  # later than now: before the machine was started
+        if not self.began <= self.status.monotonic <= self.now:  # later than now: before the machine was started
             return "waiting for the learner; the figures are the last run's"
-        age = self.now - self.status["monotonic"]
-        if age > STALE and self.status["phase"] not in ("finished", "stopped"):
+        age = self.now - self.status.monotonic
+        if age > STALE and not self.status.over:
             return f"no word from the learner for {age:.0f} s"
         return ""
 
@@ -59,13 +61,13 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(_BARS[int((m - low) / span * (len(_BARS) - 1)) if span else 0] for m in means)
 
 
-def budget_share(status: dict[str, Any]) -> float | None:
+def budget_share(status: RunStatus) -> float | None:
     """How much of the budget is spent, 0 to 1; None without a budget."""
     shares = []
-    if status.get("budget_s"):
-        shares.append(status["elapsed_s"] / status["budget_s"])
-    if status.get("budget_steps"):
-        shares.append(status["env_steps"] / status["budget_steps"])
+    if status.budget_s:
+        shares.append(status.elapsed_s / status.budget_s)
+    if status.budget_steps:
+        shares.append(status.env_steps / status.budget_steps)
     return min(1.0, max(shares)) if shares else None
 
 
@@ -74,7 +76,7 @@ def panel(snapshot: Snapshot) -> Panel:
     status = snapshot.status
     title = Text(str(snapshot.logdir), style="bold")
     if status is not None:
-        title.append(f" · {status['phase']}", style="not bold")
+        title.append(f" · {status.phase}", style="not bold")
     parts: list[RenderableType] = []
     if snapshot.trouble:
         parts.append(Text(snapshot.trouble, style="yellow"))
@@ -89,54 +91,54 @@ def line(snapshot: Snapshot) -> str:
     if status is None:
         return f"{snapshot.trouble} ({snapshot.logdir / 'status.json'} is not there yet)"
     share = budget_share(status)
-    last, mean = _return(status["last_return"]), _return(status["mean_return_10"])
+    last, mean = _return(status.last_return), _return(status.mean_return_10)
     parts = [
-        snapshot.trouble or f"{_clock(status['elapsed_s'])} {status['phase']}",
-        f"{status['env_steps']:,} steps ({status['env_steps_per_s']:.0f}/s)",
-        f"{status['episodes']:,} episodes, last {last}, mean {mean}",
-        f"{status['updates']:,} updates ({status['updates_per_s']:.1f}/s)",
-        f"replay {status['replay_size']:,}",
-        *(f"{robot['robot']}: {_robot(robot, status['bundle_version']).plain}" for robot in status["robots"]),
+        snapshot.trouble or f"{_clock(status.elapsed_s)} {status.phase}",
+        f"{status.env_steps:,} steps ({status.env_steps_per_s:.0f}/s)",
+        f"{status.episodes:,} episodes, last {last}, mean {mean}",
+        f"{status.updates:,} updates ({status.updates_per_s:.1f}/s)",
+        f"replay {status.replay_size:,}",
+        *(f"{robot['robot']}: {_robot(robot, status.bundle_version).plain}" for robot in status.robots),
     ]
     if share is not None:
         parts.append(f"{share:.0%} of the budget")
     return " | ".join(parts)
 
 
-def _figures(status: dict[str, Any], returns: Sequence[float]) -> Table:
+def _figures(status: RunStatus, returns: Sequence[float]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     table.add_row("time", _progress(status))
     table.add_row(
         "environment",
-        f"{status['env_steps']:,} steps, {status['env_steps_per_s']:.0f}/s · {status['episodes']:,} episodes",
+        f"{status.env_steps:,} steps, {status.env_steps_per_s:.0f}/s · {status.episodes:,} episodes",
     )
-    mean = Text(_return(status["mean_return_10"]), style="bold green")
-    table.add_row("return", Text.assemble("last 10: ", mean, f" · last: {_return(status['last_return'])}"))
+    mean = Text(_return(status.mean_return_10), style="bold green")
+    table.add_row("return", Text.assemble("last 10: ", mean, f" · last: {_return(status.last_return)}"))
     if len(returns) > 1:
         table.add_row("", Text(sparkline(returns, _CURVE_WIDTH), style="green"))
     table.add_row(
         "learning",
-        f"{status['updates']:,} updates, {status['updates_per_s']:.1f}/s · train ratio {status['train_ratio']:g}",
+        f"{status.updates:,} updates, {status.updates_per_s:.1f}/s · train ratio {status.train_ratio:g}",
     )
-    table.add_row("replay", f"{status['replay_size']:,} of {status['replay_capacity']:,} rows")
-    losses = " · ".join(f"{name.removeprefix('loss/')} {value:.3g}" for name, value in status["losses"].items())
+    table.add_row("replay", f"{status.replay_size:,} of {status.replay_capacity:,} rows")
+    losses = " · ".join(f"{name.removeprefix('loss/')} {_number(value)}" for name, value in status.losses.items())
     if losses:
         table.add_row("losses", Text(losses, style="dim"))
-    for robot in status["robots"]:
-        table.add_row(Text(robot["robot"]), _robot(robot, status["bundle_version"]))
+    for robot in status.robots:
+        table.add_row(Text(robot["robot"]), _robot(robot, status.bundle_version))
     return table
 
 
-def _progress(status: dict[str, Any]) -> RenderableType:
+def _progress(status: RunStatus) -> RenderableType:
     share = budget_share(status)
-    elapsed = _clock(status["elapsed_s"])
+    elapsed = _clock(status.elapsed_s)
     if share is None:
         return Text(f"{elapsed}, no limit")
-    limits = [_clock(status["budget_s"])] if status.get("budget_s") else []
-    if status.get("budget_steps"):
-        limits.append(f"{status['budget_steps']:,} steps")
+    limits = [_clock(status.budget_s)] if status.budget_s else []
+    if status.budget_steps:
+        limits.append(f"{status.budget_steps:,} steps")
     row = Table.grid(padding=(0, 1))
     row.add_row(
         Text(f"{elapsed} of {' or '.join(limits)}"),
@@ -181,6 +183,10 @@ def _robot(robot: dict[str, Any], newest: int) -> Text:
     if robot["refused"]:
         text.append(f" · refused: {robot['refused']}", style="red")
     return text
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"
 
 
 def _clock(seconds: float) -> str:

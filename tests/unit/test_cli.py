@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from pathlib import Path
@@ -14,6 +13,8 @@ from robot_dreamer.cli import main
 from robot_dreamer.commands.options import preset_for
 from robot_dreamer.config import load_config
 from robot_dreamer.link.status import RobotStatus
+from robot_dreamer.run_status import STATUS_FILE
+from tests.unit.test_report import status as run_status
 
 
 def test_unknown_preset_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,14 +90,18 @@ def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixt
         refused="",
     )
     robots = [msgspec.to_builtins(status)]
-    now = {"monotonic": time.monotonic(), "phase": "training", "env_steps": 10, "bundle_version": 9, "robots": robots}
-    now["link"] = {"refusals": {"spec": 3}, "bad_messages": {}, "last_error": "disk full", "last_error_age": 2.0}
-    (tmp_path / "status.json").write_text(json.dumps(now))
+    link = {"refusals": {"spec": 3}, "bad_messages": {}, "last_error": "disk full", "last_error_age": 2.0}
+
+    def write(monotonic: float) -> None:
+        now = run_status(monotonic=monotonic, env_steps=10, bundle_version=9, robots=robots, link=link)
+        (tmp_path / STATUS_FILE).write_bytes(msgspec.json.encode(now))
+
+    write(time.monotonic())
     assert main(["link-status", "--logdir", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     for shown in ("arm1", "1234", "shape 2", "4.2 ms", "spec: 3", "disk full", "8, 3 s old", "tilt: it fell"):
         assert shown in output
-    (tmp_path / "status.json").write_text(json.dumps(now | {"monotonic": time.monotonic() - 60}))
+    write(time.monotonic() - 60)
     assert main(["link-status", "--logdir", str(tmp_path)]) == 1
     assert "not running" in capsys.readouterr().out
 
@@ -162,3 +167,10 @@ def test_options_that_cannot_work_are_refused_at_the_start(
 ) -> None:
     assert main(["train", *options, "--logdir", str(tmp_path)]) == 2
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"\xff\xfe", b'{"time": 1'])
+def test_what_is_no_status_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
+    (tmp_path / STATUS_FILE).write_bytes(content)
+    assert main(["link-status", "--logdir", str(tmp_path)]) == 2
+    assert f"{tmp_path / STATUS_FILE} is not the status of a run" in capsys.readouterr().err

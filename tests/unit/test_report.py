@@ -10,20 +10,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from robot_dreamer.report.curve import draw_curve, running_mean
 from robot_dreamer.report.display import Display
-from robot_dreamer.report.history import EpisodeReader, read_status
+from robot_dreamer.report.history import EpisodeReader
 from robot_dreamer.report.panel import Snapshot, budget_share, line, panel, sparkline
+from robot_dreamer.run_status import RunStatus, read_status
 
 NOW = 1000.0
 
 
-def status(**changes: Any) -> dict[str, Any]:
+def status(**changes: Any) -> RunStatus:
     """As the learner writes it."""
-    return {
+    usual = {
+        "time": 0.0,
         "monotonic": NOW,
         "phase": "training",
         "env_steps": 30120,
@@ -41,8 +44,11 @@ def status(**changes: Any) -> dict[str, Any]:
         "budget_s": 600.0,
         "budget_steps": 0,
         "losses": {"loss/dyn": 1.2345},
+        "skipped_updates": 0,
         "robots": [robot()],
-    } | changes
+        "link": {},
+    }
+    return RunStatus(**(usual | changes))
 
 
 def robot(figures: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
@@ -53,7 +59,7 @@ def robot(figures: dict[str, Any] | None = None, **changes: Any) -> dict[str, An
     return rest | counters | {"figures": good | (figures or {})} | changes
 
 
-def shown(state: dict[str, Any] | None, now: float = NOW, returns: tuple[float, ...] = (1.0, 5.0)) -> str:
+def shown(state: RunStatus | None, now: float = NOW, returns: tuple[float, ...] = (1.0, 5.0)) -> str:
     console = Console(file=io.StringIO(), width=140, color_system=None)
     console.print(panel(Snapshot(Path("runs/x"), state, returns, now, NOW - 500)))
     assert isinstance(console.file, io.StringIO)
@@ -177,13 +183,13 @@ def test_episodes_are_read_as_the_file_grows(tmp_path: Path) -> None:
 
 
 def test_no_status_yet(tmp_path: Path) -> None:
-    assert read_status(tmp_path / "status.json") is None
+    assert read_status(tmp_path) is None
 
 
 def test_display_prints_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
     with Display(tmp_path, console):
-        (tmp_path / "status.json").write_text(json.dumps(status(monotonic=time.monotonic())))
+        (tmp_path / "status.json").write_bytes(msgspec.json.encode(status(monotonic=time.monotonic())))
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().startswith("07:02 training | ")
     assert not [t for t in threading.enumerate() if t.name == "display"]
@@ -193,7 +199,9 @@ def test_display_in_a_terminal_ends_with_the_last_state(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     handlers = [h.stream for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
     with Display(tmp_path, console):
-        (tmp_path / "status.json").write_text(json.dumps(status(monotonic=time.monotonic(), phase="finished")))
+        (tmp_path / "status.json").write_text(
+            msgspec.json.encode(status(monotonic=time.monotonic(), phase="finished")).decode()
+        )
     assert isinstance(console.file, io.StringIO)
     assert "finished" in console.file.getvalue()
     assert handlers == [h.stream for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
