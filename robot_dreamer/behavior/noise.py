@@ -38,6 +38,8 @@ class Noise(NamedTuple):
     """(H, N, *latent.shape) noise of the imagined draws; N imagination starts."""
     action: dict[str, Tensor]
     """Standard-normal (H+1, N, *shape) for a continuous action, Gumbel (H+1, N, *shape, classes) for a discrete one."""
+    other: dict[str, Tensor] = {}
+    """What only one generation draws, by name; its objective says what it is."""
 
 
 def draw_noise(

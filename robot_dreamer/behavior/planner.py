@@ -54,7 +54,7 @@ def cem(evaluate: Callable[[Tensor, int], Tensor], noise: Tensor, elites: int) -
     return Plan(mean, std)
 
 
-class Planner:
+class Planner(nn.Module):
     """An `Actor` that has learned nothing itself: it searches in the world model for what the reward head likes best.
 
     Every candidate is rolled out with drawn latents, one trajectory each; its return is the plain sum of the predicted
@@ -70,6 +70,7 @@ class Planner:
     """
 
     def __init__(self, fields: Sequence[Field], latent: LatentSpace, config: PlannerConfig) -> None:
+        super().__init__()
         for field in fields:
             if field.kind == "discrete":
                 raise ValueError(

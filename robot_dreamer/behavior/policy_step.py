@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from robot_dreamer.behavior.noise import NoisePort
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.rssm import RSSM, Latents, encode_action, feature_of
-from robot_dreamer.world_model.world_model import WorldModel
 
 
 class Actor(Protocol):
@@ -27,6 +26,18 @@ class Actor(Protocol):
 
         heads: the policy step's monitors, for whoever plans.
         """
+
+
+class Perception(Protocol):
+    """What an acting step needs of a world model."""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """Observations to tokens."""
+
+    @property
+    def rssm(self) -> RSSM:
+        """Filters."""
 
 
 class StepLayout(NamedTuple):
@@ -63,7 +74,7 @@ class PolicyStep(nn.Module):
     UNITS = {"surprise": "nats", "value": "discounted reward", "reward": "reward"}
 
     def __init__(
-        self, world_model: WorldModel, policy: Actor, actions: Sequence[Field], monitors: Mapping[str, nn.Module]
+        self, world_model: Perception, policy: Actor, actions: Sequence[Field], monitors: Mapping[str, nn.Module]
     ) -> None:
         super().__init__()
         self.encoder, self.rssm = world_model.encoder, world_model.rssm

@@ -8,6 +8,8 @@ from typing import Literal
 
 from robot_dreamer.config.check import require, require_positive, require_range
 
+_MAY_BE_ZERO = ("unimix", "free_nats", "multipliers", "reward_units", "overshooting")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -17,8 +19,28 @@ class ModelConfig:
     """Size D of the deterministic state; a multiple of `blocks` and `decoder_blocks`."""
     hidden: int = 1024
     """Width of the layers inside the RSSM."""
-    cell: Literal["block"] = "block"
-    """Recurrent cell; block: DreamerV3's block GRU."""
+    cell: Literal["block", "reset_before", "reset_after", "layer_norm", "layer_norm_bare"] = "block"
+    """Recurrent cell; block: DreamerV3's block GRU; the others: see `gru_cells.py`."""
+    activation: Literal["relu", "elu", "silu", "tanh"] = "silu"
+    """Activation of all layers but the convolutions; `block` has SiLU."""
+    conv_activation: Literal["relu", "elu", "silu"] = "silu"
+    """Activation of the convolutions of the image stack of 2018."""
+    norm: bool = False
+    """Layer norm in front of each activation, where the cell is not `block`."""
+    pixel_code: Literal["unit", "centered", "five_bit"] = "unit"
+    """How the image stack of 2018 reads pixels, see `conv64.py`."""
+    likelihood: Literal["normal", "squares"] = "normal"
+    """Loss of predicted numbers and pixels: half the squared error, or all of it with pixels through a sigmoid."""
+    daydreamer_init: bool = False
+    """DayDreamer's initial kernels, and no dense layer in front of the image decoder."""
+    learned_start: bool = False
+    """Learn the state before an episode (DayDreamer)."""
+    kl_rule: Literal["dyn_rep", "hinge", "floor_of_mean", "balanced", "adaptive"] = "dyn_rep"
+    """How the KL becomes a loss, see `kl_rules.py`; dyn_rep: DreamerV3."""
+    kl_balance: float = 0.8
+    """Share of the KL that trains the prior, where the rule is `balanced` or `adaptive`."""
+    overshooting: int = 0
+    """Steps ahead at which the prior is judged too (latent overshooting, PlaNet); 0 switches it off."""
     latent: Literal["classes", "numbers"] = "classes"
     """Latent variables: one-hot classes, or normally distributed numbers."""
     stoch: int = 32
@@ -49,6 +71,8 @@ class ModelConfig:
     """Hidden layers of the posterior."""
     reward_layers: int = 1
     """Hidden layers of the reward head."""
+    reward_units: int = 0
+    """Width of the reward head, where the cell is not `block`; 0: `units`."""
     continue_layers: int = 1
     """Hidden layers of the continue head."""
     bins: int = 255
@@ -65,16 +89,15 @@ class ModelConfig:
     """Squash vector observations with symlog in front of the encoder."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "model", exclude=("unimix", "free_nats", "symlog_inputs", "multipliers"))
+        require_positive(self, "model", exclude=_MAY_BE_ZERO)
         require_range("model.unimix", self.unimix, 0.0, 1.0)
+        require_range("model.kl_balance", self.kl_balance, 0.0, 1.0)
+        require(self.overshooting >= 0, "model.overshooting", "0 or a positive number", self.overshooting)
+        require(self.reward_units >= 0, "model.reward_units", "0 or a positive number", self.reward_units)
         require_range("model.free_nats", self.free_nats, 0.0, math.inf)
-        require(self.deter % self.blocks == 0, "model.deter", f"a multiple of model.blocks = {self.blocks}", self.deter)
-        require(
-            self.deter % self.decoder_blocks == 0,
-            "model.deter",
-            f"a multiple of model.decoder_blocks = {self.decoder_blocks}",
-            self.deter,
-        )
+        for name in ("blocks", "decoder_blocks") if self.cell == "block" else ():
+            parts = getattr(self, name)
+            require(self.deter % parts == 0, "model.deter", f"a multiple of model.{name} = {parts}", self.deter)
         require(self.bins % 2 == 1 and self.bins >= 3, "model.bins", "an odd number of at least 3", self.bins)
         require(self.kernel % 2 == 1, "model.kernel", "an odd number", self.kernel)
         require(

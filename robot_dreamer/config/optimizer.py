@@ -65,6 +65,10 @@ class LossScales:
     """KL that pulls the prior towards the posterior."""
     representation: float = 0.1
     """KL that pulls the posterior towards the prior."""
+    kl: float = 1.0
+    """KL of posterior and prior as one term, in the generations before DreamerV3."""
+    overshooting: float = 1.0
+    """Latent overshooting."""
     policy: float = 1.0
     """Policy, on imagined trajectories."""
     value: float = 1.0

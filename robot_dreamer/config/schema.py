@@ -52,7 +52,7 @@ class RunConfig:
 class Config:
     """Everything that a training run needs to know besides the robot or environment itself."""
 
-    objective: Literal["dreamer_v3"] = "dreamer_v3"
+    objective: Literal["dreamer_v3", "planet"] = "dreamer_v3"
     """Generation of the algorithm: what is learned and how, see `learner/objectives/`."""
     name: str = "dreamer_v3"
     """Presets and overrides that this configuration was made from."""
@@ -82,6 +82,8 @@ class Config:
     """Where filtering of a sequence starts: the latents stored with the row before it, or the initial state."""
     replay_capacity: int = 5_000_000
     """Rows kept in the replay; the oldest leave first."""
+    prefill: int = 0
+    """Rows of experience before the first update; they pay for no updates."""
     online_queue: bool = True
     """Train each new window once, before windows are drawn uniformly."""
     action_repeat: int = 1
@@ -99,6 +101,7 @@ class Config:
             f"0, or between 2 and batch_length = {self.batch_length}",
             self.behavior.imagine_last,
         )
+        require(self.prefill >= 0, "prefill", "0 or a positive number", self.prefill)
         require(self.train_ratio > 0, "train_ratio", "a positive number", self.train_ratio)
 
     def with_run(self, **settings: Any) -> Config:

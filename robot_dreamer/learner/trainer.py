@@ -100,12 +100,13 @@ class Trainer:
 
     @property
     def rows_missing(self) -> int:
-        """Rows until the first update can be made; 0 once the replay holds a window."""
+        """Rows until the first update can be made; 0 once the replay holds a window and what `prefill` asks for."""
         if self.replay.windows:
-            return 0
+            return max(0, self.config.prefill - self.env_steps)
         streams = self._streams.waiting()
         longest = max((self.replay.rows_of(stream) + waiting for stream, waiting in streams.items()), default=0)
-        return max(1, self.replay.length - longest)  # a window may wait for its last chunk to fill
+        # A window may wait for its last chunk to fill.
+        return max(1, self.replay.length - longest, self.config.prefill - self.env_steps)
 
     def ingest(self, limit: int = 1024) -> int:
         """Read new experience from the store into the replay; returns the rows read."""
@@ -121,7 +122,7 @@ class Trainer:
         self.env_steps += 1
         self._recent.append(row)
         self.episodes.add(self.env_steps, row)
-        if self.replay.windows:
+        if self.replay.windows and self.env_steps > self.config.prefill:
             self._credit += self.config.train_ratio / (self.config.batch_size * self.config.batch_length)
 
     def _filter_and_add(self, stream: str, rows: list[StepRecord]) -> None:

@@ -169,6 +169,14 @@ class MSE:
         return (self.mean - target).square()
 
 
+class HalfMSE(MSE):
+    """The mean of a unit normal: half the squared error, the negative log-density without its constant."""
+
+    def loss(self, target: Tensor) -> Tensor:
+        """Half the squared distance per component."""
+        return 0.5 * super().loss(target)
+
+
 class TwoHot:
     """Categorical distribution over numeric bins for one real number (DreamerV3, section "Symexp twohot loss").
 

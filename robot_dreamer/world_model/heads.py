@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from robot_dreamer.config import ModelConfig
-from robot_dreamer.world_model.distributions import Binary, TwoHot, symexp_bins
-from robot_dreamer.world_model.layers import Linear, mlp
+from robot_dreamer.world_model.distributions import Binary, HalfMSE, TwoHot, symexp_bins
+from robot_dreamer.world_model.layers import GlorotLinear, Linear, glorot_mlp, mlp
 
 
 class TwoHotHead(nn.Module):
@@ -36,3 +38,16 @@ class BinaryHead(nn.Module):
     def forward(self, feature: Tensor) -> Binary:
         """(..., F) -> distribution over (...)."""
         return Binary(self.out(self.trunk(feature)).squeeze(-1))
+
+
+class NumberHead(nn.Module):
+    """MLP with the mean of a unit normal: reward and value of the generations before DayDreamer."""
+
+    def __init__(self, inputs: int, widths: Sequence[int], activation: str, norm: bool = False) -> None:
+        super().__init__()
+        self.trunk = glorot_mlp(inputs, widths, activation, norm)
+        self.out = GlorotLinear(widths[-1], 1)
+
+    def forward(self, feature: Tensor) -> HalfMSE:
+        """(..., F) -> distribution over (...)."""
+        return HalfMSE(self.out(self.trunk(feature)).squeeze(-1))

@@ -2,6 +2,7 @@
 
 from robot_dreamer.learner.objectives.dreamer_v3 import DREAMER_V3
 from robot_dreamer.learner.objectives.parts import Generation
+from robot_dreamer.learner.objectives.planet import PLANET
 
-OBJECTIVES: dict[str, Generation] = {"dreamer_v3": DREAMER_V3}
+OBJECTIVES: dict[str, Generation] = {"dreamer_v3": DREAMER_V3, "planet": PLANET}
 """By `Config.objective`."""

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.behavior.noise import Noise
-from robot_dreamer.behavior.policy_step import PolicyStep
+from robot_dreamer.behavior.policy_step import Perception, PolicyStep
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.compiled import CompiledFunctions
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
-from robot_dreamer.world_model.world_model import WorldModel
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,9 @@ class Parts:
     """Where several processes hold parts of a batch, gives the rows of all of them."""
 
     @property
-    def world(self) -> WorldModel:
+    def world(self) -> Perception:
         """The world model."""
-        world: WorldModel = self.modules["world_model"]
+        world: Perception = self.modules["world_model"]
         return world
 
 
@@ -86,10 +85,16 @@ class Replayed(NamedTuple):
     """(B, T) bool."""
     is_terminal: Tensor
     """(B, T) bool."""
+    action: Tensor
+    """(B, T, A) features of the action before each row."""
+    keep: Tensor
+    """(B, T) float, 0 where a row begins an episode."""
 
 
-def observe_batch(parts: Parts, batch: Batch, noise: Tensor) -> tuple[Replayed, Observed]:
-    """Filter the rows of a batch; noise: (T, B, *latent.shape).
+def observe_batch(
+    parts: Parts, batch: Batch, noise: Tensor, pixel_noise: Tensor | None = None
+) -> tuple[Replayed, Observed]:
+    """Filter the rows of a batch; noise: (T, B, *latent.shape); pixel_noise (B T, 64, 64, channels): see `pixels`.
 
     Row 0 gives the start state and the first previous action, nothing else; with `replay_context=zero` the start state
     is the initial one.
@@ -97,11 +102,13 @@ def observe_batch(parts: Parts, batch: Batch, noise: Tensor) -> tuple[Replayed, 
     world = parts.world
     rows, steps = batch.reward.shape[0], batch.reward.shape[1] - 1
     observation = {name: value[:, 1:].flatten(0, 1) for name, value in batch.observation.items()}  # (B T, *shape)
-    tokens = world.encoder(observation).unflatten(0, (rows, steps))  # (B, T, E)
+    tokens = world.encoder(observation, *([] if pixel_noise is None else [pixel_noise]))
+    tokens = tokens.unflatten(0, (rows, steps))  # (B, T, E)
     previous = {name: value[:, :-1].flatten(0, 1) for name, value in batch.action.items()}
     action = encode_action(parts.actions, previous).unflatten(0, (rows, steps))  # (B, T, A)
     stored = Latents(batch.deter.float(), batch.stoch.float())
     start = stored if parts.config.replay_context == "stored" else world.rssm.initial(rows)
     keep = 1 - batch.is_first[:, 1:].float()
     observed = world.rssm.observe(start, tokens, action, keep, noise, parts.world.rssm.row(parts.compiled))
-    return Replayed(observation, batch.reward[:, 1:].float(), batch.is_last[:, 1:], batch.is_terminal[:, 1:]), observed
+    flags = batch.is_last[:, 1:], batch.is_terminal[:, 1:]
+    return Replayed(observation, batch.reward[:, 1:].float(), *flags, action, keep), observed

@@ -1,0 +1,27 @@
+"""The world model of PlaNet, Dreamer V1, DreamerV2 and DayDreamer: encoder, RSSM, decoder, reward head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from robot_dreamer.config import ModelConfig
+from robot_dreamer.world_model.coder64 import Decoder64, Encoder64
+from robot_dreamer.world_model.fields import Field
+from robot_dreamer.world_model.gru_rssm import GRURSSM
+from robot_dreamer.world_model.heads import NumberHead
+from robot_dreamer.world_model.latent import latent_size
+
+
+class WorldModel64(nn.Module):
+    """What the robot experiences, as a model that can be filtered and rolled out; images have 64x64 pixels."""
+
+    def __init__(self, observations: Sequence[Field], actions: Sequence[Field], config: ModelConfig) -> None:
+        super().__init__()
+        self.encoder = Encoder64(observations, config)
+        self.rssm = GRURSSM(sum(field.features for field in actions), self.encoder.tokens, config)
+        self.feature_size = self.rssm.deter + latent_size(self.rssm.latent)
+        self.decoder = Decoder64(observations, self.feature_size, config)
+        units, layers = config.reward_units or config.units, config.reward_layers
+        self.reward = NumberHead(self.feature_size, [units] * layers, config.activation, config.norm)
