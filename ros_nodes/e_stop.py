@@ -1,4 +1,4 @@
-"""The emergency stop's topic: pressed means a fault, and while it is pressed nobody can clear it.
+"""The emergency stop's topic and how it is heard: at any moment of a node's life, whatever else it does.
 
 In software it does not replace one in hardware.
 """
@@ -7,75 +7,71 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
-from robot_dreamer.onboard.guard import Guard
-from ros_nodes.distro import SubscriptionEventCallbacks
+from robot_dreamer.onboard.buttons import Buttons
+from ros_nodes.companion import Companion
+from ros_nodes.graph import mismatch, publishers
+
+TOPIC, KIND = "e_stop", "std_msgs/msg/Bool"
+_LOOK = 0.05  # seconds between two looks at the graph
+_ACQUAINTED = 0.3  # seconds after which those who were there before are discovered, as a rule
 
 
 class EStop:
-    """Listens to std_msgs/Bool on `e_stop`: true is pressed.
-
-    A publisher may be latched (transient local) or not; no single subscription gets a latched message and matches
-    both, so there are two, and a message may come twice. That one of them does not match is no news (rclpy would warn).
+    """Listens to std_msgs/Bool on `e_stop`: true is pressed. Publishers may be latched, reliable or best effort.
 
     Args:
-      timeout: seconds of silence on the topic that count as pressed, as does that it has not spoken yet; 0: it may be
-        silent.
+      timeout: see Buttons.
 
     Attributes:
-      pressed: as of the last message.
+      buttons: who has said what.
+      companion: serves what must be heard at any moment.
     """
 
-    def __init__(self, node: Node, guard: Guard, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.pressed = False
-        self._node = node
-        self._guard = guard
-        self._timeout = timeout
-        self._clock = clock
-        self._heard: float | None = None
-        self._inlets = [
-            node.create_subscription(
-                Bool,
-                "e_stop",
-                self._receive,
-                QoSProfile(depth=1, reliability=reliability, durability=durability),
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            )
-            for reliability, durability in (
-                (ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE),
-                (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL),
-            )
-        ]
+    def __init__(self, node: Node, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.buttons = Buttons(timeout, clock)
+        self._since = time.monotonic()
+        self._topic = node.resolve_topic_name(TOPIC)
+        self.companion = Companion(node, "e_stop", self._failed)
+        self.companion.hear(Bool, TOPIC, self._receive)
+        self.companion.repeat(_LOOK, self._look)
 
-    def poll(self) -> None:
-        """Call it often: notices silence."""
-        problem = self.problem()
-        if problem:
-            self._guard.latch("e_stop", problem)
+    @property
+    def pressed(self) -> bool:
+        """The last word of any button is true."""
+        return self.buttons.pressed
 
     def problem(self) -> str:
         """Why a fault must not be cleared; empty if it may."""
-        if self.pressed:
-            return "the emergency stop is pressed (topic e_stop)"
-        if not self._timeout:
-            return ""
-        if self._heard is None:
-            return "topic e_stop has not spoken yet"
-        silent = self._clock() - self._heard
-        if silent <= self._timeout:
-            return ""
-        return f"topic e_stop is silent for {silent:.1f} s, allowed {self._timeout:g} s"
+        return self.buttons.problem()
+
+    def require_type(self) -> None:
+        """Refuse buttons that are there and cannot be heard; those that come later latch.
+
+        Raises:
+          ValueError: names topic, expected and found type.
+        """
+        time.sleep(max(0.0, self._since + _ACQUAINTED - time.monotonic()))
+        wrong = mismatch(self._topic, KIND, publishers(self.companion.node, self._topic))
+        if wrong:
+            raise ValueError(f"the emergency stop cannot be heard: {wrong}; mend the button or remap the topic")
 
     def destroy(self) -> None:
-        for inlet in self._inlets:
-            self._node.destroy_subscription(inlet)
+        self.companion.destroy()
 
-    def _receive(self, message: Bool) -> None:
-        self._heard = self._clock()
-        self.pressed = bool(message.data)
-        if self.pressed:
-            self.poll()
+    def _receive(self, source: bytes | None, stamp: int, message: Any) -> None:
+        self.buttons.hear(source, stamp, bool(message.data))
+
+    def _look(self) -> None:
+        found = publishers(self.companion.node, self._topic)
+        wrong = mismatch(self._topic, KIND, found)
+        foreign = f"the emergency stop cannot be heard: {wrong}" if wrong else ""
+        self.buttons.look({x.gid: x.node for x in found if x.kind == KIND}, foreign)
+
+    def _failed(self, words: str) -> None:
+        self.companion.node.get_logger().fatal(words)
+        self.buttons.press(f"what listens to the emergency stop failed: {words.strip().splitlines()[-1]}")

@@ -4,11 +4,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from rclpy.node import Node
 
 _PATIENCE = 1.0  # seconds in which publishers that run already are discovered
 _POLL = 0.02
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # what the middleware calls it
+
+
+class Endpoint(NamedTuple):
+    """A publisher or a subscription, of any node.
+
+    Attributes:
+      gid: identity; that of the messages where the middleware tells it.
+      node: name with namespace; empty while only the endpoint has been discovered, not its node.
+      kind: type of its messages.
+    """
+
+    gid: bytes
+    node: str
+    kind: str
+    qos: Any
+
+
+def publishers(node: Node, topic: str) -> list[Endpoint]:
+    """All publishers of a topic, our own too."""
+    return [_endpoint(info) for info in node.get_publishers_info_by_topic(topic)]
+
+
+def subscriptions(node: Node, topic: str) -> list[Endpoint]:
+    """All subscriptions of a topic, our own too."""
+    return [_endpoint(info) for info in node.get_subscriptions_info_by_topic(topic)]
+
+
+def mismatch(topic: str, kind: str, found: list[Endpoint]) -> str:
+    """Endpoints of another type than `kind`, in words; empty if there are none."""
+    wrong = sorted({f"{x.kind} (node {x.node or 'unknown'})" for x in found if x.kind != kind})
+    return f"topic {topic}: expected {kind}, found {', '.join(wrong)}" if wrong else ""
 
 
 def unheard(node: Node, topics: Mapping[str, str]) -> list[str]:
@@ -41,8 +74,14 @@ def require_types(node: Node, topics: Mapping[str, str]) -> None:
 
 
 def _types(node: Node, topic: str) -> list[str]:
-    return sorted({publisher.topic_type for publisher in node.get_publishers_info_by_topic(topic)})
+    return sorted({publisher.kind for publisher in publishers(node, topic)})
 
 
 def _mismatch(node: Node, topic: str, kind: str, found: list[str]) -> str:
     return f"{node.resolve_topic_name(topic)}: expected {kind}, found {', '.join(found)}"
+
+
+def _endpoint(info: Any) -> Endpoint:
+    known = info.node_name != _UNKNOWN
+    name = f"{info.node_namespace.rstrip('/')}/{info.node_name}" if known else ""
+    return Endpoint(bytes(info.endpoint_gid), name, info.topic_type, info.qos_profile)

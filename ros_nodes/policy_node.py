@@ -25,6 +25,7 @@ from robot_dreamer.link.errors import LinkError
 from robot_dreamer.spec import SpecError
 from ros_nodes.diagnosis import Diagnosis
 from ros_nodes.distro import make_executor
+from ros_nodes.e_stop import EStop
 from ros_nodes.health import Speaker, complain, figures
 from ros_nodes.outside import OutsideFaults
 from ros_nodes.parameters import ParameterError, declare_parameters
@@ -49,6 +50,7 @@ class PolicyNode(LifecycleNode):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("policy", **node_options)
+        self._e_stop: EStop | None = None
         self.parameters = declare_parameters(self)
         self.failure = ""
         self.rig: Rig | None = None
@@ -57,7 +59,9 @@ class PolicyNode(LifecycleNode):
         self._outside: OutsideFaults | None = None
         self._speaker = Speaker(self, self.parameters.learner)
         self._health = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        Services(self, lambda: self.rig, lambda: self._acting)
+        self._e_stop = e_stop = EStop(self, self.parameters.e_stop_timeout)
+        Services(self, e_stop, lambda: self.rig, lambda: self._acting)
+        e_stop.companion.start()
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # the node's own clock may be simulated
         self.create_timer(_FAST, self._look, clock=steady)
         self.create_timer(_SLOW, self._report, clock=steady)
@@ -67,9 +71,9 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the rig. What is wrong with the parameters is logged, and the node stays unconfigured."""
         p = self.parameters
+        assert self._e_stop is not None
         try:
-            self.rig = rig = Rig(self, p)
-            rig.e_stop.poll()  # a stop that must be heard counts as pressed before the first command
+            self.rig = rig = Rig(self, p, self._e_stop)
         except (SpecError, LinkError, ValueError, OSError) as error:  # BundleError is a ValueError
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -129,7 +133,6 @@ class PolicyNode(LifecycleNode):
     def _look(self) -> None:
         if self.rig is None or self._outside is None:
             return
-        self.rig.e_stop.poll()
         self.rig.resetter.poll()
         self._outside.judge_loop()
         if self.rig.runner.failure and not self.failure:
@@ -161,6 +164,13 @@ class PolicyNode(LifecycleNode):
             if change.name == "teleop_timeout" and self.rig is not None:
                 self.rig.takeover.timeout = float(change.value)
         return SetParametersResult(successful=True)
+
+    def destroy_node(self) -> None:
+        """With all that belongs to it."""
+        if self._e_stop is not None:
+            self._e_stop.destroy()
+            self._e_stop = None
+        super().destroy_node()
 
     def bring_up(self) -> bool:
         """Configure and activate; False if that failed (the log says why)."""

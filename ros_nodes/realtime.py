@@ -56,6 +56,7 @@ class Realtime(Runner):
         self._since = time.monotonic()  # of the phase
         self._sound_at: float | None = None  # when the last good sample came; None: none since the reset or IDLE
         self._problem = ""  # why the last tick could not act
+        self._settling = False  # the loop died and its thread leads the robot to the safe pose
 
     @property
     def ticks(self) -> int:
@@ -67,7 +68,7 @@ class Realtime(Runner):
 
     @property
     def overdue(self) -> float:
-        return self.loop.overdue if self._thread is not None else 0.0
+        return self.loop.overdue if self._thread is not None and not self._settling else 0.0
 
     def start(self) -> None:
         self._stop.clear()
@@ -83,9 +84,10 @@ class Realtime(Runner):
     def stop(self) -> None:
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(0.0 if self._hangs else _LAST_TICK)
+            patience = _LAST_TICK + self._parts.spec.safety.ramp_seconds  # it may be on the way to the safe pose
+            self._thread.join(0.0 if self._hangs else patience)
             if self._thread.is_alive() and not self.failure:
-                self.failure = f"the control loop did not end within {_LAST_TICK:g} s"
+                self.failure = f"the control loop did not end within {patience:g} s"
             self._thread = None
         self._calm.close()
         self._end()
@@ -106,9 +108,13 @@ class Realtime(Runner):
                     return
                 self._tick(missed)
         except Exception:  # the thread's last words; the node sees `failure` and stops the process
-            self.failure = traceback.format_exc()
-            self._controller.abandon()
-            self.failure += self._settle()
+            words = traceback.format_exc()
+            self._settling = True
+            try:
+                self._controller.abandon()
+                words += self._settle()
+            finally:  # not before: two threads must not lead the robot
+                self.failure = words
 
     def _tick(self, missed: int) -> None:
         if self.phase is Phase.RUNNING:

@@ -46,12 +46,13 @@ class Rig:
 
     Args:
       node: owner of the topics.
+      e_stop: of the node; it is told of this rig's guard, and forgets it when the rig closes.
 
     Raises:
       SpecError, BundleError, LinkError, ValueError: something in the parameters cannot be used; nothing is left behind.
     """
 
-    def __init__(self, node: Node, parameters: Parameters) -> None:
+    def __init__(self, node: Node, parameters: Parameters, e_stop: EStop) -> None:
         p = parameters
         self.spec = spec = load_spec(p.robot)
         if p.clock == "lockstep":
@@ -85,6 +86,7 @@ class Rig:
 
             self.observer = Observer(spec, need_reward=lockstep or self.link is not None, lockstep=lockstep, now=now)
             require_types(node, self.observer.topics)
+            e_stop.require_type()
             self.states = StateMachine(spec, self.controller.guard, p.automatic)
             commander = Commander(node, spec)
             stack.callback(commander.destroy)
@@ -92,8 +94,9 @@ class Rig:
             stack.callback(self.resetter.destroy)
             self.takeover = TakeOver(node, spec, float(node.get_parameter("teleop_timeout").value))
             stack.callback(self.takeover.destroy)
-            self.e_stop = EStop(node, self.controller.guard, p.e_stop_timeout)
-            stack.callback(self.e_stop.destroy)
+            self.e_stop = e_stop
+            e_stop.buttons.attach(self.controller.guard)
+            stack.callback(e_stop.buttons.attach, None)
             heartbeat = Heartbeat(node, spec.rate)
             stack.callback(heartbeat.destroy)
             parts = Parts(

@@ -9,6 +9,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from robot_dreamer.onboard.controller import Arrays, Controller, Decision
 from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.guard import Commands
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.spec import RobotSpec
@@ -124,6 +125,11 @@ class Runner(ABC):
 
     def _settle(self) -> str:
         """Lead the robot to the safe pose. Returns what went wrong; empty if nothing."""
-        reached = self._states.settle(self._commander.publish)
+
+        def send(commands: Commands) -> None:
+            self._parts.heartbeat.beat(self._states.alive)  # a low level that requires it must obey the ramp too
+            self._commander.publish(commands)
+
+        reached = self._states.settle(send)
         self._parts.heartbeat.beat(False)
         return "" if reached else "the safe pose was not reached in time: an action's max_rate is too low for it"

@@ -9,6 +9,7 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from robot_dreamer.onboard.states import State
+from ros_nodes.e_stop import EStop
 from ros_nodes.rig import Rig
 
 _SILENT = 0.5  # seconds that the control loop may be overdue before nobody should rely on it
@@ -16,21 +17,24 @@ _UNCONFIGURED = "the node is not configured"
 
 
 class Services:
-    """Answers at once; the control loop acts on it at its next tick.
+    """Answers at once; the control loop acts on it at its next tick. ~/e_stop is answered whatever the node is doing.
 
     Args:
+      e_stop: of the node.
       rig: what there is at the moment; None while the node is unconfigured.
       active: the node is active: its control loop runs.
     """
 
-    def __init__(self, node: Node, rig: Callable[[], Rig | None], active: Callable[[], bool]) -> None:
+    def __init__(self, node: Node, e_stop: EStop, rig: Callable[[], Rig | None], active: Callable[[], bool]) -> None:
         self._logger = node.get_logger()
+        self._buttons = e_stop.buttons
         self._rig = rig
         self._active = active
         for state in (State.PASSIVE, State.STAND, State.POLICY):
             node.create_service(Trigger, f"~/{state.value}", self._trigger(self._want(state)))
-        node.create_service(Trigger, "~/e_stop", self._trigger(_stop))
+        e_stop.companion.serve(Trigger, "~/e_stop", self._stop)
         node.create_service(Trigger, "~/clear_fault", self._trigger(_clear))
+        node.create_service(Trigger, "~/forget_e_stop", self._forget)
         node.create_service(SetBool, "~/take_over", self._take_over)
 
     def _trigger(self, ask: Callable[[Rig], tuple[bool, str]]) -> Callable[[Any, Any], Any]:
@@ -41,6 +45,31 @@ class Services:
             return response
 
         return answer
+
+    def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        fault = self._buttons.press("the service e_stop was called")
+        rig = self._rig()
+        overdue = rig.runner.overdue if rig is not None else 0.0
+        response.success = fault is not None and overdue <= _SILENT
+        if fault is None:  # the first guard that there is will be told all the same
+            response.message = _UNCONFIGURED
+        elif response.success:
+            response.message = f"stopped: {fault}"
+        else:
+            way = "stop the robot by its own means"
+            response.message = f"the control loop does not answer, for {overdue:.1f} s: {way}; {fault}"
+        self._logger.info(response.message)
+        return response
+
+    def _forget(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            gone = self._buttons.forget()
+            response.success = bool(gone)
+            response.message = f"forgotten: {gone}" if gone else "no button that is gone was pressed"
+        except ValueError as error:
+            response.success, response.message = False, str(error)
+        self._logger.info(response.message)
+        return response
 
     def _want(self, state: State) -> Callable[[Rig], tuple[bool, str]]:
         def ask(rig: Rig) -> tuple[bool, str]:
@@ -59,14 +88,6 @@ class Services:
         response.message = "a person commands, until this is switched off" if request.data else "handed back"
         self._logger.info(response.message)
         return response
-
-
-def _stop(rig: Rig) -> tuple[bool, str]:
-    fault = rig.controller.guard.latch("e_stop", "the service e_stop was called")
-    overdue = rig.runner.overdue
-    if overdue > _SILENT:
-        return False, f"the control loop does not answer, for {overdue:.1f} s: stop the robot by its own means; {fault}"
-    return True, f"stopped: {fault}"
 
 
 def _clear(rig: Rig) -> tuple[bool, str]:

@@ -156,12 +156,16 @@ class Guard:
                 rule.reset()
 
     def settle(self, send: Callable[[Commands], None], sleep: Callable[[float], object] = time.sleep) -> bool:
-        """Send the ramp to the safe pose, a command per period, until it is reached.
+        """Send the ramp to the safe pose, a command per period, until it is reached. A fault may latch on the way: from
+        the next command on its reaction counts, hold and damp end the way.
 
         False if time was too short: 2 s, or a second more than the ramp takes.
         """
         for _ in range(math.ceil(self._settle / self._period)):
-            send(self.neutral())
+            fault = self.fault
+            if fault is not None and fault.reaction in ("hold", "damp"):
+                return True
+            send(self.limits.toward_neutral(gently=fault is None or fault.reaction == "ramp"))
             if self.limits.at_neutral:
                 return True
             sleep(self._period)

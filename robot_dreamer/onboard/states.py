@@ -100,17 +100,18 @@ class StateMachine:
         return self.driving and (fault is None or fault.reaction in ("ramp", "hold"))
 
     def settle(self, send: Callable[[Commands], None], sleep: Callable[[float], object] = time.sleep) -> bool:
-        """Nobody will tick any more: lead a robot that is driven to the safe pose. A fault's hold and damp stay.
+        """Nobody will tick any more: lead a robot that is driven to the safe pose, by its reaction where there is a
+        fault, also one that latches on the way; its hold and damp stay. `alive` holds until the end.
 
         Whoever ticks again begins in PASSIVE, with the wish of the beginning. False if the safe pose was not reached in
         time.
         """
-        fault, driving = self._guard.fault, self.driving
-        self.state, self.driving = State.PASSIVE, False
+        self.state = State.PASSIVE
         self._wish = (self._default, self._guard.latest)
-        if not driving or (fault is not None and fault.reaction in ("hold", "damp")):
-            return True
-        return self._guard.settle(send, sleep)
+        try:
+            return not self.driving or self._guard.settle(send, sleep)
+        finally:
+            self.driving = False
 
     def _wanted(self, latest: Fault | None) -> State:
         state, when = self._wish

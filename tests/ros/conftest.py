@@ -102,7 +102,8 @@ def stages_of(kind: Callable[..., Any], ros: Ros, folder: Path) -> Iterator[Call
 
     yield build
     for stage in stages:
-        stage.node.trigger_shutdown()
+        if stage.node._state_machine.current_state[1] != "finalized":
+            stage.node.trigger_shutdown()
 
 
 @pytest.fixture

@@ -160,3 +160,19 @@ def test_discrete_values_pass() -> None:
     assert guard.check({"gear": np.array([5.0])}) == ({"gear": np.array([5.0])}, None)
     guard.latch("e_stop", "test")
     np.testing.assert_array_equal(guard.neutral()["gear"], [0.0])
+
+
+@pytest.mark.parametrize(("reaction", "sent"), [("stop", 1), ("ramp", 5), ("hold", 0), ("damp", 0)])
+def test_a_fault_on_the_way_to_neutral_has_its_reaction(reaction: str, sent: int) -> None:
+    guard = Guard(parse_spec(f"{TOY}safety: {{ramp_seconds: 0.16, reactions: {{e_stop: {reaction}}}}}"))
+    out: list[list[float]] = []
+
+    def sleep(_: float) -> None:
+        if len(out) == 2:
+            guard.latch("e_stop", "pressed on the way")
+
+    guard.limits.last = {"torque": np.array([3.5, 0.0])}  # a step is 0.5
+    assert guard.settle(lambda c: out.append(c["torque"].tolist()), sleep)
+    assert len(out) == 2 + sent
+    if sent:
+        assert out[-1] == [0.0, 0.0]
