@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.behavior.actor import ActorNetwork, sample_actions
+from robot_dreamer.behavior.dreamer_actor import DreamerActor, action_features
 from robot_dreamer.world_model.fast.scan_layers import product_dtype
-from robot_dreamer.world_model.rssm import RSSM, Latents, encode_action
+from robot_dreamer.world_model.rssm import RSSM, Latents, encode_action, feature_of
 
 
 class Imagined(NamedTuple):
@@ -32,6 +33,35 @@ class Dream(NamedTuple):
     """(N, D)."""
     stoch: Tensor
     """(N, *latent.shape)."""
+
+
+class Dreamt(NamedTuple):
+    """Trajectories of H steps from N starts with gradient; entry 0 is the start."""
+
+    feature: Tensor
+    """(N, H+1, F)."""
+    action: dict[str, Tensor]
+    """(N, H, *shape) or one-hot (N, H, *shape, classes), chosen at the entry before; see `DreamerActor.imagine`."""
+
+
+def imagine_through(
+    rssm: RSSM, actor: DreamerActor, start: Latents, noise: Tensor, action_noise: Mapping[str, Tensor]
+) -> Dreamt:
+    """Imagine from start (N, D), (N, *latent.shape); actions and latents pass their gradient on.
+
+    noise: (H, N, *latent.shape); action_noise: (H or more, N, ...) by field. The actor sees states without gradient.
+    """
+    deter, stoch = start
+    features, actions = [feature_of(deter, stoch)], []
+    prepared = rssm.prepare()
+    for t in range(noise.shape[0]):
+        action = actor.imagine(features[-1], {name: draws[t] for name, draws in action_noise.items()})
+        deter = rssm.step(deter, stoch, action_features(actor.fields, action), prepared)
+        stoch = rssm.latent.draw(rssm.prior_statistics(deter), noise[t])
+        features.append(feature_of(deter, stoch))
+        actions.append(action)
+    stacked = {name: torch.stack([action[name] for action in actions], 1) for name in actions[0]}
+    return Dreamt(torch.stack(features, 1), stacked)
 
 
 ImagineStep = Callable[[Tensor, Tensor, Tensor, Any, Tensor, dict[str, Tensor]], Dream]

@@ -28,6 +28,50 @@ def lambda_return(reward: Tensor, live: Tensor, bootstrap: Tensor, mix: Tensor |
     return torch.stack(returns[::-1], 1)
 
 
+def arrival_return(reward: Tensor, live: Tensor, bootstrap: Tensor, mix: float) -> Tensor:
+    """Lambda-returns of T rows, T - 1 values, each with the reward of arriving at its own row (Dreamer V1, DreamerV2).
+
+        R_t = r_t + live_t ((1 - mix) b_{t+1} + mix R_{t+1}),   R_{T-1} = b_{T-1}
+
+    See `lambda_return`, whose returns begin with the reward after.
+    """
+
+    def later(x: Tensor) -> Tensor:
+        return torch.cat((x[:, :1], x[:, :-1]), 1)
+
+    return lambda_return(later(reward), later(live), bootstrap, mix)
+
+
+class AdvantageScale(NamedTuple):
+    """Moving mean and mean square of the advantages, without correction for their start at zero (DayDreamer)."""
+
+    mean: Tensor
+    """()."""
+    square: Tensor
+    """()."""
+    steps: Tensor
+    """() batches so far."""
+
+    @staticmethod
+    def initial(device: torch.device | None = None) -> AdvantageScale:
+        """Before the first batch; float64, for the variance is a difference of nearly equal numbers."""
+        zero = torch.zeros((), dtype=torch.float64, device=device)
+        return AdvantageScale(zero, zero.clone(), zero.clone())
+
+    def updated(self, advantage: Tensor, rate: float) -> AdvantageScale:
+        """Moved towards a batch of advantages (any shape)."""
+        x = advantage.detach().double()
+        mean, square = torch.lerp(self.mean, x.mean(), rate), torch.lerp(self.square, x.square().mean(), rate)
+        return AdvantageScale(mean, square, self.steps + 1)
+
+    def normalise(self, advantage: Tensor, rate: float) -> Tensor:
+        """Advantages less the mean, over the deviation; the gradient passes through the advantages alone."""
+        bias = 1 - (1 - rate) ** self.steps
+        mean = self.mean / bias
+        deviation = (self.square / bias - mean.square()).clamp(min=1e-16).sqrt()
+        return (advantage - mean.float()) * (1 / deviation).float()
+
+
 def percentile(x: Tensor, percent: float) -> Tensor:
     """The percentile () of x (n), linear between neighbours; selects, which is much faster than to sort."""
     position = percent / 100 * (x.numel() - 1)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from robot_dreamer.config.check import require, require_range
+
+_SHARES = ("exploration", "dynamics_share", "advantage_rate", "entropy_target")
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,46 @@ class BehaviorConfig:
     critic_outscale: float = 0.0
     """Factor on the initial kernels of the last layer of critic and reward head; 0 predicts zero at the start."""
 
+    actor: Literal["normal", "tanh_normal", "truncated_normal"] = "normal"
+    """Distribution of a continuous action: DayDreamer's and DreamerV3's, Dreamer V1's, DreamerV2's."""
+    init_std: float = 5.0
+    """tanh_normal: standard deviation in front of the tanh where the network says 0."""
+    exact_cut: bool = False
+    """truncated_normal: differentiate a sample through the cut too; the published code does not."""
+    exploration: float = 0.0
+    """Noise on actions while experience is collected, before DreamerV3: its standard deviation where they are
+    continuous, the probability of a uniform choice where they are discrete."""
+    gradient: Literal["auto", "dynamics", "reinforce", "mix"] = "auto"
+    """How the actor gets better, before DreamerV3: backpropagation through the model, REINFORCE, or shares of both;
+    auto: REINFORCE for discrete actions, the model for continuous ones."""
+    dynamics_share: float = 0.1
+    """mix: share of the backpropagation."""
+    returns: Literal["arrival", "departure"] = "departure"
+    """Whether the return of a state has its own reward (arrival: Dreamer V1, DreamerV2) or begins with the next."""
+    imagine_start: bool = True
+    """Whether the state in which imagination starts is one of the judged states (not in Dreamer V1)."""
+    slow_every: int = 0
+    """Updates between two whole copies of the critic to the slow critic, which then judges; 0: the critic itself
+    judges (Dreamer V1). Before DreamerV3."""
+    update_order: Literal["together", "model_first", "critic_first"] = "together"
+    """Which parts have made their step before the loss of the next is computed: none (Dreamer V1), the model
+    (DreamerV2), the model, then the critic (DayDreamer)."""
+    advantage_rate: float = 0.0
+    """Rate of the moving mean and deviation by which advantages are normalised (DayDreamer); 0: not at all."""
+    entropy_target: float = 0.0
+    """Wanted entropy of each action entry, between that of the least and of the most random policy; the weight then
+    adapts itself (DayDreamer). 0: the weight is `entropy`."""
+
     def __post_init__(self) -> None:
         for name in ("horizon", "policy_layers", "critic_layers"):
             require(getattr(self, name) > 0, f"behavior.{name}", "a positive number", getattr(self, name))
         require(self.return_horizon > 1, "behavior.return_horizon", "more than 1", self.return_horizon)
         require(self.imagine_last >= 0, "behavior.imagine_last", "0 or a positive number", self.imagine_last)
-        for name in ("lam", "slow_rate", "return_rate", "discrete_unimix"):
+        for name in ("lam", "slow_rate", "return_rate", "discrete_unimix", *_SHARES):
             require_range(f"behavior.{name}", getattr(self, name), 0.0, 1.0)
         low, high = self.return_percentile_low, self.return_percentile_high
         require(0 <= low < high <= 100, "behavior.return_percentile_low", "0 <= low < high <= 100", (low, high))
         require(self.return_limit > 0, "behavior.return_limit", "a positive number", self.return_limit)
+        require(self.slow_every >= 0, "behavior.slow_every", "0 or a positive number", self.slow_every)
+        require(self.init_std > 0, "behavior.init_std", "a positive number", self.init_std)
         require(0 < self.min_std < self.max_std, "behavior.min_std", "0 < min_std < max_std", self.min_std)
