@@ -56,7 +56,7 @@ class ActorNetwork(nn.Module):
         self.heads = nn.ModuleList(
             (DiscreteHead if field.kind == "discrete" else ContinuousHead)(field, units, config) for field in fields
         )
-        self.noise = tuple(_noise_port(field) for field in fields)
+        self.noise = tuple(noise_port(field) for field in fields)
 
     def forward(self, feature: Tensor) -> ActionDistributions:
         """(N, F) -> distribution per action field."""
@@ -71,7 +71,8 @@ class ActorNetwork(nn.Module):
         return sample_actions(self(feature), by_field)
 
 
-def _noise_port(field: Field) -> NoisePort:
+def noise_port(field: Field) -> NoisePort:
+    """The noise with which an acting step draws one action."""
     name = f"action_noise_{field.name}"
     if field.kind == "discrete":
         return NoisePort(name, "action_noise", field.name, (*field.shape, field.classes), "gumbel", field.name)

@@ -1,6 +1,7 @@
 """The training configuration: schema, checks of its values, presets. Without torch."""
 
 from robot_dreamer.config.behavior import BehaviorConfig
+from robot_dreamer.config.evolution import EvolutionConfig, StagesConfig
 from robot_dreamer.config.load import known_presets, load_config
 from robot_dreamer.config.model import ModelConfig
 from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
@@ -10,11 +11,13 @@ from robot_dreamer.config.schema import Config, RunConfig, differences
 __all__ = [
     "BehaviorConfig",
     "Config",
+    "EvolutionConfig",
     "LossScales",
     "ModelConfig",
     "OptimizerConfig",
     "PlannerConfig",
     "RunConfig",
+    "StagesConfig",
     "differences",
     "known_presets",
     "load_config",

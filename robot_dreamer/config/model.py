@@ -19,8 +19,9 @@ class ModelConfig:
     """Size D of the deterministic state; a multiple of `blocks` and `decoder_blocks`."""
     hidden: int = 1024
     """Width of the layers inside the RSSM."""
-    cell: Literal["block", "reset_before", "reset_after", "layer_norm", "layer_norm_bare"] = "block"
-    """Recurrent cell; block: DreamerV3's block GRU; the others: see `gru_cells.py`."""
+    cell: Literal["block", "reset_before", "reset_after", "layer_norm", "layer_norm_bare", "lstm"] = "block"
+    """Recurrent cell; block: DreamerV3's block GRU; lstm: World Models' M, whose `deter` is h and c, half of it each;
+    the others: see `gru_cells.py`."""
     activation: Literal["relu", "elu", "silu", "tanh"] = "silu"
     """Activation of all layers but the convolutions; `block` has SiLU."""
     conv_activation: Literal["relu", "elu", "silu"] = "silu"
@@ -29,8 +30,9 @@ class ModelConfig:
     """Layer norm in front of each activation, where the cell is not `block`."""
     pixel_code: Literal["unit", "centered", "five_bit"] = "unit"
     """How the image stack of 2018 reads pixels, see `conv64.py`."""
-    likelihood: Literal["normal", "squares"] = "normal"
-    """Loss of predicted numbers and pixels: half the squared error, or all of it with pixels through a sigmoid."""
+    likelihood: Literal["normal", "squares", "symlog_squares"] = "normal"
+    """Loss of predicted numbers and pixels: half the squared error; or all of it with pixels through a sigmoid; or the
+    same with numbers compared after symlog."""
     daydreamer_init: bool = False
     """DayDreamer's initial kernels, and no dense layer in front of the image decoder."""
     learned_start: bool = False
@@ -79,8 +81,13 @@ class ModelConfig:
     """Number of bins of the two-hot heads (reward and critic); odd."""
     min_std: float = 0.1
     """Smallest standard deviation of latent numbers."""
-    std_rule: Literal["softplus", "sigmoid2"] = "softplus"
-    """How latent numbers get their standard deviation: softplus(x), or 2 sigmoid(x / 2), plus the smallest one."""
+    std_rule: Literal["softplus", "sigmoid2", "log_variance"] = "softplus"
+    """How latent numbers get their standard deviation: softplus(x), or 2 sigmoid(x / 2), plus the smallest one; or
+    exp(x / 2) (World Models)."""
+    mixtures: int = 5
+    """Normal distributions that M of World Models mixes for each latent number."""
+    restart_input: bool = False
+    """M of World Models is told which row began an episode (Doom)."""
     unimix: float = 0.01
     """Share of the uniform distribution mixed into the latent distributions."""
     free_nats: float = 1.0

@@ -73,6 +73,8 @@ class LossScales:
     """Policy, on imagined trajectories."""
     value: float = 1.0
     """Critic, on imagined trajectories."""
+    memory: float = 1.0
+    """M of World Models: negative log-likelihood of the next code, per latent number."""
     replay_value: float = 0.3
     """Critic, on replayed trajectories; shapes the representation."""
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from robot_dreamer.config.behavior import BehaviorConfig
 from robot_dreamer.config.check import build, require
+from robot_dreamer.config.evolution import EvolutionConfig, StagesConfig
 from robot_dreamer.config.model import ModelConfig
 from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
 from robot_dreamer.config.planner import PlannerConfig
@@ -52,7 +53,7 @@ class RunConfig:
 class Config:
     """Everything that a training run needs to know besides the robot or environment itself."""
 
-    objective: Literal["dreamer_v3", "planet"] = "dreamer_v3"
+    objective: Literal["dreamer_v3", "planet", "world_models"] = "dreamer_v3"
     """Generation of the algorithm: what is learned and how, see `learner/objectives/`."""
     name: str = "dreamer_v3"
     """Presets and overrides that this configuration was made from."""
@@ -68,6 +69,12 @@ class Config:
     """Optimiser of the actor, in the generations that have one."""
     critic_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimiser of the critic, in the generations that have one."""
+    memory_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser of M, in World Models; V has `optimizer`."""
+    stages: StagesConfig = field(default_factory=StagesConfig)
+    """World Models: how much each of V, M and C is trained in a round."""
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+    """World Models: C."""
     loss_scales: LossScales = field(default_factory=LossScales)
     """Factors of the loss terms."""
     run: RunConfig = field(default_factory=RunConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -75,14 +76,14 @@ class Agent(nn.Module):
             self.add_module(name, module)
         self.to(self.device)
         self._trained = {
-            group: [(n, p) for n, p in self.named_parameters() if p.requires_grad and n.partition(".")[0] in members]
+            group: [(n, p) for n, p in self.named_parameters() if p.requires_grad and _belongs(n, members)]
             for group, members in generation.groups.items()
         }
         self.optimizers = {
             group: make_optimizer([p for _, p in trained], _optimizer_config(config, group))
             for group, trained in self._trained.items()
         }
-        self.state = generation.state(config, self.device)
+        self.state = generation.state(modules, config, self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.run.seed)
         compiled = CompiledFunctions(Compiler() if config.run.compile else None, plain={"objective"} if team else set())
         join_rows = team.join_rows if team else None
@@ -242,8 +243,13 @@ class Agent(nn.Module):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.precision == "bfloat16")
 
 
+def _belongs(parameter: str, members: Sequence[str]) -> bool:
+    return any(parameter.startswith(f"{member}.") for member in members)
+
+
 def _optimizer_config(config: Config, group: str) -> OptimizerConfig:
-    return {"actor": config.actor_optimizer, "critic": config.critic_optimizer}.get(group, config.optimizer)
+    own = {"actor": config.actor_optimizer, "critic": config.critic_optimizer, "memory": config.memory_optimizer}
+    return own.get(group, config.optimizer)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -27,6 +27,8 @@ def follow(spec: RobotSpec, config: Config, team: Team) -> int:
     updates = 0
     with fitting(update_advice(config, agent.trained_parameters, agent.device)):
         while team.wait_for_update():
-            team.collect(agent.update(team.deal(None, part)).latents)
+            latents = agent.update(team.deal(None, part)).latents
+            if latents is not None:
+                team.collect(latents)
             updates += 1
     return updates

@@ -165,7 +165,8 @@ class Trainer:
             if self._team and self._part:
                 self._team.order_update()
                 result = self.agent.update(self._team.deal(batch, self._part))
-                result = result._replace(latents=self._team.collect(result.latents))
+                if result.latents is not None:
+                    result = result._replace(latents=self._team.collect(result.latents))
             else:
                 result = self.agent.update(batch_to(batch, self.agent.device))
             self.metrics = result.scalars()

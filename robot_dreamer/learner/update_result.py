@@ -12,9 +12,9 @@ from robot_dreamer.world_model.rssm import Latents
 class UpdateResult(NamedTuple):
     """What one update gives."""
 
-    latents: Latents
+    latents: Latents | None
     """Of rows 1 to T, deter (B, T, D) and stoch (B, T, *latent.shape), computed before the parameters changed. Worth
-    nothing, and not to be stored, if the update was not applied."""
+    nothing, and not to be stored, if the update was not applied. None if the update had no need of them."""
     applied: Tensor
     """() bool: whether all losses and gradients were finite; otherwise what was not changed nothing."""
     losses: dict[str, Tensor]

@@ -23,9 +23,10 @@ class WriteBack:
         self._window = window
         self._terms = list(result.losses)
         numbers = torch.stack([value.float() for value in (result.applied, *result.losses.values())])
-        values = (result.latents.deter.float(), latent.pack(result.latents.stoch), numbers)
-        self._deter, self._stoch, self._numbers = (value.to("cpu", non_blocking=True) for value in values)
-        self._arrived = torch.cuda.Event() if result.latents.deter.is_cuda else None
+        found = result.latents
+        values = [] if found is None else [found.deter.float(), latent.pack(found.stoch)]
+        self._numbers, *self._latents = (value.to("cpu", non_blocking=True) for value in (numbers, *values))
+        self._arrived = torch.cuda.Event() if numbers.is_cuda else None
         if self._arrived is not None:
             self._arrived.record()
 
@@ -35,7 +36,8 @@ class WriteBack:
             self._arrived.synchronize()
         if not self._numbers[0]:
             return False
-        replay.write_latents(self._window, self._deter, self._stoch)
+        if self._latents:
+            replay.write_latents(self._window, *self._latents)
         return True
 
     def not_finite(self) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.conv64 import Conv64Decoder, Conv64Encoder, pixels, require_64
-from robot_dreamer.world_model.distributions import MSE, Categorical, HalfMSE
+from robot_dreamer.world_model.distributions import MSE, Categorical, HalfMSE, SymlogMSE
 from robot_dreamer.world_model.encoder import flatten_field, is_present
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.layers import GlorotLinear, glorot_mlp
@@ -58,7 +58,7 @@ class Decoder64(nn.Module):
 
     def __init__(self, fields: Sequence[Field], inputs: int, config: ModelConfig) -> None:
         super().__init__()
-        self.code, self.halved = config.pixel_code, config.likelihood == "normal"
+        self.code, self.likelihood = config.pixel_code, config.likelihood
         self.flat_fields = [field for field in fields if field.kind != "image"]
         self.image_fields = [field for field in fields if field.kind == "image"]
         if self.image_fields:
@@ -74,10 +74,12 @@ class Decoder64(nn.Module):
                 GlorotLinear(config.units, field.features, scale) for field in self.flat_fields
             )
 
-    def forward(self, feature: Tensor) -> dict[str, HalfMSE | MSE | Categorical]:
+    def forward(self, feature: Tensor) -> dict[str, HalfMSE | MSE | SymlogMSE | Categorical]:
         """feature (N, F) -> distribution of each field over (N, *shape)."""
-        squared = HalfMSE if self.halved else MSE
-        outputs: dict[str, HalfMSE | MSE | Categorical] = {}
+        halved = self.likelihood == "normal"
+        squared = HalfMSE if halved else MSE
+        number = SymlogMSE if self.likelihood == "symlog_squares" else squared
+        outputs: dict[str, HalfMSE | MSE | SymlogMSE | Categorical] = {}
         if self.flat_fields:
             hidden = self.vector(feature)
             for field, head in zip(self.flat_fields, self.vector_heads, strict=True):
@@ -85,10 +87,10 @@ class Decoder64(nn.Module):
                 if field.kind == "discrete":
                     outputs[field.name] = Categorical(output.view(-1, *field.shape, field.classes))
                 else:
-                    outputs[field.name] = squared(output.view(-1, *field.shape))
+                    outputs[field.name] = number(output.view(-1, *field.shape))
         if self.image_fields:
             picture = self.image(feature)
-            picture = picture if self.halved else torch.sigmoid(picture)
+            picture = picture if halved else torch.sigmoid(picture)
             parts = torch.split(picture, [field.shape[-1] for field in self.image_fields], -1)
             outputs |= {field.name: squared(part) for field, part in zip(self.image_fields, parts, strict=True)}
         return outputs

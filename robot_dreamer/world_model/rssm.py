@@ -100,6 +100,11 @@ class RSSM(nn.Module, ABC):
         posterior = self.posterior_statistics(deter, tokens)
         return Filtered(deter, self.latent.draw(posterior, noise), posterior)
 
+    def surprise(self, filtered: Filtered) -> Tensor:
+        """How little a row was expected: KL between posterior and prior in nats (N)."""
+        prior = self.latent(self.prior_statistics(filtered.deter))
+        return self.latent.kl(self.latent(filtered.posterior), prior)
+
     def observe(
         self, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor, row: Any = None
     ) -> Observed:

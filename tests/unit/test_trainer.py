@@ -86,14 +86,25 @@ def test_missing_rows_are_counted(tmp_path: Path) -> None:
     assert trainer.rows_missing == 0
 
 
-def test_a_run_cut_and_resumed_equals_the_uncut_run(tmp_path: Path) -> None:
-    whole = make(tmp_path / "whole")
+STAGED = load_config(
+    "world_models:cpu",
+    [
+        *("device=cpu", "train_ratio=6", "batch_size=4", "batch_length=16", "model.deter=16", "model.units=16"),
+        *("stages.vision=2", "stages.memory=3", "stages.controller=4", "stages.vision_rows=8"),
+        *("evolution.dreams=2", "evolution.dream_length=3"),
+    ],
+)
+
+
+@pytest.mark.parametrize("setting", [config(), STAGED], ids=["dreamer_v3", "world_models"])
+def test_a_run_cut_and_resumed_equals_the_uncut_run(tmp_path: Path, setting: Config) -> None:
+    whole = make(tmp_path / "whole", setting)
     train(whole, 0, 330)
-    first = make(tmp_path / "cut")
+    first = make(tmp_path / "cut", setting)
     train(first, 0, 200)
     first.save()
     first.store.close()
-    second = make(tmp_path / "cut")
+    second = make(tmp_path / "cut", setting)
     assert second.resume()
     assert second.updates == first.updates > 3
     train(second, 200, 330)

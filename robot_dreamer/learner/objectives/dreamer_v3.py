@@ -162,7 +162,7 @@ def build(observations: Sequence[Field], actions: Sequence[Field], config: Confi
     return {"world_model": world, "policy": policy, "critic": critic, "slow_critic": slow_critic}
 
 
-def _state(config: Config, device: torch.device) -> dict[str, Tensor]:
+def _state(modules: Mapping[str, Any], config: Config, device: torch.device) -> dict[str, Tensor]:
     low, high = ReturnRange.initial(device)
     return {"return_range/low": low, "return_range/high": high}
 

@@ -53,9 +53,9 @@ class Losses(NamedTuple):
     """New values of `Parts.state`, taken over where the gradients could be applied."""
 
 
-Objective = Callable[[Parts, Batch, Noise], Generator[Losses, Tensor, Latents]]
+Objective = Callable[[Parts, Batch, Noise], Generator[Losses, Tensor, Latents | None]]
 """One update, top to bottom: yields losses, is sent () bool, whether they were applied, and returns the latents of
-rows 1 to T as they were computed before the parameters changed."""
+rows 1 to T as they were computed before the parameters changed, None if there was no need of them."""
 
 
 class Generation(NamedTuple):
@@ -64,9 +64,10 @@ class Generation(NamedTuple):
     build: Callable[[Sequence[Field], Sequence[Field], Config], dict[str, nn.Module]]
     """(observations, actions, configuration) -> modules by name, with parameters drawn from torch's generator."""
     groups: dict[str, tuple[str, ...]]
-    """Names of modules that are trained, by group of parameters; a group has an optimiser of its own."""
-    state: Callable[[Config, torch.device], dict[str, Tensor]]
-    """`Parts.state` before the first update."""
+    """Names of modules that are trained, or of parts of them ("world_model.rssm"), by group of parameters; a group has
+    an optimiser of its own."""
+    state: Callable[[Mapping[str, Any], Config, torch.device], dict[str, Tensor]]
+    """(modules, configuration, device) -> `Parts.state` before the first update."""
     noise: Callable[[Parts, int, int, torch.Generator], Noise]
     """(parts, rows, trained steps, generator) -> all random numbers of an update."""
     update: Objective

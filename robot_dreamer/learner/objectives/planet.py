@@ -113,4 +113,4 @@ def _policy_step(modules: Mapping[str, Any], actions: Sequence[Field]) -> Policy
     return PolicyStep(world, modules["planner"], actions, {"reward": world.reward})
 
 
-PLANET = Generation(build, {"all": ("world_model",)}, lambda config, device: {}, _noise, update, _policy_step)
+PLANET = Generation(build, {"all": ("world_model",)}, lambda modules, config, device: {}, _noise, update, _policy_step)
