@@ -21,7 +21,9 @@ def synthetic_row(spec: RobotSpec, robot: str, boot: str, sequence: int, episode
         if o.dtype == "uint8":
             observation[o.name] = rng.integers(0, 256, o.shape, np.uint8)
         else:
-            observation[o.name] = rng.standard_normal(o.shape).astype(np.float32)
+            numbers = rng.standard_normal(o.shape)
+            unit = o.source.field == "orientation"  # a quaternion
+            observation[o.name] = (numbers / np.linalg.norm(numbers) if unit else numbers).astype(np.float32)
     action: dict[str, NDArray[Any]] = {}
     for a in spec.actions:
         if a.discrete:

@@ -7,6 +7,7 @@ is_terminal.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,14 @@ class StepRecord:
     policy_version: int
 
 
+def reward_problem(reward: float) -> str:
+    """Why no row can hold this reward, in words; empty if one can. On disk and on the wire it is a float32."""
+    if abs(reward) <= _LARGEST:
+        return ""
+    kind = "number that float32 can hold" if math.isfinite(reward) else "finite number"
+    return f"reward: expected a {kind}, found {reward}"
+
+
 def validate_record(record: StepRecord, spec: RobotSpec) -> None:
     """Raise RecordError unless the row fits the spec: names, shapes, dtypes, finite numbers, consistent flags."""
     _validate_arrays(
@@ -72,8 +81,9 @@ def validate_record(record: StepRecord, spec: RobotSpec) -> None:
         for found in (record.action[action.name], record.action_requested[action.name]):
             if action.discrete and not 0 <= int(found) <= last:
                 raise RecordError(f"action {action.name}: expected a class in 0..{last}, found {found}")
-    if not abs(record.reward) <= _LARGEST:
-        raise RecordError(f"reward: expected a finite float32 number, found {record.reward}")
+    problem = reward_problem(record.reward)
+    if problem:
+        raise RecordError(problem)
     if record.is_terminal and not record.is_last:
         raise RecordError("is_terminal is set on a row that is not is_last")
     if record.sequence < 0 or record.episode < 0:

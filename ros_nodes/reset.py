@@ -9,6 +9,7 @@ from typing import Any
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from robot_dreamer.onboard.messages import time_of
 from robot_dreamer.spec import Episode
 
 _AFTER_REFUSAL = 1.0  # seconds before a robot that refused is asked again
@@ -112,8 +113,7 @@ class Resetter:
             self.retries += 1
             self._ask_at = self._clock() + _AFTER_REFUSAL
             return
-        message = future.result().message.strip()
-        self.first_stamp = int(message) if message.isdecimal() else 0
+        self.first_stamp = time_of(future.result().message.strip())
         self.active = False
         self.resets += 1
         self.on_done()

@@ -36,7 +36,7 @@ from ros_nodes.runner import Parts, Runner
 from ros_nodes.takeover import TakeOver
 
 SENSORS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches reliable publishers too
-REWARDS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)  # of sensors the latest counts, of these all
+EVENTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)  # of sensors the latest counts, of these all
 _FLUSH = 2.0  # seconds for what can still be sent; ros2 launch loses patience after 5
 _LOG = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Rig:
             else:
                 self.runner = Realtime(parts, now, p.priority, p.core)
             for topic, kind in self.observer.topics.items():
-                qos = REWARDS if topic == spec.reward.topic else SENSORS
+                qos = EVENTS if topic in self.observer.judge.topics else SENSORS
                 inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), qos)
                 stack.callback(node.destroy_subscription, inlet)
             self._stack = stack.pop_all()

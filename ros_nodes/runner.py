@@ -100,7 +100,7 @@ class Runner(ABC):
         stages = self._controller.stages
         stages.begin()
         try:
-            sample = self._observer.sample()
+            sample = self._observer.sample(begins=not self._controller.running)
         except ObservationError as error:
             return self._controller.refuse("message", str(error))
         finally:

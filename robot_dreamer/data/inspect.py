@@ -54,9 +54,8 @@ class Pace:
         if stamp == older:
             return
         self._moved = (time, stamp)
-        if stamp < older:
-            self.backwards += 1
-        elif older and stamp - older <= _PAUSE and time - before <= _PAUSE:
+        self.backwards += stamp < older
+        if older and abs(stamp - older) <= _PAUSE and time - before <= _PAUSE:  # there and back again is no speed
             self._stamps += stamp - older
             self._meanwhile += time - before
 

@@ -26,7 +26,7 @@ from robot_dreamer.onboard.books import EpisodeBooks
 from robot_dreamer.onboard.command_codec import CommandError, CommandReader
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.observer import Observer
-from robot_dreamer.record import INTERVENTION, StepRecord
+from robot_dreamer.record import INTERVENTION, StepRecord, reward_problem
 from robot_dreamer.spec import ActionSpec, RobotSpec
 from robot_dreamer.spec.safety import Safety
 
@@ -109,13 +109,17 @@ class Sampler:
             self._cut(f"sensor stale: {missing[0].partition(' ')[0]}")
             return None
         try:
-            sample = self.observer.sample()
+            sample = self.observer.sample(begins=not self._books.running)
         except ObservationError as error:
             self._cut(str(error))
             return None
         if self.observer.clock_jumps != self._jumps:
             self._jumps = self.observer.clock_jumps
             self._cut("the robot's clock jumps")
+            return None
+        problem = reward_problem(sample.reward)
+        if problem:
+            self._cut(problem)
             return None
         if not self._books.running and sample.terminal:
             self._tick = None

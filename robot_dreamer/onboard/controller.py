@@ -25,7 +25,7 @@ from robot_dreamer.onboard.policy import Policy, PolicyFault, PolicyOutput
 from robot_dreamer.onboard.sample import Arrays, Decision, Sample
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.stages import StageTimes
-from robot_dreamer.record import INTERVENTION, StepRecord
+from robot_dreamer.record import INTERVENTION, StepRecord, reward_problem
 from robot_dreamer.spec import RobotSpec
 
 __all__ = ["Arrays", "Controller", "Decision", "Sample"]
@@ -200,9 +200,8 @@ class Controller:
                 return "layout", f"observation {name}: expected {dtype}{list(shape)}, found {found}"
             if dtype.kind == "f" and not np.isfinite(array).all():
                 return "not_finite", f"observation {name}: expected finite numbers, found {array}"
-        if not math.isfinite(sample.reward):
-            return "reward", f"reward: expected a finite number, found {sample.reward}"
-        return "", ""
+        problem = reward_problem(sample.reward)
+        return ("reward", problem) if problem else ("", "")
 
     def _normalised(self, action: NDArray[Any], discrete: bool) -> NDArray[Any]:
         """Within [-1, 1], as the command will be."""

@@ -1,23 +1,24 @@
-"""From topics to samples: the latest message of each topic, and the rewards since the last sample.
+"""From topics to samples: the latest message of each sensor, and what rewarded or ended since the last sample.
 
 Callbacks only store; conversion happens when a sample is taken, so a fast driver costs little. One thread receives and
-one takes; they exchange references, never locks. What stamps say about messages is in `onboard/feed.py`.
+one takes; they exchange references, never locks. What stamps say about messages is in `onboard/feed.py`, what
+rewards and ends in `onboard/judge.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from robot_dreamer.onboard.controller import Sample
-from robot_dreamer.onboard.encoding import ObservationError, encode_observation
-from robot_dreamer.onboard.feed import Feed
+from robot_dreamer.onboard.encoding import encode_observation
+from robot_dreamer.onboard.feed import Feed, Verdict
+from robot_dreamer.onboard.judge import Judge
 from robot_dreamer.onboard.messages import make_reader
 from robot_dreamer.spec import RobotSpec, Source
 
-_MAX_REWARDS = 10_000  # between two samples
+_TOLERANCE = 1.5  # periods that a stamp may be ahead: as many ticks are blind where it was wrong
 
 
 class Observer:
@@ -25,7 +26,7 @@ class Observer:
 
     Args:
       need_reward: without a reward or terminal topic there is no sample. False: a missing one means 0 and not terminal,
-        for a robot that does not learn.
+        and a reward that cannot be used 0, for a robot that does not learn.
       lockstep: any stamp that runs back is a robot that began again; otherwise a slightly older one is a late message.
       clock: monotonic seconds.
       now: ns of the ROS clock; 0 while a simulated clock has not been heard. None: there is none, as behind a bag; then
@@ -34,7 +35,7 @@ class Observer:
     Attributes:
       topics: type by topic, for the subscriptions.
       stalled: samples with the stamp of the one before: the sensors are slower than the control loop, or stand still.
-      rewards_lost: reward messages that came while nobody took samples, and were too many to keep.
+      judge: the queue of rewards and terminals.
     """
 
     def __init__(
@@ -46,21 +47,26 @@ class Observer:
         now: Callable[[], int] | None = None,
     ) -> None:
         self.stalled = 0
-        self.rewards_lost = 0
         self._stamp = -1  # of the last sample
         self._now = now
         self._observations = [(o, make_reader(o.source)) for o in spec.quantities]
-        self._reward, self._read_reward = spec.reward, make_reader(spec.reward)
-        self._terminal, self._read_terminal = spec.terminal, make_reader(spec.terminal or spec.reward)
-        judges = [s for s in (spec.reward, spec.terminal) if s is not None]
+        self.judge = Judge(spec, need_reward)
         sensors = [o.source for o in spec.quantities]
-        self.topics = _topics([*sensors, *judges])
-        self._needed = {s.topic for s in [*sensors, *(judges if need_reward else [])]}
+        sources = [*sensors, *self.judge.sources]
+        self.topics = _topics(sources)
+        self._needed = {s.topic for s in (sources if need_reward else sensors)}
+        self._lockstep = lockstep
         self._feeds: dict[str, Feed] = {}
         for topic in self.topics:
-            max_age = min(s.max_age for s in [*sensors, *judges] if s.topic == topic)
-            self._feeds[topic] = Feed(topic, max_age, lockstep, clock, now)
-        self._rewards: deque[Any] = deque(maxlen=_MAX_REWARDS)  # append and popleft are atomic
+            self._feeds[topic] = Feed(
+                topic,
+                min(s.max_age for s in sources if s.topic == topic),
+                lockstep,
+                clock,
+                now,
+                tolerance=_TOLERANCE * spec.period,
+                events=all(s.topic != topic for s in sensors),
+            )
 
     @property
     def clock_jumps(self) -> int:
@@ -69,16 +75,18 @@ class Observer:
 
     def receive(self, topic: str, message: Any) -> None:
         """Store a message."""
-        if self._feeds[topic].accept(message) and topic == self._reward.topic:
-            self.rewards_lost += len(self._rewards) == _MAX_REWARDS
-            self._rewards.append(message)
+        verdict = self._feeds[topic].accept(message)
+        if topic not in self.judge.topics or verdict is Verdict.PAST:
+            return
+        if verdict or not self._lockstep:  # in lockstep a repeated set says the same once more
+            self.judge.add(topic, message)
 
     def forget(self, first: int = 0) -> None:
         """Only what arrives from now on counts; of that, nothing with a stamp before `first` (see `expect`)."""
         self.expect(first)
         for feed in self._feeds.values():
             feed.latest = None
-        self._rewards.clear()
+        self.judge.clear()
 
     def expect(self, first: int) -> None:
         """The robot was reset: what has a stamp before `first` (ns; 0: unknown) is late."""
@@ -93,8 +101,9 @@ class Observer:
         """What happened to messages, all topics together; and by topic, where something was wrong."""
         feeds = self._feeds
         counts = {"received": sum(f.received for f in feeds.values()), "clock_jumps": self.clock_jumps}
-        counts |= {"stalled": self.stalled, "rewards_lost": self.rewards_lost}
-        for kind in ("repeated", "late", "unstamped"):
+        counts |= {"stalled": self.stalled, "rewards_lost": self.judge.lost}
+        counts |= {"rewards_unused": self.judge.unused}
+        for kind in ("repeated", "late", "unstamped", "doubted"):
             by_topic = {f"{kind} {topic}": int(getattr(feed, kind)) for topic, feed in feeds.items()}
             counts[kind] = sum(by_topic.values())
             counts |= {name: n for name, n in by_topic.items() if n}
@@ -116,23 +125,18 @@ class Observer:
             return ["/clock (no time yet, although use_sim_time is set)"]
         return [text for topic, feed in self._feeds.items() if topic in self._needed and (text := feed.complaint())]
 
-    def sample(self) -> Sample:
+    def sample(self, begins: bool = False) -> Sample:
         """A sample of the latest messages; its stamp is the oldest of its observations, its reward the sum of all
-        reward messages since the last call.
+        reward messages since the last call, and it is terminal if one message since then said so.
+
+        Args:
+          begins: it begins an episode: what ended before it ends nothing.
 
         Raises:
           ObservationError: a message does not have what the spec expects of its topic.
           RuntimeError: a topic is missing; ask `missing` or `common_stamp` first.
         """
-        reward = 0.0
-        while self._rewards:
-            reward += float(self._read_reward(self._rewards.popleft())[0])
-        terminal = False
-        if self._terminal is not None and (reading := self._feeds[self._terminal.topic].latest) is not None:
-            value = float(self._read_terminal(reading.message)[0])
-            if value != value:
-                raise ObservationError(f"topic {self._terminal.topic}: terminal: expected a number, found nan")
-            terminal = value > 0.5
+        reward, terminal = self.judge.take(begins)
         observation, stamps = {}, []
         for spec, read in self._observations:
             reading = self._feeds[spec.source.topic].latest

@@ -30,9 +30,10 @@ class Track:
         self.steps += 1
 
     def finished(self, episode_return: float) -> None:
-        """An episode that this policy alone drove."""
-        self.returns.append(episode_return)
-        self.episodes += 1
+        """An episode that this policy alone drove. A return that is not finite says nothing about it."""
+        if math.isfinite(episode_return):
+            self.returns.append(episode_return)
+            self.episodes += 1
 
 
 class Probation:
@@ -85,8 +86,10 @@ class Probation:
         n, now, before = self._episodes, self._now, self._before
         if not n or now.episodes != n or before.episodes < n:
             return ""
-        found, known = statistics.fmean(now.returns), statistics.fmean(before.returns)
-        error = math.sqrt((statistics.variance(now.returns) + statistics.variance(before.returns)) / n)
-        if found >= known - _ERRORS * error:
+        scale = max(map(abs, (*now.returns, *before.returns))) or 1.0  # the square of a large number is none
+        ours, theirs = ([x / scale for x in track.returns] for track in (now, before))
+        found, known = statistics.fmean(ours) * scale, statistics.fmean(theirs) * scale
+        error = math.sqrt((statistics.variance(ours) + statistics.variance(theirs)) / n) * scale
+        if not math.isfinite(error) or found >= known - _ERRORS * error:
             return ""
         return f"mean return of {n} episodes {found:.4g}, before {known:.4g}, standard error {error:.2g}"

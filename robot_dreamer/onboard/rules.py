@@ -135,8 +135,8 @@ class SurpriseRule:
         self._seen = 0  # values of this episode
 
     def check(self, surprise: float, version: int) -> str:
-        """`surprise`: nats; NaN from a policy that has none says nothing."""
-        if math.isnan(surprise):
+        """`surprise`: nats; NaN from a policy that has none says nothing, nor does what is not finite."""
+        if not math.isfinite(surprise):
             return ""
         if version != self._version:
             self._version, self._learning, self.threshold = version, self._spec.warm_up, math.inf

@@ -253,6 +253,44 @@ def test_terminal_ends_an_episode_for_good(tmp_path: Path) -> None:
     assert found[21].is_first and found[21].stamp_capture == START + 26 * PERIOD  # not while it is still terminal
 
 
+@pytest.mark.parametrize("at", [1, 9, 20, 31, 39])  # ms behind the observation; the command comes at 3
+def test_a_terminal_pulse_ends_the_episode_with_the_row_that_holds_its_reward(tmp_path: Path, at: int) -> None:
+    messages = sent(SPEC, lived(SPEC, 60))
+    for number, (terminal, offset) in enumerate(((1.0, at), (0.0, at + 0.5))):
+        time = START + 20 * PERIOD + round(offset * 1e6)
+        pulse = next(m for _, m in sent(SPEC, lived(SPEC, 1, time)) if m.topic == "task")
+        names = pulse.message.name
+        pulse.message.position[names.index("terminal")] = terminal
+        pulse.message.position[names.index("reward")] = 100.0 * (1 - number)
+        messages.append((time, pulse))
+    _, found = load(write(tmp_path / "x.mcap", sorted(messages, key=lambda entry: entry[0])), SPEC)
+    (last,) = [r for r in found if r.is_last]
+    assert last.is_terminal and last.reward > 99 and sum(r.reward > 99 for r in found) == 1
+
+
+def test_an_imported_orientation_that_is_none_cuts_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = sent(OTHERS, lived(OTHERS, 40))
+    for time, message in messages:
+        if message.topic == "odom" and (time - START) // PERIOD == 20:
+            pose = message.message.pose.pose.orientation
+            pose.x = pose.y = pose.z = pose.w = 0.0
+    status, found = load(write(tmp_path / "x.mcap", messages), OTHERS)
+    assert status == 0 and [r.sequence for r in found if r.is_first] == [0, 20]
+    assert "topic odom: orientation: expected a quaternion of norm 1 (0.9 to 1.1), found 0" in capsys.readouterr().out
+
+
+def test_a_reward_that_no_row_can_hold_cuts_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    messages = sent(SPEC, lived(SPEC, 40))
+    for time, message in messages:
+        if message.topic == "task" and (time - START) // PERIOD == 20:
+            message.message.position[:] = [1e300, 0.0]
+    status, found = load(write(tmp_path / "x.mcap", messages), SPEC)
+    assert status == 0 and [r.sequence for r in found if r.is_first] == [0, 20]
+    assert "reward: expected a number that float32 can hold, found 1e+300" in capsys.readouterr().out
+
+
 def test_commands_beyond_the_limits_are_moved_inside_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -175,6 +175,7 @@ def test_ticking_twice_without_applied_is_a_mistake() -> None:
         ({"speed": np.zeros(1)}, "layout", "found float64"),
         ({"speed": np.full(1, np.nan, np.float32)}, "not_finite", "observation speed: expected finite"),
         ({"reward": math.nan}, "reward", "reward: expected a finite number, found nan"),
+        ({"reward": 1e300}, "reward", r"reward: expected a number that float32 can hold, found 1e\+300"),
     ],
 )
 def test_invalid_samples_are_refused_and_counted(changes: dict[str, Any], kind: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,15 @@ def test_the_slot_goes_back_from_a_policy_that_is_too_slow_with_its_state(tmp_pa
     assert turn.policy.version == 1 and not turn.fresh
     np.testing.assert_array_equal(drive.slot.current.state["hidden"], state)
     assert "a step takes 20.0 ms of a period of 10.0 ms" in drive.slot.last_rollback
+
+
+@pytest.mark.parametrize("value", [1e300, 1.7e308, -1.7e308, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("under", ["old", "new"])
+def test_returns_beyond_all_measure_neither_raise_nor_send_back(value: float, under: str) -> None:
+    probation = Probation(episodes=3)
+    for n in range(6):
+        probation.finished(value if under == "old" and n == 4 else 1.0)
+    probation.begin()
+    for n in range(4):
+        probation.finished(value if under == "new" and n == 1 else 1.0)
+        assert probation.verdict() == "" or value < 0 or (under == "old" and value == 1e300)

@@ -1,0 +1,104 @@
+"""Reward and terminal: events, not readings. Each of their messages counts once, in whatever order and with whatever
+stamp: rewards add up, and a terminal that was up in one message since the last sample ends the episode.
+
+One thread adds and one takes; they exchange references, never locks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.messages import make_reader
+from robot_dreamer.record import reward_problem
+from robot_dreamer.spec import RobotSpec, Source
+
+_MOST = 10_000  # events between two samples
+
+
+class Judge:
+    """The queue of what rewards and ends.
+
+    Args:
+      need_reward: False: a reward that cannot be used counts as 0, for a robot that does not learn.
+
+    Attributes:
+      sources: of reward and terminal.
+      topics: theirs.
+      lost: events that came while nobody took samples, and were too many to keep.
+      unused: rewards that counted as 0 because they could not be used.
+      problem: why the last of these could not; empty before the first.
+    """
+
+    def __init__(self, spec: RobotSpec, need_reward: bool = True) -> None:
+        self.sources = [source for source in (spec.reward, spec.terminal) if source is not None]
+        self.topics = {source.topic for source in self.sources}
+        self.lost = 0
+        self.unused = 0
+        self.problem = ""
+        self._need_reward = need_reward
+        self._reward, self._read_reward = spec.reward, make_reader(spec.reward)
+        self._terminal, self._read_terminal = spec.terminal, make_reader(spec.terminal or spec.reward)
+        self._events: deque[tuple[str, Any]] = deque(maxlen=_MOST)  # append and popleft are atomic
+        self._up = False  # what the last event said of terminal
+
+    def add(self, topic: str, message: Any) -> None:
+        """An event."""
+        self.lost += len(self._events) == _MOST
+        self._events.append((topic, message))
+
+    def clear(self) -> None:
+        """Only what is added from now on counts."""
+        self._events.clear()
+        self._up = False
+
+    def take(self, begins: bool = False) -> tuple[float, bool]:
+        """The sum of all rewards since the last call, and whether the task has ended since then.
+
+        Args:
+          begins: the sample begins an episode. What came before it ends nothing; only a terminal that is still up does.
+
+        Raises:
+          ObservationError: a message does not have what the spec expects of its topic. All events are taken then, too.
+        """
+        reward, ended = 0.0, False
+        wrong: ObservationError | None = None
+        while self._events:
+            topic, message = self._events.popleft()
+            try:
+                if topic == self._reward.topic:
+                    reward += self._reward_of(message)
+                if self._terminal is not None and topic == self._terminal.topic:
+                    self._up = _read_flag(self._terminal, self._read_terminal, message)
+                    ended = ended or self._up
+            except ObservationError as error:
+                wrong = wrong or error
+        if wrong is not None:
+            raise wrong
+        if not self._need_reward and (problem := reward_problem(reward)):
+            reward = self._not_used(problem)
+        return reward, self._up if begins else ended or self._up
+
+    def _reward_of(self, message: Any) -> float:
+        try:
+            reward = float(self._read_reward(message)[0])
+        except ObservationError as error:
+            if self._need_reward:
+                raise
+            return self._not_used(str(error))
+        problem = "" if self._need_reward else reward_problem(reward)
+        return self._not_used(f"topic {self._reward.topic}: {problem}") if problem else reward
+
+    def _not_used(self, problem: str) -> float:
+        self.unused += 1
+        self.problem = problem
+        return 0.0
+
+
+def _read_flag(source: Source, read: Callable[[Any], Any], message: Any) -> bool:
+    value = float(read(message)[0])
+    if value != value:
+        raise ObservationError(f"topic {source.topic}: terminal: expected a number, found nan")
+    return value > 0.5
