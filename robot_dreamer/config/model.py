@@ -75,6 +75,10 @@ class ModelConfig:
     """Hidden layers of the reward head."""
     reward_units: int = 0
     """Width of the reward head, where the cell is not `block`; 0: `units`."""
+    continue_head: bool = False
+    """Before DreamerV3: predict whether an episode goes on, for robots and tasks whose episodes can end."""
+    tanh_rewards: bool = False
+    """Before DreamerV3: the reward head learns tanh of the reward (DreamerV2 on Atari)."""
     continue_layers: int = 1
     """Hidden layers of the continue head."""
     bins: int = 255

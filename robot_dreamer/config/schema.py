@@ -53,7 +53,7 @@ class RunConfig:
 class Config:
     """Everything that a training run needs to know besides the robot or environment itself."""
 
-    objective: Literal["dreamer_v3", "planet", "world_models"] = "dreamer_v3"
+    objective: Literal["dreamer_v3", "dreamer", "planet", "world_models"] = "dreamer_v3"
     """Generation of the algorithm: what is learned and how, see `learner/objectives/`."""
     name: str = "dreamer_v3"
     """Presets and overrides that this configuration was made from."""

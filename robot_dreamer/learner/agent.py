@@ -114,7 +114,7 @@ class Agent(nn.Module):
         with self.precision():
             part = next(steps)
         while True:
-            terms, applied, found = self._take_step(part)
+            terms, applied, found = self._take_step(part, everything)
             losses |= terms
             metrics |= part.metrics | found
             everything = everything & applied
@@ -124,8 +124,11 @@ class Agent(nn.Module):
             except StopIteration as end:
                 return UpdateResult(end.value, everything, losses, metrics)
 
-    def _take_step(self, part: Losses) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
-        """Make a step with each group's gradient, and take the new state over; terms, () whether applied, metrics."""
+    def _take_step(self, part: Losses, so_far: Tensor) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+        """Make a step with each group's gradient, and take the new state over; terms, () whether applied, metrics.
+
+        so_far: () whether all parts of the update before this one were applied; nothing is built on one that was not.
+        """
         totals, terms = list(part.groups.items()), part.terms
         gradients = [
             torch.autograd.grad(total, self.optimizers[group].parameters, retain_graph=i + 1 < len(totals))
@@ -135,7 +138,9 @@ class Agent(nn.Module):
             averages = iter(self._team.average([*(g for group in gradients for g in group), *terms.values()]))
             gradients = [tuple(next(averages) for _ in group) for group in gradients]
             terms = dict(zip(terms, averages, strict=True))
-        finite = torch.stack([torch.isfinite(term) for term in terms.values()]).all()
+        finite = torch.stack([torch.isfinite(term) for term in terms.values()]).all() & so_far
+        if len(gradients) > 1:  # all groups make their step, or none
+            finite = finite & torch.stack([torch.isfinite(g).all() for group in gradients for g in group]).all()
         applied, metrics = finite, dict[str, Tensor]()
         for (group, _), gradient in zip(totals, gradients, strict=True):
             found = self.optimizers[group].step(gradient, finite)

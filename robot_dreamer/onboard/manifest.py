@@ -25,7 +25,7 @@ class Port(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input or output of policy.onnx. The tensor has a batch dimension of 1 before `shape`.
 
     `key` is the observation's or action's name in the spec; for states any name, the same for input and output; for
-    monitors one of MONITORS; for an action_noise the action's name; otherwise free.
+    monitors one of MONITORS; for an action_noise the action's name, which two draws may share; otherwise free.
     `unit` of a noise port names its distribution, "gumbel" or "normal"; empty means gumbel for latents and discrete
     actions, normal for continuous actions.
     """
@@ -118,7 +118,7 @@ def check_manifest(manifest: Manifest, spec: RobotSpec) -> None:
         raise BundleError(f"version: expected 0 or more, found {manifest.version}")
     for kind, ports, roles in (("inputs", manifest.inputs, _INPUT_ROLES), ("outputs", manifest.outputs, _OUTPUT_ROLES)):
         _require_unique(f"{kind}, names", [p.name for p in ports])
-        _require_unique(f"{kind}, role and key", [f"{p.role} {p.key}" for p in ports])
+        _require_unique(f"{kind}, role and key", [f"{p.role} {p.key}" for p in ports if p.role not in NOISE_ROLES])
         for port in ports:
             if port.role not in roles:
                 raise BundleError(f"{kind}, port {port.name}: role {port.role} is not one of {', '.join(roles)}")

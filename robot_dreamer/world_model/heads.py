@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from robot_dreamer.config import ModelConfig
-from robot_dreamer.world_model.distributions import Binary, HalfMSE, TwoHot, symexp_bins
+from robot_dreamer.world_model.distributions import Binary, HalfMSE, SymlogMSE, TwoHot, symexp_bins
 from robot_dreamer.world_model.layers import GlorotLinear, Linear, glorot_mlp, mlp
 
 
@@ -41,13 +41,33 @@ class BinaryHead(nn.Module):
 
 
 class NumberHead(nn.Module):
-    """MLP with the mean of a unit normal: reward and value of the generations before DayDreamer."""
+    """MLP with one number: reward, value and continue head of the generations before DreamerV3.
 
-    def __init__(self, inputs: int, widths: Sequence[int], activation: str, norm: bool = False) -> None:
+    output: what the number is: the mean of a unit normal (`HalfMSE`), a prediction in symlog space (`SymlogMSE`:
+    DayDreamer), the logit of a yes (`Binary`: the continue head).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        activation: str,
+        norm: bool = False,
+        outscale: float = 1.0,
+        output: type[HalfMSE] | type[SymlogMSE] | type[Binary] = HalfMSE,
+    ) -> None:
         super().__init__()
         self.trunk = glorot_mlp(inputs, widths, activation, norm)
-        self.out = GlorotLinear(widths[-1], 1)
+        self.out = GlorotLinear(widths[-1], 1, outscale)
+        self.output = output
 
-    def forward(self, feature: Tensor) -> HalfMSE:
+    def forward(self, feature: Tensor) -> HalfMSE | SymlogMSE | Binary:
         """(..., F) -> distribution over (...)."""
-        return HalfMSE(self.out(self.trunk(feature)).squeeze(-1))
+        return self.output(self.out(self.trunk(feature)).squeeze(-1))
+
+
+def value_head(inputs: int, layers: int, config: ModelConfig, units: int = 0) -> NumberHead:
+    """Reward or value as the likelihood of the configuration has it; units: width, 0 for that of all heads."""
+    output = HalfMSE if config.likelihood == "normal" else SymlogMSE
+    widths, outscale = [units or config.units] * layers, 0.1 if config.daydreamer_init else 1.0
+    return NumberHead(inputs, widths, config.activation, config.norm, outscale, output)

@@ -1,4 +1,4 @@
-"""The world model of PlaNet, Dreamer V1, DreamerV2 and DayDreamer: encoder, RSSM, decoder, reward head."""
+"""The world model of PlaNet, Dreamer V1, DreamerV2 and DayDreamer: encoder, RSSM, decoder, heads."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from torch import nn
 
 from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.coder64 import Decoder64, Encoder64
+from robot_dreamer.world_model.distributions import Binary
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.gru_rssm import GRURSSM
-from robot_dreamer.world_model.heads import NumberHead
+from robot_dreamer.world_model.heads import NumberHead, value_head
 from robot_dreamer.world_model.latent import latent_size
 
 
@@ -23,5 +24,10 @@ class WorldModel64(nn.Module):
         self.rssm = GRURSSM(sum(field.features for field in actions), self.encoder.tokens, config)
         self.feature_size = self.rssm.deter + latent_size(self.rssm.latent)
         self.decoder = Decoder64(observations, self.feature_size, config)
-        units, layers = config.reward_units or config.units, config.reward_layers
-        self.reward = NumberHead(self.feature_size, [units] * layers, config.activation, config.norm)
+        self.reward = value_head(self.feature_size, config.reward_layers, config, config.reward_units)
+        widths, outscale = [config.units] * config.continue_layers, 0.1 if config.daydreamer_init else 1.0
+        self.continuation = (
+            NumberHead(self.feature_size, widths, config.activation, config.norm, outscale, Binary)
+            if config.continue_head
+            else None
+        )

@@ -347,7 +347,7 @@ def test_updates(path):
                 found = {"mean": distribution.mean, "stddev": distribution.std, "sample": sample, "belief": post.deter}
                 for key, value in found.items():
                     assert_close(value, g[f"out/{name}/{key}"], UPDATE, f"{name}/{key}")
-            total = objective(agent.parts.modules, agent.config, _, post, noise.other).total
+            total = objective(agent.parts.modules, agent.config, _, post, noise.other, torch.ones(())).total
             total.backward()
             check_gradients(agent.parts.world, world_parameters(g.group("grad/param/"), c["belief"]), UPDATE_GRAD)
         result = agent.update(batch, noise)

@@ -21,6 +21,7 @@ from robot_dreamer.learner.objectives.parts import Generation, Losses, Parts, Re
 from robot_dreamer.world_model.encoder import image_channels
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.kl_rules import kl_loss
+from robot_dreamer.world_model.losses import continue_label
 from robot_dreamer.world_model.overshooting import overshoot, overshooting_loss
 from robot_dreamer.world_model.rssm import Latents, Observed, feature_of
 from robot_dreamer.world_model.world_model64 import WorldModel64
@@ -35,23 +36,31 @@ class Objective(NamedTuple):
     """() unweighted losses."""
     metrics: dict[str, Tensor]
     """() each."""
+    kl_scale: Tensor
+    """() of this update; moves where the rule is `adaptive`."""
 
 
 def update(parts: Parts, batch: Batch, noise: Noise) -> Generator[Losses, Tensor, Latents]:
     """One update: filter the replayed rows, and a single step with the loss of the whole model."""
     rows, observed = observe_batch(parts, batch, noise.observe, noise.other.get("pixels"))
     losses = parts.compiled("objective", partial(objective, parts.modules, parts.config))
-    found = losses(rows, observed, noise.other)
+    found = losses(rows, observed, noise.other, observed.deter.new_ones(()))
     yield Losses({"all": found.total}, found.terms | {"total": found.total.detach()}, found.metrics, {})
     return Latents(observed.deter.detach(), observed.stoch.detach())
 
 
 def objective(
-    modules: Mapping[str, Any], config: Config, rows: Replayed, observed: Observed, noise: Mapping[str, Tensor]
+    modules: Mapping[str, Any],
+    config: Config,
+    rows: Replayed,
+    observed: Observed,
+    noise: Mapping[str, Tensor],
+    kl_scale: Tensor,
 ) -> Objective:
     """Negative evidence lower bound (equation 3): what is seen, the reward, and the KL of posterior and prior.
 
-    noise: "pixels" as the encoder had it, "overshooting" (D, B, T, *latent.shape).
+    Also of the models of Dreamer V1, DreamerV2 and DayDreamer, which may learn whether an episode goes on too. noise:
+    "pixels" as the encoder had it, "overshooting" (D, B, T, *latent.shape); kl_scale: () before this update.
     """
     world: WorldModel64 = modules["world_model"]
     model, rssm = config.model, world.rssm
@@ -60,12 +69,15 @@ def objective(
     # Observations and reward: unit normals, summed over pixels, averaged over rows.
     seen = world.decoder.losses(feature.flatten(0, 1), rows.observation, noise.get("pixels"))
     terms = {f"reconstruction/{name}": loss.mean() for name, loss in seen.items()}
-    terms["reward"] = world.reward(feature).loss(rows.reward).mean()
+    reward = torch.tanh(rows.reward) if model.tanh_rewards else rows.reward
+    terms["reward"] = world.reward(feature).loss(reward).mean()
+    if world.continuation is not None:
+        label = continue_label(rows.is_terminal, config.behavior.return_horizon, config.behavior.continue_discount)
+        terms["continuation"] = world.continuation(feature).loss(label).mean()
 
     # KL: PlaNet subtracts the free nats from each row.
     prior = rssm.prior_statistics(observed.deter)
-    one = observed.deter.new_ones(())
-    kl = kl_loss(model.kl_rule, rssm.latent, observed.posterior, prior, model.free_nats, model.kl_balance, one)
+    kl = kl_loss(model.kl_rule, rssm.latent, observed.posterior, prior, model.free_nats, model.kl_balance, kl_scale)
     terms["kl"] = kl.loss
     if model.overshooting:
         shot = overshoot(rssm, observed, rows.action, rows.keep, noise["overshooting"])
@@ -76,7 +88,9 @@ def objective(
         f"entropy/{name}": rssm.latent(statistics).entropy().detach().flatten(2).sum(-1).mean()
         for name, statistics in (("prior", prior), ("posterior", observed.posterior))
     }
-    return Objective(total, {k: term.detach() for k, term in terms.items()}, {"kl": kl.value.mean(), **entropies})
+    return Objective(
+        total, {k: term.detach() for k, term in terms.items()}, {"kl": kl.value.mean(), **entropies}, kl.scale
+    )
 
 
 def build(observations: Sequence[Field], actions: Sequence[Field], config: Config) -> dict[str, nn.Module]:
