@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.node import Node
 
 from robot_dreamer.link.robot import RobotLinkStatus
 from robot_dreamer.onboard.policy import OnnxPolicy
@@ -13,6 +12,7 @@ from robot_dreamer.spec.safety import RULES
 from ros_nodes.health import bundle_age
 from ros_nodes.realtime import Realtime
 from ros_nodes.rig import Rig
+from ros_nodes.shield import ShieldedNode
 
 _OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _Judged = tuple[bytes, str, dict[str, Any]]  # level, line, counters
@@ -21,9 +21,10 @@ _Judged = tuple[bytes, str, dict[str, Any]]  # level, line, counters
 class Diagnosis:
     """Judges the parts of one rig, again and again; remembers what it has already told."""
 
-    def __init__(self, node: Node, rig: Rig) -> None:
+    def __init__(self, node: ShieldedNode, rig: Rig) -> None:
         self._node = node
         self._rig = rig
+        self._failed = 0  # callbacks until the last report
         self._samples = 0  # refused until the last report
         self._bundles = (0, 0, 0)  # swaps, refusals and rollbacks until the last report
         self._trouble = ""  # of the bundle that came last
@@ -37,6 +38,7 @@ class Diagnosis:
             "take-over": self._person(),
             "policy": self._policy(),
             "episodes": self._episodes(),
+            "callbacks": self._callbacks(),
         }
         if link is not None:
             parts["link"] = _link(link)
@@ -115,6 +117,13 @@ class Diagnosis:
         fallback = policy.fallback if isinstance(policy, OnnxPolicy) else ""
         trouble = "; ".join(filter(None, (self._trouble, fallback)))
         return _WARN if trouble else _OK, trouble or ("random" if policy.version < 0 else "bundle"), values
+
+    def _callbacks(self) -> _Judged:
+        """Warning: one has raised since the last report, and its message is lost."""
+        failed = self._node.failed.copy()
+        before, self._failed = self._failed, failed.total()
+        told = f"{failed.total() - before} failed; the last: {self._node.last_failure}"
+        return _WARN if failed.total() > before else _OK, told if failed.total() > before else "", dict(failed)
 
     def _episodes(self) -> _Judged:
         controller = self._rig.controller

@@ -14,6 +14,7 @@ without a reset service it is WAITING.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from robot_dreamer.onboard.guard import Commands
 from robot_dreamer.onboard.states import State
@@ -55,7 +56,7 @@ class Lockstep(Runner):
         self.phase = Phase.IDLE
         self._running = True
         self._complete_at = time.monotonic()
-        self._resetter.on_done = self._reset_done
+        self._resetter.on_done = partial(self._live, self._reset_done)
 
     def stop(self) -> None:
         self._running = False

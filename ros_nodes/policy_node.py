@@ -18,7 +18,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from robot_dreamer.link.errors import LinkError
@@ -31,13 +31,14 @@ from ros_nodes.outside import OutsideFaults
 from ros_nodes.parameters import ParameterError, declare_parameters
 from ros_nodes.rig import Rig
 from ros_nodes.services import Services
+from ros_nodes.shield import ShieldedNode
 from ros_nodes.transitions import reported
 
 _FAST, _SLOW = 0.05, 1.0  # seconds between two looks at the reset, and at everything else
 _SPIN = 0.1  # longest wait before a signal is seen; without a limit EventsExecutor may hang
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(ShieldedNode):
     """See the module. `rclpy` must have been initialised.
 
     Attributes:

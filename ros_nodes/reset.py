@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from robot_dreamer.onboard.messages import time_of
 from robot_dreamer.spec import Episode
+from ros_nodes.shield import ShieldedNode
 
 _AFTER_REFUSAL = 1.0  # seconds before a robot that refused is asked again
 
@@ -29,7 +29,7 @@ class Resetter:
         does; 0 if not.
     """
 
-    def __init__(self, node: Node, episode: Episode, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, node: ShieldedNode, episode: Episode, clock: Callable[[], float] = time.monotonic) -> None:
         self.available = bool(episode.reset_service)
         self.active = False
         self.resets = 0
@@ -79,7 +79,7 @@ class Resetter:
             return
         self._sent_at = now
         self._future = self._client.call_async(Trigger.Request())
-        self._future.add_done_callback(self._answered)
+        self._future.add_done_callback(self._node.shield(self._name, self._answered))
 
     def restart(self) -> None:
         """Forget the request that is under way (the robot began again and cannot answer it); `poll` sends a new one."""

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from robot_dreamer.link.errors import LinkError
@@ -33,6 +32,7 @@ from ros_nodes.parameters import Parameters
 from ros_nodes.realtime import Realtime
 from ros_nodes.reset import Resetter
 from ros_nodes.runner import Parts, Runner
+from ros_nodes.shield import ShieldedNode
 from ros_nodes.takeover import TakeOver
 
 SENSORS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches reliable publishers too
@@ -52,7 +52,7 @@ class Rig:
       SpecError, BundleError, LinkError, ValueError: something in the parameters cannot be used; nothing is left behind.
     """
 
-    def __init__(self, node: Node, parameters: Parameters, e_stop: EStop) -> None:
+    def __init__(self, node: ShieldedNode, parameters: Parameters, e_stop: EStop) -> None:
         p = parameters
         self.spec = spec = load_spec(p.robot)
         if p.clock == "lockstep":
@@ -161,7 +161,7 @@ class Rig:
 
     def _receive(self, topic: str, message: Any) -> None:
         self.observer.receive(topic, message)
-        self.runner.received(topic)
+        self.runner.heard(topic)
 
 
 def _prove(bundle: Bundle, p: Parameters) -> OnnxPolicy:

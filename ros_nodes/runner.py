@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -84,11 +86,24 @@ class Runner(ABC):
 
     @abstractmethod
     def received(self, topic: str) -> None:
-        """Called after each message that the observer got."""
+        """The observer got a message."""
 
     @abstractmethod
     def waiting_for(self) -> str:
         """What it has been waiting for, too long to be silent about; empty if nothing."""
+
+    def heard(self, topic: str) -> None:
+        """Call it after each message."""
+        self._live(self.received, topic)
+
+    def _live(self, work: Callable[..., None], *arguments: object) -> None:
+        """Do a piece of the loop's work in a callback. What it raises is no message's fault: the loop is dead then."""
+        if self.failure:
+            return
+        try:
+            work(*arguments)
+        except Exception:
+            self.failure = traceback.format_exc()
 
     def give_up(self, reason: str) -> None:
         """Nobody shall wait any more for the tick in progress."""
