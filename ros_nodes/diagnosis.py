@@ -15,6 +15,7 @@ from ros_nodes.rig import Rig
 from ros_nodes.shield import ShieldedNode
 
 _OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+_SAME = 10  # samples in a row without new data that are nothing to speak of
 _Judged = tuple[bytes, str, dict[str, Any]]  # level, line, counters
 
 
@@ -25,6 +26,7 @@ class Diagnosis:
         self._node = node
         self._rig = rig
         self._failed = 0  # callbacks until the last report
+        self._stall = _SAME  # the longest row of samples without new data until the last report
         self._samples = 0  # refused until the last report
         self._bundles = (0, 0, 0)  # swaps, refusals and rollbacks until the last report
         self._trouble = ""  # of the bundle that came last
@@ -67,20 +69,30 @@ class Diagnosis:
         return level, runner.failure or complaint or "running", values
 
     def _sensors(self, complaint: str) -> _Judged:
-        """Error: without fresh messages nobody can act. Warning: samples were refused since the last report."""
+        """Error: without fresh messages nobody can act. Warning: since the last report samples were refused, or many in
+        a row were the same; ages cannot be told.
+        """
         controller, observer = self._rig.controller, self._rig.observer
         values: dict[str, Any] = dict(observer.counters())
         values |= {f"refused_{kind}": n for kind, n in controller.refused.copy().items()}
         values |= {f"age {topic}": age for topic, age in observer.ages().items()}
+        values |= {f"offset {topic}": offset for topic, offset in observer.offsets().items()}
         refused = sum(controller.refused.copy().values())
         before, self._samples = self._samples, refused
         realtime = isinstance(self._rig.runner, Realtime)  # in lockstep only the runner knows what is late
         silent = ", ".join(observer.missing()) if realtime else complaint
         if silent:
             return _ERROR, silent, values
-        if refused > before:
-            return _WARN, f"{refused - before} samples refused; the last: {controller.last_refusal}", values
-        return _OK, "", values
+        warnings = (
+            [f"{refused - before} samples refused; the last: {controller.last_refusal}"] if refused > before else []
+        )
+        stall, most = observer.worst_stall, self._stall
+        self._stall = max(most, stall)
+        if stall > most:
+            warnings.append(f"{stall} samples in a row were the same: no new data from at least one sensor")
+        if unjudged := observer.unjudged():
+            warnings.append(f"ages cannot be told: {', '.join(unjudged)}")
+        return _WARN if warnings else _OK, "; ".join(warnings), values
 
     def _guard(self) -> _Judged:
         rig, guard = self._rig, self._rig.controller.guard

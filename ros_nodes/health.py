@@ -77,6 +77,7 @@ class Speaker:
         self._away = 0  # seconds without the learner
         self._state: State | None = None
         self._said: dict[str, int] = {}  # how many of what
+        self._told: set[str] = set()  # remarks, each of them once
 
     def say(self, rig: Rig, link: RobotLinkStatus | None, complaint: str) -> None:
         """Call it once a second."""
@@ -100,6 +101,10 @@ class Speaker:
         self._say_new("samples refused", rig.controller.refused.total(), rig.controller.last_refusal)
         self._say_new("bundles refused", rig.slot.refused, rig.slot.last_refusal)
         self._say_new("policies rolled back", rig.slot.rollbacks, rig.slot.last_rollback)
+        for about, remark in rig.observer.remarks().items():
+            if about not in self._told:
+                self._told.add(about)
+                logger.warning(remark)
         if complaint:
             logger.warning(complaint, throttle_duration_sec=5.0)
         elif self._complaint:

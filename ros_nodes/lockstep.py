@@ -92,6 +92,8 @@ class Lockstep(Runner):
         waited = time.monotonic() - self._complete_at
         if not self._running or waited < _PATIENCE or self._resetter.active:
             return ""
+        if self._observer.contested:
+            return "; ".join(f"{name}: {problem}" for name, problem in self._observer.contested.items())
         stamps = self._observer.stamps()
         unseen = [t for t in self._observer.topics if t not in stamps]
         if unseen:

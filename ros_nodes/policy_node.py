@@ -135,6 +135,7 @@ class PolicyNode(ShieldedNode):
         if self.rig is None or self._outside is None:
             return
         self.rig.resetter.poll()
+        self.rig.observer.contested = self.rig.crowd.look()
         self._outside.judge_loop()
         if self.rig.runner.failure and not self.failure:
             self.failure = self.rig.runner.failure

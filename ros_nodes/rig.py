@@ -24,6 +24,7 @@ from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import load_spec, require_lockstep
 from ros_nodes.commander import Commander
+from ros_nodes.crowd import Crowd
 from ros_nodes.e_stop import EStop
 from ros_nodes.graph import require_types
 from ros_nodes.heartbeat import Heartbeat
@@ -85,7 +86,12 @@ class Rig:
                 return int(node.get_clock().now().nanoseconds)
 
             self.observer = Observer(spec, need_reward=lockstep or self.link is not None, lockstep=lockstep, now=now)
-            require_types(node, self.observer.topics)
+            needed = {t: kind for t, kind in self.observer.topics.items() if t in self.observer.needed}
+            require_types(node, needed)
+            clock = ["/clock"] if node.get_parameter("use_sim_time").value else []
+            judged = [spec.terminal.topic] if spec.terminal is not None else []
+            self.crowd = Crowd(node, {*needed, *judged, *clock}, spec.episode.reset_service)
+            self.observer.contested = self.crowd.look()
             e_stop.require_type()
             self.states = StateMachine(spec, self.controller.guard, p.automatic)
             commander = Commander(node, spec)

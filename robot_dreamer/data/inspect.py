@@ -7,6 +7,7 @@ Refused:
 Noted, and imported:
   sensors or commands beyond TOLERANCE of the spec's rate (values repeat, or the newest counts)
   stamps that go backwards, messages without a stamp
+  values or pauses that alternate: two publishers on one topic
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from robot_dreamer.data.bags import decode, messages, open_bag
 from robot_dreamer.data.errors import DataError
-from robot_dreamer.onboard.messages import stamp_of
+from robot_dreamer.data.interleave import Interleaving
+from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.messages import Reader, make_reader, stamp_of
 from robot_dreamer.spec import RobotSpec
+from robot_dreamer.spec.observation import IMAGE
 
 TOLERANCE = 0.1
 _PAUSE = 1_000_000_000  # ns; longer steps, and backward ones, do not count for a rate
@@ -79,6 +85,7 @@ class TopicFacts:
     command: bool
     count: int = 0
     pace: Pace = field(default_factory=Pace)
+    interleaving: Interleaving = field(default_factory=Interleaving)
 
 
 @dataclass
@@ -128,11 +135,13 @@ def inspect(bag: Path, spec: RobotSpec, namespace: str, progress: Callable[[], N
     if problems:
         return Inspection(topics, problems, [], "")
     digest = hashlib.sha256()
+    readers = {o.source.topic: make_reader(o.source) for o in spec.observations if o.source.type != IMAGE}
     for topic, time, message, data in bag_messages(bag, topics):
         digest.update(f"{topic.name} {time} {len(data)} ".encode())
         digest.update(data)
         topic.count += 1
         topic.pace.add(time, None if topic.command else stamp_of(message))
+        topic.interleaving.add(time, _numbers(readers.get(topic.name), message))
         progress()
     problems = [text for name, topic in topics.items() for text in _time_problems(name, topic, spec)]
     notes = [text for name, topic in topics.items() for text in _notes(name, topic, spec)]
@@ -185,3 +194,19 @@ def _notes(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[str]:
         yield f"topic {name}: {topic.pace.unstamped} messages have no stamp; the time of the bag stands in"
     if topic.pace.backwards:
         yield f"topic {name}: {topic.pace.backwards} stamps go backwards"
+    signs = topic.interleaving.signs()
+    if signs:
+        yield (
+            f"topic {name}: two streams interleave ({signs} alternate, {rate:.3g} Hz together): two nodes published "
+            "it, and which one a row holds is chance"
+        )
+
+
+def _numbers(read: Reader | None, message: Any) -> NDArray[Any] | None:
+    """What can be compared of a message; one that does not fit is the sampler's business."""
+    if read is None:
+        return None
+    try:
+        return read(message)
+    except ObservationError:
+        return None

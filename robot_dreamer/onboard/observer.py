@@ -34,7 +34,10 @@ class Observer:
 
     Attributes:
       topics: type by topic, for the subscriptions.
+      needed: topics without which there is no sample.
       stalled: samples with the stamp of the one before: the sensors are slower than the control loop, or stand still.
+      worst_stall: most samples in a row with the stamp of the one before.
+      contested: topics that there must be one source of and are several, with words; whoever knows it sets it.
       judge: the queue of rewards and terminals.
     """
 
@@ -47,6 +50,9 @@ class Observer:
         now: Callable[[], int] | None = None,
     ) -> None:
         self.stalled = 0
+        self.worst_stall = 0
+        self.contested: dict[str, str] = {}
+        self._stall = 0
         self._stamp = -1  # of the last sample
         self._now = now
         self._observations = [(o, make_reader(o.source)) for o in spec.quantities]
@@ -54,7 +60,7 @@ class Observer:
         sensors = [o.source for o in spec.quantities]
         sources = [*sensors, *self.judge.sources]
         self.topics = _topics(sources)
-        self._needed = {s.topic for s in (sources if need_reward else sensors)}
+        self.needed = {s.topic for s in (sources if need_reward else sensors)}
         self._lockstep = lockstep
         self._feeds: dict[str, Feed] = {}
         for topic in self.topics:
@@ -66,6 +72,7 @@ class Observer:
                 now,
                 tolerance=_TOLERANCE * spec.period,
                 events=all(s.topic != topic for s in sensors),
+                synchronised=spec.safety.synchronised_clocks,
             )
 
     @property
@@ -97,6 +104,30 @@ class Observer:
         """Seconds since the latest message of each topic was made; infinite before the first."""
         return {topic: feed.age() for topic, feed in self._feeds.items()}
 
+    def offsets(self) -> dict[str, float]:
+        """Seconds from the stamp of each topic's latest message to its receipt; negative: their clock is ahead."""
+        readings = {topic: feed.latest for topic, feed in self._feeds.items()}
+        return {topic: reading.offset for topic, reading in readings.items() if reading is not None}
+
+    def unjudged(self) -> list[str]:
+        """The topics whose messages may be of any age, for all that their stamps say, with the number."""
+        return [text for feed in self._feeds.values() if (text := feed.unjudged())]
+
+    def remarks(self) -> dict[str, str]:
+        """What a person should be told once, by what it is about."""
+        said = {
+            f"unstamped {topic}": f"topic {topic}: its messages have no stamp; the time of their receipt counts"
+            for topic, feed in self._feeds.items()
+            if feed.unstamped
+        }
+        if self.judge.unused:
+            said["reward"] = (
+                f"the reward cannot be used and counts as 0, which matters to nobody here: {self.judge.problem}"
+            )
+        for text in self.unjudged():
+            said[f"age {text.partition(' ')[0]}"] = f"the age of messages cannot be told: {text}"
+        return said
+
     def counters(self) -> dict[str, int]:
         """What happened to messages, all topics together; and by topic, where something was wrong."""
         feeds = self._feeds
@@ -114,16 +145,19 @@ class Observer:
         return {topic: r.stamp for topic, feed in self._feeds.items() if (r := feed.latest) is not None}
 
     def common_stamp(self) -> int | None:
-        """The stamp that the latest messages of all topics share, or None."""
+        """The stamp that the latest messages of all topics share, or None; none while a topic is contested."""
+        if self.contested:
+            return None
         stamps = self.stamps()
         different = set(stamps.values())
         return different.pop() if len(stamps) == len(self._feeds) and len(different) == 1 else None
 
     def missing(self) -> list[str]:
-        """The needed topics whose latest message is older than max_age, in words; empty: a sample can be taken."""
+        """What is contested, and the needed topics whose latest message is too old, in words; empty: all is well."""
         if self._now is not None and not self._now():
             return ["/clock (no time yet, although use_sim_time is set)"]
-        return [text for topic, feed in self._feeds.items() if topic in self._needed and (text := feed.complaint())]
+        needed = [text for topic, feed in self._feeds.items() if topic in self.needed and (text := feed.complaint())]
+        return [*(f"{name} ({problem})" for name, problem in self.contested.items()), *needed]
 
     def sample(self, begins: bool = False) -> Sample:
         """A sample of the latest messages; its stamp is the oldest of its observations, its reward the sum of all
@@ -145,7 +179,9 @@ class Observer:
             observation[spec.name] = encode_observation(spec, read(reading.message))
             stamps.append(reading.stamp)
         stamp = min(stamps)
-        self.stalled += stamp == self._stamp
+        self._stall = self._stall + 1 if stamp == self._stamp else 0
+        self.stalled += bool(self._stall)
+        self.worst_stall = max(self.worst_stall, self._stall)
         self._stamp = stamp
         return Sample(observation, reward, terminal, stamp)
 

@@ -94,6 +94,7 @@ class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stale_seconds: float = 2.0  # without a good sample in an episode (real time); 0: goes on when there is one
     bundle_seconds: float = 0.0  # age at which a bundle is too old to act; 0: never
     surprise: Surprise | None = None
+    synchronised_clocks: bool = False  # a sensor whose age its stamps cannot tell is stale
 
     def __post_init__(self) -> None:
         for field in ("ramp_seconds", "stale_seconds", "bundle_seconds"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
@@ -29,6 +30,7 @@ class FakeRobot(Node):
       lost: (tick, topic) whose first publication is lost; topic "command" loses the first answer.
       refuse: how many resets to refuse.
       terminal, reward, speed: by tick, instead of False, 1.0 and the tick.
+      clock: ns, for the stamps, instead of the ticks.
       commands: (label, numbers) of every command that came.
       answered: (tick, numbers) of every command that moved the world.
       resets: ticks at which a reset came.
@@ -45,6 +47,7 @@ class FakeRobot(Node):
         self.terminal: dict[int, bool] = {}
         self.reward: dict[int, float] = {}
         self.speed: dict[int, float] = {}
+        self.clock: Callable[[], int] | None = None
         self.commands: list[tuple[str, list[float]]] = []
         self.answered: list[tuple[int, list[float]]] = []
         self.resets: list[int] = []
@@ -60,16 +63,17 @@ class FakeRobot(Node):
     def publish(self) -> None:
         """All sensors of this tick."""
         t = self.tick
+        stamp = self.clock() if self.clock is not None else t * PERIOD
         if (t, "joint_states") in self.lost:
             self.lost.discard((t, "joint_states"))
         else:
             speed = self.speed.get(t, float(t))
-            self.joints.publish(joint_state(t * PERIOD, ["other", "hinge"], [9.0, 0.0], [9.0, speed]))
+            self.joints.publish(joint_state(stamp, ["other", "hinge"], [9.0, 0.0], [9.0, speed]))
         if (t, "task") in self.lost:
             self.lost.discard((t, "task"))
         else:
             values = [self.reward.get(t, 1.0), float(self.terminal.get(t, False))]
-            self.task.publish(joint_state(t * PERIOD, ["reward", "terminal"], values))
+            self.task.publish(joint_state(stamp, ["reward", "terminal"], values))
 
     def poke(self) -> None:
         """Lockstep: publish when it is time."""

@@ -26,10 +26,21 @@ MOVES = {
 class Stage:
     """A policy node and a robot that publishes 100 times a second, however slow the machine."""
 
-    def __init__(self, ros: Ros, folder: Path, max_steps: int = 5, spec: str = TOY, **parameters: Any) -> None:
+    def __init__(
+        self,
+        ros: Ros,
+        folder: Path,
+        max_steps: int = 5,
+        spec: str = TOY,
+        max_age: float | None = None,
+        **parameters: Any,
+    ) -> None:
         file = folder / "toy.yaml"
         content = yaml.safe_load(spec.replace("max_steps: 5", f"max_steps: {max_steps}"))
         content.setdefault("safety", {"stale_seconds": 0}).setdefault("missed_deadlines", 0)  # a stall is no fault
+        if max_age is not None:
+            for observation in content["observations"]:
+                observation["source"]["max_age"] = max_age
         file.write_text(yaml.safe_dump(content))
         values = {"robot": str(file), "clock": "realtime", "threads": 1} | MOVES | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Board:
 
 def test_refused_samples_are_a_warning_until_they_end(make: Make) -> None:
     stage = make(max_steps=10_000)
+    stage.robot.clock = time.time_ns
     board = Board(stage, "sensors")
     stage.until(lambda: stage.controller.steps >= 2, "steps")
     board.shows(DiagnosticStatus.OK)
@@ -50,8 +52,34 @@ def test_refused_samples_are_a_warning_until_they_end(make: Make) -> None:
     board.shows(DiagnosticStatus.OK)
 
 
+@pytest.mark.parametrize("offset", [-30_000.0, -5.0, -0.3, 0.0, 0.3, 3500.0, 4000.0])
+def test_ages_that_cannot_be_told_are_a_warning_with_the_number(make: Make, offset: float) -> None:
+    stage = make(max_steps=10_000, max_age=4000.0)
+    board = Board(stage, "sensors")
+    stage.robot.clock = lambda: time.time_ns() - round(offset * 1e9)
+    if 0.0 <= offset <= 3600.0:
+        board.shows(DiagnosticStatus.OK)
+    else:
+        where = "ahead of" if offset < 0 else "behind"
+        board.shows(DiagnosticStatus.WARN, "ages cannot be told: joint_states (its stamps are ")
+        assert f" s {where} our clock" in board.status.message
+    found = {v.key: float(v.value) for v in board.status.values}
+    assert found["offset joint_states"] == pytest.approx(offset, abs=0.05, rel=0.01)
+
+
+def test_a_sensor_that_gives_nothing_new_for_many_ticks_is_a_warning(make: Make) -> None:
+    stage = make(max_steps=10_000, max_age=60.0)
+    stage.robot.clock = time.time_ns
+    board = Board(stage, "sensors")
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    board.shows(DiagnosticStatus.OK)
+    stage.speaks = False
+    board.shows(DiagnosticStatus.WARN, "samples in a row were the same")
+
+
 def test_silent_sensors_are_an_error(make: Make) -> None:
     stage = make(max_steps=10_000)
+    stage.robot.clock = time.time_ns
     board, loop = Board(stage, "sensors"), Board(stage, "control loop")
     stage.until(lambda: stage.controller.steps >= 2, "steps")
     stage.speaks = False

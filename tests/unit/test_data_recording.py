@@ -268,6 +268,21 @@ def test_a_terminal_pulse_ends_the_episode_with_the_row_that_holds_its_reward(tm
     assert last.is_terminal and last.reward > 99 and sum(r.reward > 99 for r in found) == 1
 
 
+@pytest.mark.parametrize("shift", [0, 3_000_000, 20_000_000])  # 20 ms: half a period, only the values tell
+def test_two_streams_of_one_topic_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str], shift: int) -> None:
+    messages = sent(SPEC, lived(SPEC, 60))
+    zeros = [(t + shift, m) for t, m in sent(SPEC, lived(SPEC, 60, START + shift)) if m.topic == "joint_states"]
+    for n, (_, message) in enumerate(entry for entry in messages if entry[1].topic == "joint_states"):
+        message.message.position[:] = np.sin(0.1 * n) + 2.0
+    for _, message in zeros:
+        message.message.position[:] = 0.0
+    both = sorted([*messages, *zeros], key=lambda entry: entry[0])
+    _, _ = load(write(tmp_path / "x.mcap", both), SPEC)
+    assert "topic /joint_states: two streams interleave (values" in capsys.readouterr().out
+    _, _ = load(write(tmp_path / "y.mcap", messages), SPEC)
+    assert "interleave" not in capsys.readouterr().out
+
+
 def test_an_imported_orientation_that_is_none_cuts_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
