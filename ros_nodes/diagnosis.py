@@ -16,6 +16,7 @@ from ros_nodes.shield import ShieldedNode
 
 _OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _SAME = 10  # samples in a row without new data that are nothing to speak of
+_STILL = 3.0  # seconds that a quantity may be the same to the last bit while commands change
 _Judged = tuple[bytes, str, dict[str, Any]]  # level, line, counters
 
 
@@ -70,7 +71,7 @@ class Diagnosis:
 
     def _sensors(self, complaint: str) -> _Judged:
         """Error: without fresh messages nobody can act. Warning: since the last report samples were refused, or many in
-        a row were the same; ages cannot be told.
+        a row were the same; ages cannot be told; a quantity does not change although commands do.
         """
         controller, observer = self._rig.controller, self._rig.observer
         values: dict[str, Any] = dict(observer.counters())
@@ -90,6 +91,8 @@ class Diagnosis:
         self._stall = max(most, stall)
         if stall > most:
             warnings.append(f"{stall} samples in a row were the same: no new data from at least one sensor")
+        still = {name: seconds for name, seconds in controller.guard.stillness.seconds.items() if seconds > _STILL}
+        warnings += [f"{name} has not changed for {x:.0f} s, while commands did" for name, x in still.items()]
         if unjudged := observer.unjudged():
             warnings.append(f"ages cannot be told: {', '.join(unjudged)}")
         return _WARN if warnings else _OK, "; ".join(warnings), values

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.limits import CommandLimits, Commands
 from robot_dreamer.onboard.rules import DeadlineRule, LimitRule, SurpriseRule, TiltRule
+from robot_dreamer.onboard.stillness import Stillness
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.spec.safety import TERMINAL_RULES, Reaction, Rule
 
@@ -60,6 +61,7 @@ class Guard:
     Attributes:
       faults: how often it latched, by rule.
       latest: the fault that latched last, cleared or not; None before the first.
+      stillness: how long each quantity has stood still while commands changed.
       limits: what commands may be; counts the clipped and the slewed.
     """
 
@@ -68,6 +70,7 @@ class Guard:
         self.faults: Counter[Rule] = Counter()
         self.latest: Fault | None = None
         self.limits = CommandLimits(spec)
+        self.stillness = Stillness(spec)
         self._safety = safety
         self._period = spec.period
         self._settle = max(_SETTLE, safety.ramp_seconds + 1.0)
@@ -131,12 +134,18 @@ class Guard:
         return self.limits.toward_neutral(gently=True)
 
     def inspect(self, observation: Mapping[str, NDArray[Any]]) -> Fault | None:
-        """Look at the robot itself: tilt and measured limits."""
+        """Look at the robot itself: tilt, measured limits, and whether its sensors still see it."""
+        self.stillness.look(observation, self.limits.last)
         if self._tilt is not None and (problem := self._tilt.check(observation)):
             return self.latch("tilt", problem)
         for rule in self._limits:
             if problem := rule.check(observation):
                 return self.latch("limit", problem)
+        for frozen in self._safety.frozens:
+            still = self.stillness.seconds[frozen.observation]
+            if still >= frozen.seconds:
+                text = f"{frozen.observation} has not changed for {still:.3g} s of changing commands"
+                return self.latch("frozen", f"{text}, allowed {frozen.seconds:g} s")
         return None
 
     def judge_surprise(self, surprise: float, version: int) -> Fault | None:

@@ -24,7 +24,9 @@ Reaction = Literal["ramp", "stop", "hold", "damp"]
   hold  the last command stays
   damp  no more commands, heartbeat false: the low level must damp by itself
 """
-Rule = Literal["command", "policy", "tilt", "limit", "stale", "deadline", "surprise", "bundle", "link", "e_stop"]
+Rule = Literal[
+    "command", "policy", "tilt", "limit", "frozen", "stale", "deadline", "surprise", "bundle", "link", "e_stop"
+]
 RULES: tuple[Rule, ...] = get_args(Rule)
 TERMINAL_RULES = frozenset({"tilt", "limit"})
 """Rules about what the robot did to itself: their fault ends the episode as terminal, with the row that shows it. All
@@ -67,6 +69,16 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _require_seconds("after", self.after)
 
 
+class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A quantity that must change while commands do; not to the last bit the same for so long."""
+
+    observation: str
+    seconds: float  # counted while commands change
+
+    def __post_init__(self) -> None:
+        require(0 < self.seconds < math.inf, f"seconds must be positive, found {self.seconds}")
+
+
 class Surprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The world model is surprised far beyond what it was lately. The rule of the threshold is in onboard/rules.py."""
 
@@ -90,6 +102,7 @@ class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pose: dict[str, str] = {}  # action -> observation of where the robot is, in the action's units: Stand begins there
     tilt: Tilt | None = None
     limits: tuple[Limit, ...] = ()
+    frozen: Frozen | tuple[Frozen, ...] = ()  # one, or several
     missed_deadlines: int = 50  # in a row; 0: not watched
     stale_seconds: float = 2.0  # without a good sample in an episode (real time); 0: goes on when there is one
     bundle_seconds: float = 0.0  # age at which a bundle is too old to act; 0: never
@@ -100,6 +113,11 @@ class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for field in ("ramp_seconds", "stale_seconds", "bundle_seconds"):
             _require_seconds(field, getattr(self, field))
         require(self.missed_deadlines >= 0, f"missed_deadlines must not be negative, found {self.missed_deadlines}")
+
+    @property
+    def frozens(self) -> tuple[Frozen, ...]:
+        """All of `frozen`."""
+        return (self.frozen,) if isinstance(self.frozen, Frozen) else self.frozen
 
     def reaction(self, rule: Rule) -> Reaction:
         """How the guard reacts to a fault of `rule`."""
@@ -122,6 +140,10 @@ def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], acti
         found = vector("tilt", safety.tilt.observation)
         fits = found.shape == (3,) or (found.shape == (4,) and found.source.field == "orientation")
         require(fits, f"safety.tilt: {found.name} must be an orientation (4 numbers) or a direction (3 numbers)")
+    for frozen in safety.frozens:
+        known = frozen.observation in quantities
+        text = f"safety.frozen: no observation or watched quantity is called {frozen.observation!r}; known: "
+        require(known, text + ", ".join(quantities))
     for i, limit in enumerate(safety.limits):
         (size,) = vector(f"limits[{i}]", limit.observation).shape
         for side in (limit.low, limit.high):

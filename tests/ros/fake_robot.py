@@ -68,7 +68,7 @@ class FakeRobot(Node):
             self.lost.discard((t, "joint_states"))
         else:
             speed = self.speed.get(t, float(t))
-            self.joints.publish(joint_state(stamp, ["other", "hinge"], [9.0, 0.0], [9.0, speed]))
+            self.joints.publish(joint_state(stamp, ["other", "hinge"], [9.0, 0.001 * (t % 7)], [9.0, speed]))
         if (t, "task") in self.lost:
             self.lost.discard((t, "task"))
         else:

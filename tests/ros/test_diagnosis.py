@@ -90,6 +90,18 @@ def test_silent_sensors_are_an_error(make: Make) -> None:
     loop.shows(DiagnosticStatus.OK, "running")
 
 
+def test_a_reading_that_stands_still_while_commands_change_is_a_warning(make: Make) -> None:
+    stage = make(max_steps=10_000)
+    stage.robot.clock = time.time_ns
+    board = Board(stage, "sensors")
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    stage.robot.speed = dict.fromkeys(range(100_000), 5.0)
+    board.shows(DiagnosticStatus.WARN, "speed has not changed for ")
+    assert "angle" not in board.status.message
+    stage.robot.speed = {}
+    board.shows(DiagnosticStatus.OK)
+
+
 def test_a_joint_that_is_missing_is_named(make: Make) -> None:
     stage = make(max_steps=10_000, spec=TOY.replace("names: [hinge]", "names: [knee]"))
     board = Board(stage, "sensors")
