@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from rclpy.node import Node
 
-from ros_nodes.graph import publishers
+from ros_nodes.graph import publishers, servers
 
 _INTERVAL = 0.2  # seconds between two looks
 _GONE = 30.0  # seconds until the middleware forgets a node that was killed; a driver started again has the same name
@@ -55,11 +55,5 @@ class Crowd:
         return f"expected one publisher, found {who}"
 
     def _judge_service(self) -> str:
-        name = self._node.resolve_service_name(self._service)
-        owners = []
-        for node, space in self._node.get_node_names_and_namespaces():
-            served = dict(self._node.get_service_names_and_types_by_node(node, space))
-            if name in served:
-                owners.append(f"{space.rstrip('/')}/{node}")
-        different = sorted(set(owners))
-        return f"expected one node that offers it, found {', '.join(different)}" if len(different) > 1 else ""
+        owners = sorted(servers(self._node, self._service))
+        return f"expected one node that offers it, found {', '.join(owners)}" if len(owners) > 1 else ""

@@ -36,7 +36,7 @@ class Diagnosis:
         """All parts. `complaint`: what the runner waits for; empty if nothing."""
         parts: dict[str, _Judged] = {
             "control loop": self._loop(complaint),
-            "sensors": self._sensors(complaint),
+            "sensors": self._sensors(),
             "guard": self._guard(),
             "take-over": self._person(),
             "policy": self._policy(),
@@ -69,7 +69,7 @@ class Diagnosis:
         level = _ERROR if runner.failure else _WARN if complaint else _OK
         return level, runner.failure or complaint or "running", values
 
-    def _sensors(self, complaint: str) -> _Judged:
+    def _sensors(self) -> _Judged:
         """Error: without fresh messages nobody can act. Warning: since the last report samples were refused, or many in
         a row were the same; ages cannot be told; a quantity does not change although commands do.
         """
@@ -81,7 +81,7 @@ class Diagnosis:
         refused = sum(controller.refused.copy().values())
         before, self._samples = self._samples, refused
         realtime = isinstance(self._rig.runner, Realtime)  # in lockstep only the runner knows what is late
-        silent = ", ".join(observer.missing()) if realtime else complaint
+        silent = ", ".join(observer.missing()) if realtime else self._rig.runner.waiting_for()
         if silent:
             return _ERROR, silent, values
         warnings = (

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 
 _PATIENCE = 1.0  # seconds in which publishers that run already are discovered
 _POLL = 0.02
@@ -36,6 +36,20 @@ def publishers(node: Node, topic: str) -> list[Endpoint]:
 def subscriptions(node: Node, topic: str) -> list[Endpoint]:
     """All subscriptions of a topic, our own too."""
     return [_endpoint(info) for info in node.get_subscriptions_info_by_topic(topic)]
+
+
+def servers(node: Node, service: str) -> dict[str, list[str]]:
+    """Who offers a service: types by node. The graph's own list of services names those who only ask, too."""
+    name = node.resolve_service_name(service)
+    found = {}
+    for owner, space in node.get_node_names_and_namespaces():
+        try:
+            offered = dict(node.get_service_names_and_types_by_node(owner, space))
+        except NodeNameNonExistentError:  # it has gone meanwhile
+            continue
+        if name in offered:
+            found[f"{space.rstrip('/')}/{owner}"] = offered[name]
+    return found
 
 
 def mismatch(topic: str, kind: str, found: list[Endpoint]) -> str:

@@ -60,9 +60,8 @@ def figures(rig: Rig) -> dict[str, float | int | str]:
 def complain(node: Node, rig: Rig) -> str:
     """What the runner has been waiting for, with what the ROS graph knows about it; empty if nothing."""
     waiting = rig.runner.waiting_for()
-    if not waiting:
-        return ""
-    return "; ".join([waiting, *unheard(node, rig.observer.topics)])
+    about = unheard(node, rig.observer.topics) if waiting else []
+    return "; ".join(filter(None, [waiting, *about, rig.resetter.trouble()]))
 
 
 class Speaker:

@@ -10,9 +10,12 @@ from std_srvs.srv import Trigger
 
 from robot_dreamer.onboard.messages import time_of
 from robot_dreamer.spec import Episode
+from ros_nodes.graph import servers
 from ros_nodes.shield import ShieldedNode
 
 _AFTER_REFUSAL = 1.0  # seconds before a robot that refused is asked again
+_PATIENCE = 3.0  # seconds that a reset may take before somebody should know that it is waited for
+_KIND = "std_srvs/srv/Trigger"
 
 
 class Resetter:
@@ -45,10 +48,13 @@ class Resetter:
         self._withdrawn = False
         self._ask_at = 0.0  # not before
         self._sent_at = 0.0
+        self._since = 0.0  # when it was asked for
+        self._refusal = ""  # the last answer was none; why
 
     def request(self) -> None:
         """Reset the robot as soon as `poll` is called."""
         if self.available:
+            self._since, self._refusal = self._clock(), ""
             self.active = True
 
     def withdraw(self) -> None:
@@ -72,7 +78,7 @@ class Resetter:
             return
         if not self._client.service_is_ready():
             self._node.get_logger().warning(
-                f"waiting for reset service {self._name} (std_srvs/srv/Trigger)",
+                f"waiting for reset service {self._name} ({_KIND})",
                 throttle_duration_sec=5.0,
                 skip_first=True,
             )
@@ -80,6 +86,23 @@ class Resetter:
         self._sent_at = now
         self._future = self._client.call_async(Trigger.Request())
         self._future.add_done_callback(self._node.shield(self._name, self._answered))
+
+    def trouble(self) -> str:
+        """Why a reset has been waited for too long, as far as the robot and the graph say; empty if it has not."""
+        waited = self._clock() - self._since
+        if not self.active or waited < _PATIENCE:
+            return ""
+        name = self._node.resolve_service_name(self._name)
+        kinds = sorted({kind for offered in servers(self._node, self._name).values() for kind in offered})
+        if not kinds:
+            why = f"nobody offers it (expected {_KIND})"
+        elif _KIND not in kinds:
+            why = f"expected {_KIND}, found {', '.join(kinds)}"
+        elif self._refusal:
+            why = f"it refuses: {self._refusal}"
+        else:
+            why = f"no answer; asked again every {self._timeout:g} s"
+        return f"waiting for reset service {name} for {waited:.0f} s: {why}"
 
     def restart(self) -> None:
         """Forget the request that is under way (the robot began again and cannot answer it); `poll` sends a new one."""
@@ -109,6 +132,7 @@ class Resetter:
         error = future.exception()
         if error is not None or not future.result().success:
             why = error if error is not None else future.result().message
+            self._refusal = str(why) or "without a reason"
             self._node.get_logger().error(f"reset service {self._name} refused: {why}", throttle_duration_sec=5.0)
             self.retries += 1
             self._ask_at = self._clock() + _AFTER_REFUSAL
