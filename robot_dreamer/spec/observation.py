@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.spec.check import require, require_name, require_topic
+from robot_dreamer.spec.units import disagreement
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMU = "sensor_msgs/msg/Imu"
@@ -116,6 +117,8 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 require(smaller, f"pictures are only made smaller: {part} cannot become {shape}")
             return
         require(self.picture is None, "picture is for images only")
+        problem = disagreement(self.unit, "rad") if self.encoding == "cos_sin" else ""
+        require(not problem, f"unit of {self.name}, for encoding cos_sin: {problem}")
         require(self.dtype == "float32", "dtype must be float32 for everything but images")
         width = len(self.source.names) or (4 if self.source.field == "orientation" else 3)
         width *= 2 if self.encoding == "cos_sin" else 1

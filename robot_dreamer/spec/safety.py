@@ -15,6 +15,7 @@ import msgspec
 from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import require
 from robot_dreamer.spec.observation import ObservationSpec
+from robot_dreamer.spec.units import disagreement
 
 Reaction = Literal["ramp", "stop", "hold", "damp"]
 """What a latched fault does with the robot:
@@ -140,6 +141,8 @@ def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], acti
         found = vector("tilt", safety.tilt.observation)
         fits = found.shape == (3,) or (found.shape == (4,) and found.source.field == "orientation")
         require(fits, f"safety.tilt: {found.name} must be an orientation (4 numbers) or a direction (3 numbers)")
+        even = len(set(found.scale)) <= 1 and not any(found.offset)
+        require(even, f"safety.tilt: {found.name} is no direction any more with different scales, or an offset")
     for frozen in safety.frozens:
         known = frozen.observation in quantities
         text = f"safety.frozen: no observation or watched quantity is called {frozen.observation!r}; known: "
@@ -156,6 +159,8 @@ def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], acti
             raise ValueError(f"safety.pose: no continuous action is called {name!r}; known: {', '.join(actions)}")
         (size,) = vector(f"pose.{name}", observation).shape
         require(size == action.size, f"safety.pose.{name}: expected {action.size} numbers, {observation} has {size}")
+        problem = disagreement(quantities[observation].unit, action.unit)
+        require(not problem, f"safety.pose.{name}: unit of {observation}: {problem}")
 
 
 def _require_seconds(field: str, value: float) -> None:
