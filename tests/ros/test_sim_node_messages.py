@@ -39,7 +39,7 @@ def test_joint_states(field: str) -> None:
 
 
 def test_imu() -> None:
-    reading = ImuReading(np.array([0.1, 0.2, 0.3, 0.9]), None, np.array([1.0, 2.0, 9.81]))
+    reading = ImuReading(np.array([0.1, 0.3, 0.3, 0.9]), None, np.array([1.0, 2.0, 9.81]))
     message = Imu()
     messages.fill_imu(message, TIME, reading)
     for field in ("orientation", "linear_acceleration"):
@@ -59,7 +59,8 @@ def test_pictures(channels: int) -> None:
 
 
 def test_odometry() -> None:
-    reading = OdometryReading(*(np.arange(n, dtype=float) + n for n in (3, 4, 3, 3)))
+    position, _, linear, angular = (np.arange(n, dtype=float) + n for n in (3, 4, 3, 3))
+    reading = OdometryReading(position, np.array([0.1, 0.3, 0.3, 0.9]), linear, angular)
     message = Odometry()
     messages.fill_odometry(message, TIME, reading)
     for field in ("position", "orientation", "linear_velocity", "angular_velocity"):
