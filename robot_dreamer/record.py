@@ -14,15 +14,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.bounds import expected, in_range
 from robot_dreamer.spec import RobotSpec
 
 _LARGEST = float(np.finfo(np.float32).max)
 RANDOM_POLICY = -1  # policy_version of actions drawn before the first bundle
 INTERVENTION = -2  # policy_version of actions that a person gave instead of the policy
 
+LOWEST = {"sequence": 0, "episode": 0, "stamp_capture": 0, "stamp_applied": 0, "policy_version": INTERVENTION}
+"""The integers of a row, each with the least that it may be; bounds.LARGEST is the most."""
+ACTION_ROUNDING = 1e-4  # that an executed, normalised action may be beyond [-1, 1]
+
 
 class RecordError(ValueError):
-    """A row does not fit the spec; the message names the field, what was expected and what was found."""
+    """A row does not fit the spec; the message names the field, what was expected and what was found.
+
+    Attributes:
+      kind: under which it is counted: "invalid", or one of RANGES.
+    """
+
+    def __init__(self, text: str, kind: str = "invalid") -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+RANGES = ("action_range", "observation_range", "reward_range")
+"""Kinds of rows whose format is right and whose numbers are outside of what the spec states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +86,10 @@ def reward_problem(reward: float) -> str:
 
 
 def validate_record(record: StepRecord, spec: RobotSpec) -> None:
-    """Raise RecordError unless the row fits the spec: names, shapes, dtypes, finite numbers, consistent flags."""
+    """Raise RecordError unless the row has the spec's format: names, shapes, dtypes, finite numbers, consistent flags.
+
+    Numbers may still be outside of the ranges that the spec states: see `validate_ranges`.
+    """
     _validate_arrays(
         "observation", record.observation, {o.name: (o.shape, np.dtype(o.dtype)) for o in spec.observations}
     )
@@ -86,8 +106,32 @@ def validate_record(record: StepRecord, spec: RobotSpec) -> None:
         raise RecordError(problem)
     if record.is_terminal and not record.is_last:
         raise RecordError("is_terminal is set on a row that is not is_last")
-    if record.sequence < 0 or record.episode < 0:
-        raise RecordError(f"sequence and episode must not be negative, found {record.sequence} and {record.episode}")
+    for name, lowest in LOWEST.items():
+        found = getattr(record, name)
+        if not in_range(found, lowest):
+            raise RecordError(f"{name}: expected {expected(lowest)}, found {found}")
+
+
+def validate_ranges(record: StepRecord, spec: RobotSpec) -> None:
+    """Raise RecordError of one of the kinds RANGES unless the numbers of a well-formed row are within the spec's.
+
+    An executed action lies in [-1, 1], but for rounding; what the policy asked for may be anywhere.
+    """
+    for action in spec.actions:
+        found = record.action[action.name]
+        if not action.discrete and (np.abs(found) > 1.0 + ACTION_ROUNDING).any():
+            raise RecordError(f"action {action.name}: expected numbers in [-1, 1], found {found}", "action_range")
+    for observation in spec.observations:
+        if observation.range:
+            low, high = observation.range
+            seen = record.observation[observation.name]
+            if ((seen < low) | (seen > high)).any():
+                text = f"observation {observation.name}: expected numbers in [{low:g}, {high:g}], found {seen}"
+                raise RecordError(text, "observation_range")
+    if spec.reward_range:
+        low, high = spec.reward_range
+        if not low <= record.reward <= high:
+            raise RecordError(f"reward: expected {low:g} to {high:g}, found {record.reward:g}", "reward_range")
 
 
 def _validate_arrays(

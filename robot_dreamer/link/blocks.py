@@ -15,6 +15,7 @@ because then a block is checked by a few numpy calls, whatever the number of its
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 import sys
@@ -29,9 +30,17 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from robot_dreamer.bounds import LARGEST
 from robot_dreamer.link.errors import RowError
 from robot_dreamer.link.messages import MAX_BLOCK, MAX_ROWS, Id
-from robot_dreamer.record import RecordError, StepRecord, validate_record
+from robot_dreamer.record import (
+    ACTION_ROUNDING,
+    LOWEST,
+    RecordError,
+    StepRecord,
+    validate_ranges,
+    validate_record,
+)
 from robot_dreamer.spec import RobotSpec
 
 Buffer = bytes | bytearray | memoryview
@@ -162,7 +171,7 @@ class BlockCodec:
         if not self.valid(block).all():
             self._explain(rows)
             raise RecordError("a number does not fit into the row's format")
-        if (np.diff(block.sequence) <= 0).any():
+        if not _rises(block.sequence):
             raise RecordError(f"sequence must rise within a boot, found {block.sequence.tolist()[:20]}")
         return blob
 
@@ -189,14 +198,44 @@ class BlockCodec:
         if len(blob) != expected:
             raise RowError("size", f"block of {len(blob)} bytes, expected {expected}")
         block = self._view(blob, header.robot, header.boot, header.count)
-        if (np.diff(block.sequence) <= 0).any():
+        if not _rises(block.sequence):
             raise RowError("order", "the sequence numbers of the block do not rise")
         return block
 
     def valid(self, block: Block) -> NDArray[np.bool_]:
-        """(N,) whether each row has the values that a row may have: see record.validate_record."""
+        """(N,) whether each row has the values that a row may have: see record.validate_record and validate_ranges."""
+        return ~functools.reduce(np.logical_or, self.unfit(block).values())
+
+    def unfit(self, block: Block) -> dict[str, NDArray[np.bool_]]:
+        """Kind of RecordError -> (N,) the rows that have it; a row is counted under one kind only."""
+        left = self._well_formed(block)
+        found = {"invalid": ~left}
+        for kind, bad in self._beyond(block).items():
+            found[kind] = bad & left
+            left &= ~bad
+        return found
+
+    def _beyond(self, block: Block) -> dict[str, NDArray[np.bool_]]:
+        """By kind, (N,) the rows with numbers outside of the spec's ranges: record.validate_ranges for whole blocks."""
+        none = np.zeros(len(block), bool)
+        beyond = {"action_range": none, "observation_range": none, "reward_range": none}
+        for action in self.spec.actions:
+            if not action.discrete:
+                most = 1.0 + ACTION_ROUNDING
+                beyond["action_range"] = beyond["action_range"] | _outside(block.action[action.name], (-most, most))
+        for o in self.spec.observations:
+            if o.range:
+                outside = _outside(block.observation[o.name], o.range)
+                beyond["observation_range"] = beyond["observation_range"] | outside
+        if self.spec.reward_range:
+            beyond["reward_range"] = _outside(block.scalars["reward"], self.spec.reward_range)
+        return beyond
+
+    def _well_formed(self, block: Block) -> NDArray[np.bool_]:
         s = block.scalars
-        good: NDArray[np.bool_] = (s["sequence"] >= 0) & (s["episode"] >= 0)
+        good = np.ones(len(block), bool)
+        for name, lowest in LOWEST.items():
+            good &= (s[name] >= lowest) & (s[name] <= LARGEST)
         good &= np.abs(s["reward"]) <= _LARGEST  # which a NaN is not either
         for flag in ("is_first", "is_last", "is_terminal"):
             good &= s[flag] <= 1
@@ -215,6 +254,7 @@ class BlockCodec:
         for row in rows:
             try:
                 validate_record(row, self.spec)
+                validate_ranges(row, self.spec)
             except RecordError:
                 raise
             except _UNFIT as error:
@@ -258,3 +298,15 @@ class BlockCodec:
                 offset += size * dtype.itemsize
             groups.append(group)
         return Block(robot, boot, *groups)
+
+
+def _rises(sequence: NDArray[np.int64]) -> bool:
+    """Compared, not subtracted: the difference of two int64 need not be one."""
+    return bool((sequence[1:] > sequence[:-1]).all())
+
+
+def _outside(column: NDArray[Any], limits: tuple[float, ...]) -> NDArray[np.bool_]:
+    """(N,) whether any number of a row is below the first or above the second of `limits`."""
+    low, high = limits
+    outside: NDArray[np.bool_] = np.any(((column < low) | (column > high)).reshape(len(column), -1), axis=1)
+    return outside

@@ -74,11 +74,11 @@ def decompress(encoding: str, data: Buffer, size: int) -> Buffer:
         inflater = zlib.decompressobj()
         try:
             plain = inflater.decompress(data, size)
+            # The stream's end may need one more call once exactly `size` bytes are out.
+            if not inflater.eof and len(plain) == size:
+                plain += inflater.decompress(inflater.unconsumed_tail, 1)
         except zlib.error as error:
             raise RowError("chunk", f"chunk is not zlib data: {error}") from error
-        # The stream's end may need one more call once exactly `size` bytes are out.
-        if not inflater.eof and len(plain) == size:
-            plain += inflater.decompress(inflater.unconsumed_tail, 1)
         if not inflater.eof or inflater.unused_data:
             raise RowError("chunk", f"chunk does not end after the {size} bytes that it claims")
         data = plain

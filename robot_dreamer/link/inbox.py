@@ -16,8 +16,9 @@ from typing import BinaryIO
 
 import msgspec
 
+from robot_dreamer.bounds import Count
 from robot_dreamer.durable import sync
-from robot_dreamer.link.messages import Announcement, Count, Fetch, Hash, Id, Piece
+from robot_dreamer.link.messages import Announcement, Fetch, Hash, Id, Piece
 from robot_dreamer.link.timing import Limits, Timing
 
 KEEP = 3  # whole bundles kept on disk, the current one included

@@ -21,6 +21,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from robot_dreamer.bounds import Count, CountOrNone, Seconds, Shown
 from robot_dreamer.link.errors import FrameError
 
 PROTOCOL = 2
@@ -33,12 +34,10 @@ _HEADER = struct.Struct("<3sBI")
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Meta(ge=0, le=2**62)]
-Sequence = Annotated[int, Meta(ge=-1, le=2**62)]  # -1: before the first row
 Text = Annotated[str, Meta(max_length=16384)]
 Label = Annotated[str, Meta(max_length=64)]
 Counters = Annotated[dict[Label, Count], Meta(max_length=64)]
-Figure = float | int | Annotated[str, Meta(max_length=256)]
+Figure = Shown | int | Annotated[str, Meta(max_length=256)]
 Figures = Annotated[dict[Label, Figure], Meta(max_length=64)]
 
 
@@ -49,7 +48,7 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     training_step: Count
     sha256: Hash
     size: Count
-    age: Annotated[float, Meta(ge=0)]
+    age: Seconds
 
 
 # robot -> learner
@@ -74,7 +73,7 @@ class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t
 
     boot: Id
     chunk: Count  # counts chunks of this process of the robot
-    previous: Sequence
+    previous: CountOrNone
     last: Count  # sequence number of the last row
     count: Annotated[int, Meta(ge=1, le=MAX_ROWS)]
     encoding: Literal["raw", "zlib"]
@@ -86,11 +85,11 @@ class Alive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """Heartbeat. `echo` comes back in the answer (round trip); the rest is for the learner's display."""
 
     echo: Count
-    round_trip: Annotated[float, Meta(ge=0)] | None  # seconds, as last measured
+    round_trip: Seconds | None  # as last measured
     spooled: Count
     dropped: Counters
     figures: Figures
-    fetched: Sequence  # newest bundle version fetched whole, -1 for none
+    fetched: CountOrNone  # newest bundle version fetched whole, -1 for none
 
 
 class Fetch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="fetch"):
@@ -130,7 +129,7 @@ class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ty
 
     boot: Id
     chunk: Count
-    sequence: Sequence
+    sequence: CountOrNone
     resend: bool
 
 

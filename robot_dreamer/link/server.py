@@ -2,15 +2,21 @@
 
 Each round: take what has arrived (bounded), decide hellos, store all rows in one transaction, acknowledge what became
 durable, and only then send pieces of bundles, so that acknowledgements never wait behind one. Whatever arrives, the
-thread lives on: a message that cannot be understood is counted by kind, its sender told, and thrown away. Sending never
-waits: a robot that does not read loses replies, and asks again.
+thread lives on: a message that cannot be understood is counted by kind, its sender told, and thrown away. So is one
+that a handler stumbles over for a reason that nobody thought of: kind UNEXPECTED. Sending never waits: a robot that
+does not read loses replies, and asks again.
+
+Who speaks is told by the key of each message, not by the connection's name, which a client chooses itself.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +50,9 @@ from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
 from robot_dreamer.link.worker import Worker
 from robot_dreamer.spec import RobotSpec, require_same_spec
+
+UNEXPECTED = "unexpected"  # kind of a message whose handler raised what it should not have
+_LOG = logging.getLogger(__name__)
 
 
 class _Chunk(NamedTuple):
@@ -170,10 +179,32 @@ class LinkServer:
         while not self._worker.stopping.is_set():
             ready = dict(poller.poll(int(self._timing.poll * 1000)))
             if self._gate is not None and self._gate.socket in ready:
-                self._gate.answer()
+                with self._surviving("the check of a key"):
+                    self._gate.answer()
             if self._socket in ready:
                 self._round()
-            self._tick(time.monotonic())
+            with self._surviving("the learner's heartbeat"):
+                self._tick(time.monotonic())
+
+    @contextmanager
+    def _surviving(self, what: str, identity: bytes | None = None, session: Session | None = None) -> Iterator[None]:
+        """Whatever is raised costs what is inside, is counted and told, and the thread goes on."""
+        try:
+            yield
+        except (FrameError, RowError) as error:
+            self._complain(error.kind, f"{what}: {error}", identity, session)
+        except zmq.ZMQError:  # the socket itself is broken: nothing can go on
+            raise
+        except Exception as error:
+            _LOG.exception("%s failed; the link goes on", what)
+            self._complain(UNEXPECTED, f"{what}: {type(error).__name__}: {error}", identity, session)
+
+    def _complain(self, kind: str, text: str, identity: bytes | None, session: Session | None) -> None:
+        self.bad_messages[kind] += 1
+        if session is not None:
+            session.bad_messages[kind] += 1
+        self.last_error = text[:2000]
+        self._send(identity, Problem(kind, text[:1000]))
 
     def _round(self) -> None:
         chunks: list[_Chunk] = []
@@ -190,24 +221,25 @@ class LinkServer:
             if size >= self._limits.batch_bytes:
                 break
         if chunks:
-            self._store_chunks(chunks)
+            self._store_together(chunks)
         for identity_bytes, fetch in fetches:
-            self._send_piece(identity_bytes, fetch)
+            with self._surviving("a piece of a bundle", identity_bytes):
+                self._send_piece(identity_bytes, fetch)
 
     def _one(
         self, identity: bytes, frames: list[zmq.Frame], chunks: list[_Chunk], fetches: list[tuple[bytes, Fetch]]
     ) -> None:
         """Handle one message; rows and fetches are only collected."""
         session = self._sessions.get(identity)
-        try:
+        with self._surviving(f"message from {session.robot if session else 'an unknown peer'}", identity, session):
             if len(frames) != 1:
                 raise FrameError("frames", f"message of {len(frames)} frames, expected one")
-            message = decode_from_robot(frames[0].buffer)
+            message, key = decode_from_robot(frames[0].buffer), key_of(frames[0])
             if isinstance(message, Hello):
-                self._hello(identity, message, key_of(frames[0]))
+                self._hello(identity, message, key)
                 return
-            if session is None:
-                self.bad_messages["no_session"] += 1
+            if session is None or session.key != key:
+                self.bad_messages["no_session" if session is None else "foreign_key"] += 1
                 self._send(identity, Refused("no_session", "say hello first"))
                 return
             session.heard = time.monotonic()
@@ -221,12 +253,6 @@ class LinkServer:
                 fetches.append((identity, message))
             elif isinstance(message, Goodbye):
                 self._sessions.drop(session)
-        except (FrameError, RowError) as error:
-            self.bad_messages[error.kind] += 1
-            if session is not None:
-                session.bad_messages[error.kind] += 1
-            self.last_error = f"bad message from {session.robot if session else 'an unknown peer'}: {error}"
-            self._send(identity, Problem(error.kind, str(error)[:1000]))
 
     def _hello(self, identity: bytes, hello: Hello, key: str) -> None:
         holder = self._sessions.holder(hello, identity)
@@ -241,6 +267,17 @@ class LinkServer:
             self._send(identity, answer)
         else:
             self._send(identity, Welcome(self._store.id, self._publisher.announcement()))
+
+    def _store_together(self, chunks: list[_Chunk]) -> None:
+        """All in one transaction; if one of them breaks it, each in its own, so that it costs the others nothing."""
+        try:
+            self._store_chunks(chunks)
+        except zmq.ZMQError:
+            raise
+        except Exception:
+            for chunk in chunks:
+                with self._surviving(f"rows of {chunk.session.robot}", chunk.session.identity, chunk.session):
+                    self._store_chunks([chunk])
 
     def _store_chunks(self, chunks: list[_Chunk]) -> None:
         """All chunks in one transaction, then the acknowledgements: an acknowledged row is on disk."""

@@ -89,6 +89,9 @@ class Sessions:
             if session is not None and refused.reason in ("spec", "claimed"):
                 session.refused = refused.text
             return refused
+        other = self._by_identity.get(identity)
+        if other is not None and other is not session:  # one connection speaks for one robot
+            self.drop(other)
         with self._lock:
             if session is None:
                 session = self._robots[hello.robot] = Session(hello.robot)

@@ -199,16 +199,18 @@ class ExperienceStore:
     def _encode_one(self, row: StepRecord, result: AddResult) -> bytearray | None:
         try:
             return self._codec.encode([row])
-        except RecordError:
-            result.rejected["invalid"] += 1
+        except RecordError as error:
+            result.rejected[error.kind] += 1
             return None
 
     def _add_block(self, block: Block, blob: Buffer, result: AddResult) -> None:
         """Store what is new and valid of a block; the block as it came if that is all of it."""
         mark = self._mark(block.robot, block.boot)
-        good = self._codec.valid(block)
-        if not good.all():
-            result.rejected["invalid"] += int((~good).sum())
+        good = np.ones(len(block), bool)
+        for kind, bad in self._codec.unfit(block).items():
+            good &= ~bad
+            if bad.any():
+                result.rejected[kind] += int(bad.sum())
         old = good & (block.sequence <= mark.sequence)
         if old.any():
             known = np.isin(block.sequence[old], self._stored(mark.id, block))
@@ -220,6 +222,7 @@ class ExperienceStore:
         if not fresh.all():
             block = block.pick(fresh)
             blob = self._codec.pack(block)
+            self._codec.decode(blob)  # what cannot be read again is not stored: it would bar the way to all behind it
         count, first, last = len(block), int(block.sequence[0]), int(block.sequence[-1])
         newest = self._newest + count
         self._db.execute(_INSERT, (newest, mark.id, first, last, count, blob))

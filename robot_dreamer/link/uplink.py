@@ -8,6 +8,7 @@ when they are settled.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections import Counter
@@ -44,6 +45,7 @@ from robot_dreamer.link.spool import Spool
 from robot_dreamer.link.timing import Limits, Timing
 from robot_dreamer.link.worker import Worker
 
+_LOG = logging.getLogger(__name__)
 _MONITORED = (
     zmq.Event.CONNECTED | zmq.Event.DISCONNECTED | zmq.Event.HANDSHAKE_FAILED_AUTH | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 ) | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
@@ -205,7 +207,15 @@ class Uplink:
                 self._fail(str(error))
                 continue
             self._heard = time.monotonic()
-            pause = self._handle(message, self._heard)
+            try:
+                pause = self._handle(message, self._heard)
+            except sqlite3.Error:  # the spool: see _run
+                raise
+            except Exception as error:  # costs the message, not the thread that hears the next one
+                _LOG.exception("a %s of the learner could not be handled", type(message).__name__)
+                self.bad_messages["unexpected"] += 1
+                self._fail(f"{type(message).__name__} of the learner: {type(error).__name__}: {error}")
+                continue
             if pause:
                 return pause
         return 0.0

@@ -151,7 +151,6 @@ class SpoolWriter:
             blob = self._codec.encode(rows)
         except RecordError:
             rows = [row for row in rows if self._fits(row)]
-            self._count("invalid", given - len(rows))
             if not rows:
                 return given
             blob = self._codec.encode(rows)
@@ -168,6 +167,7 @@ class SpoolWriter:
             self._codec.encode([row])
         except RecordError as error:
             self.last_error = f"row {row.sequence} refused: {error}"
+            self._count(error.kind, 1)
             return False
         self._newest = int(row.sequence)
         return True

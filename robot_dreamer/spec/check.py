@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -29,3 +30,12 @@ def require_topic(topic: str) -> None:
         _TOPIC.fullmatch(topic) is not None and "__" not in topic,
         f"{topic!r} is no ROS 2 name: letters, digits and _ (never two), joined by /, none starting with a digit",
     )
+
+
+def require_range(label: str, limits: tuple[float, ...]) -> None:
+    """Raise ValueError unless `limits` is empty, or a lowest and a highest number."""
+    found = list(limits)
+    require(len(limits) in (0, 2), f"{label} needs two numbers, the lowest and the highest, found {found}")
+    if limits:
+        good = all(map(math.isfinite, limits)) and limits[0] < limits[1]
+        require(good, f"{label} must be two finite numbers, the lower one first, found {found}")

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.spec.check import require, require_name, require_topic
+from robot_dreamer.spec.check import require, require_name, require_range, require_topic
 from robot_dreamer.spec.units import disagreement
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
@@ -94,6 +94,7 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoding: Literal["raw", "cos_sin"] = "raw"  # cos_sin: each angle becomes (cos, sin)
     scale: tuple[float, ...] = ()  # per name: observation = scale * message + offset; default 1
     offset: tuple[float, ...] = ()  # default 0
+    range: tuple[float, ...] = ()  # lowest and highest possible number; rows outside are refused; default: any finite
     picture: Picture | None = None  # images: size and part of the camera's picture; default: it has the right shape
 
     def __post_init__(self) -> None:
@@ -105,6 +106,9 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             require(len(numbers) in (0, expected), text)
             require(all(math.isfinite(x) for x in numbers), f"{label} must be finite")
         require(all(self.scale), "scale must not be 0")
+        require_range("range", self.range)
+        raw = self.dtype == "float32" and self.encoding == "raw"
+        require(raw or not self.range, "range is for raw numbers only: pictures, cosines and sines have theirs")
         if self.source.type == IMAGE:
             require(self.dtype == "uint8", "dtype of an image must be uint8")
             require(

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from robot_dreamer.spec.action import ActionSpec
-from robot_dreamer.spec.check import require, require_name, require_topic
+from robot_dreamer.spec.check import require, require_name, require_range, require_topic
 from robot_dreamer.spec.observation import JOINT_STATE, ObservationSpec, Source
 from robot_dreamer.spec.safety import Safety, check_safety
 
@@ -64,6 +64,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     reward: Source  # one named scalar, summed since the previous row
     episode: Episode
     terminal: Source | None = None  # one named scalar; above 0.5 the task has ended for good
+    reward_range: tuple[float, ...] = ()  # lowest and highest possible reward of a row; rows outside are refused
     watched: tuple[ObservationSpec, ...] = ()  # what the guard sees and the policy does not; not part of the contract
     safety: Safety = Safety()  # not part of the contract
     description: str = ""  # not part of the contract
@@ -85,6 +86,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
             if source is not None:
                 require(len(source.names) == 1, f"{label} must name exactly one scalar of a JointState")
                 require(source.type == JOINT_STATE, f"{label} must come from a {JOINT_STATE}, not from a {source.type}")
+        require_range("reward_range", self.reward_range)
         check_safety(self.safety, {o.name: o for o in self.quantities}, {a.name: a for a in self.actions})
 
     @property
