@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,8 @@ from export.rollout import Arrays, RandomInputs, RecordedInputs, step
 from export.weights import FORMATS
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, config_of, load_checkpoint, spec_of
+from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
+from robot_dreamer.learner.checkpoint_meta import CheckpointMeta
 from robot_dreamer.onboard.bundle import Bundle, read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy
@@ -63,10 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tensors, meta = load_checkpoint(options.checkpoint)
         spec, config, agent = rebuild_agent(options.checkpoint, tensors, meta, options.robot)
-        lineage = meta.get("lineage", "")  # checkpoints did not always name it
-        exporter = BundleExporter(agent.policy_step(), spec, config, lineage, options.weights)
+        exporter = BundleExporter(agent.policy_step(), spec, config, meta.lineage, options.weights)
         stream = choose_inputs(exporter.ports, tensors, options.seed)
-        export_checked(exporter, spec, meta["training_step"], stream, options)
+        export_checked(exporter, spec, meta.training_step, stream, options)
     except (BundleError, ExportRefused) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -77,16 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def rebuild_agent(
-    checkpoint: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any], robot: str | None
+    checkpoint: Path, tensors: Mapping[str, torch.Tensor], meta: CheckpointMeta, robot: str | None
 ) -> tuple[RobotSpec, Config, Agent]:
     """An agent on the CPU from a loaded checkpoint alone.
 
     Raises CheckpointError, SpecError or ValueError if it is broken, or of another robot than `robot`.
     """
-    spec = spec_of(meta)
+    spec = meta.spec
     if robot:
         require_same_spec(load_spec(robot), spec, f"checkpoint {checkpoint}")
-    config = config_of(meta).with_run(device="cpu")
+    config = meta.configuration().with_run(device="cpu")
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     own = {name.removeprefix("agent/"): value for name, value in tensors.items() if name.startswith("agent/")}
     agent.load_training_state(own)

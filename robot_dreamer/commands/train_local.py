@@ -48,7 +48,7 @@ def train_local(args: argparse.Namespace) -> int:
 
 def _rows_before(logdir: Path) -> int:
     """Rows that the newest checkpoint of a run has seen: a resumed run repeats neither first episodes nor noise."""
-    return max((int(meta["env_step"]) for meta in kept_metas(logdir / FOLDER)), default=0)
+    return max((meta.env_step for meta in kept_metas(logdir / FOLDER)), default=0)
 
 
 def _lead(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gymnasium
 import numpy as np
@@ -203,12 +203,11 @@ class Agent(nn.Module):
         """Numbers that training changes."""
         return sum(optimizer.flat.numel() for optimizer in self.optimizers.values())
 
-    def training_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that training needs to continue exactly: tensors by name (copies on the CPU), and JSON
-        data for the reader of a checkpoint."""
+    def training_state(self) -> dict[str, Tensor]:
+        """Everything that training needs to continue exactly: tensors by name, copies on the CPU."""
         tensors = {name: value.detach().clone().cpu() for name, value in self._state_tensors().items()}
         tensors["generator"] = self.generator.get_state()
-        return tensors, {"config": self.config.to_dict(), "updates": self.updates}
+        return tensors
 
     def load_training_state(self, tensors: dict[str, Tensor]) -> None:
         """Continue from the tensors that `training_state` returned.

@@ -5,38 +5,41 @@ A checkpoint is a numbered folder:
     checkpoints/00000007/tensors.safetensors
     checkpoints/00000007/meta.json
 
-`meta.json` holds format, spec and its hash, configuration, size and sha256 of the tensors file, and what the caller
-gave. The folder is written under another name, synced to disk, and renamed as the last step; so a folder with a number
-is whole, unless the disk itself lies, which size and sha256 find out at loading. Nothing is ever unpickled. The
-latents of the replay are beside these folders (`latents.py`): an export does not need them.
+`meta.json` (`checkpoint_meta.py`) holds format, spec and its hash, configuration, size and sha256 of the tensors file,
+and where the run was. The folder is written under another name, synced to disk, and renamed as the last step; so a
+folder with a number is whole, unless the disk itself lies, which size and sha256 find out at loading. Nothing is ever
+unpickled. The latents of the replay are beside these folders (`latents.py`): an export does not need them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import safetensors
 import safetensors.torch
 import torch
 
 from robot_dreamer.config import Config, differences
 from robot_dreamer.durable import sync
+from robot_dreamer.learner.checkpoint_meta import (
+    FORMAT,
+    CheckpointMeta,
+    Progress,
+    TensorsFile,
+    TornCheckpointMeta,
+    meta_json,
+    read_meta,
+)
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
-FORMAT = 2
 FOLDER = "checkpoints"  # below a run's log directory
 RECENT = "recent/"  # prefix: what one robot saw and did last, as observation/<name>, action/<name>, is_first
 _TENSORS, _META = "tensors.safetensors", "meta.json"
 _WRITING = ".writing-"
-_OWN_KEYS = ("format", "spec", "spec_hash", "config", "tensors")
-_CALLER_KEYS = ("agent", "training_step", "env_step", "lineage")
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class TornCheckpoint(CheckpointError):
 def save_checkpoint(
     directory: str | Path,
     tensors: Mapping[str, torch.Tensor],
-    meta: Mapping[str, Any],
+    progress: Progress,
     *,
     spec: RobotSpec,
     config: Config,
@@ -63,15 +66,12 @@ def save_checkpoint(
     Args:
       directory: the folder of numbered checkpoints; made if absent.
       tensors: by name, any dtype and device; those of the agent begin with `agent/`, so that an export finds them.
-      meta: JSON types; at least `agent` (the other half of `Agent.training_state()`), `training_step`, `env_step` and
-        `lineage` (id of the experience store, which bundles are told by).
+      progress: where the run is.
       spec: the robot, or the environment described as one.
       config: what the agent was built from.
 
-    Returns the new checkpoint's folder. Raises ValueError for a bad `meta`, OSError if the disk refuses; the older
-    checkpoints are untouched then.
+    Returns the new checkpoint's folder. Raises OSError if the disk refuses; the older checkpoints are untouched then.
     """
-    _require_meta(meta)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob(f"{_WRITING}*"):
@@ -82,15 +82,8 @@ def save_checkpoint(
     temporary.mkdir()
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     safetensors.torch.save_file(on_cpu, temporary / _TENSORS)
-    whole = {
-        **meta,
-        "format": FORMAT,
-        "spec": json.loads(spec.to_json()),
-        "spec_hash": spec.hash,
-        "config": config.to_dict(),
-        "tensors": {"bytes": (temporary / _TENSORS).stat().st_size, "sha256": _sha256(temporary / _TENSORS)},
-    }
-    (temporary / _META).write_text(json.dumps(whole, indent=1))
+    written = TensorsFile((temporary / _TENSORS).stat().st_size, _sha256(temporary / _TENSORS))
+    (temporary / _META).write_text(meta_json(progress, spec, config, written), encoding="utf-8")
     for path in (temporary / _TENSORS, temporary / _META, temporary):
         sync(path)
     temporary.rename(final)
@@ -105,9 +98,9 @@ def load_checkpoint(
     *,
     spec: RobotSpec | None = None,
     config: Config | None = None,
-    check: Callable[[dict[str, Any]], None] = lambda meta: None,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Load one checkpoint: (tensors on the CPU by name, meta as saved).
+    check: Callable[[CheckpointMeta], None] = lambda meta: None,
+) -> tuple[dict[str, torch.Tensor], CheckpointMeta]:
+    """Load one checkpoint: (tensors on the CPU by name, everything else).
 
     Args:
       path: a checkpoint, a folder of them (the newest whole one is taken), or a log directory with such a folder.
@@ -143,7 +136,7 @@ def has_checkpoint(path: str | Path) -> bool:
     return _is_checkpoint(path) or bool(_numbered(path) or _numbered(path / FOLDER))
 
 
-def kept_metas(directory: Path) -> list[dict[str, Any]]:
+def kept_metas(directory: Path) -> list[CheckpointMeta]:
     """The meta of every readable checkpoint in a folder of them, oldest first."""
     found = []
     for folder in _numbered(directory):
@@ -154,55 +147,44 @@ def kept_metas(directory: Path) -> list[dict[str, Any]]:
     return found
 
 
-def spec_of(meta: Mapping[str, Any]) -> RobotSpec:
-    """The robot that a checkpoint was made for."""
-    return msgspec.convert(meta["spec"], RobotSpec)
-
-
-def config_of(meta: Mapping[str, Any]) -> Config:
-    """The configuration that a checkpoint's agent was built from."""
-    return Config.from_dict(meta["config"])
-
-
-def _read_meta(folder: Path) -> dict[str, Any]:
+def _read_meta(folder: Path) -> CheckpointMeta:
     try:
-        meta: dict[str, Any] = json.loads((folder / _META).read_text())
-        found_format, _ = meta["format"], meta["tensors"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TornCheckpoint(f"checkpoint {folder}: {_META} is missing or broken ({error})") from error
-    if found_format != FORMAT:
-        raise CheckpointError(f"checkpoint {folder} has format {found_format}, this version reads {FORMAT}")
+        meta = read_meta(folder / _META)
+    except TornCheckpointMeta as error:
+        raise TornCheckpoint(f"checkpoint {folder}: {error}") from error
+    if isinstance(meta, int):
+        raise CheckpointError(f"checkpoint {folder} has format {meta}, this version reads {FORMAT}")
     return meta
 
 
-def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _read(folder: Path) -> tuple[dict[str, torch.Tensor], CheckpointMeta]:
     meta = _read_meta(folder)
-    stated = meta["tensors"]
+    stated = meta.tensors
     file = folder / _TENSORS
     size = file.stat().st_size if file.is_file() else 0
-    if size != stated["bytes"]:
-        raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} has {size} bytes, expected {stated['bytes']}")
-    if _sha256(file) != stated["sha256"]:
+    if size != stated.bytes:
+        raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} has {size} bytes, expected {stated.bytes}")
+    if _sha256(file) != stated.sha256:
         raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} is damaged (its sha256 is not the one in {_META})")
     try:
         return safetensors.torch.load_file(file), meta
     except safetensors.SafetensorError as error:
-        raise CheckpointError(f"checkpoint {folder}: {_TENSORS} cannot be read: {error}") from error
+        raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} cannot be read: {error}") from error
 
 
-def _require_same(folder: Path, meta: Mapping[str, Any], spec: RobotSpec | None, config: Config | None) -> None:
+def _require_same(folder: Path, meta: CheckpointMeta, spec: RobotSpec | None, config: Config | None) -> None:
     if spec is not None:
-        require_same_spec(spec, spec_of(meta), f"checkpoint {folder}")
+        require_same_spec(spec, meta.spec, f"checkpoint {folder}")
     if config is None:
         return
-    found = differences(config.to_dict(), meta["config"])
+    found = differences(config.to_dict(), meta.config)
     text = "\n".join(f"  {name}: ours {ours!r}, theirs {theirs!r}" for name, ours, theirs in found)
-    names = f"theirs is {meta['config']['name']!r}, ours {config.name!r}"
+    names = f"theirs is {meta.config['name']!r}, ours {config.name!r}"
     # Of the behaviour only the layers decide which tensors there are.
     if any(name.startswith("model.") or name.endswith("_layers") for name, *_ in found):
         advice = "Resume with the same preset, or start in another log directory."
         raise CheckpointError(f"checkpoint {folder} holds another model: {names}:\n{text}\n{advice}")
-    if found and _preset(config.name) != _preset(meta["config"]["name"]):
+    if found and _preset(config.name) != _preset(meta.config["name"]):
         advice = "Resume with the same preset and override single settings, or start in another log directory."
         raise CheckpointError(f"checkpoint {folder} is of another preset: {names}:\n{text}\n{advice}")
     if found:
@@ -212,13 +194,6 @@ def _require_same(folder: Path, meta: Mapping[str, Any], spec: RobotSpec | None,
 def _preset(name: str) -> str:
     """Of a configuration's name, without the overrides."""
     return name.partition(" ")[0]
-
-
-def _require_meta(meta: Mapping[str, Any]) -> None:
-    missing = [key for key in _CALLER_KEYS if key not in meta]
-    taken = [key for key in _OWN_KEYS if key in meta]
-    if missing or taken:
-        raise ValueError(f"checkpoint meta: missing {missing}, reserved {taken}; required {_CALLER_KEYS}")
 
 
 def _numbered(directory: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from robot_dreamer.learner.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, Progress
 from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import fitting, machine_memory, update_advice
@@ -221,22 +222,20 @@ class Trainer:
     def save(self) -> Path:
         """Write a checkpoint from which `resume` goes on exactly."""
         self.finish_update()
-        tensors, agent_meta = self.agent.training_state()
-        tensors = self._recent_rows() | {f"agent/{k}": v for k, v in tensors.items()}
-        meta = {
-            "training_step": self.updates,
-            "env_step": self.env_steps,
-            "cursor": self._cursor,
-            "credit": self._credit,
-            "training_seconds": self.training_seconds,
-            "agent": agent_meta,
-            "lineage": self.store.id,
-            "skipped": self.skipped,
-            "replay": self.replay.state(),
-            "latents": self._latents.write(),
-        }
-        folder = save_checkpoint(self.logdir / FOLDER, tensors, meta, spec=self.spec, config=self.config)
-        self._latents.delete_unused([kept["latents"] for kept in kept_metas(self.logdir / FOLDER)])
+        tensors = self._recent_rows() | {f"agent/{k}": v for k, v in self.agent.training_state().items()}
+        progress = Progress(
+            training_step=self.updates,
+            env_step=self.env_steps,
+            lineage=self.store.id,
+            skipped=self.skipped,
+            cursor=self._cursor,
+            credit=self._credit,
+            training_seconds=self.training_seconds,
+            replay=self.replay.state(),
+            latents=self._latents.write(),
+        )
+        folder = save_checkpoint(self.logdir / FOLDER, tensors, progress, spec=self.spec, config=self.config)
+        self._latents.delete_unused([kept.latents for kept in kept_metas(self.logdir / FOLDER)])
         return folder
 
     def _recent_rows(self) -> dict[str, torch.Tensor]:
@@ -264,20 +263,20 @@ class Trainer:
         tensors, meta = load_checkpoint(
             self.logdir, spec=self.spec, config=self.config, check=self._require_whole_latents
         )
-        self._reload_rows(meta["cursor"])
-        self.replay.load_state(meta["replay"])
-        self._latents.load(meta["latents"])
+        self._reload_rows(meta.cursor)
+        self.replay.load_state(meta.replay)
+        self._latents.load(meta.latents)
         self.agent.load_training_state(_below(tensors, "agent/"))
-        self.updates, self.skipped = meta["training_step"], meta["skipped"]
-        self.training_seconds = meta["training_seconds"]
-        self._credit = meta["credit"]
+        self.updates, self.skipped = meta.training_step, meta.skipped
+        self.training_seconds = meta.training_seconds
+        self._credit = meta.credit
         return True
 
-    def _require_whole_latents(self, meta: dict[str, Any]) -> None:
+    def _require_whole_latents(self, meta: CheckpointMeta) -> None:
         try:
-            self._latents.check(meta["latents"])
+            self._latents.check(meta.latents)
         except DamagedLatents as error:
-            raise TornCheckpoint(f"checkpoint after {meta['training_step']} updates: {error}") from error
+            raise TornCheckpoint(f"checkpoint after {meta.training_step} updates: {error}") from error
 
     def _reload_rows(self, until: int) -> None:
         """Add the rows up to a cursor of the store without computing their latents."""

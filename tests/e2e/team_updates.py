@@ -72,7 +72,7 @@ def part_of(noise: Noise, rank: int, size: int) -> Noise:
 def state_after(agent: Agent, latents: Latents, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What has to be the same for any number of processes."""
     losses = {f"loss/{name}": value for name, value in losses.items()}
-    return agent.training_state()[0] | {"deter": latents.deter, "stoch": latents.stoch} | losses
+    return agent.training_state() | {"deter": latents.deter, "stoch": latents.stoch} | losses
 
 
 def main() -> None:

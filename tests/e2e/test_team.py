@@ -33,7 +33,7 @@ def test_two_processes_with_half_the_batch_equal_one_with_the_whole(tmp_path: Pa
     assert "applied 0, not finite: reward, replay_value, total" in done.stdout
     two = load_file(tmp_path / "two.safetensors")
     agent = make_agent(None)
-    before = agent.training_state()[0]
+    before = agent.training_state()
     for noise in make_noise(make_agent(None)):
         result = agent.update(make_batch(), noise)
     one = state_after(agent, result.latents, result.losses)
@@ -55,7 +55,7 @@ def test_a_run_of_two_processes_from_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     status = json.loads((tmp_path / "status.json").read_text())
     assert status["phase"] == "finished" and status["updates"] > 3
-    assert load_checkpoint(tmp_path)[1]["training_step"] == status["updates"]
+    assert load_checkpoint(tmp_path)[1].training_step == status["updates"]
     assert "process 2 of 2: " + str(status["updates"]) + " updates with the leader" in done.stderr
 
 

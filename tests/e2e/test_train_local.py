@@ -46,7 +46,7 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path) -> Non
     about = json.loads((tmp_path / "run.json").read_text())
     assert about["environment"] == "gym:CartPole-v1" and about["config"]["action_repeat"] == 2
     assert about["code"] and about["torch"] and about["machine"]
-    updates = load_checkpoint(tmp_path)[1]["training_step"]
+    updates = load_checkpoint(tmp_path)[1].training_step
 
     assert newest_weights(tmp_path) == "float32"
 
@@ -56,7 +56,7 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path) -> Non
     assert f"resumed at {updates} updates" in done.stderr
     second = list(csv.DictReader((tmp_path / "scores.csv").open()))
     assert second[: len(first)] == first and len(second) > len(first)
-    assert load_checkpoint(tmp_path)[1]["training_step"] > updates
+    assert load_checkpoint(tmp_path)[1].training_step > updates
 
     refused = train(tmp_path, "--steps", "300", "--set", "model.deter=128")
     assert refused.returncode == 2

@@ -118,7 +118,7 @@ def test_a_batch_that_is_not_finite_changes_nothing(where):
     agent = nano()
     good = random_batch(agent, 2, 6)
     agent.update(good)
-    before, _ = agent.training_state()
+    before = agent.training_state()
     if where == "reward":
         bad = good._replace(reward=torch.full_like(good.reward, torch.nan))
     else:
@@ -127,7 +127,7 @@ def test_a_batch_that_is_not_finite_changes_nothing(where):
     assert not result.applied
     broken = {name for name, value in result.losses.items() if not torch.isfinite(value)}
     assert ("reward" if where == "reward" else "reconstruction/height") in broken
-    after, _ = agent.training_state()
+    after = agent.training_state()
     assert all(torch.equal(before[name], after[name]) for name in before if name != "generator")
 
 
@@ -136,7 +136,7 @@ def test_a_step_that_is_too_long_for_the_parameters_leaves_them_as_they_are():
     before = {name: value.clone() for name, value in agent.named_parameters()}
     assert not agent.update(random_batch(agent, 2, 6)).applied
     assert all(torch.equal(before[name], value) for name, value in agent.named_parameters())
-    assert all(torch.isfinite(value).all() for value in agent.training_state()[0].values())
+    assert all(torch.isfinite(value).all() for value in agent.training_state().values())
 
 
 def test_resumed_training_equals_uninterrupted_training():
@@ -145,20 +145,20 @@ def test_resumed_training_equals_uninterrupted_training():
     batches = [random_batch(agent, 2, 6, seed) for seed in range(6)]
     for batch in batches[:3]:
         agent.update(batch)
-    tensors, _ = agent.training_state()
+    tensors = agent.training_state()
     other = nano("seed=7", observations=MIXED, actions=MIXED_ACTIONS)
     other.load_training_state(tensors)
     for batch in batches[3:]:
         first, second = agent.update(batch), other.update(batch)
         assert torch.equal(first.latents.deter, second.latents.deter)
         assert all(torch.equal(value, second.scalars()[name]) for name, value in first.scalars().items())
-    ours, theirs = agent.training_state()[0], other.training_state()[0]
+    ours, theirs = agent.training_state(), other.training_state()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_loading_a_state_that_does_not_fit_names_the_tensors():
     agent = nano()
-    tensors, _ = agent.training_state()
+    tensors = agent.training_state()
     before = agent.optimizers["all"].flat.clone()
     name = "model/policy.trunk.0.bias"
     broken = {key: value + 1 if value.is_floating_point() else value for key, value in tensors.items()}

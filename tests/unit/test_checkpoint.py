@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -19,12 +20,11 @@ from robot_dreamer.config import load_config
 from robot_dreamer.learner import checkpoint
 from robot_dreamer.learner.checkpoint import (
     CheckpointError,
-    config_of,
     has_checkpoint,
     load_checkpoint,
     save_checkpoint,
-    spec_of,
 )
+from robot_dreamer.learner.checkpoint_meta import Progress
 from robot_dreamer.spec import SpecMismatch, load_spec
 from tests.unit.dying import KILLED, dying_at
 
@@ -32,14 +32,8 @@ SPEC = load_spec("cartpole")
 CONFIG = load_config("nano")
 
 
-def meta(step: int) -> dict[str, Any]:
-    return {
-        "agent": {"updates": step},
-        "training_step": step,
-        "env_step": 10 * step,
-        "replay_cursor": 5,
-        "lineage": "a run",
-    }
+def progress(step: int) -> Progress:
+    return Progress(training_step=step, env_step=10 * step, cursor=5, lineage="a run", replay={"rng": 2**100})
 
 
 def tensors(step: int) -> dict[str, torch.Tensor]:
@@ -54,7 +48,7 @@ def tensors(step: int) -> dict[str, torch.Tensor]:
 
 
 def save(directory: Path, step: int, **options: Any) -> Path:
-    return save_checkpoint(directory, tensors(step), meta(step), **{"spec": SPEC, "config": CONFIG, **options})
+    return save_checkpoint(directory, tensors(step), progress(step), **{"spec": SPEC, "config": CONFIG, **options})
 
 
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
@@ -64,10 +58,10 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     for name, tensor in tensors(3).items():
         assert loaded[name].dtype == tensor.dtype
         assert torch.equal(loaded[name], tensor)
-    assert {key: found[key] for key in meta(3)} == meta(3)
-    assert spec_of(found) == SPEC
-    assert config_of(found) == CONFIG
-    assert found["spec_hash"] == SPEC.hash
+    assert {name: getattr(found, name) for name in Progress.__struct_fields__} == msgspec.structs.asdict(progress(3))
+    assert found.spec == SPEC
+    assert found.configuration() == CONFIG
+    assert found.spec_hash == SPEC.hash
 
 
 def test_the_newest_of_a_folder_or_log_directory_is_loaded_and_old_ones_go(tmp_path: Path) -> None:
@@ -77,7 +71,7 @@ def test_the_newest_of_a_folder_or_log_directory_is_loaded_and_old_ones_go(tmp_p
     assert sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()) == ["00000004", "00000005"]
     for path in (tmp_path, tmp_path / checkpoint.FOLDER):
         assert has_checkpoint(path)
-        assert load_checkpoint(path)[1]["training_step"] == 5
+        assert load_checkpoint(path)[1].training_step == 5
 
 
 def test_another_robot_is_refused_with_both_shown(tmp_path: Path) -> None:
@@ -107,13 +101,44 @@ def test_another_preset_is_refused_and_other_settings_are_told(
     assert "train_ratio: ours 512.0, theirs 32.0" in caplog.text
 
 
-def test_bad_meta_and_missing_checkpoints(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"missing \['agent'\], reserved \['spec'\]"):
-        save_checkpoint(
-            tmp_path, {}, {"training_step": 1, "env_step": 1, "lineage": "", "spec": 1}, spec=SPEC, config=CONFIG
-        )
+def test_missing_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint in"):
         load_checkpoint(tmp_path / "nowhere")
+
+
+def test_a_checkpoint_of_before_is_read(tmp_path: Path) -> None:
+    """Its settings of the run have no section of their own, and it states more than is read today."""
+    folder = save(tmp_path, 3)
+    meta = json.loads((folder / "meta.json").read_text())
+    run = meta["config"].pop("run")
+    before = {**meta, "config": {**meta["config"], **run}, "agent": {"updates": 3}}
+    (folder / "meta.json").write_text(json.dumps(before))
+    assert load_checkpoint(tmp_path, spec=SPEC, config=CONFIG)[1].configuration() == CONFIG
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tensors": 5},
+        {"config": {"model": 5}},
+        {"config": []},
+        {"cursor": "x"},
+        {"replay": None},
+        {"spec": {}},
+        {"format": None},
+    ],
+    ids=str,
+)
+def test_a_meta_of_other_types_is_torn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, Any]
+) -> None:
+    save(tmp_path, 1)
+    torn = save(tmp_path, 2)
+    meta = json.loads((torn / "meta.json").read_text())
+    (torn / "meta.json").write_text(json.dumps({**meta, **change}))
+    with caplog.at_level(logging.WARNING):
+        assert load_checkpoint(tmp_path)[1].training_step == 1
+    assert str(torn / "meta.json") in caplog.text
 
 
 def truncate(folder: Path) -> None:
@@ -139,7 +164,36 @@ def tear_meta(folder: Path) -> None:
     os.truncate(folder / "meta.json", 50)
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, lose_tensors, lose_meta, tear_meta])
+def nest_meta(folder: Path) -> None:
+    (folder / "meta.json").write_text("[" * 100_000)
+
+
+def write_meta_in_another_code(folder: Path) -> None:
+    (folder / "meta.json").write_bytes(b"\xff\xfe")
+
+
+def break_tensors_within(folder: Path) -> None:
+    """With the right size and hash, but no safetensors."""
+    content = b"x" * 100
+    (folder / "tensors.safetensors").write_bytes(content)
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["tensors"] = {"bytes": 100, "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+_DAMAGES = [
+    truncate,
+    flip_a_bit,
+    lose_tensors,
+    break_tensors_within,
+    lose_meta,
+    tear_meta,
+    nest_meta,
+    write_meta_in_another_code,
+]
+
+
+@pytest.mark.parametrize("damage", _DAMAGES)
 def test_a_torn_checkpoint_is_skipped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
 ) -> None:
@@ -147,7 +201,7 @@ def test_a_torn_checkpoint_is_skipped_with_a_warning(
     torn = save(tmp_path, 2)
     damage(torn)
     with caplog.at_level(logging.WARNING):
-        assert load_checkpoint(tmp_path)[1]["training_step"] == 1
+        assert load_checkpoint(tmp_path)[1].training_step == 1
     assert str(torn) in caplog.text
     with pytest.raises(CheckpointError, match=torn.name):
         load_checkpoint(torn)
@@ -189,10 +243,10 @@ def test_a_kill_at_any_point_of_a_write_leaves_a_whole_checkpoint(tmp_path: Path
         process.start()
         process.join(timeout=60)
         codes.append(process.exitcode)
-        step = load_checkpoint(directory)[1]["training_step"]
+        step = load_checkpoint(directory)[1].training_step
         assert step in (2, 3)
         save(directory, 4)  # and the next write works and clears what was left behind
-        assert load_checkpoint(directory)[1]["training_step"] == 4
+        assert load_checkpoint(directory)[1].training_step == 4
         assert not list(directory.glob(".writing-*"))
         if process.exitcode == 0:
             assert step == 3

@@ -15,6 +15,7 @@ from export.trace import fill
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.checkpoint import FOLDER, save_checkpoint
+from robot_dreamer.learner.checkpoint_meta import Progress
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.spec import load_spec
@@ -26,10 +27,9 @@ ROOT = Path(__file__).parents[2]
 
 def save(logdir: Path) -> None:
     agent = Agent(SPEC.observation_space(), SPEC.action_space(), CONFIG)
-    tensors, agent_meta = agent.training_state()
-    tensors = {f"agent/{name}": value for name, value in tensors.items()} | {"other": torch.zeros(3)}
-    meta = {"agent": agent_meta, "training_step": 42, "env_step": 7, "lineage": "a run"}
-    save_checkpoint(logdir / FOLDER, tensors, meta, spec=SPEC, config=CONFIG)
+    tensors = {f"agent/{name}": value for name, value in agent.training_state().items()} | {"other": torch.zeros(3)}
+    progress = Progress(training_step=42, env_step=7, lineage="a run")
+    save_checkpoint(logdir / FOLDER, tensors, progress, spec=SPEC, config=CONFIG)
 
 
 def test_a_bundle_from_a_checkpoint(tmp_path: Path) -> None:

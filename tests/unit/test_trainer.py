@@ -109,7 +109,7 @@ def test_a_run_cut_and_resumed_equals_the_uncut_run(tmp_path: Path, setting: Con
     assert second.updates == first.updates > 3
     train(second, 200, 330)
     assert second.updates == whole.updates > first.updates + 3
-    ours, theirs = second.agent.training_state()[0], whole.agent.training_state()[0]
+    ours, theirs = second.agent.training_state(), whole.agent.training_state()
     assert ours.keys() == theirs.keys()
     for name in ours:
         assert torch.equal(ours[name], theirs[name]), name
@@ -125,7 +125,7 @@ def test_a_checkpoint_holds_what_the_robot_saw_last(tmp_path: Path) -> None:
     trainer.ingest()
     trainer.save()
     tensors, meta = load_checkpoint(tmp_path)
-    assert meta["lineage"] == trainer.store.id != ""
+    assert meta.lineage == trainer.store.id != ""
     assert tensors[f"{RECENT}is_first"].nonzero().flatten().tolist() == [0, EPISODE + 1]
     expected = np.stack([row.observation["pole_angle"] for row in rows(0, 40)])
     np.testing.assert_array_equal(tensors[f"{RECENT}observation/pole_angle"].numpy(), expected)
@@ -313,4 +313,4 @@ def test_a_result_that_arrives_late_is_finished_by_the_next_update_or_a_checkpoi
     assert trainer.updates == 2 and not np.array_equal(trainer.replay.latents["deter"], before)
     trainer.save()
     assert trainer.updates == 3
-    assert load_checkpoint(tmp_path)[1]["training_step"] == 3
+    assert load_checkpoint(tmp_path)[1].training_step == 3
