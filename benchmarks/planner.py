@@ -22,8 +22,6 @@ from typing import Any
 import mujoco
 import numpy as np
 import torch
-from dm_control import suite
-from dm_control.utils.rewards import tolerance
 from mujoco import rollout
 from numpy.typing import NDArray
 
@@ -33,6 +31,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.behavior.planner import cem  # noqa: E402
 from robot_dreamer.option_types import whole_number  # noqa: E402
+from sim.worlds import load_suite  # noqa: E402
+
+suite = load_suite()
+from dm_control.utils.rewards import tolerance  # noqa: E402
 
 Array = NDArray[np.float64]
 FULL = mujoco.mjtState.mjSTATE_FULLPHYSICS

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from dm_control import suite
 
-from benchmarks.planner import TASKS, Rollouts, States
+from benchmarks.planner import TASKS, Rollouts, States, suite
 
 
 @pytest.mark.parametrize("name", TASKS)
