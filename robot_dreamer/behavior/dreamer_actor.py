@@ -112,9 +112,9 @@ class DreamerActor(nn.Module):
 
 
 def action_features(fields: Sequence[Field], action: Mapping[str, Tensor]) -> Tensor:
-    """Actions (N, ...) of `DreamerActor.imagine` -> features (N, A) as `encode_action` gives them, with gradient."""
-    parts = []
-    for field in fields:
-        value = action[field.name].flatten(1)
-        parts.append(value if field.kind == "discrete" else value / value.abs().clamp(min=1).detach())
-    return torch.cat(parts, -1)
+    """Actions (N, ...) of `DreamerActor.imagine` -> features (N, A), with gradient.
+
+    As `encode_action`, but that an action beyond -1 or 1 (DayDreamer's normal ones) stays as it is: so the published
+    code imagines, and the gradient knows of the excess.
+    """
+    return torch.cat([action[field.name].flatten(1) for field in fields], -1)

@@ -1,7 +1,7 @@
 """Parameters of Dreamer V1, DreamerV2 and DayDreamer by our names, and agents with the sizes of a file.
 
-Their features are [stoch, deter] but in DayDreamer, ours [deter, stoch]; V2's cell reads [input, state], ours the
-reverse. V1's actor has one output layer for means and standard deviations, ours two.
+Their features are [stoch, deter] but in DayDreamer, ours [deter, stoch]. V1's actor has one output layer for means and
+standard deviations, ours two.
 """
 
 import dataclasses
@@ -73,9 +73,7 @@ class Names:
             self.layer(f"{prefix}{ours}", f"rssm/{theirs}")
         for ours, theirs in _CELL[self.generation].items():
             if f"rssm/{theirs}" in self.theirs:
-                value = self.theirs[f"rssm/{theirs}"]
-                swap = self.generation == "dreamer_v2" and ours == "kernel"
-                self.ours[f"{prefix}cell.{ours}"] = value.roll(self.deter, 0) if swap else value
+                self.ours[f"{prefix}cell.{ours}"] = self.theirs[f"rssm/{theirs}"]
         if "rssm/initial_deter" in self.theirs:
             self.ours[f"{prefix}start"] = self.theirs["rssm/initial_deter"]
         return self.ours

@@ -16,7 +16,7 @@ SETTINGS = (
 )
 
 
-@pytest.mark.parametrize("preset", ["dreamer_v1:cpu"])
+@pytest.mark.parametrize("preset", ["dreamer_v1:cpu", "dreamer_v2:cpu", "daydreamer:cpu"])
 def test_an_actor_trained_in_imagination_holds_the_goal(preset):
     torch.set_num_threads(1)
     agent = Agent(

@@ -27,7 +27,7 @@ reward: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: 
 episode: {max_steps: 10}
 """
 SPECS = {"cartpole": load_spec("cartpole"), "mixed": parse_spec(MIXED)}
-PRESETS = ["dreamer_v1"]
+PRESETS = ["dreamer_v1", "dreamer_v2", "daydreamer"]
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
