@@ -137,6 +137,7 @@ class Evolution:
             array = state[name].double().cpu().numpy().copy()
             kind = type(getattr(self._owner(name), name))
             setattr(self._owner(name), name, kind(array) if name in _NUMBERS else array)
+        self._search.sm._inverse_root_C = None  # the library keeps it between two decompositions
 
     def _start(self, mean: NDArray[np.float64]) -> None:
         options = {
