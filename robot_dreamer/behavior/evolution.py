@@ -134,10 +134,11 @@ class Evolution:
         candidates = self.ask(torch.ones(population, parameters).cumsum(0))
         self.tell(candidates, torch.arange(population))
         for name in (*_MATRICES, *_VECTORS, *_NUMBERS):
-            array = state[name].double().cpu().numpy().copy()
-            kind = type(getattr(self._owner(name), name))
-            setattr(self._owner(name), name, kind(array) if name in _NUMBERS else array)
-        self._search.sm._inverse_root_C = None  # the library keeps it between two decompositions
+            owner, array = self._owner(name), state[name].double().cpu().numpy().copy()
+            if name in _MATRICES:  # into the library's own: a product is summed in the order of its columns in memory
+                getattr(owner, name)[...] = array
+            else:
+                setattr(owner, name, type(getattr(owner, name))(array) if name in _NUMBERS else array)
 
     def _start(self, mean: NDArray[np.float64]) -> None:
         options = {
