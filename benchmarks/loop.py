@@ -33,8 +33,8 @@ from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.link.server import LinkServer  # noqa: E402
 from robot_dreamer.link.store import ExperienceStore  # noqa: E402
 from robot_dreamer.onboard.bundle import read_bundle, write_bundle  # noqa: E402
+from robot_dreamer.onboard.priority import set_priority  # noqa: E402
 from robot_dreamer.onboard.rate import RateHistory, RateLoop  # noqa: E402
-from robot_dreamer.onboard.urgency import urge  # noqa: E402
 from robot_dreamer.processes.ros_domain import own_domain  # noqa: E402
 from robot_dreamer.spec import RobotSpec, load_spec  # noqa: E402
 
@@ -131,7 +131,7 @@ def be_robot(spec: RobotSpec, stop: Any) -> None:
 
 def idle(period: float, priority: int, go: Any, stop: Any, ticks: Any, misses: Any) -> None:
     """A loop that does nothing."""
-    urge(threading.get_native_id(), priority, -1)
+    set_priority(threading.get_native_id(), priority, -1)
     go.wait(PATIENCE)
     loop = RateLoop(period)
     while not stop.is_set():
@@ -183,43 +183,45 @@ def drive(
     executor = make_executor(node)
     if not node.bring_up():
         raise RuntimeError("the policy node could not be brought up")
-    rig = node.rig
-    assert rig is not None
+    components = node.components
+    assert components is not None
     offered: list[float] = []
-    offer = rig.slot.offer
+    offer = components.slot.offer
 
     def watched_offer(path: Path) -> None:
         offered.append(time.monotonic())
         offer(path)
 
-    rig.slot.offer = watched_offer  # type: ignore[method-assign]
+    components.slot.offer = watched_offer  # type: ignore[method-assign]
 
     def spin_until(condition: Any, what: str) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if node.failure or time.monotonic() > deadline:
-                raise RuntimeError(f"{what}: {node.failure or 'not in time'}; {rig.slot.last_refusal}")
+                raise RuntimeError(f"{what}: {node.failure or 'not in time'}; {components.slot.last_refusal}")
             executor.spin_once(timeout_sec=0.1)
 
-    spin_until(lambda: rig.slot.swaps and rig.controller.steps, "the first bundle")
+    spin_until(lambda: components.slot.swaps and components.controller.steps, "the first bundle")
     settled = time.monotonic() + SETTLE
     spin_until(lambda: time.monotonic() > settled, "settling")
     go.set()
-    loop = rig.runner.loop
-    end, parts, swaps, swapped = time.monotonic() + seconds, [], rig.slot.swaps, []
+    loop = components.runner.loop
+    end, parts, swaps, swapped = time.monotonic() + seconds, [], components.slot.swaps, []
     since = loop.ticks
     del offered[:]
     while time.monotonic() < end:
         executor.spin_once(timeout_sec=0.1)
-        if rig.slot.swaps > swaps:
-            swaps = rig.slot.swaps
+        if components.slot.swaps > swaps:
+            swaps = components.slot.swaps
             swapped.append(time.monotonic())
         if loop.ticks - since > 256:
             parts.append(loop.history(since))
             since = parts[-1].until
     busy = loop.stats().busy_max
-    if rig.slot.refused or rig.controller.guard.fault or node.failure:
-        raise RuntimeError(f"benchmark invalid: {rig.slot.last_refusal} {rig.controller.guard.fault} {node.failure}")
+    if components.slot.refused or components.controller.guard.fault or node.failure:
+        raise RuntimeError(
+            f"benchmark invalid: {components.slot.last_refusal} {components.controller.guard.fault} {node.failure}"
+        )
     node.trigger_shutdown()
     executor.shutdown()
     node.destroy_node()

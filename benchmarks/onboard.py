@@ -39,7 +39,7 @@ from export.trace import trace  # noqa: E402
 from robot_dreamer.config import known_presets, load_config  # noqa: E402
 from robot_dreamer.learner.agent import Agent  # noqa: E402
 from robot_dreamer.onboard.bundle import Bundle, read_bundle  # noqa: E402
-from robot_dreamer.onboard.noise import Noise  # noqa: E402
+from robot_dreamer.onboard.noise import NoiseSource  # noqa: E402
 from robot_dreamer.onboard.policy import OnnxPolicy  # noqa: E402
 from robot_dreamer.option_types import whole_number  # noqa: E402
 from robot_dreamer.spec import RobotSpec, load_spec  # noqa: E402
@@ -146,7 +146,7 @@ def eager_step(exporter: BundleExporter, policy: Any) -> Callable[[], object]:
 
 def onnx_step(bundle: Bundle, spec: RobotSpec, threads: int) -> Callable[[], object]:
     """The policy as the robot calls it."""
-    policy, noise = OnnxPolicy(bundle, threads), Noise(seed=0)
+    policy, noise = OnnxPolicy(bundle, threads), NoiseSource(seed=0)
     observation = {o.name: np.zeros(o.shape, o.dtype) for o in spec.observations}
     previous = {a.name: a.zero() for a in spec.actions}
     return lambda: policy.step(observation, previous, False, noise)

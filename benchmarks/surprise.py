@@ -22,12 +22,12 @@ from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.onboard.rules import SurpriseRule
 from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec, load_spec
 from robot_dreamer.spec.safety import Surprise
 from sim.robot import SimRobot
 from sim.sensors import observe
 
-Arrays = dict[str, NDArray[Any]]
 Fault = Callable[[list[Arrays], np.random.Generator], Arrays]  # of the observations so far, the last one present
 
 

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.bundle import read_bundle
-from robot_dreamer.onboard.noise import Noise
-from robot_dreamer.onboard.policy import Arrays, OnnxPolicy
+from robot_dreamer.onboard.noise import NoiseSource
+from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec, load_spec
 from sim.evaluate import student_interval
 from sim.robot import SimRobot
@@ -42,7 +43,7 @@ class Half:
 def play(spec: RobotSpec, robot: SimRobot, old: OnnxPolicy, new: OnnxPolicy, way: str, seed: int, steps: int) -> Half:
     """One episode in which `new` takes over from `old` half-way."""
     swap = spec.episode.max_steps // 2
-    noise, also = Noise(seed, deterministic=True), Noise(seed + 1, deterministic=True)
+    noise, also = NoiseSource(seed, deterministic=True), NoiseSource(seed + 1, deterministic=True)
     sensors = robot.reset(seed)
     action: Arrays = {a.name: a.zero() for a in spec.actions}
     past: list[tuple[Arrays, Arrays]] = []

@@ -14,12 +14,13 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from export.ports import Ports
-from export.rollout import Arrays, RandomInputs, previous_actions, step, with_margin
+from export.rollout import RandomInputs, previous_actions, step, with_margin
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.onboard.bundle import Bundle
 from robot_dreamer.onboard.manifest import Port
-from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.record import Arrays
 from robot_dreamer.world_model.distributions import TwoHot
 
 SHAKE = 3e-7  # relative change of the states after each step, about float32's rounding
@@ -29,7 +30,7 @@ PRECISION = 1e-6  # to which two float32 programs agree on a probability, relati
 TIMED_STEPS, _WARM_UP = 200, 20
 
 
-class GivenNoise(Noise):
+class GivenNoise(NoiseSource):
     """Noise that somebody else has drawn, by port name, batch dimension included."""
 
     def __init__(self, arrays: Arrays) -> None:

@@ -13,13 +13,14 @@ import torch
 import robot_dreamer
 from export.compare import OnnxSide
 from export.ports import Ports
-from export.rollout import Arrays, record, step
+from export.rollout import record, step
 from export.trace import fill, trace
 from export.weights import FORMATS, convert
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config
 from robot_dreamer.onboard.bundle import Bundle, write_bundle
 from robot_dreamer.onboard.manifest import Manifest
+from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec
 
 RECORDED_STEPS = 16

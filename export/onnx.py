@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from export.compare import Comparison, OnnxSide, compare, latency
 from export.exporter import BundleExporter
 from export.ports import Ports
-from export.rollout import Arrays, RandomInputs, RecordedInputs, step
+from export.rollout import RandomInputs, RecordedInputs, step
 from export.weights import FORMATS
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
@@ -25,6 +25,7 @@ from robot_dreamer.onboard.bundle import Bundle, read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.option_types import number, whole_number
+from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec, SpecError, load_spec, require_same_spec
 
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from export.ports import Ports
 from robot_dreamer.onboard.manifest import NOISE_ROLES, Port
+from robot_dreamer.record import Arrays
 
-Arrays = dict[str, NDArray[Any]]
 _SMOOTH = 0.9  # how much of an observation is left in the next one
 _OUTLIER = 5.0  # observations in units such as rad/s are not of size 1
 

@@ -13,7 +13,7 @@ from robot_dreamer.spec import RobotSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimeStep:
     """What an environment shows after a reset, or after a command.
 
     Attributes:
@@ -35,9 +35,9 @@ class Environment(Protocol):
     @property
     def spec(self) -> RobotSpec: ...
 
-    def reset(self) -> Step: ...
+    def reset(self) -> TimeStep: ...
 
-    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         """Hold commands for one period: by action name, in units, shape (size,), as `ActionSpec.to_command` gives."""
 
     def close(self) -> None: ...

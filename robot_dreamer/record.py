@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from robot_dreamer.bounds import expected, in_range
 from robot_dreamer.spec import RobotSpec
 
+Arrays = dict[str, NDArray[Any]]
+"""By name: of observations, actions, or a policy's inputs and outputs."""
+
 _LARGEST = float(np.finfo(np.float32).max)
 RANDOM_POLICY = -1  # policy_version of actions drawn before the first bundle
 INTERVENTION = -2  # policy_version of actions that a person gave instead of the policy

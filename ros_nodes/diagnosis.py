@@ -9,9 +9,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from robot_dreamer.link.robot import RobotLinkStatus
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.spec.safety import RULES
+from ros_nodes.components import Components
 from ros_nodes.health import bundle_age
 from ros_nodes.realtime import Realtime
-from ros_nodes.rig import Rig
 from ros_nodes.shield import ShieldedNode
 
 _OK, _WARN, _ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -21,11 +21,11 @@ _Judged = tuple[bytes, str, dict[str, Any]]  # level, line, counters
 
 
 class Diagnosis:
-    """Judges the parts of one rig, again and again; remembers what it has already told."""
+    """Judges the components, again and again; remembers what it has already told."""
 
-    def __init__(self, node: ShieldedNode, rig: Rig) -> None:
+    def __init__(self, node: ShieldedNode, components: Components) -> None:
         self._node = node
-        self._rig = rig
+        self._components = components
         self._failed = 0  # callbacks until the last report
         self._stall = _SAME  # the longest row of samples without new data until the last report
         self._samples = 0  # refused until the last report
@@ -49,23 +49,23 @@ class Diagnosis:
         array.header.stamp = self._node.get_clock().now().to_msg()
         for name, (level, message, values) in parts.items():
             shown = [KeyValue(key=k, value=f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in values.items()]
-            whole, robot = f"{self._node.get_name()}: {name}", self._rig.robot_id
+            whole, robot = f"{self._node.get_name()}: {name}", self._components.robot_id
             array.status.append(
                 DiagnosticStatus(level=level, name=whole, hardware_id=robot, message=message, values=shown)
             )
         return array
 
     def _loop(self, complaint: str) -> _Judged:
-        rig, runner = self._rig, self._rig.runner
-        values: dict[str, Any] = {"rate": rig.spec.rate, "ticks": runner.ticks, "misses": runner.misses}
+        components, runner = self._components, self._components.runner
+        values: dict[str, Any] = {"rate": components.spec.rate, "ticks": runner.ticks, "misses": runner.misses}
         if isinstance(runner, Realtime):
             stats = runner.loop.stats()
             values |= {"phase": runner.phase.value, "period": stats.period, "jitter_p99": stats.jitter_p99}
             values |= {"jitter_max": stats.jitter_max, "busy_max": stats.busy_max}
         else:
             values |= {"repeats": runner.repeats}
-        values |= {"resets": rig.resetter.resets, "reset_retries": rig.resetter.retries}
-        values |= {f"worst_{stage}": seconds for stage, seconds in rig.controller.stages.worst().items()}
+        values |= {"resets": components.resetter.resets, "reset_retries": components.resetter.retries}
+        values |= {f"worst_{stage}": seconds for stage, seconds in components.controller.stages.worst().items()}
         level = _ERROR if runner.failure else _WARN if complaint else _OK
         return level, runner.failure or complaint or "running", values
 
@@ -73,15 +73,15 @@ class Diagnosis:
         """Error: without fresh messages nobody can act. Warning: since the last report samples were refused, or many in
         a row were the same; ages cannot be told; a quantity does not change although commands do.
         """
-        controller, observer = self._rig.controller, self._rig.observer
+        controller, observer = self._components.controller, self._components.observer
         values: dict[str, Any] = dict(observer.counters())
         values |= {f"refused_{kind}": n for kind, n in controller.refused.copy().items()}
         values |= {f"age {topic}": age for topic, age in observer.ages().items()}
         values |= {f"offset {topic}": offset for topic, offset in observer.offsets().items()}
         refused = sum(controller.refused.copy().values())
         before, self._samples = self._samples, refused
-        realtime = isinstance(self._rig.runner, Realtime)  # in lockstep only the runner knows what is late
-        silent = ", ".join(observer.missing()) if realtime else self._rig.runner.waiting_for()
+        realtime = isinstance(self._components.runner, Realtime)  # in lockstep only the runner knows what is late
+        silent = ", ".join(observer.missing()) if realtime else self._components.runner.waiting_for()
         if silent:
             return _ERROR, silent, values
         warnings = (
@@ -98,24 +98,25 @@ class Diagnosis:
         return _WARN if warnings else _OK, "; ".join(warnings), values
 
     def _guard(self) -> _Judged:
-        rig, guard = self._rig, self._rig.controller.guard
-        values: dict[str, Any] = {"state": rig.states.state.value, "e_stop_pressed": rig.e_stop.pressed}
-        values |= {"clipped": rig.controller.clipped + guard.limits.clipped, "slewed": guard.limits.slewed}
+        components, guard = self._components, self._components.controller.guard
+        values: dict[str, Any] = {"state": components.states.state.value, "e_stop_pressed": components.e_stop.pressed}
+        values |= {"clipped": components.controller.clipped + guard.limits.clipped, "slewed": guard.limits.slewed}
         values |= {f"faults_{rule}": guard.faults[rule] for rule in RULES}
         fault = guard.fault
-        return _ERROR if fault else _OK, str(fault) if fault else rig.states.state.value, values
+        return _ERROR if fault else _OK, str(fault) if fault else components.states.state.value, values
 
     def _person(self) -> _Judged:
-        takeover = self._rig.takeover
-        values: dict[str, Any] = {"switched_on": takeover.on, "interventions": self._rig.controller.interventions}
+        takeover, controller = self._components.takeover, self._components.controller
+        values: dict[str, Any] = {"switched_on": takeover.on, "interventions": controller.interventions}
         return _OK, "", values | {"messages": takeover.received, "refused": takeover.refused}
 
     def _policy(self) -> _Judged:
         """Warning: the last bundle was refused or sent back, until one takes over; or another provider had to do."""
-        slot, output, guard = self._rig.slot, self._rig.controller.output, self._rig.controller.guard
+        slot, controller = self._components.slot, self._components.controller
+        output, guard = controller.output, controller.guard
         policy = slot.current
         values: dict[str, Any] = {"version": policy.version, "swaps": slot.swaps, "refused": slot.refused}
-        values |= {"age": bundle_age(self._rig), "surprise_threshold": guard.surprise_threshold}
+        values |= {"age": bundle_age(self._components), "surprise_threshold": guard.surprise_threshold}
         if isinstance(policy, OnnxPolicy):
             values |= {"runs_on": policy.runs_on, "fallback": policy.fallback}
         if output is not None:
@@ -141,7 +142,7 @@ class Diagnosis:
         return _WARN if failed.total() > before else _OK, told if failed.total() > before else "", dict(failed)
 
     def _episodes(self) -> _Judged:
-        controller = self._rig.controller
+        controller = self._components.controller
         values: dict[str, Any] = {"episodes": controller.episodes, "abandoned": controller.abandoned}
         return _OK, "", values | {"steps": controller.steps, "last_return": controller.last_return}
 

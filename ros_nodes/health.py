@@ -9,43 +9,43 @@ from rclpy.node import Node
 
 from robot_dreamer.link.robot import RobotLinkStatus
 from robot_dreamer.onboard.policy import OnnxPolicy
-from robot_dreamer.onboard.states import State
+from robot_dreamer.onboard.states import DriveState
+from ros_nodes.components import Components
 from ros_nodes.graph import unheard
-from ros_nodes.rig import Rig
 
 _WORDS = 256  # characters of a figure, at most
 _PATIENCE = 3  # seconds without the learner before saying so
 
 
-def bundle_age(rig: Rig) -> float:
+def bundle_age(components: Components) -> float:
     """Seconds since the learner published the acting bundle, by its monotonic clock; 0 for the random policy.
 
     Of a bundle that no learner has spoken of since the node started: since it was made, by the wall clocks.
     """
-    policy = rig.slot.current
+    policy = components.slot.current
     if not isinstance(policy, OnnxPolicy):
         return 0.0
-    link = rig.link.status() if rig.link is not None else None
+    link = components.link.status() if components.link is not None else None
     if link is not None and link.bundle_age is not None and link.bundle_file == policy.source:
         return link.bundle_age
     age = (datetime.now(timezone.utc) - policy.created).total_seconds()
     return max(0.0, age)  # the two computers' clocks may differ
 
 
-def figures(rig: Rig) -> dict[str, float | int | str]:
+def figures(components: Components) -> dict[str, float | int | str]:
     """What the learner's display shows of this robot."""
-    controller = rig.controller
+    controller = components.controller
     shown: dict[str, float | int | str] = {
-        "bundle_version": rig.slot.current.version,
-        "bundle_age_s": bundle_age(rig),
-        "loop_misses": rig.runner.misses,
-        "loop_ticks": rig.runner.ticks,
+        "bundle_version": components.slot.current.version,
+        "bundle_age_s": bundle_age(components),
+        "loop_misses": components.runner.misses,
+        "loop_ticks": components.runner.ticks,
         "episode_length": controller.last_length,
         "episodes": controller.episodes,
         "faults": controller.guard.faults.total(),
         "interventions": controller.interventions,
-        "state": rig.states.state.value,
-        "swaps": rig.slot.swaps,
+        "state": components.states.state.value,
+        "swaps": components.slot.swaps,
         "refused_samples": controller.refused.total(),
         "steps": controller.steps,
     }
@@ -57,14 +57,14 @@ def figures(rig: Rig) -> dict[str, float | int | str]:
     return shown
 
 
-def complain(node: Node, rig: Rig) -> str:
+def complain(node: Node, components: Components) -> str:
     """What the runner has been waiting for, with what the ROS graph knows about it; empty if nothing."""
-    waiting = rig.runner.waiting_for()
-    about = unheard(node, rig.observer.topics) if waiting else []
-    return "; ".join(filter(None, [waiting, *about, rig.resetter.trouble()]))
+    waiting = components.runner.waiting_for()
+    about = unheard(node, components.observer.topics) if waiting else []
+    return "; ".join(filter(None, [waiting, *about, components.resetter.trouble()]))
 
 
-class Speaker:
+class StatusLog:
     """Says in the log what a person should know: what began, what is wrong, what is over. Throttled."""
 
     def __init__(self, node: Node, learner: str) -> None:
@@ -74,13 +74,13 @@ class Speaker:
         self._fallback = ""
         self._complaint = ""
         self._away = 0  # seconds without the learner
-        self._state: State | None = None
+        self._state: DriveState | None = None
         self._said: dict[str, int] = {}  # how many of what
         self._told: set[str] = set()  # remarks, each of them once
 
-    def say(self, rig: Rig, link: RobotLinkStatus | None, complaint: str) -> None:
+    def say(self, components: Components, link: RobotLinkStatus | None, complaint: str) -> None:
         """Call it once a second."""
-        logger, policy = self._logger, rig.slot.current
+        logger, policy = self._logger, components.slot.current
         version = policy.version
         if version != self._version:
             self._version = version
@@ -89,18 +89,18 @@ class Speaker:
             if fallback != self._fallback:
                 self._fallback = fallback
                 logger.warning(fallback or "policies run on the provider asked for")
-        state = rig.states.state
+        state = components.states.state
         if state is not self._state:
             self._state = state
             logger.info(f"state: {state.value}")
-        fault = rig.controller.guard.fault
+        fault = components.controller.guard.fault
         if fault is not None:
             text = f"fault: {fault}; reaction: {fault.reaction}, until ~/clear_fault is called"
             logger.error(text, throttle_duration_sec=5.0)
-        self._say_new("samples refused", rig.controller.refused.total(), rig.controller.last_refusal)
-        self._say_new("bundles refused", rig.slot.refused, rig.slot.last_refusal)
-        self._say_new("policies rolled back", rig.slot.rollbacks, rig.slot.last_rollback)
-        for about, remark in rig.observer.remarks().items():
+        self._say_new("samples refused", components.controller.refused.total(), components.controller.last_refusal)
+        self._say_new("bundles refused", components.slot.refused, components.slot.last_refusal)
+        self._say_new("policies rolled back", components.slot.rollbacks, components.slot.last_rollback)
+        for about, remark in components.observer.remarks().items():
             if about not in self._told:
                 self._told.add(about)
                 logger.warning(remark)

@@ -16,10 +16,10 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from robot_dreamer.onboard.guard import Commands
-from robot_dreamer.onboard.states import State
+from robot_dreamer.onboard.limits import Commands
+from robot_dreamer.onboard.states import DriveState
 from ros_nodes.phase import Phase
-from ros_nodes.runner import Parts, Runner
+from ros_nodes.runner import LoopParts, Runner
 
 _LEAP = 2.5  # periods between two stamps of an episode that say: not the same episode
 _PATIENCE = 2.0  # seconds without a complete set before saying so
@@ -28,7 +28,7 @@ _PATIENCE = 2.0  # seconds without a complete set before saying so
 class Lockstep(Runner):
     """Drives a controller by complete sets of stamps. A tick is a set that is answered for the first time."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: LoopParts) -> None:
         super().__init__(parts)
         self.repeats = 0
         self._ticks = 0
@@ -72,7 +72,7 @@ class Lockstep(Runner):
         state = self._states.step()
         self._parts.heartbeat.beat(self._states.alive)
         last = self._last
-        if state is not State.POLICY:
+        if state is not DriveState.POLICY:
             self._stand_by(state, stamp, topic)
         elif self._resetter.active:
             if last is not None and stamp < last:
@@ -116,7 +116,7 @@ class Lockstep(Runner):
         else:
             self._reset(stamp)
 
-    def _stand_by(self, state: State, stamp: int, topic: str) -> None:
+    def _stand_by(self, state: DriveState, stamp: int, topic: str) -> None:
         """Not under the policy: a set is answered by what the state says, or not at all."""
         if self.phase is not Phase.IDLE:
             self.phase = Phase.IDLE
@@ -126,7 +126,7 @@ class Lockstep(Runner):
             self._repeat(stamp, topic)
             return
         self._last = stamp
-        self._answer(self._states.command(self._glance() if state is State.STAND else None), stamp)
+        self._answer(self._states.command(self._glance() if state is DriveState.STAND else None), stamp)
 
     def _answer(self, command: Commands | None, stamp: int) -> None:
         self._answered = command is not None

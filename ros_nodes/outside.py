@@ -8,43 +8,43 @@ deadline  the loop hangs: no tick for seconds. It cannot say so itself; its hear
 from __future__ import annotations
 
 from robot_dreamer.link.robot import RobotLinkStatus
+from ros_nodes.components import Components
 from ros_nodes.health import bundle_age
-from ros_nodes.rig import Rig
 
 _HUNG = 2.0  # seconds that the control loop may be overdue, seen by every look: a paused machine pauses both
 
 
 class OutsideFaults:
-    """Latches them at a rig's guard; for the thread that spins the node.
+    """Latches them at the components' guard; for the thread that spins the node.
 
     Args:
       interval: seconds between two calls of `judge_loop`.
     """
 
-    def __init__(self, rig: Rig, interval: float) -> None:
-        self._rig = rig
+    def __init__(self, components: Components, interval: float) -> None:
+        self._components = components
         self._interval = interval
         self._overdue_looks = 0
 
     def judge_loop(self) -> None:
         """Whether the loop hangs. Then nobody shall wait for it: the safe pose is led to from the node's thread."""
-        runner, period = self._rig.runner, self._rig.spec.period
+        runner, period = self._components.runner, self._components.spec.period
         overdue = runner.overdue
         self._overdue_looks = self._overdue_looks + 1 if overdue > self._interval else 0
         if overdue > _HUNG and self._overdue_looks * self._interval > _HUNG and not runner.failure:
             reason = f"it hangs: no tick for {overdue:.1f} s, its period is {period:g} s"
-            self._rig.controller.guard.latch("deadline", reason)
+            self._components.controller.guard.latch("deadline", reason)
             runner.give_up(reason)
 
     def judge_link(self, status: RobotLinkStatus | None) -> None:
         """Whether rows would be lost. `status`: of the link; None: there is none."""
         if status is not None and status.fault:
-            self._rig.controller.guard.latch("link", status.fault)
+            self._components.controller.guard.latch("link", status.fault)
 
     def judge_bundle(self) -> None:
         """Whether the acting bundle is too old."""
-        rig = self._rig
-        allowed, age = rig.spec.safety.bundle_seconds, bundle_age(rig)
+        components = self._components
+        allowed, age = components.spec.safety.bundle_seconds, bundle_age(components)
         if allowed and age > allowed:
-            text = f"bundle {rig.slot.current.version} is {age:.0f} s old, allowed {allowed:g} s"
-            rig.controller.guard.latch("bundle", text)
+            text = f"bundle {components.slot.current.version} is {age:.0f} s old, allowed {allowed:g} s"
+            components.controller.guard.latch("bundle", text)

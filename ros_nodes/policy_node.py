@@ -23,13 +23,13 @@ from rclpy.signals import SignalHandlerOptions
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.spec import SpecError
+from ros_nodes.components import Components
 from ros_nodes.diagnosis import Diagnosis
 from ros_nodes.distro import make_executor
 from ros_nodes.e_stop import EStop
-from ros_nodes.health import Speaker, complain, figures
+from ros_nodes.health import StatusLog, complain, figures
 from ros_nodes.outside import OutsideFaults
 from ros_nodes.parameters import ParameterError, declare_parameters
-from ros_nodes.rig import Rig
 from ros_nodes.services import Services
 from ros_nodes.shield import ShieldedNode
 from ros_nodes.transitions import reported
@@ -42,7 +42,7 @@ class PolicyNode(ShieldedNode):
     """See the module. `rclpy` must have been initialised.
 
     Attributes:
-      rig: what `configure` built; None while unconfigured.
+      components: what `configure` built; None while unconfigured.
       failure: why the process must end; empty while all is well.
 
     Raises:
@@ -54,14 +54,14 @@ class PolicyNode(ShieldedNode):
         self._e_stop: EStop | None = None
         self.parameters = declare_parameters(self)
         self.failure = ""
-        self.rig: Rig | None = None
+        self.components: Components | None = None
         self._diagnosis: Diagnosis | None = None
         self._acting = False
         self._outside: OutsideFaults | None = None
-        self._speaker = Speaker(self, self.parameters.learner)
+        self._status_log = StatusLog(self, self.parameters.learner)
         self._health = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._e_stop = e_stop = EStop(self, self.parameters.e_stop_timeout)
-        Services(self, e_stop, lambda: self.rig, lambda: self._acting)
+        Services(self, e_stop, lambda: self.components, lambda: self._acting)
         e_stop.companion.start()
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # the node's own clock may be simulated
         self.create_timer(_FAST, self._look, clock=steady)
@@ -70,19 +70,19 @@ class PolicyNode(ShieldedNode):
 
     @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Build the rig. What is wrong with the parameters is logged, and the node stays unconfigured."""
+        """Build the components. What is wrong with the parameters is logged, and the node stays unconfigured."""
         p = self.parameters
         assert self._e_stop is not None
         try:
-            self.rig = rig = Rig(self, p, self._e_stop)
+            self.components = components = Components(self, p, self._e_stop)
         except (SpecError, LinkError, ValueError, OSError) as error:  # BundleError is a ValueError
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
-        self._diagnosis = Diagnosis(self, rig)
-        self._outside = OutsideFaults(rig, _FAST)
-        version = rig.slot.current.version
+        self._diagnosis = Diagnosis(self, components)
+        self._outside = OutsideFaults(components, _FAST)
+        spec, version = components.spec, components.slot.current.version
         self.get_logger().info(
-            f"robot {rig.robot_id} ({rig.spec.name}, spec {rig.spec.hash[:12]}), {rig.spec.rate:g} Hz, {p.clock}, "
+            f"robot {components.robot_id} ({spec.name}, spec {spec.hash[:12]}), {spec.rate:g} Hz, {p.clock}, "
             f"learner {p.learner or 'none'}, policy {'random' if version < 0 else version}"
         )
         return TransitionCallbackReturn.SUCCESS
@@ -90,8 +90,8 @@ class PolicyNode(ShieldedNode):
     @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start acting."""
-        assert self.rig is not None
-        self.rig.runner.start()
+        assert self.components is not None
+        self.components.runner.start()
         self._acting = True
         return super().on_activate(state)
 
@@ -117,54 +117,54 @@ class PolicyNode(ShieldedNode):
         return self._dismantle()
 
     def _halt(self) -> None:
-        if self._acting and self.rig is not None:
+        if self._acting and self.components is not None:
             self._acting = False
-            self.rig.runner.stop()
-            pairs = figures(self.rig).items()
+            self.components.runner.stop()
+            pairs = figures(self.components).items()
             shown = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in pairs)
             self.get_logger().info(f"stopped: {', '.join(shown)}")
 
     def _dismantle(self) -> TransitionCallbackReturn:
         self._halt()
-        rig, self.rig = self.rig, None
-        if rig is not None:
-            rig.close()
+        components, self.components = self.components, None
+        if components is not None:
+            components.close()
         return TransitionCallbackReturn.SUCCESS
 
     def _look(self) -> None:
-        if self.rig is None or self._outside is None:
+        if self.components is None or self._outside is None:
             return
-        self.rig.resetter.poll()
-        self.rig.observer.contested = self.rig.crowd.look()
+        self.components.resetter.poll()
+        self.components.observer.contested = self.components.crowd.look()
         self._outside.judge_loop()
-        if self.rig.runner.failure and not self.failure:
-            self.failure = self.rig.runner.failure
+        if self.components.runner.failure and not self.failure:
+            self.failure = self.components.runner.failure
             self.get_logger().fatal(f"the control loop died:\n{self.failure}")
 
     def _report(self) -> None:
         """Once a second: fetch a bundle, say what is wrong, send figures."""
-        rig = self.rig
-        if rig is None or self._diagnosis is None or self._outside is None:
+        components = self.components
+        if components is None or self._diagnosis is None or self._outside is None:
             return
         status = None
-        if rig.link is not None:
-            status = rig.link.status()
-            bundle = rig.link.take_bundle()
+        if components.link is not None:
+            status = components.link.status()
+            bundle = components.link.take_bundle()
             if bundle is not None:
-                rig.slot.offer(bundle)
+                components.slot.offer(bundle)
             self._outside.judge_link(status)
-            rig.link.report(figures(rig))
+            components.link.report(figures(components))
         self._outside.judge_bundle()
-        complaint = complain(self, rig) if self._acting else ""
-        self._speaker.say(rig, status, complaint)
+        complaint = complain(self, components) if self._acting else ""
+        self._status_log.say(components, status, complaint)
         self._health.publish(self._diagnosis.report(status, complaint))
 
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
         for change in changes:
-            if change.name == "deterministic" and self.rig is not None:
-                self.rig.controller.deterministic = bool(change.value)
-            if change.name == "teleop_timeout" and self.rig is not None:
-                self.rig.takeover.timeout = float(change.value)
+            if change.name == "deterministic" and self.components is not None:
+                self.components.controller.deterministic = bool(change.value)
+            if change.name == "teleop_timeout" and self.components is not None:
+                self.components.takeover.timeout = float(change.value)
         return SetParametersResult(successful=True)
 
     def destroy_node(self) -> None:

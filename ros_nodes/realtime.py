@@ -20,12 +20,12 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from robot_dreamer.onboard.guard import Commands
+from robot_dreamer.onboard.limits import Commands
+from robot_dreamer.onboard.priority import calm_interpreter, set_priority
 from robot_dreamer.onboard.rate import RateLoop
-from robot_dreamer.onboard.states import State
-from robot_dreamer.onboard.urgency import calm_interpreter, urge
+from robot_dreamer.onboard.states import DriveState
 from ros_nodes.phase import Phase
-from ros_nodes.runner import Parts, Runner
+from ros_nodes.runner import LoopParts, Runner
 
 _PATIENCE = 2.0  # seconds without an episode before saying so
 _LAST_TICK = 5.0  # seconds that the tick in progress may still take when all ends
@@ -36,13 +36,13 @@ class Realtime(Runner):
 
     Args:
       now: ns of the ROS clock, for stamp_applied.
-      priority, core: of the loop's thread, see `urge`.
+      priority, core: of the loop's thread, see `set_priority`.
 
     Attributes:
       loop: rate and jitter.
     """
 
-    def __init__(self, parts: Parts, now: Callable[[], int], priority: int = 0, core: int = -1) -> None:
+    def __init__(self, parts: LoopParts, now: Callable[[], int], priority: int = 0, core: int = -1) -> None:
         super().__init__(parts)
         self._stop = threading.Event()
         self.loop = RateLoop(parts.spec.period, sleep=self._stop.wait)
@@ -78,7 +78,7 @@ class Realtime(Runner):
         self._calm.enter_context(calm_interpreter())
         self._thread.start()
         assert self._thread.native_id is not None  # it has started
-        for refused in urge(self._thread.native_id, self._priority, self._core):
+        for refused in set_priority(self._thread.native_id, self._priority, self._core):
             self._parts.logger.warning(refused)
 
     def stop(self) -> None:
@@ -121,7 +121,7 @@ class Realtime(Runner):
             self._guard.judge_deadline(missed)
         state = self._states.step()
         self._parts.heartbeat.beat(self._states.alive)
-        if state is not State.POLICY:
+        if state is not DriveState.POLICY:
             self._stand_by(state)
             return
         if self.phase is Phase.IDLE:
@@ -147,14 +147,14 @@ class Realtime(Runner):
             self._enter(Phase.RUNNING)
         self._act()
 
-    def _stand_by(self, state: State) -> None:
+    def _stand_by(self, state: DriveState) -> None:
         if self.phase is not Phase.IDLE:
             self._controller.abandon()
             self._resetter.withdraw()
             self._sound_at = None
             self._enter(Phase.IDLE)
         self._problem = self._silence()  # a person should know it before asking for the policy
-        command = self._states.command(self._glance() if state is State.STAND and not self._problem else None)
+        command = self._states.command(self._glance() if state is DriveState.STAND and not self._problem else None)
         if command is not None:
             self._send(command)
 

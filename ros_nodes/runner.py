@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from robot_dreamer.onboard.controller import Arrays, Controller, Decision
+from robot_dreamer.onboard.controller import Controller, Decision
 from robot_dreamer.onboard.encoding import ObservationError
-from robot_dreamer.onboard.guard import Commands
+from robot_dreamer.onboard.limits import Commands
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.onboard.states import StateMachine
+from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec
 from ros_nodes.commander import Commander
 from ros_nodes.heartbeat import Heartbeat
@@ -23,7 +24,7 @@ from ros_nodes.takeover import TakeOver
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class LoopParts:
     """All that a runner drives."""
 
     spec: RobotSpec
@@ -49,7 +50,7 @@ class Runner(ABC):
 
     repeats = 0
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: LoopParts) -> None:
         self.failure = ""
         self.phase = Phase.IDLE
         self._hangs = False

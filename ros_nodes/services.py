@@ -8,9 +8,9 @@ from typing import Any
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
-from robot_dreamer.onboard.states import State
+from robot_dreamer.onboard.states import DriveState
+from ros_nodes.components import Components
 from ros_nodes.e_stop import EStop
-from ros_nodes.rig import Rig
 
 _SILENT = 0.5  # seconds that the control loop may be overdue before nobody should rely on it
 _UNCONFIGURED = "the node is not configured"
@@ -21,26 +21,28 @@ class Services:
 
     Args:
       e_stop: of the node.
-      rig: what there is at the moment; None while the node is unconfigured.
+      components: what there is at the moment; None while the node is unconfigured.
       active: the node is active: its control loop runs.
     """
 
-    def __init__(self, node: Node, e_stop: EStop, rig: Callable[[], Rig | None], active: Callable[[], bool]) -> None:
+    def __init__(
+        self, node: Node, e_stop: EStop, components: Callable[[], Components | None], active: Callable[[], bool]
+    ) -> None:
         self._logger = node.get_logger()
         self._buttons = e_stop.buttons
-        self._rig = rig
+        self._components = components
         self._active = active
-        for state in (State.PASSIVE, State.STAND, State.POLICY):
+        for state in (DriveState.PASSIVE, DriveState.STAND, DriveState.POLICY):
             node.create_service(Trigger, f"~/{state.value}", self._trigger(self._want(state)))
         e_stop.companion.serve(Trigger, "~/e_stop", self._stop)
         node.create_service(Trigger, "~/clear_fault", self._trigger(_clear))
         node.create_service(Trigger, "~/forget_e_stop", self._forget)
         node.create_service(SetBool, "~/take_over", self._take_over)
 
-    def _trigger(self, ask: Callable[[Rig], tuple[bool, str]]) -> Callable[[Any, Any], Any]:
+    def _trigger(self, ask: Callable[[Components], tuple[bool, str]]) -> Callable[[Any, Any], Any]:
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            rig = self._rig()
-            response.success, response.message = ask(rig) if rig is not None else (False, _UNCONFIGURED)
+            components = self._components()
+            response.success, response.message = ask(components) if components is not None else (False, _UNCONFIGURED)
             self._logger.info(response.message)
             return response
 
@@ -48,8 +50,8 @@ class Services:
 
     def _stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         fault = self._buttons.press("the service e_stop was called")
-        rig = self._rig()
-        overdue = rig.runner.overdue if rig is not None else 0.0
+        components = self._components()
+        overdue = components.runner.overdue if components is not None else 0.0
         response.success = fault is not None and overdue <= _SILENT
         if fault is None:  # the first guard that there is will be told all the same
             response.message = _UNCONFIGURED
@@ -71,28 +73,28 @@ class Services:
         self._logger.info(response.message)
         return response
 
-    def _want(self, state: State) -> Callable[[Rig], tuple[bool, str]]:
-        def ask(rig: Rig) -> tuple[bool, str]:
-            refusal = rig.states.want(state) if self._active() else "the node is not active"
-            return not refusal, refusal or f"{state.value} is wanted; it was {rig.states.state.value}"
+    def _want(self, state: DriveState) -> Callable[[Components], tuple[bool, str]]:
+        def ask(components: Components) -> tuple[bool, str]:
+            refusal = components.states.want(state) if self._active() else "the node is not active"
+            return not refusal, refusal or f"{state.value} is wanted; it was {components.states.state.value}"
 
         return ask
 
     def _take_over(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        rig = self._rig()
-        if rig is None:
+        components = self._components()
+        if components is None:
             response.success, response.message = False, _UNCONFIGURED
             return response
-        rig.takeover.on = bool(request.data)
+        components.takeover.on = bool(request.data)
         response.success = True
         response.message = "a person commands, until this is switched off" if request.data else "handed back"
         self._logger.info(response.message)
         return response
 
 
-def _clear(rig: Rig) -> tuple[bool, str]:
-    problem = rig.e_stop.problem()
+def _clear(components: Components) -> tuple[bool, str]:
+    problem = components.e_stop.problem()
     if problem:
         return False, problem
-    fault = rig.controller.guard.clear()
+    fault = components.controller.guard.clear()
     return True, f"cleared: {fault}" if fault is not None else "there was no fault"

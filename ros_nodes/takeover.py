@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from robot_dreamer.onboard.command_codec import CommandError, CommandReader
-from robot_dreamer.onboard.guard import Commands
+from robot_dreamer.onboard.limits import Commands
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import RobotSpec
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import Step
+from robot_dreamer.environment import TimeStep
 from robot_dreamer.spec import SpecError
 from sim import synthetic
 
@@ -48,7 +48,7 @@ class AtariEnvironment:
         steps = math.ceil(_FRAMES / action_repeat)
         self.spec = synthetic.make_spec(f"atari_{game}", _RATE / action_repeat, [picture], [action], steps)
 
-    def reset(self) -> Step:
+    def reset(self) -> TimeStep:
         self._game.reset_game()
         for _ in range(self._random.integers(_NO_OPS + 1)):
             self._game.act(0)
@@ -56,9 +56,9 @@ class AtariEnvironment:
                 self._game.reset_game()
         self._running, self._frames = True, 0
         screen = self._game.getScreenRGB()
-        return Step(_picture(screen, screen), 0.0, is_last=False, is_terminal=False)
+        return TimeStep(_picture(screen, screen), 0.0, is_last=False, is_terminal=False)
 
-    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
         taken = self._actions[int(commands["action"][0])]
@@ -72,7 +72,7 @@ class AtariEnvironment:
             if terminal or self._frames >= _FRAMES:
                 self._running = False
                 break
-        return Step(_picture(before, screen), float(reward), not self._running, terminal)
+        return TimeStep(_picture(before, screen), float(reward), not self._running, terminal)
 
     def close(self) -> None:
         """Nothing is open."""

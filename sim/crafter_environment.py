@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import Step
+from robot_dreamer.environment import TimeStep
 from robot_dreamer.spec import SpecError
 from sim import synthetic
 
@@ -37,11 +37,11 @@ class CrafterEnvironment:
         steps = math.ceil(_STEPS / action_repeat)
         self.spec = synthetic.make_spec(f"crafter_{task}", 1.0 / action_repeat, [picture], [action], steps)
 
-    def reset(self) -> Step:
+    def reset(self) -> TimeStep:
         self._running = True
-        return Step(_picture(self._world.reset()), 0.0, is_last=False, is_terminal=False)
+        return TimeStep(_picture(self._world.reset()), 0.0, is_last=False, is_terminal=False)
 
-    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
         total = 0.0
@@ -51,7 +51,7 @@ class CrafterEnvironment:
             if over:
                 self._running = False
                 break
-        return Step(_picture(shown), total, not self._running, about["discount"] == 0)
+        return TimeStep(_picture(shown), total, not self._running, about["discount"] == 0)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import Step
+from robot_dreamer.environment import TimeStep
 from robot_dreamer.spec import SpecError
 from sim import synthetic
 from sim.worlds import load_suite
@@ -47,12 +47,12 @@ class DmcEnvironment:
         action = synthetic.continuous("action", low, high)
         self.spec = synthetic.make_spec(f"dmc_{task}", 1.0 / control_step, observations, [action], steps)
 
-    def reset(self) -> Step:
+    def reset(self) -> TimeStep:
         self._running = True
         timestep = self._environment.reset()
-        return Step(self._observe(timestep), 0.0, is_last=False, is_terminal=False)
+        return TimeStep(self._observe(timestep), 0.0, is_last=False, is_terminal=False)
 
-    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
         reward = 0.0
@@ -63,7 +63,7 @@ class DmcEnvironment:
                 break
         self._running = not timestep.last()
         terminal = bool(timestep.last() and timestep.discount == 0)
-        return Step(self._observe(timestep), float(reward), bool(timestep.last()), terminal)
+        return TimeStep(self._observe(timestep), float(reward), bool(timestep.last()), terminal)
 
     def close(self) -> None:
         self._environment.close()

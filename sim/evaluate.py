@@ -22,7 +22,7 @@ from scipy import stats
 
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller, Sample
-from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
+from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.spec import RobotSpec, load_spec
 from sim.robot import SimRobot
@@ -86,7 +86,7 @@ def evaluate(
     seeds = [seed + i for i in range(episodes)]
     returns, lengths = [], []
     for one in seeds:
-        policy: Policy = RandomPolicy(spec, one) if onnx_policy is None else onnx_policy
+        policy: ActingPolicy = RandomPolicy(spec, one) if onnx_policy is None else onnx_policy
         total, length = _episode(robot, policy, one, deterministic)
         returns.append(total)
         lengths.append(length)
@@ -113,7 +113,7 @@ def student_interval(values: list[float]) -> tuple[float, float] | None:
     return float(np.mean(values) - margin), float(np.mean(values) + margin)
 
 
-def _episode(robot: SimRobot, policy: Policy, seed: int, deterministic: bool) -> tuple[float, int]:
+def _episode(robot: SimRobot, policy: ActingPolicy, seed: int, deterministic: bool) -> tuple[float, int]:
     """One episode through the onboard controller; returns its return and its length in actions."""
     spec = robot.spec
     slot = PolicySlot(spec, policy)

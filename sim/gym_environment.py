@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import Step
+from robot_dreamer.environment import TimeStep
 from robot_dreamer.spec import ActionSpec, ObservationSpec, SpecError
 from sim import synthetic
 
@@ -47,12 +47,12 @@ class GymEnvironment:
         rate = _rate(self._environment) / action_repeat
         self.spec = synthetic.make_spec(f"gym_{name}", rate, observations, actions, steps)
 
-    def reset(self) -> Step:
+    def reset(self) -> TimeStep:
         shown, _ = self._environment.reset(seed=self._seed)
         self._seed, self._running = None, True
-        return Step(self._observe(shown), 0.0, is_last=False, is_terminal=False)
+        return TimeStep(self._observe(shown), 0.0, is_last=False, is_terminal=False)
 
-    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
         taken = self._decode([commands[a.name] for a in self.spec.actions])
@@ -63,7 +63,7 @@ class GymEnvironment:
             if terminated or truncated:
                 self._running = False
                 break
-        return Step(self._observe(shown), total, not self._running, bool(terminated))
+        return TimeStep(self._observe(shown), total, not self._running, bool(terminated))
 
     def close(self) -> None:
         self._environment.close()

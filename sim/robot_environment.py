@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import Step
+from robot_dreamer.environment import TimeStep
 from robot_dreamer.spec import load_spec
 from sim.robot import SimRobot
 from sim.sensors import Sensors, observe
@@ -27,11 +27,11 @@ class RobotEnvironment:
         self._robot = SimRobot(self.spec, seed)
         self._steps: int | None = None  # since the reset; None: reset needed
 
-    def reset(self) -> Step:
+    def reset(self) -> TimeStep:
         self._steps = 0
         return self._show(self._robot.reset())
 
-    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Step:
+    def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if self._steps is None:
             raise RuntimeError("the episode is over or has not begun: call reset first")
         self._steps += 1
@@ -40,8 +40,8 @@ class RobotEnvironment:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _show(self, sensors: Sensors) -> Step:
+    def _show(self, sensors: Sensors) -> TimeStep:
         is_last = sensors.terminal or self._steps == self.spec.episode.max_steps
         if is_last:
             self._steps = None
-        return Step(observe(self.spec, sensors), sensors.reward, is_last, sensors.terminal)
+        return TimeStep(observe(self.spec, sensors), sensors.reward, is_last, sensors.terminal)

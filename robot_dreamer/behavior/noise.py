@@ -29,7 +29,7 @@ class NoisePort(NamedTuple):
     """The state or action whose class this noise draws; empty if it draws none."""
 
 
-class Noise(NamedTuple):
+class UpdateNoise(NamedTuple):
     """Noise of one update; zeros give the most likely classes and the mean actions."""
 
     observe: Tensor
@@ -50,12 +50,12 @@ def draw_noise(
     horizon: int,
     starts: int,
     generator: torch.Generator,
-) -> Noise:
+) -> UpdateNoise:
     """Draw the noise of one update from `generator`, on its device.
 
     latent: of the model; steps T and rows B of the batch; horizon H and number N of imagination starts.
     """
-    return Noise(
+    return UpdateNoise(
         latent_noise(latent, (steps, rows), generator),
         latent_noise(latent, (horizon, starts), generator),
         {field.name: action_noise(field, (horizon + 1, starts), generator) for field in fields},

@@ -80,7 +80,7 @@ def load(args: argparse.Namespace) -> int:
 
 def _import_recording(args: argparse.Namespace) -> int:
     from robot_dreamer.data.inspect import count_messages, inspect, needed_topics, require_usable
-    from robot_dreamer.data.recording import Sampler, boot_of, sample_recording
+    from robot_dreamer.data.recording import RecordingSampler, boot_of, sample_recording
 
     if args.spec is None:
         raise DataError(f"{args.bag} is no export of robot-dreamer; say what its topics mean: --spec ROBOT.yaml")
@@ -91,7 +91,7 @@ def _import_recording(args: argparse.Namespace) -> int:
     with _progress("checking", total) as advance:
         inspection = inspect(args.bag, spec, args.namespace, advance)
     require_usable(args.bag, inspection)
-    sampler = Sampler(spec, robot, boot_of(inspection))
+    sampler = RecordingSampler(spec, robot, boot_of(inspection))
     survey = Survey(spec)
     with _store(args.store, spec) as store, _progress("importing", total) as advance:
         result = store_rows(sample_recording(args.bag, sampler, inspection, advance), store, survey)

@@ -34,7 +34,7 @@ COMMAND_AGE = 0.5  # seconds; who commanded has stopped
 _LIMIT_SLACK = 1e-3  # of the normalised action; float32 messages round
 
 
-class Sampler:
+class RecordingSampler:
     """Walks the messages of one bag.
 
     Attributes:
@@ -160,7 +160,7 @@ def boot_of(inspection: Inspection) -> str:
 
 
 def sample_recording(
-    bag: Path, sampler: Sampler, inspection: Inspection, progress: Callable[[], None] = lambda: None
+    bag: Path, sampler: RecordingSampler, inspection: Inspection, progress: Callable[[], None] = lambda: None
 ) -> Iterator[StepRecord]:
     """All rows of a bag that `inspect` has found usable."""
     for topic, time, message, _ in bag_messages(bag, inspection.topics):

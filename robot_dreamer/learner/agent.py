@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.behavior.noise import Noise, latent_noise
+from robot_dreamer.behavior.noise import UpdateNoise, latent_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config, OptimizerConfig
 from robot_dreamer.learner.adam import make_optimizer
@@ -98,14 +98,14 @@ class Agent(nn.Module):
         captured = config.run.cuda_graph and team is None
         self._run_update = CapturedUpdate(self._update) if captured else self._update
 
-    def update(self, batch: Batch, noise: Noise | None = None) -> UpdateResult:
+    def update(self, batch: Batch, noise: UpdateNoise | None = None) -> UpdateResult:
         """One whole update: losses, gradients, optimisers, and what else moves with them.
 
         A batch with a loss or gradient that is not finite changes nothing; see `UpdateResult.applied`.
         """
         return self._run_update(batch, self.draw_noise(*batch.reward.shape) if noise is None else noise)
 
-    def _update(self, batch: Batch, noise: Noise) -> UpdateResult:
+    def _update(self, batch: Batch, noise: UpdateNoise) -> UpdateResult:
         # State changes in place, and nothing here waits for the device: the whole of it may be a CUDA graph.
         steps = self.generation.update(self.parts, batch, noise)
         losses: dict[str, Tensor] = {}
@@ -189,7 +189,7 @@ class Agent(nn.Module):
         """The acting step, sharing the parameters of this agent."""
         return self.generation.policy_step(self.parts.modules, self.action_fields)
 
-    def draw_noise(self, rows: int, length: int) -> Noise:
+    def draw_noise(self, rows: int, length: int) -> UpdateNoise:
         """Noise of one update for a batch of `rows` windows of `length` rows including the context row."""
         return self.generation.noise(self.parts, rows, length - 1, self.generator)
 

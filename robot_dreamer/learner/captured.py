@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robot_dreamer.behavior.noise import Noise
+from robot_dreamer.behavior.noise import UpdateNoise
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.memory import is_out_of_memory
 from robot_dreamer.learner.update_result import UpdateResult
@@ -28,7 +28,7 @@ class CapturedUpdate:
     recording fails, one warning says why and `update` runs as it is from then on; so does a batch of another shape.
     """
 
-    def __init__(self, update: Callable[[Batch, Noise], UpdateResult]) -> None:
+    def __init__(self, update: Callable[[Batch, UpdateNoise], UpdateResult]) -> None:
         self._update = update
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -36,7 +36,7 @@ class CapturedUpdate:
         self._result: UpdateResult
         self._values: Tensor  # applied, losses and metrics: one copy instead of dozens
 
-    def __call__(self, batch: Batch, noise: Noise) -> UpdateResult:
+    def __call__(self, batch: Batch, noise: UpdateNoise) -> UpdateResult:
         """One update; the tensors it returns are the caller's own."""
         self._calls += 1
         if self._calls <= _WARM_UP:
@@ -54,7 +54,7 @@ class CapturedUpdate:
         metrics = dict(zip(self._result.metrics, values[len(losses) :], strict=True))
         return UpdateResult(_copy(self._result.latents), applied > 0, losses, metrics)
 
-    def _beside(self, batch: Batch, noise: Noise) -> UpdateResult:
+    def _beside(self, batch: Batch, noise: UpdateNoise) -> UpdateResult:
         """On a stream of its own, as a recording needs it before."""
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
@@ -63,7 +63,7 @@ class CapturedUpdate:
         current.wait_stream(stream)
         return result
 
-    def _record(self, batch: Batch, noise: Noise) -> None:
+    def _record(self, batch: Batch, noise: UpdateNoise) -> None:
         own_batch, own_noise = _copy((batch, noise))
         graph = torch.cuda.CUDAGraph()
         try:

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from robot_dreamer.behavior.noise import draw_port
 from robot_dreamer.behavior.policy_step import PolicyStep
-from robot_dreamer.environment import Environment, Step
+from robot_dreamer.environment import Environment, TimeStep
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.guard import Fault
-from robot_dreamer.onboard.noise import Noise
-from robot_dreamer.onboard.policy import Policy, PolicyOutput
+from robot_dreamer.onboard.noise import NoiseSource
+from robot_dreamer.onboard.policy import ActingPolicy, PolicyOutput
 from robot_dreamer.onboard.sample import Sample
-from robot_dreamer.onboard.session import State
+from robot_dreamer.onboard.session import RecurrentState
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
@@ -48,7 +48,7 @@ class LivePolicy:
 
     def __init__(self, policy: PolicyStep, spec: RobotSpec, seed: int, count: Callable[[], int] = lambda: 0) -> None:
         self.version = count()
-        self.state: State = {}  # nothing takes over from it
+        self.state: RecurrentState = {}  # nothing takes over from it
         self._policy, self._layout, self._count = policy, policy.layout, count
         self._dtypes = {a.name: a.dtype for a in spec.actions}
         self._device = next(policy.parameters()).device
@@ -65,7 +65,7 @@ class LivePolicy:
         observation: Mapping[str, NDArray[Any]],
         previous_action: Mapping[str, NDArray[Any]],
         is_first: bool,
-        noise: Noise | None,
+        noise: NoiseSource | None,
     ) -> PolicyOutput:
         """See onboard.policy.OnnxPolicy.step."""
         self.version = self._count()
@@ -93,14 +93,14 @@ class LocalActor:
       seed: of the noise of policies that take it from the controller.
     """
 
-    def __init__(self, environment: Environment, policy: Policy, store: ExperienceStore, seed: int = 0) -> None:
+    def __init__(self, environment: Environment, policy: ActingPolicy, store: ExperienceStore, seed: int = 0) -> None:
         spec = environment.spec
         self._environment, self._store = environment, store
         self._rows: list[StepRecord] = []
         self._controller = Controller(
             spec, PolicySlot(spec, policy), robot=spec.name, boot=uuid.uuid4().hex, record=self._keep, seed=seed
         )
-        self._next: Step | None = None  # None: the episode is over
+        self._next: TimeStep | None = None  # None: the episode is over
 
     def step(self) -> None:
         """One tick of the controller: observe, act, execute, record.
@@ -135,7 +135,7 @@ class LocalActor:
         if result.rejected:
             raise ValueError(f"rows of the environment were refused: {dict(result.rejected)}")
 
-    def _begin(self) -> Step:
+    def _begin(self) -> TimeStep:
         self._controller.guard.limits.start({})  # a world that was set up anew has no command in force
         return self._environment.reset()
 

@@ -19,7 +19,7 @@ import msgspec
 from robot_dreamer.bounds import Count
 from robot_dreamer.durable import sync
 from robot_dreamer.link.messages import Announcement, Fetch, Hash, Id, Piece
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
 
 KEEP = 3  # whole bundles kept on disk, the current one included
 
@@ -48,7 +48,7 @@ class Inbox:
       last_error: newest of them in words.
     """
 
-    def __init__(self, directory: Path, timing: Timing, limits: Limits) -> None:
+    def __init__(self, directory: Path, timing: Timing, limits: LinkLimits) -> None:
         self.directory, self._timing, self._limits = directory, timing, limits
         directory.mkdir(parents=True, exist_ok=True)
         self.problems: Counter[str] = Counter()

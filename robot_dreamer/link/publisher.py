@@ -19,7 +19,7 @@ from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.inbox import sha256_of
 from robot_dreamer.link.messages import Announcement, Fetch, Piece
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
 
 
 @dataclass
@@ -33,7 +33,7 @@ class _Offer:
 class Publisher:
     """Thread safe."""
 
-    def __init__(self, store: ExperienceStore, timing: Timing, limits: Limits) -> None:
+    def __init__(self, store: ExperienceStore, timing: Timing, limits: LinkLimits) -> None:
         self._store, self._timing, self._limits = store, timing, limits
         self._lock = threading.Lock()
         self._offers: dict[str, _Offer] = {}  # by sha256; the newest is the last

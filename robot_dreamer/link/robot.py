@@ -19,7 +19,6 @@ from pathlib import Path
 
 import msgspec
 
-from robot_dreamer.link.bell import Bell
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.inbox import Inbox
@@ -27,8 +26,9 @@ from robot_dreamer.link.keys import load_robot_keys, require_robot_id
 from robot_dreamer.link.messages import Figures, Hello
 from robot_dreamer.link.security import require_address, require_protection
 from robot_dreamer.link.spool import Spool, WhenFull
-from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
+from robot_dreamer.link.timing import LIMITS, TIMING, LinkLimits, Timing
 from robot_dreamer.link.uplink import Uplink
+from robot_dreamer.link.wake_up import WakeUp
 from robot_dreamer.link.writer import SpoolWriter
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
@@ -118,7 +118,7 @@ class RobotLink:
         when_full: WhenFull = "drop_oldest",
         bundle_warning: float = 600.0,
         timing: Timing = TIMING,
-        limits: Limits = LIMITS,
+        limits: LinkLimits = LIMITS,
     ) -> None:
         require_robot_id(robot)
         own_keys = load_robot_keys(keys) if keys is not None else None
@@ -132,14 +132,14 @@ class RobotLink:
         codec = BlockCodec(spec)
         self._inbox = Inbox(directory / "bundles", timing, limits)
         self._spool = Spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full)
-        self._bell = Bell()
-        self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits, self._bell.ring)
+        self._wake_up = WakeUp()
+        self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits, self._wake_up.ring)
         self._taken = ""
         self._bundle_warning = bundle_warning
         self._uplink: Uplink | None = None
         if address is not None:
             hello = Hello(robot=robot, boot=self.boot, spec_hash=spec.hash, spec=spec.to_json())
-            parts = (self._spool, self._inbox, timing, limits, self._writer.dropped, self._bell)
+            parts = (self._spool, self._inbox, timing, limits, self._writer.dropped, self._wake_up)
             self._uplink = Uplink(address, hello, own_keys, *parts)
 
     def start(self) -> None:
@@ -172,7 +172,7 @@ class RobotLink:
             raise LinkError(f"{text}; check the robot's disk") from error
         finally:
             self._spool.close()
-            self._bell.close()
+            self._wake_up.close()
 
     def check(self) -> None:
         """Raise LinkError if a thread has died."""

@@ -47,7 +47,7 @@ from robot_dreamer.link.security import Gate, key_of, protect_learner, require_a
 from robot_dreamer.link.sessions import Session, Sessions
 from robot_dreamer.link.status import RobotStatus
 from robot_dreamer.link.store import AddResult, ExperienceStore
-from robot_dreamer.link.timing import LIMITS, TIMING, Limits, Timing
+from robot_dreamer.link.timing import LIMITS, TIMING, LinkLimits, Timing
 from robot_dreamer.link.worker import Worker
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
@@ -91,7 +91,7 @@ class LinkServer:
         keys: Path | None = None,
         insecure: bool = False,
         timing: Timing = TIMING,
-        limits: Limits = LIMITS,
+        limits: LinkLimits = LIMITS,
     ) -> None:
         require_same_spec(spec, store.spec, f"experience store {store.path}")
         require_address(address, "learner")

@@ -13,7 +13,7 @@ from robot_dreamer.link.keys import LearnerKeys
 from robot_dreamer.link.messages import Alive, Hello, Refused
 from robot_dreamer.link.status import RobotStatus
 from robot_dreamer.link.store import AddResult
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.spec import RobotSpec, SpecMismatch, require_same_spec
 
 
@@ -59,7 +59,7 @@ class Session:
 class Sessions:
     """Decides hellos. Changed by the server's thread only; `status` may be called from others."""
 
-    def __init__(self, spec: RobotSpec, keys: LearnerKeys | None, timing: Timing, limits: Limits) -> None:
+    def __init__(self, spec: RobotSpec, keys: LearnerKeys | None, timing: Timing, limits: LinkLimits) -> None:
         self._spec, self._keys, self._timing, self._limits = spec, keys, timing, limits
         self._robots: dict[str, Session] = {}
         self._by_identity: dict[bytes, Session] = {}

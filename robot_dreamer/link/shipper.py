@@ -17,7 +17,7 @@ from typing import NamedTuple
 from robot_dreamer.link.chunks import Compressor, Packed, pack
 from robot_dreamer.link.messages import Ack, Rows
 from robot_dreamer.link.spool import Spool
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
 
 _PATIENCE = 16  # the most, in units of Timing.acknowledge
 
@@ -39,7 +39,7 @@ class Shipper:
       bad_acks: acknowledgements of rows that were never sent; ignored.
     """
 
-    def __init__(self, spool: Spool, timing: Timing, limits: Limits) -> None:
+    def __init__(self, spool: Spool, timing: Timing, limits: LinkLimits) -> None:
         self._spool, self._timing, self._limits = spool, timing, limits
         self._compressor = Compressor()
         self._flight: deque[_InFlight] = deque()

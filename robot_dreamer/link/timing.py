@@ -47,7 +47,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Limits:
+class LinkLimits:
     """Sizes that bound memory and disk on both sides.
 
     Attributes:
@@ -84,4 +84,4 @@ class Limits:
 
 
 TIMING = Timing()
-LIMITS = Limits()
+LIMITS = LinkLimits()

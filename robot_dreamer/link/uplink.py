@@ -18,7 +18,6 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from robot_dreamer.link.bell import Bell
 from robot_dreamer.link.errors import FrameError
 from robot_dreamer.link.inbox import Inbox
 from robot_dreamer.link.keys import RobotKeys
@@ -42,7 +41,8 @@ from robot_dreamer.link.messages import (
 from robot_dreamer.link.security import protect_robot
 from robot_dreamer.link.shipper import Shipper
 from robot_dreamer.link.spool import Spool
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
+from robot_dreamer.link.wake_up import WakeUp
 from robot_dreamer.link.worker import Worker
 
 _LOG = logging.getLogger(__name__)
@@ -62,9 +62,9 @@ class Uplink:
         spool: Spool,
         inbox: Inbox,
         timing: Timing,
-        limits: Limits,
+        limits: LinkLimits,
         dropped: Callable[[], dict[str, int]],
-        bell: Bell,
+        wake_up: WakeUp,
     ) -> None:
         self._address, self._hello, self._keys = address, hello, keys
         self._spool, self._inbox, self._timing, self._limits = spool, inbox, timing, limits
@@ -80,7 +80,7 @@ class Uplink:
         self.bad_messages: Counter[str] = Counter()
         self.problems: Counter[str] = Counter()  # told by the learner
         self._figures: Mapping[str, float | int | str] = {}
-        self._dropped, self._bell = dropped, bell
+        self._dropped, self._wake_up = dropped, wake_up
         self._store = ""
         self._heard = self._said = self._greeted = 0.0
         self._patience = timing.silence  # grows where a handshake takes longer: with little, it would never end
@@ -137,7 +137,7 @@ class Uplink:
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)
-        poller.register(self._bell.fd, zmq.POLLIN)
+        poller.register(self._wake_up.fd, zmq.POLLIN)
         try:
             self._open(socket)
             self.state = "connecting"
@@ -145,7 +145,7 @@ class Uplink:
             self._since = self._heard
             while not self._finished():
                 ready = dict(poller.poll(int(self._timing.poll * 1000)))
-                self._bell.clear()
+                self._wake_up.clear()
                 if monitor in ready:
                     self._note(recv_monitor_message(monitor))
                 if socket in ready:

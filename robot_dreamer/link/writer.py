@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.spool import NewBlock, Spool
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.link.worker import Worker
 from robot_dreamer.record import RecordError, StepRecord
 
@@ -47,7 +47,7 @@ class SpoolWriter:
         robot: str,
         boot: str,
         timing: Timing,
-        limits: Limits,
+        limits: LinkLimits,
         committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._spool, self._codec, self._timing, self._committed = spool, codec, timing, committed

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robot_dreamer.onboard.sample import Arrays, Sample
-from robot_dreamer.record import StepRecord
+from robot_dreamer.onboard.sample import Sample
+from robot_dreamer.record import Arrays, StepRecord
 from robot_dreamer.spec import RobotSpec
 
 

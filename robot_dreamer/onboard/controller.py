@@ -18,17 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.books import EpisodeBooks
-from robot_dreamer.onboard.filter import CommandFilter
-from robot_dreamer.onboard.guard import Commands, Fault, Guard
-from robot_dreamer.onboard.noise import Noise
-from robot_dreamer.onboard.policy import Policy, PolicyFault, PolicyOutput
-from robot_dreamer.onboard.sample import Arrays, Decision, Sample
+from robot_dreamer.onboard.guard import Fault, Guard
+from robot_dreamer.onboard.limits import Commands
+from robot_dreamer.onboard.low_pass import CommandLowPass
+from robot_dreamer.onboard.noise import NoiseSource
+from robot_dreamer.onboard.policy import ActingPolicy, PolicyFault, PolicyOutput
+from robot_dreamer.onboard.sample import Decision, Sample
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.stages import StageTimes
-from robot_dreamer.record import INTERVENTION, StepRecord, reward_problem
+from robot_dreamer.record import INTERVENTION, Arrays, StepRecord, reward_problem
 from robot_dreamer.spec import RobotSpec
 
-__all__ = ["Arrays", "Controller", "Decision", "Sample"]
+__all__ = ["Controller", "Decision", "Sample"]
 
 
 class Controller:
@@ -80,10 +81,10 @@ class Controller:
         self._slot = slot
         self._books = EpisodeBooks(spec, robot, boot)
         self._record = record
-        self._noise = Noise(seed, deterministic)
-        self._filter = CommandFilter(spec.actions, spec.rate)
+        self._noise = NoiseSource(seed, deterministic)
+        self._filter = CommandLowPass(spec.actions, spec.rate)
         self._expected = [(o.name, o.shape, np.dtype(o.dtype)) for o in spec.quantities]
-        self._pilot: Policy | None = None  # who has driven the episode alone so far
+        self._pilot: ActingPolicy | None = None  # who has driven the episode alone so far
 
     @property
     def deterministic(self) -> bool:

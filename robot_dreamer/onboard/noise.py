@@ -10,7 +10,7 @@ from robot_dreamer.onboard.manifest import Port
 _TINY = np.float32(1e-20)
 
 
-class Noise:
+class NoiseSource:
     """Noise from one seeded stream: the same seed gives the same actions.
 
     Args:

@@ -1,13 +1,12 @@
 """Policies on board: a bundle's ONNX model, and the random policy that acts before the first bundle.
 
 A policy turns (observation, previous action, is_first, noise) into an action and monitors. Its state is inside it and
-opaque to everyone else. Randomness is an argument: the same `Noise` gives the same actions, no noise gives the mean.
+opaque to everyone else. Randomness is an argument: the same `NoiseSource` gives the same actions, none the mean.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
@@ -17,12 +16,10 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.bundle import Bundle, BundleError
 from robot_dreamer.onboard.manifest import NOISE_ROLES
-from robot_dreamer.onboard.noise import Noise
-from robot_dreamer.onboard.session import State, StepSession
-from robot_dreamer.record import RANDOM_POLICY
+from robot_dreamer.onboard.noise import NoiseSource
+from robot_dreamer.onboard.session import RecurrentState, StepSession
+from robot_dreamer.record import RANDOM_POLICY, Arrays
 from robot_dreamer.spec import RobotSpec
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 class PolicyFault(RuntimeError):
@@ -46,17 +43,17 @@ class PolicyOutput:
     reward: float = math.nan
 
 
-class Policy(Protocol):
+class ActingPolicy(Protocol):
     """What the controller needs of a policy."""
 
     version: int
     lineage: str
-    state: State
+    state: RecurrentState
 
     def reset(self) -> None: ...
 
     def step(
-        self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: Noise | None
+        self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: NoiseSource | None
     ) -> PolicyOutput: ...
 
 
@@ -103,18 +100,18 @@ class OnnxPolicy:
         self._state_names = {p.key: p.name for p in manifest.outputs if p.role == "state"}
 
     @property
-    def state(self) -> State:
+    def state(self) -> RecurrentState:
         """A copy of the recurrent state by key, batch dimension included."""
         return self._session.state
 
     @state.setter
-    def state(self, state: State) -> None:
+    def state(self, state: RecurrentState) -> None:
         problem = self.state_mismatch(state)
         if problem:
             raise ValueError(problem)
         self._session.state = state
 
-    def state_mismatch(self, state: State) -> str:
+    def state_mismatch(self, state: RecurrentState) -> str:
         """Why another policy's state does not fit this one; empty if it does."""
         ours = {key: (p.dtype, (1, *p.shape)) for key, p in self._states.items()}
         theirs = {key: (x.dtype.name, x.shape) for key, x in state.items()}
@@ -124,7 +121,9 @@ class OnnxPolicy:
         """State to zeros."""
         self._session.reset()
 
-    def step(self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: Noise | None) -> PolicyOutput:
+    def step(
+        self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: NoiseSource | None
+    ) -> PolicyOutput:
         """One policy step; the state moves on.
 
         Args:
@@ -209,14 +208,16 @@ class RandomPolicy:
     lineage = ""
 
     def __init__(self, spec: RobotSpec, seed: int) -> None:
-        self.state: State = {}
+        self.state: RecurrentState = {}
         self._spec = spec
         self._generator = np.random.default_rng(seed)
 
     def reset(self) -> None:
         """Nothing to reset."""
 
-    def step(self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: Noise | None) -> PolicyOutput:
+    def step(
+        self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: NoiseSource | None
+    ) -> PolicyOutput:
         """Uniform in [-1, 1], or a uniform class."""
         action: dict[str, NDArray[Any]] = {}
         for spec in self._spec.actions:

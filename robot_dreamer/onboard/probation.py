@@ -15,7 +15,7 @@ _STEPS = 32
 _ERRORS = 2.0  # standard errors; about one sound policy in forty is sent back
 
 
-class Track:
+class PolicyRecord:
     """What one policy did: seconds of its last steps, returns of its last whole episodes."""
 
     def __init__(self, episodes: int) -> None:
@@ -48,7 +48,7 @@ class Probation:
         if episodes == 1 or episodes < 0:
             raise ValueError(f"episodes to judge returns by: expected 0 (never), or at least 2, found {episodes}")
         self._period, self._episodes = period, episodes
-        self._now, self._before = Track(episodes), Track(episodes)
+        self._now, self._before = PolicyRecord(episodes), PolicyRecord(episodes)
 
     def stepped(self, seconds: float) -> None:
         """The acting policy took a step."""
@@ -60,11 +60,11 @@ class Probation:
 
     def begin(self) -> None:
         """Another policy takes over."""
-        self._now, self._before = Track(self._episodes), self._now
+        self._now, self._before = PolicyRecord(self._episodes), self._now
 
     def end(self) -> None:
         """The policy before takes over again; there is none before it."""
-        self._now, self._before = self._before, Track(self._episodes)
+        self._now, self._before = self._before, PolicyRecord(self._episodes)
 
     def verdict(self) -> str:
         """Why the acting policy should give way to the one before it; empty if it need not."""

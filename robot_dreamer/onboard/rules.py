@@ -19,7 +19,7 @@ _REFIT = 50  # values between two looks at the quantile
 _TINY = 1e-6
 
 
-class Lasting:
+class Persistence:
     """Lets a problem through once it has been there for some ticks in a row."""
 
     def __init__(self, seconds: float, rate: float) -> None:
@@ -40,13 +40,13 @@ class TiltRule:
     def __init__(self, tilt: Tilt, rate: float) -> None:
         self._tilt = tilt
         self._up = np.asarray(tilt.up) / np.linalg.norm(tilt.up)
-        self._lasting = Lasting(tilt.after, rate)
+        self._persistence = Persistence(tilt.after, rate)
 
     def check(self, observation: Mapping[str, NDArray[Any]]) -> str:
-        return self._lasting(self._problem(np.asarray(observation[self._tilt.observation], np.float64)))
+        return self._persistence(self._problem(np.asarray(observation[self._tilt.observation], np.float64)))
 
     def reset(self) -> None:
-        self._lasting.reset()
+        self._persistence.reset()
 
     def _problem(self, value: NDArray[np.float64]) -> str:
         name = self._tilt.observation
@@ -73,13 +73,13 @@ class LimitRule:
         self._limit = limit
         self._names = names
         self._unit = f" {unit}" if unit else ""
-        self._lasting = Lasting(limit.after, rate)
+        self._persistence = Persistence(limit.after, rate)
 
     def check(self, observation: Mapping[str, NDArray[Any]]) -> str:
-        return self._lasting(self._problem(observation[self._limit.observation]))
+        return self._persistence(self._problem(observation[self._limit.observation]))
 
     def reset(self) -> None:
-        self._lasting.reset()
+        self._persistence.reset()
 
     def _problem(self, value: NDArray[Any]) -> str:
         limit = self._limit

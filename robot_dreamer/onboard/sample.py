@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from numpy.typing import NDArray
-
-from robot_dreamer.onboard.guard import Commands, Fault
+from robot_dreamer.onboard.guard import Fault
+from robot_dreamer.onboard.limits import Commands
 from robot_dreamer.onboard.policy import PolicyOutput
-
-Arrays = dict[str, NDArray[Any]]
+from robot_dreamer.record import Arrays
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from robot_dreamer.onboard.manifest import Port
 from robot_dreamer.onboard.provider import open_session
 
-State = dict[str, NDArray[Any]]
+RecurrentState = dict[str, NDArray[Any]]
 
 
 class Tensor:
@@ -127,17 +127,17 @@ class StepSession:
         self._turn = 1 - self._turn
 
     @property
-    def next_state(self) -> State:
+    def next_state(self) -> RecurrentState:
         """Of the last `run`; the buffers themselves."""
         return self._hosts[1 - self._turn]
 
     @property
-    def state(self) -> State:
+    def state(self) -> RecurrentState:
         """A copy of the present state by key, batch dimension included."""
         return {key: host.copy() for key, host in self._hosts[self._turn].items()}
 
     @state.setter
-    def state(self, state: State) -> None:
+    def state(self, state: RecurrentState) -> None:
         for key, x in self._states[self._turn].items():
             np.copyto(x.host, state[key])
             x.push()

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from robot_dreamer.onboard.bundle import BundleError, read_bundle
 from robot_dreamer.onboard.logbook import Logbook
-from robot_dreamer.onboard.policy import OnnxPolicy, Policy
+from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy
 from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
@@ -28,10 +28,10 @@ from robot_dreamer.spec import RobotSpec
 _LOG = logging.getLogger(__name__)
 
 
-class Turn(NamedTuple):
+class Acting(NamedTuple):
     """Whose turn it is to act. `fresh`: it took over without a state, so its filter starts here."""
 
-    policy: Policy
+    policy: ActingPolicy
     fresh: bool
 
 
@@ -53,7 +53,7 @@ class PolicySlot:
     def __init__(
         self,
         spec: RobotSpec,
-        policy: Policy,
+        policy: ActingPolicy,
         threads: int = 1,
         provider: str = "cpu",
         probation: Probation | None = None,
@@ -70,7 +70,7 @@ class PolicySlot:
         self._provider = provider
         self.probation = probation or Probation()
         self._current = policy
-        self._previous: Policy | None = None
+        self._previous: ActingPolicy | None = None
         self._lineage = lineage
         self._logbook = logbook
         self._floors = dict(logbook.flown.floors) if logbook else {}  # newest that has flown of each lineage
@@ -79,13 +79,13 @@ class PolicySlot:
         self._prepared = ""  # file name of the bundle that was made ready last
         self._offers: deque[Path] = deque(maxlen=1)
         self._ready: deque[OnnxPolicy] = deque(maxlen=1)  # append and pop are atomic: no lock in the control loop
-        self._retired: deque[Policy] = deque()  # to be freed by the background thread: it takes milliseconds
+        self._retired: deque[ActingPolicy] = deque()  # to be freed by the background thread: it takes milliseconds
         self._wake: SimpleQueue[None] = SimpleQueue()  # put never waits: the control thread rings it too
         self._stopping = False
         self._thread: threading.Thread | None = None
 
     @property
-    def current(self) -> Policy:
+    def current(self) -> ActingPolicy:
         """The acting policy."""
         return self._current
 
@@ -97,7 +97,7 @@ class PolicySlot:
             self._thread = threading.Thread(target=self._work, name="policy-slot", daemon=True)
             self._thread.start()
 
-    def exchange(self) -> Turn:
+    def exchange(self) -> Acting:
         """Between two ticks: a ready policy takes over, with the old one's state. Control thread only; never waits.
 
         Otherwise the previous policy does, where the acting one is worse (see probation.py).
@@ -106,11 +106,11 @@ class PolicySlot:
             ready = self._ready.pop()
         except IndexError:
             verdict = self.probation.verdict() if self._previous is not None else ""
-            return (self.rollback(verdict) if verdict else None) or Turn(self._current, False)
+            return (self.rollback(verdict) if verdict else None) or Acting(self._current, False)
         problem = self._misfit(ready)
         if problem:  # the acting policy changed after the background thread had compared
             self._refuse(problem)
-            return Turn(self._current, False)
+            return Acting(self._current, False)
         state = self._current.state if ready.lineage == self._current.lineage else {}
         if state:
             ready.state = state
@@ -122,9 +122,9 @@ class PolicySlot:
         self.probation.begin()
         self.swaps += 1
         self._wake.put(None)
-        return Turn(ready, not state)
+        return Acting(ready, not state)
 
-    def rollback(self, reason: str) -> Turn | None:
+    def rollback(self, reason: str) -> Acting | None:
         """The acting policy failed: the previous one takes over, with the state before the failed step.
 
         None if no bundle acted before it. The failed one does not come back, not even in a new start: only a newer one.
@@ -141,7 +141,7 @@ class PolicySlot:
         self.last_rollback = f"policy {failed.version} failed, back to policy {previous.version}: {reason}"
         self.rollbacks += 1
         self._wake.put(None)
-        return Turn(previous, not related)
+        return Acting(previous, not related)
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the background thread, and write down what has flown; a load in progress may take `timeout` seconds."""

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.onboard.guard import Commands, Fault, Guard
+from robot_dreamer.onboard.guard import Fault, Guard
+from robot_dreamer.onboard.limits import Commands
 from robot_dreamer.spec import RobotSpec
 
 
-class State(enum.Enum):
+class DriveState(enum.Enum):
     PASSIVE = "passive"
     STAND = "stand"
     POLICY = "policy"
@@ -46,17 +47,17 @@ class StateMachine:
     """
 
     def __init__(self, spec: RobotSpec, guard: Guard, automatic: bool) -> None:
-        self.state = State.PASSIVE
+        self.state = DriveState.PASSIVE
         self.driving = False
         self._guard = guard
         self._pose = spec.safety.pose
-        self._default = State.POLICY if automatic else State.PASSIVE
+        self._default = DriveState.POLICY if automatic else DriveState.PASSIVE
         # The wish and the latest fault when it was made: a wish from before a fault is void. One reference, set at
         # once.
-        self._wish: tuple[State, Fault | None] = (self._default, None)
+        self._wish: tuple[DriveState, Fault | None] = (self._default, None)
         self._seen: Fault | None = None  # the latest fault that led to FAULT
 
-    def want(self, state: State) -> str:
+    def want(self, state: DriveState) -> str:
         """Ask for PASSIVE, STAND or POLICY. Returns why not; empty if it was accepted."""
         fault = self._guard.fault
         if fault is not None:
@@ -64,27 +65,27 @@ class StateMachine:
         self._wish = (state, self._guard.latest)
         return ""
 
-    def step(self) -> State:
+    def step(self) -> DriveState:
         """The state of this tick."""
         fault, latest = self._guard.fault, self._guard.latest
         if fault is not None:
             self._seen = fault
-            self.state = State.FAULT
+            self.state = DriveState.FAULT
         elif latest is not self._seen:  # it came and went between two ticks; the episode is over all the same
             self._seen = latest
-            self.state = State.PASSIVE
+            self.state = DriveState.PASSIVE
         else:
             self._move(self._wanted(latest))
-        self.driving |= self.state is State.POLICY
+        self.driving |= self.state is DriveState.POLICY
         return self.state
 
     def command(self, observation: Mapping[str, NDArray[Any]] | None = None) -> Commands | None:
         """What goes out in every state but POLICY; None: nothing. STAND looks at the observation, if there is one."""
-        if self.state is State.STAND:
+        if self.state is DriveState.STAND:
             return self._stand(observation)
         if not self.driving:
             return None
-        if self.state is State.FAULT:
+        if self.state is DriveState.FAULT:
             fault = self._guard.fault or self._seen
             assert fault is not None
             self.driving = fault.reaction != "damp"
@@ -106,30 +107,30 @@ class StateMachine:
         Whoever ticks again begins in PASSIVE, with the wish of the beginning. False if the safe pose was not reached in
         time.
         """
-        self.state = State.PASSIVE
+        self.state = DriveState.PASSIVE
         self._wish = (self._default, self._guard.latest)
         try:
             return not self.driving or self._guard.settle(send, sleep)
         finally:
             self.driving = False
 
-    def _wanted(self, latest: Fault | None) -> State:
+    def _wanted(self, latest: Fault | None) -> DriveState:
         state, when = self._wish
         return state if when is latest else self._default
 
-    def _move(self, wanted: State) -> None:
-        if self.state is State.FAULT:  # for a tick at least, so that whoever ticks sees that the episode is over
-            self.state = State.PASSIVE
+    def _move(self, wanted: DriveState) -> None:
+        if self.state is DriveState.FAULT:  # for a tick at least, so that whoever ticks sees that the episode is over
+            self.state = DriveState.PASSIVE
             self.driving &= self._seen is not None and self._seen.reaction in ("ramp", "stop")  # hold and damp stay
             return
-        if wanted is State.PASSIVE:
-            self.state = State.PASSIVE
+        if wanted is DriveState.PASSIVE:
+            self.state = DriveState.PASSIVE
             return
-        if self.state is State.PASSIVE or wanted is State.STAND:
-            self.state = State.STAND
+        if self.state is DriveState.PASSIVE or wanted is DriveState.STAND:
+            self.state = DriveState.STAND
         standing = self._guard.limits.at_neutral and (self.driving or not self._pose)
-        if self.state is State.STAND and wanted is State.POLICY and standing:
-            self.state = State.POLICY
+        if self.state is DriveState.STAND and wanted is DriveState.POLICY and standing:
+            self.state = DriveState.POLICY
 
     def _stand(self, observation: Mapping[str, NDArray[Any]] | None) -> Commands | None:
         if observation is not None and (fault := self._guard.inspect(observation)) is not None:

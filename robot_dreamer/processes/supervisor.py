@@ -51,7 +51,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Patience:
     """How patient the supervisor is; all in seconds but `restarts`."""
 
     restarts: int = 5  # of one program within `window`; one more death ends the run
@@ -86,7 +86,7 @@ class Supervisor:
         processes: Sequence[Process],
         logdir: Path,
         environment: Mapping[str, str] | None = None,
-        limits: Limits | None = None,
+        limits: Patience | None = None,
     ) -> None:
         logs = logdir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class Supervisor:
         # ROS 2 keeps a log of its own; unbuffered, so that a crash does not swallow the last lines.
         ours = {"PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(logs / "ros"), "RCUTILS_COLORIZED_OUTPUT": "0"}
         self._environment = {**os.environ, **ours, **(environment or {})}
-        self._limits = limits or Limits()
+        self._limits = limits or Patience()
         self._stop = threading.Event()
         self._hurry = False
 
@@ -233,7 +233,7 @@ class _Guard:
       groups: process groups that run already.
     """
 
-    def __init__(self, limits: Limits, groups: Iterable[int] = ()) -> None:
+    def __init__(self, limits: Patience, groups: Iterable[int] = ()) -> None:
         reader, self.pipe = os.pipe()
         # -I -S: it needs nothing that is installed, and starts at once.
         command = [sys.executable, "-I", "-S", orphan_guard.__file__, str(limits.grace), str(limits.mercy)]

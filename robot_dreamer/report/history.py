@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Episode:
+class FinishedEpisode:
     """One finished episode; env_step is the environment step at its end."""
 
     env_step: int
@@ -22,10 +22,10 @@ class EpisodeReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self.episodes: list[Episode] = []
+        self.episodes: list[FinishedEpisode] = []
         self.unreadable = 0  # lines that were torn when the power went
 
-    def read(self) -> list[Episode]:
+    def read(self) -> list[FinishedEpisode]:
         """All episodes so far, in the order of the file."""
         if not self._path.exists():
             return self.episodes
@@ -37,7 +37,9 @@ class EpisodeReader:
                 self._offset += len(line)
                 try:
                     entry = json.loads(line)
-                    episode = Episode(int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"]))
+                    episode = FinishedEpisode(
+                        int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"])
+                    )
                 except (ValueError, KeyError, TypeError):
                     self.unreadable += 1
                 else:

@@ -1,6 +1,6 @@
 """RobotSpec, the one contract about a robot, and what it is made of."""
 
-from robot_dreamer.spec.action import ActionSpec, Command, Filter
+from robot_dreamer.spec.action import ActionSpec, Command, LowPassSpec
 from robot_dreamer.spec.observation import ObservationSpec, Picture, Source
 from robot_dreamer.spec.robot import (
     ROBOTS_DIRECTORY,
@@ -20,7 +20,7 @@ __all__ = [
     "ActionSpec",
     "Command",
     "Episode",
-    "Filter",
+    "LowPassSpec",
     "ObservationSpec",
     "Picture",
     "RobotSpec",

@@ -97,7 +97,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return numbers / np.asarray(self.scale) if self.scale else numbers
 
 
-class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LowPassSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A Butterworth low-pass on commands, at the control rate."""
 
     cutoff: float  # Hz, at which the gain is 1/sqrt(2)
@@ -122,7 +122,7 @@ class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: tuple[float, ...] = ()
     neutral: tuple[float, ...] = ()  # the safe command, in units; default: zero clipped into the limits
     max_rate: tuple[float, ...] = ()  # largest change of the command, units per second; default: unlimited
-    filter: Filter | None = None  # before limits and rates; continuous only
+    filter: LowPassSpec | None = None  # before limits and rates; continuous only
     values: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:

@@ -47,12 +47,12 @@ def act(spec: str, bundle: str) -> tuple[int, int]:
     executor.add_node(robot)
     executor.add_node(node)
     assert node.bring_up()
-    controller, deadline = node.rig.controller, time.monotonic() + SECONDS
+    controller, deadline = node.components.controller, time.monotonic() + SECONDS
     while controller.episodes < 3:
         assert time.monotonic() < deadline, f"only {controller.episodes} episodes in {SECONDS} s"
         executor.spin_once(timeout_sec=0.01)
         robot.poke()
-    steps, version = controller.steps, node.rig.slot.current.version
+    steps, version = controller.steps, node.components.slot.current.version
     node.trigger_shutdown()
     assert robot.label_mistakes == 0 and len({tick for tick, _ in robot.answered}) == len(robot.answered)
     rclpy.try_shutdown()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from robot_dreamer.behavior.noise import Noise
+from robot_dreamer.behavior.noise import UpdateNoise
 from robot_dreamer.config import Config, load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
@@ -55,18 +55,18 @@ def make_batch() -> Batch:
     )
 
 
-def make_noise(agent: Agent) -> list[Noise]:
+def make_noise(agent: Agent) -> list[UpdateNoise]:
     """Of each update, for the whole batch."""
     return [agent.draw_noise(CONFIG.batch_size, CONFIG.batch_length + 1) for _ in range(UPDATES)]
 
 
-def part_of(noise: Noise, rank: int, size: int) -> Noise:
+def part_of(noise: UpdateNoise, rank: int, size: int) -> UpdateNoise:
     """The share of one process; imagination starts are ordered by window."""
 
     def share(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.chunk(size, 1)[rank]
 
-    return Noise(share(noise.observe), share(noise.imagine), {k: share(v) for k, v in noise.action.items()})
+    return UpdateNoise(share(noise.observe), share(noise.imagine), {k: share(v) for k, v in noise.action.items()})
 
 
 def state_after(agent: Agent, latents: Latents, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from link_peers import PATIENT
 from test_link_faults import learner, record, robot, wait_for
 
 from robot_dreamer.link.errors import LinkError
-from robot_dreamer.link.timing import Limits
+from robot_dreamer.link.timing import LinkLimits
 
 
 def make_bundle(folder: Path, seed: int, size: int = 300_000) -> Path:
@@ -95,7 +95,7 @@ def test_acknowledgements_do_not_wait_for_a_big_bundle(tmp_path: Path) -> None:
 
 def test_a_slow_link_gets_whole_bundles_though_newer_ones_keep_coming(tmp_path: Path) -> None:
     """A publication after every few pieces: the download that has begun is finished, and then the newest is fetched."""
-    limits = Limits(piece_bytes=2000, piece_window=1)
+    limits = LinkLimits(piece_bytes=2000, piece_window=1)
     with learner(tmp_path) as (_, server):
         content = {version: make_bundle(tmp_path, version, size=100_000) for version in range(1, 40)}
         server.publish(content[1], 1, 1)

@@ -12,7 +12,7 @@ import torch
 from family_golden import GRAD, to_ours
 from golden import assert_close
 
-from robot_dreamer.behavior.noise import Noise
+from robot_dreamer.behavior.noise import UpdateNoise
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.world_model.gru_rssm import GRURSSM
@@ -210,7 +210,7 @@ def noise_of(g, i):
     if g.config.get("actor_dist") == "trunc_normal":
         draws = torch.special.ndtri(draws.double()).float()
     observe = g[f"noise/{i}/observe_post"].transpose(0, 1)
-    return Noise(observe, g[f"noise/{i}/imagine_latent"], {"action": draws}, {})
+    return UpdateNoise(observe, g[f"noise/{i}/imagine_latent"], {"action": draws}, {})
 
 
 def resize_coders(world, g, generation):

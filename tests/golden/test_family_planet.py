@@ -13,7 +13,7 @@ import torch
 from family_golden import GRAD, OUT, files, to_ours
 from golden import Golden, assert_close
 
-from robot_dreamer.behavior.noise import Noise
+from robot_dreamer.behavior.noise import UpdateNoise
 from robot_dreamer.behavior.planner import Planner, cem, imagined_return
 from robot_dreamer.config import ModelConfig, PlannerConfig, load_config
 from robot_dreamer.learner.agent import Agent
@@ -337,7 +337,7 @@ def test_updates(path):
     rssm, log_two_pi = agent.parts.world.rssm, 0.5 * float(np.log(2 * np.pi))
     for i in (1, 2):
         draws = g[f"noise/{i}/post"].transpose(0, 1)
-        noise = Noise(draws, torch.zeros(0), {}, {"pixels": g["noise/uniform"].flatten(0, 1)})
+        noise = UpdateNoise(draws, torch.zeros(0), {}, {"pixels": g["noise/uniform"].flatten(0, 1)})
         if i == 1:
             _, post = observe_batch(agent.parts, batch, noise.observe, noise.other["pixels"])
             prior = rssm.prior_statistics(post.deter)

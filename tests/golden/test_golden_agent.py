@@ -5,7 +5,7 @@ import pytest
 import torch
 from golden import Golden, agent_config, assert_close, dict_space, files, load_parameters, metric_name
 
-from robot_dreamer.behavior.noise import Noise
+from robot_dreamer.behavior.noise import UpdateNoise
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.world_model.losses import kl_losses
@@ -66,7 +66,7 @@ class Case:
             for f in self.agent.action_fields
         }
         gumbel = self.g.config["gumbel_noise"]
-        return Noise(torch.full_like(zero.observe, gumbel), torch.full_like(zero.imagine, gumbel), action)
+        return UpdateNoise(torch.full_like(zero.observe, gumbel), torch.full_like(zero.imagine, gumbel), action)
 
     def official(self):
         """Parameters under their published names and layouts."""

@@ -57,12 +57,12 @@ class Stage:
         self._due = 0.0
 
     @property
-    def rig(self) -> Any:
-        return self.node.rig
+    def components(self) -> Any:
+        return self.node.components
 
     @property
     def controller(self) -> Any:
-        return self.rig.controller
+        return self.components.controller
 
     def _note_rows(self) -> None:
         record = self.controller._record  # of the link, if there is one
@@ -75,7 +75,7 @@ class Stage:
         self.controller._record = note
 
     def _note_commands(self) -> None:
-        commander = self.rig.runner._commander
+        commander = self.components.runner._commander
         publish = commander.publish
 
         def note(commands: dict[str, Any]) -> None:
@@ -104,8 +104,8 @@ class Stage:
 
     def silent(self) -> None:
         """From now on, a tick that is under way aside, nothing is sent."""
-        ticks = self.rig.runner.ticks
-        self.until(lambda: self.rig.runner.ticks > ticks + 1, "the next tick")
+        ticks = self.components.runner.ticks
+        self.until(lambda: self.components.runner.ticks > ticks + 1, "the next tick")
         sent = len(self.sent)
         self.ros.spin(0.3, self.poke)
         assert len(self.sent) == sent

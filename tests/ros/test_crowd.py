@@ -31,10 +31,10 @@ def test_a_second_publisher_of_a_sensor_ends_and_prevents_episodes(make: Make, t
     zeros = other.create_publisher(JointState, topic, 1)
     names = ["hinge"] if topic == "joint_states" else ["reward", "terminal"]
     stage.also.append(lambda stamp: zeros.publish(joint_state(stamp + shift, names, [0.0] * len(names), [0.0])))
-    stage.until(lambda: stage.rig.runner.phase is Phase.WAITING and not stage.controller.running, "the cut")
+    stage.until(lambda: stage.components.runner.phase is Phase.WAITING and not stage.controller.running, "the cut")
     words = f"{topic} (expected one publisher, found /fake_robot, /stranger)"
-    stage.until(lambda: words in stage.rig.observer.missing(), "both names")
-    stage.until(lambda: "/fake_robot, /stranger" in complain(stage.node, stage.rig), "the complaint")
+    stage.until(lambda: words in stage.components.observer.missing(), "both names")
+    stage.until(lambda: "/fake_robot, /stranger" in complain(stage.node, stage.components), "the complaint")
     steps = stage.controller.steps
     stage.ros.spin(0.5, stage.poke)
     assert stage.controller.steps == steps
@@ -48,10 +48,12 @@ def test_a_second_server_of_the_reset_is_named(make: Make) -> None:
     stage.until(lambda: stage.controller.steps > 5, "an episode")
     other = stage.ros.stranger()
     service = other.create_service(Trigger, "reset", lambda _, response: response)
-    stage.until(lambda: stage.rig.observer.contested, "the second server")
-    assert stage.rig.observer.contested == {"reset": "expected one node that offers it, found /fake_robot, /stranger"}
+    stage.until(lambda: stage.components.observer.contested, "the second server")
+    assert stage.components.observer.contested == {
+        "reset": "expected one node that offers it, found /fake_robot, /stranger"
+    }
     other.destroy_service(service)
-    stage.until(lambda: not stage.rig.observer.contested, "its end")
+    stage.until(lambda: not stage.components.observer.contested, "its end")
 
 
 def test_a_driver_that_was_killed_and_came_back_is_one_until_the_middleware_must_have_forgotten_it(ros: Ros) -> None:

@@ -112,11 +112,11 @@ def test_a_refused_bundle_is_a_warning_until_one_takes_over(make: Make, tmp_path
     stage = make(bundle=str(make_bundle(tmp_path / "1.bundle", LONG, 1)), max_steps=10_000)
     board = Board(stage, "policy")
     board.shows(DiagnosticStatus.OK, "bundle")
-    stage.rig.slot.offer(make_bundle(tmp_path / "other.bundle", toy_spec(rate="100.0"), 2))
+    stage.components.slot.offer(make_bundle(tmp_path / "other.bundle", toy_spec(rate="100.0"), 2))
     board.shows(DiagnosticStatus.WARN, "rate: ours 50.0, theirs 100.0")
-    stage.rig.slot.offer(make_bundle(tmp_path / "3.bundle", LONG, 3))
+    stage.components.slot.offer(make_bundle(tmp_path / "3.bundle", LONG, 3))
     board.shows(DiagnosticStatus.OK, "bundle")
-    assert stage.rig.slot.current.version == 3
+    assert stage.components.slot.current.version == 3
 
 
 def test_a_policy_that_is_sent_back_is_a_warning(make: Make, tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_a_policy_that_is_sent_back_is_a_warning(make: Make, tmp_path: Path) -> 
     board = Board(stage, "policy")
     stage.robot.speed = dict.fromkeys(range(1, 100_000), 1.0)
     stage.until(lambda: stage.controller.steps >= 2, "steps")
-    stage.rig.slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2, nan_above=30.0))
-    stage.until(lambda: stage.rig.slot.swaps == 1, "the swap")
+    stage.components.slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2, nan_above=30.0))
+    stage.until(lambda: stage.components.slot.swaps == 1, "the swap")
     stage.robot.speed = dict.fromkeys(range(1, 100_000), 40.0)
     board.shows(DiagnosticStatus.WARN, "policy 2 failed, back to policy 1")
 

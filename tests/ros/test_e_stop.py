@@ -33,7 +33,7 @@ def reason(stage: Stage) -> str:
 
 
 def known(stage: Stage) -> None:
-    buttons = stage.rig.e_stop.buttons._buttons
+    buttons = stage.components.e_stop.buttons._buttons
     stage.until(lambda: any(b.name == "/button" for b in list(buttons.values())), "its discovery")
 
 
@@ -79,7 +79,7 @@ def button(ros_domain: int) -> Iterator[Callable[[str], Button]]:
 def test_every_press_latches_however_short_and_however_busy_the_node(make: Make, button: Any, way: str) -> None:
     """True and false back to back, from another process, while the node's callbacks stand still."""
     stage = make(automatic=False)
-    finger, buttons, guard = button(way), stage.rig.e_stop.buttons, stage.controller.guard
+    finger, buttons, guard = button(way), stage.components.e_stop.buttons, stage.controller.guard
     finger.expect("ready")
     for n in range(1, 21):
         finger.says("tf")
@@ -117,7 +117,7 @@ def test_a_button_that_is_down_is_not_released_by_another(make: Make, qos: Any) 
     stage = make(automatic=False)
     left, right = (stage.ros.stranger().create_publisher(Bool, "e_stop", qos) for _ in range(2))
     stage.until(lambda: left.get_subscription_count() >= 2 and right.get_subscription_count() >= 2, "to be heard")
-    buttons = stage.rig.e_stop.buttons
+    buttons = stage.components.e_stop.buttons
     for words in itertools.permutations([(left, True), (right, False)]):
         for finger, pressed in words:
             finger.publish(Bool(data=pressed))
@@ -135,11 +135,11 @@ def test_a_button_that_died_pressed_must_be_forgotten_by_a_person(make: Make, bu
     finger = button("latched")
     finger.expect("ready")
     finger.says("t")
-    stage.until(lambda: stage.rig.e_stop.pressed, "the press")
+    stage.until(lambda: stage.components.e_stop.pressed, "the press")
     known(stage)
     assert not stage.call("policy/forget_e_stop").success  # it is there
     finger.go()
-    stage.until(lambda: "is gone (/button)" in stage.rig.e_stop.problem(), "its end")
+    stage.until(lambda: "is gone (/button)" in stage.components.e_stop.problem(), "its end")
     answer = stage.call("policy/clear_fault")
     assert not answer.success and "then call ~/forget_e_stop" in answer.message
     assert stage.call("policy/forget_e_stop").message == "forgotten: /button"
@@ -186,7 +186,7 @@ def test_a_button_of_another_type_that_comes_later_latches(make: Make) -> None:
     assert "expected std_msgs/msg/Bool, found std_msgs/msg/Int8" in faulted(stage, "e_stop")
     assert "cannot be heard" in stage.call("policy/clear_fault").message
     other.destroy_publisher(publisher)
-    stage.until(lambda: not stage.rig.e_stop.problem(), "its end")
+    stage.until(lambda: not stage.components.e_stop.problem(), "its end")
     goes_on(stage)
 
 

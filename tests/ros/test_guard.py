@@ -24,7 +24,7 @@ from std_msgs.msg import Bool, Float64MultiArray
 
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy, PolicyOutput
-from robot_dreamer.onboard.states import State
+from robot_dreamer.onboard.states import DriveState
 from robot_dreamer.record import INTERVENTION, validate_record
 from robot_dreamer.spec import parse_spec
 from tests.onboard_models import TOY, make_bundle, toy_spec
@@ -70,7 +70,7 @@ def safe(safety: str) -> str:
 def faulted(stage: Stage, rule: str) -> str:
     """Wait for the fault, and for the loop to stand by; returns the reason."""
     stage.until(lambda: stage.controller.guard.fault, f"a fault of rule {rule}")
-    stage.until(lambda: stage.rig.states.state is State.FAULT, "the state")
+    stage.until(lambda: stage.components.states.state is DriveState.FAULT, "the state")
     fault = stage.controller.guard.fault
     assert fault.rule == rule, str(fault)
     return str(fault.reason)
@@ -119,7 +119,7 @@ def test_a_command_that_is_not_finite_latches(make: Make, monkeypatch: pytest.Mo
     stage.until(lambda: stage.controller.steps >= 1, "a step")
     with monkeypatch.context() as patch:
         nonsense = PolicyOutput({"torque": np.array([np.nan, 0.0], np.float32)})
-        patch.setattr(stage.rig.slot.current, "step", lambda *_: nonsense)
+        patch.setattr(stage.components.slot.current, "step", lambda *_: nonsense)
         assert "torque is not finite" in faulted(stage, "command")
     stage.only(NEUTRAL)
     goes_on(stage)
@@ -138,22 +138,22 @@ def test_a_policy_that_fails_is_rolled_back(make: Make, tmp_path: Path) -> None:
     stage = make(bundle=str(make_bundle(tmp_path / "1.bundle", LONG, 1)), max_steps=10_000)
     stage.until(lambda: stage.controller.steps >= 2, "steps")
     stage.robot.speed = dict.fromkeys(range(1, 100_000), 1.0)
-    stage.rig.slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2, nan_above=30.0))
-    stage.until(lambda: stage.rig.slot.swaps == 1 and stage.rows[-1].policy_version == 2, "the swap")
+    stage.components.slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2, nan_above=30.0))
+    stage.until(lambda: stage.components.slot.swaps == 1 and stage.rows[-1].policy_version == 2, "the swap")
     stage.robot.speed = {}
     stage.robot.tick = max(stage.robot.tick, 40)
-    stage.until(lambda: stage.rig.slot.rollbacks == 1, "the rollback")
+    stage.until(lambda: stage.components.slot.rollbacks == 1, "the rollback")
     steps = stage.controller.steps
     stage.until(lambda: stage.controller.steps > steps + 2, "acting on")
     assert stage.rows[-1].policy_version == 1 and stage.controller.guard.fault is None
-    assert "policy 2 failed, back to policy 1" in stage.rig.slot.last_rollback
+    assert "policy 2 failed, back to policy 1" in stage.components.slot.last_rollback
 
 
 def test_a_policy_that_is_too_slow_is_sent_back(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = make_bundle(tmp_path / "1.bundle", LONG, 1)
     stage = make(bundle=str(bundle), max_steps=10_000, spec=safe("{stale_seconds: 0}"))
     stage.until(lambda: stage.controller.steps >= 40, "enough steps to compare with")
-    slot = stage.rig.slot
+    slot = stage.components.slot
     slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2))
     stage.until(lambda: slot.swaps == 1, "the swap")
     step = slot.current.step
@@ -204,7 +204,7 @@ def test_a_measured_limit_ends_the_episode_as_terminal_and_holds(make: Make) -> 
 def test_a_watched_sensor_that_never_speaks_keeps_the_robot_still(make: Make) -> None:
     stage = make(spec=WATCHED)
     stage.only(NEUTRAL)
-    assert stage.rows == [] and "imu (no message yet)" in stage.rig.runner._problem
+    assert stage.rows == [] and "imu (no message yet)" in stage.components.runner._problem
 
 
 def test_a_sensor_that_stays_silent_latches(make: Make) -> None:
@@ -240,26 +240,26 @@ def test_short_nonsense_does_not_latch(make: Make) -> None:
     stage.until(lambda: stage.controller.running and stage.controller.steps >= 2, "an episode")
     for _ in range(2):
         refused, steps = stage.controller.refused["message"], stage.controller.steps
-        sound_at = stage.rig.runner._sound_at
+        sound_at = stage.components.runner._sound_at
         stage.robot.speed = dict.fromkeys(range(1, 100_000), float("nan"))
         stage.until(lambda: stage.controller.refused["message"] >= refused + 3, "refusals")  # noqa: B023
         stage.robot.speed = {}
         stage.until(lambda: stage.controller.steps > steps + 2, "steps again")  # noqa: B023
-        assert stage.rig.runner._sound_at > sound_at  # counted anew
+        assert stage.components.runner._sound_at > sound_at  # counted anew
     assert stage.controller.guard.fault is None
 
 
 def test_missed_deadlines_latch(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = make(max_steps=10_000, spec=safe("{missed_deadlines: 12}"))
     stage.until(lambda: stage.controller.steps >= 2, "steps")
-    step = stage.rig.slot.current.step
+    step = stage.components.slot.current.step
 
     def slow(*arguments: Any) -> PolicyOutput:
         time.sleep(0.07)  # 3 deadlines
         output: PolicyOutput = step(*arguments)
         return output
 
-    monkeypatch.setattr(stage.rig.slot.current, "step", slow)
+    monkeypatch.setattr(stage.components.slot.current, "step", slow)
     assert "deadlines missed in a row, allowed 11" in faulted(stage, "deadline")
     stage.only(NEUTRAL)
 
@@ -280,8 +280,8 @@ def test_the_learner_tells_the_age_of_its_own_bundle_only(tmp_path: Path) -> Non
 
     def age(file: str) -> float:
         link = SimpleNamespace(status=lambda: SimpleNamespace(bundle_version=7, bundle_file=file, bundle_age=1.0))
-        rig: Any = SimpleNamespace(slot=SimpleNamespace(current=policy), link=link)
-        return bundle_age(rig)
+        components: Any = SimpleNamespace(slot=SimpleNamespace(current=policy), link=link)
+        return bundle_age(components)
 
     assert age("7.bundle") == 1.0
     assert age("7 of another run.bundle") > 3600
@@ -315,7 +315,7 @@ def test_the_emergency_stop_topic(make: Make, latched: bool) -> None:
     assert not answer.success and answer.message == "the emergency stop is pressed (topic e_stop)"
     assert stage.controller.guard.fault is not None
     button.publish(Bool(data=False))
-    stage.until(lambda: not stage.rig.e_stop.pressed, "the release")
+    stage.until(lambda: not stage.components.e_stop.pressed, "the release")
     stage.only(NEUTRAL)  # released is not cleared
     goes_on(stage)
 
@@ -327,7 +327,7 @@ def test_an_emergency_stop_that_was_pressed_before_the_node_came(ros: Any, make:
     button = ros.stranger().create_publisher(Bool, "e_stop", latched)
     button.publish(Bool(data=True))
     stage = make(automatic=False)
-    stage.until(lambda: stage.rig.e_stop.pressed, "the latched message")
+    stage.until(lambda: stage.components.e_stop.pressed, "the latched message")
     faulted(stage, "e_stop")
     assert stage.rows == [] and stage.robot.commands == []
 
@@ -337,7 +337,7 @@ def test_a_silent_emergency_stop_counts_as_pressed(make: Make) -> None:
     button = stage.robot.create_publisher(Bool, "e_stop", 1)
     stage.also.append(lambda stamp: button.publish(Bool(data=False)))
     assert faulted(stage, "e_stop") == "topic e_stop has not spoken yet"
-    stage.until(lambda: not stage.rig.e_stop.problem(), "to be heard")
+    stage.until(lambda: not stage.components.e_stop.problem(), "to be heard")
     assert stage.robot.commands == []
     goes_on(stage)
     stage.also.clear()
@@ -359,7 +359,7 @@ def test_a_clock_that_leaps_forward_cuts_the_episode(make: Make) -> None:
     stage = make(max_steps=10_000)
     stage.until(lambda: stage.controller.running and stage.controller.steps >= 2, "an episode")
     stage.robot.tick += 10_000
-    stage.until(lambda: stage.controller.abandoned >= 1 and stage.rig.observer.clock_jumps >= 1, "the cut")
+    stage.until(lambda: stage.controller.abandoned >= 1 and stage.components.observer.clock_jumps >= 1, "the cut")
     stage.until(lambda: stage.rows[-1].stamp_capture > 10_000 * 20_000_000, "rows after it")
     assert next(r for r in stage.rows if r.stamp_capture > 10_000 * 20_000_000).is_first
 
@@ -390,15 +390,15 @@ def test_the_control_loop_writes_no_log(make: Make, tmp_path: Path, monkeypatch:
     stage.robot.speed = dict.fromkeys(range(1, 100_000), float("nan"))
     stage.until(lambda: stage.controller.refused["message"] >= 1, "a refusal")
     stage.robot.speed = dict.fromkeys(range(1, 100_000), 1.0)
-    stage.rig.slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2, nan_above=30.0))
-    stage.until(lambda: stage.rig.slot.swaps == 1 and stage.rows[-1].policy_version == 2, "the swap")
+    stage.components.slot.offer(make_bundle(tmp_path / "2.bundle", LONG, 2, nan_above=30.0))
+    stage.until(lambda: stage.components.slot.swaps == 1 and stage.rows[-1].policy_version == 2, "the swap")
     stage.robot.speed = dict.fromkeys(range(1, 100_000), 40.0)
-    stage.until(lambda: stage.rig.slot.rollbacks == 1, "the rollback")
+    stage.until(lambda: stage.components.slot.rollbacks == 1, "the rollback")
     stage.call("policy/e_stop")
     faulted(stage, "e_stop")
     goes_on(stage)
     stage.speaks = False
-    stage.ros.until(lambda: stage.rig.runner.phase.name == "WAITING", "to notice the silence")
+    stage.ros.until(lambda: stage.components.runner.phase.name == "WAITING", "to notice the silence")
     assert "MainThread" in threads and "control-loop" not in threads
 
 
@@ -406,10 +406,12 @@ def test_a_fault_withdraws_the_reset_that_was_asked_for(make: Make) -> None:
     """A robot that stopped must not begin to move because a reset service comes back."""
     stage = make()
     stage.robot.refuse = 1_000_000
-    stage.until(lambda: len(stage.robot.resets) >= 1 and stage.rig.resetter.retries >= 1, "a refused reset")
+    stage.until(lambda: len(stage.robot.resets) >= 1 and stage.components.resetter.retries >= 1, "a refused reset")
     stage.call("policy/e_stop")
     faulted(stage, "e_stop")
-    stage.until(lambda: not stage.rig.resetter.active and stage.rig.resetter._future is None, "the withdrawal")
+    stage.until(
+        lambda: not stage.components.resetter.active and stage.components.resetter._future is None, "the withdrawal"
+    )
     resets = len(stage.robot.resets)
     stage.ros.spin(1.5, stage.poke)  # it would have been asked again after 1 s
     assert len(stage.robot.resets) == resets

@@ -65,7 +65,7 @@ def by_the_node(ros: Ros, bench: Bench, robot: Path, bundle: Path, count: int) -
     node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
     rows: list[StepRecord] = []
     assert node.bring_up()
-    node.rig.controller._record = rows.append
+    node.components.controller._record = rows.append
     bench.robot(robot=str(robot), seed=SEED)
     ros.until(lambda: len(rows) >= count, "rows")
     node.trigger_shutdown()

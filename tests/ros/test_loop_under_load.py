@@ -32,7 +32,7 @@ def compute(over: threading.Event) -> None:
 
 def stall(stage: Stage) -> None:
     """One step that outlasts its deadline and two more."""
-    policy, over = stage.rig.slot.current, threading.Event()
+    policy, over = stage.components.slot.current, threading.Event()
     step = policy.step
 
     def slow(*arguments: Any) -> Any:
@@ -64,7 +64,7 @@ def test_streaming_swaps_and_a_busy_thread_cost_neither_order_nor_rows(
         stall(stage)
         steps = stage.controller.steps
         stage.until(lambda: stage.controller.steps > steps + 50, "steps")
-        controller, slot, runner = stage.controller, stage.rig.slot, stage.rig.runner
+        controller, slot, runner = stage.controller, stage.components.slot, stage.components.runner
         stage.node.trigger_deactivate()
         stage.until(lambda: store.count() == len(stage.rows), "all rows, beside a thread that takes Python's lock")
         stage.node.trigger_cleanup()

@@ -70,8 +70,8 @@ def test_lockstep(bench: Bench, tmp_path: Path, command: str) -> None:
     robot = write_robot(tmp_path, command, "\n    filter: {cutoff: 4.0}")
     simulated, node, rows = bench.robot(robot=robot, seed=5), make_node(bench, robot, "lockstep"), []
     assert node.bring_up()
-    node.rig.controller._record = rows.append
-    bench.ros.until(lambda: node.rig.controller.episodes == 2, "two episodes")
+    node.components.controller._record = rows.append
+    bench.ros.until(lambda: node.components.controller.episodes == 2, "two episodes")
     assert (simulated.counters.rejected, simulated.counters.unlabelled) == (0, 0)
     node.trigger_shutdown()
 
@@ -100,10 +100,10 @@ def test_lockstep_with_odometry_and_arrays(bench: Bench, tmp_path: Path) -> None
     file.write_text(HOPPER.replace("max_steps: 100", "max_steps: 10"))
     simulated, node, rows = bench.robot(robot=str(file), seed=3), make_node(bench, str(file), "lockstep"), []
     assert node.bring_up()
-    node.rig.controller._record = rows.append
-    bench.ros.until(lambda: node.rig.controller.episodes == 1, "an episode")
+    node.components.controller._record = rows.append
+    bench.ros.until(lambda: node.components.controller.episodes == 1, "an episode")
     node.trigger_shutdown()
-    assert simulated.counters.rejected == 0 and node.rig is None
+    assert simulated.counters.rejected == 0 and node.components is None
     spec = load_spec(file)
     world = SimRobot(spec, seed=3)
     world.reset()
@@ -122,7 +122,7 @@ def test_realtime(bench: Bench, tmp_path: Path, command: str) -> None:
     simulated, node = bench.robot(robot=robot, clock="realtime"), make_node(bench, robot, "realtime")
     rows: list[StepRecord] = []
     assert node.bring_up()
-    node.rig.controller._record = rows.append
+    node.components.controller._record = rows.append
     spec = load_spec(robot)
 
     def obeyed() -> bool:
@@ -143,4 +143,4 @@ def test_lockstep_is_refused_where_a_command_cannot_say_what_it_answers(
         bench.robot(robot=robot)
     node = make_node(bench, robot, "lockstep")
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-    assert node.rig is None
+    assert node.components is None

@@ -77,16 +77,16 @@ def test_rows_go_up_bundles_come_down_and_outlive_both_sides(ros: Ros, tmp_path:
 
     assert learner.server is not None
     learner.server.publish(make_bundle(tmp_path / "1.bundle", SPEC, 1), 1, 10)
-    ros.until(lambda: node.rig.slot.swaps == 1, "the first bundle", robot.poke)
+    ros.until(lambda: node.components.slot.swaps == 1, "the first bundle", robot.poke)
     learner.stop()
-    steps = node.rig.controller.steps
-    ros.until(lambda: node.rig.controller.steps > steps + 10, "acting without the learner", robot.poke)
+    steps = node.components.controller.steps
+    ros.until(lambda: node.components.controller.steps > steps + 10, "acting without the learner", robot.poke)
     learner.start()
     learner.server.publish(make_bundle(tmp_path / "2.bundle", SPEC, 2), 2, 20)
-    ros.until(lambda: node.rig.slot.swaps == 2, "the second bundle", robot.poke)
-    assert figures(node.rig)["bundle_version"] == 2
+    ros.until(lambda: node.components.slot.swaps == 2, "the second bundle", robot.poke)
+    assert figures(node.components)["bundle_version"] == 2
 
-    recorded = node.rig.controller
+    recorded = node.components.controller
     node.trigger_shutdown()  # flushes
     rows = [row for _, row in learner.store.read(0, 100_000)]
     assert [row.sequence for row in rows] == list(range(len(rows)))
@@ -96,10 +96,10 @@ def test_rows_go_up_bundles_come_down_and_outlive_both_sides(ros: Ros, tmp_path:
     assert versions == sorted(versions) and set(versions) == {-1, 1, 2}
 
     again = start_node(ros, tmp_path, learner)  # a new start acts with the bundle that is already there
-    assert again.rig.slot.current.version == 2
-    steps = again.rig.controller.steps
-    ros.until(lambda: again.rig.controller.steps > steps + 3, "acting", robot.poke)
-    assert again.rig.slot.refused == 0  # it is not offered to itself
+    assert again.components.slot.current.version == 2
+    steps = again.components.controller.steps
+    ros.until(lambda: again.components.controller.steps > steps + 3, "acting", robot.poke)
+    assert again.components.slot.refused == 0  # it is not offered to itself
     again.trigger_shutdown()
 
 
@@ -108,22 +108,22 @@ def test_a_bundle_that_failed_does_not_come_back_in_a_new_start(ros: Ros, tmp_pa
     node = start_node(ros, tmp_path, learner)
     assert learner.server is not None
     learner.server.publish(make_bundle(tmp_path / "1.bundle", SPEC, 1), 1, 10)
-    ros.until(lambda: node.rig.slot.swaps == 1, "the first bundle", robot.poke)
+    ros.until(lambda: node.components.slot.swaps == 1, "the first bundle", robot.poke)
     robot.speed = dict.fromkeys(range(100_000), 1.0)
     learner.server.publish(make_bundle(tmp_path / "2.bundle", SPEC, 2, nan_above=50.0), 2, 20)
-    ros.until(lambda: node.rig.slot.swaps == 2, "the second bundle", robot.poke)
+    ros.until(lambda: node.components.slot.swaps == 2, "the second bundle", robot.poke)
     robot.speed = dict.fromkeys(range(100_000), 100.0)
-    ros.until(lambda: node.rig.slot.rollbacks == 1, "the way back", robot.poke)
+    ros.until(lambda: node.components.slot.rollbacks == 1, "the way back", robot.poke)
     robot.speed = {}
     assert node.trigger_deactivate() == node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
 
     assert node.bring_up()
-    assert node.rig.slot.current.version == 1  # from the start, without a random action
-    ros.until(lambda: node.rig.slot.refused == 1, "the refusal", robot.poke)
-    assert "version: expected above 2, which has flown, found 2" in node.rig.slot.last_refusal
-    steps = node.rig.controller.steps
-    ros.until(lambda: node.rig.controller.steps > steps + 3, "acting on", robot.poke)
-    assert node.rig.slot.current.version == 1 and node.rig.controller.guard.fault is None
+    assert node.components.slot.current.version == 1  # from the start, without a random action
+    ros.until(lambda: node.components.slot.refused == 1, "the refusal", robot.poke)
+    assert "version: expected above 2, which has flown, found 2" in node.components.slot.last_refusal
+    steps = node.components.controller.steps
+    ros.until(lambda: node.components.controller.steps > steps + 3, "acting on", robot.poke)
+    assert node.components.slot.current.version == 1 and node.components.controller.guard.fault is None
     node.trigger_shutdown()
 
 
@@ -134,7 +134,7 @@ def test_a_bundle_that_acted_and_is_damaged_now_does_not_give_way_to_random_acti
     node = start_node(ros, tmp_path, learner)
     assert learner.server is not None
     learner.server.publish(make_bundle(tmp_path / "1.bundle", SPEC, 1), 1, 10)
-    ros.until(lambda: node.rig.slot.swaps == 1, "the first bundle", robot.poke)
+    ros.until(lambda: node.components.slot.swaps == 1, "the first bundle", robot.poke)
     node.trigger_deactivate()
     node.trigger_cleanup()
     (kept,) = (tmp_path / "link" / "bundles" / "flown").iterdir()
@@ -143,9 +143,9 @@ def test_a_bundle_that_acted_and_is_damaged_now_does_not_give_way_to_random_acti
     kept.unlink()  # the received one is the same file
     kept.write_bytes(content)
 
-    assert not node.bring_up() and node.rig is None
+    assert not node.bring_up() and node.components is None
     named = start_node(ros, tmp_path, learner, bundle=str(make_bundle(tmp_path / "2.bundle", SPEC, 0)))
-    assert named.rig.slot.current.version == 0
+    assert named.components.slot.current.version == 0
     named.trigger_shutdown()
 
 
@@ -157,26 +157,26 @@ def test_a_bundle_that_is_asked_for_gives_way_to_a_newer_one_of_its_run_only(
     node = start_node(ros, tmp_path, learner)
     assert learner.server is not None
     learner.server.publish(make_bundle(tmp_path / "other", SPEC, 9, lineage="other"), 9, 90)
-    ros.until(lambda: node.rig.slot.swaps == 1, "another run's bundle", robot.poke)
+    ros.until(lambda: node.components.slot.swaps == 1, "another run's bundle", robot.poke)
     node.trigger_shutdown()
 
     node = start_node(ros, tmp_path, learner, bundle=named)
-    assert node.rig.slot.current.version == 5
-    ros.until(lambda: node.rig.slot.refused == 1, "the refusal", robot.poke)
-    assert "lineage: expected 'own'" in node.rig.slot.last_refusal
+    assert node.components.slot.current.version == 5
+    ros.until(lambda: node.components.slot.refused == 1, "the refusal", robot.poke)
+    assert "lineage: expected 'own'" in node.components.slot.last_refusal
     learner.server.publish(make_bundle(tmp_path / "own", SPEC, 10, lineage="own"), 10, 100)
-    ros.until(lambda: node.rig.slot.current.version == 10, "a newer one", robot.poke)
+    ros.until(lambda: node.components.slot.current.version == 10, "a newer one", robot.poke)
     node.trigger_shutdown()
 
     node = start_node(ros, tmp_path, learner, bundle=named)
-    assert node.rig.slot.current.version == 10  # it acted before the restart, and is newer
+    assert node.components.slot.current.version == 10  # it acted before the restart, and is newer
     node.trigger_shutdown()
 
 
 def test_bundles_that_cannot_be_trusted_are_refused_by_name(ros: Ros, tmp_path: Path, learner: Learner) -> None:
     robot = ros.add(FakeRobot(ros.context))
     node = start_node(ros, tmp_path, learner)
-    slot = node.rig.slot
+    slot = node.components.slot
     assert learner.server is not None
     learner.server.publish(make_bundle(tmp_path / "good", SPEC, 1), 1, 10)
     ros.until(lambda: slot.swaps == 1, "the good one", robot.poke)
@@ -198,8 +198,8 @@ def test_bundles_that_cannot_be_trusted_are_refused_by_name(ros: Ros, tmp_path: 
         )  # the link finds nothing wrong: the bytes are those published
         ros.until(lambda: slot.refused == version - 1, f"the refusal of {bundle.name}", robot.poke)  # noqa: B023
         assert problem in slot.last_refusal and f"bundle-{version:08d}-" in slot.last_refusal
-        steps = node.rig.controller.steps
-        ros.until(lambda: node.rig.controller.steps > steps + 3, "acting on", robot.poke)  # noqa: B023
+        steps = node.components.controller.steps
+        ros.until(lambda: node.components.controller.steps > steps + 3, "acting on", robot.poke)  # noqa: B023
         assert (slot.current.version, slot.swaps) == (1, 1)
     learner.server.publish(make_bundle(tmp_path / "better", SPEC, 7), 7, 70)
     ros.until(lambda: slot.current.version == 7, "the next good one", robot.poke)

@@ -13,7 +13,7 @@ pytest.importorskip("rclpy")
 
 from rclpy.parameter import Parameter
 
-from robot_dreamer.onboard.states import State
+from robot_dreamer.onboard.states import DriveState
 from robot_dreamer.record import INTERVENTION, StepRecord, validate_record
 from ros_nodes.health import complain
 from ros_nodes.phase import Phase
@@ -39,11 +39,11 @@ class Stage:
         self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
         self.rows: list[StepRecord] = []
         assert self.node.bring_up()
-        self.rig.controller._record = self.rows.append
+        self.components.controller._record = self.rows.append
 
     @property
-    def rig(self) -> Any:
-        return self.node.rig
+    def components(self) -> Any:
+        return self.node.components
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         self.ros.until(condition, what, each=self.robot.poke)
@@ -72,7 +72,7 @@ def check_rows(rows: list[StepRecord], robot: FakeRobot) -> None:
 
 def test_a_policy_with_worse_returns_is_sent_back(make: Callable[..., Stage], tmp_path: Path) -> None:
     stage = make(bundle=str(make_bundle(tmp_path / "1.bundle", toy_spec(), 1)), rollback_episodes=2)
-    slot, controller = stage.rig.slot, stage.rig.controller
+    slot, controller = stage.components.slot, stage.components.controller
     stage.until(lambda: controller.episodes >= 3, "episodes of the first")
     slot.offer(make_bundle(tmp_path / "2.bundle", toy_spec(), 2))
     stage.until(lambda: slot.swaps == 1, "the swap")
@@ -88,7 +88,7 @@ def test_a_policy_with_worse_returns_is_sent_back(make: Callable[..., Stage], tm
 
 def test_episodes_and_resets(make: Callable[..., Stage]) -> None:
     stage = make()
-    stage.until(lambda: stage.rig.controller.episodes == 3, "three episodes")
+    stage.until(lambda: stage.components.controller.episodes == 3, "three episodes")
     rows, robot = stage.rows, stage.robot
     check_rows(rows, robot)
     whole = [r for r in rows if r.episode < 3]
@@ -97,20 +97,20 @@ def test_episodes_and_resets(make: Callable[..., Stage]) -> None:
     assert not any(r.is_terminal for r in whole)
     assert robot.resets[:3] == [1, 7, 13]  # once at the start, and at each last row
     assert len({t for t, _ in robot.answered}) == len(robot.answered)
-    assert stage.rig.controller.last_return == 5.0
+    assert stage.components.controller.last_return == 5.0
 
 
 @pytest.mark.parametrize("topic", ["joint_states", "task", "command"])
 def test_lost_messages_cost_a_retry_and_nothing_else(make: Callable[..., Stage], topic: str) -> None:
     stage = make()
     stage.robot.lost = {(t, topic) for t in (3, 4, 9, 10, 14)}
-    stage.until(lambda: stage.rig.controller.episodes == 3, "three episodes")
+    stage.until(lambda: stage.components.controller.episodes == 3, "three episodes")
     check_rows(stage.rows, stage.robot)
     assert [r.stamp_capture // PERIOD for r in stage.rows][:18] == [*range(2, 8), *range(8, 14), *range(14, 20)]
     remaining = {(t, x) for t, x in stage.robot.lost}
     assert not remaining
     if topic == "command":
-        assert stage.rig.runner.repeats >= 4  # 14 is an episode's first row
+        assert stage.components.runner.repeats >= 4  # 14 is an episode's first row
 
 
 def test_terminal_is_recorded(make: Callable[..., Stage]) -> None:
@@ -123,10 +123,10 @@ def test_terminal_is_recorded(make: Callable[..., Stage]) -> None:
 
 def test_a_refused_reset_is_asked_again(make: Callable[..., Stage]) -> None:
     stage = make()
-    stage.until(lambda: stage.rig.controller.episodes == 1, "an episode")
+    stage.until(lambda: stage.components.controller.episodes == 1, "an episode")
     stage.robot.refuse = 1
-    stage.until(lambda: stage.rig.controller.episodes == 2, "another one")
-    assert stage.rig.resetter.retries >= 1
+    stage.until(lambda: stage.components.controller.episodes == 2, "another one")
+    assert stage.components.resetter.retries >= 1
     check_rows(stage.rows, stage.robot)
 
 
@@ -134,18 +134,18 @@ def test_a_refused_reset_is_asked_again(make: Callable[..., Stage]) -> None:
 def test_reset_without_answer_is_asked_again(make: Callable[..., Stage], dies: bool) -> None:
     """The answer gets lost (after reset_timeout), or the robot's process dies and comes back (at its first stamp)."""
     stage = make()
-    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
-    assert stage.rig.runner.phase is Phase.RUNNING
-    resetter = stage.rig.resetter
+    stage.until(lambda: stage.components.controller.steps == 3, "some steps")
+    assert stage.components.runner.phase is Phase.RUNNING
+    resetter = stage.components.resetter
     answered, resetter._answered = resetter._answered, lambda future: None  # the answer gets lost
     stage.until(lambda: resetter.active and resetter._future is not None, "the reset")
     stage.until(lambda: len(stage.robot.resets) == 2, "the robot to be reset")
-    assert stage.rig.runner.phase is Phase.RESETTING
+    assert stage.components.runner.phase is Phase.RESETTING
     resetter._answered = answered
     resetter._timeout = 1e6 if dies else 0.1
     if dies:
         stage.robot.restart()
-    stage.until(lambda: stage.rig.controller.episodes == 2, "another episode")
+    stage.until(lambda: stage.components.controller.episodes == 2, "another episode")
     assert resetter.retries == 1
     assert [r.is_last for r in stage.rows][:12] == ([False] * 5 + [True]) * 2
     if not dies:  # a robot that begins again counts its ticks again
@@ -154,10 +154,10 @@ def test_reset_without_answer_is_asked_again(make: Callable[..., Stage], dies: b
 
 def test_robot_that_begins_again_cuts_the_episode(make: Callable[..., Stage]) -> None:
     stage = make()
-    stage.until(lambda: stage.rig.controller.steps == 8, "into the second episode")
+    stage.until(lambda: stage.components.controller.steps == 8, "into the second episode")
     stage.robot.restart()
-    stage.until(lambda: stage.rig.controller.episodes == 2, "another whole episode")
-    assert stage.rig.controller.abandoned == 1
+    stage.until(lambda: stage.components.controller.episodes == 2, "another whole episode")
+    assert stage.components.controller.abandoned == 1
     cut = next(i for i, r in enumerate(stage.rows) if i > 6 and r.is_first)
     assert not stage.rows[cut - 1].is_last and stage.rows[cut].episode == stage.rows[cut - 1].episode + 1
     assert [r.sequence for r in stage.rows] == list(range(len(stage.rows)))
@@ -167,16 +167,16 @@ def test_invalid_samples_are_refused_and_the_robot_is_reset(make: Callable[..., 
     stage = make()
     stage.robot.reward = {4: float("nan")}
     stage.robot.speed = {9: float("inf")}
-    stage.until(lambda: stage.rig.controller.episodes == 2, "two episodes in spite of it")
-    assert stage.rig.controller.refused == {"reward": 1, "message": 1}
-    assert stage.rig.controller.abandoned == 2
+    stage.until(lambda: stage.components.controller.episodes == 2, "two episodes in spite of it")
+    assert stage.components.controller.refused == {"reward": 1, "message": 1}
+    assert stage.components.controller.abandoned == 2
     check_rows(stage.rows, stage.robot)
 
 
 def test_without_a_reset_service_the_world_goes_on(make: Callable[..., Stage]) -> None:
     spec = TOY.replace("reset_service: reset, ", "")
     stage = make(spec=spec, with_reset=False)
-    stage.until(lambda: stage.rig.controller.episodes == 3, "three episodes")
+    stage.until(lambda: stage.components.controller.episodes == 3, "three episodes")
     ticks = [t for t, _ in stage.robot.answered]
     assert ticks == list(range(1, len(ticks) + 1))
     assert [r.is_last for r in stage.rows][:18] == ([False] * 5 + [True]) * 3
@@ -195,10 +195,10 @@ def test_without_a_reset_service_a_terminal_robot_gets_neutral_commands(make: Ca
 def test_bundle_from_the_start_and_a_hot_swap(make: Callable[..., Stage], tmp_path: Path) -> None:
     first = make_bundle(tmp_path / "1.bundle", SPEC, 1)
     stage = make(bundle=str(first), deterministic=True)
-    stage.until(lambda: stage.rig.controller.steps >= 7, "some steps")
+    stage.until(lambda: stage.components.controller.steps >= 7, "some steps")
     assert {r.policy_version for r in stage.rows} == {1}
-    stage.rig.slot.offer(make_bundle(tmp_path / "2.bundle", SPEC, 2))
-    stage.until(lambda: stage.rig.slot.swaps == 1, "the swap")
+    stage.components.slot.offer(make_bundle(tmp_path / "2.bundle", SPEC, 2))
+    stage.until(lambda: stage.components.slot.swaps == 1, "the swap")
     n = len(stage.rows)
     stage.until(lambda: len(stage.rows) > n + 7, "more steps")
     assert [r.policy_version for r in stage.rows] == sorted(r.policy_version for r in stage.rows)
@@ -208,56 +208,58 @@ def test_bundle_from_the_start_and_a_hot_swap(make: Callable[..., Stage], tmp_pa
 
 def test_deactivate_sends_the_neutral_command_and_activate_goes_on(make: Callable[..., Stage]) -> None:
     stage = make()
-    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
+    stage.until(lambda: stage.components.controller.steps == 3, "some steps")
     stage.node.trigger_deactivate()
     stage.ros.until(lambda: stage.robot.commands[-1] == ("", [0.0, 0.0]), "the neutral command")
-    steps = stage.rig.controller.steps
+    steps = stage.components.controller.steps
     stage.ros.spin(0.3, stage.robot.poke)
-    assert stage.rig.controller.steps == steps
+    assert stage.components.controller.steps == steps
     stage.node.trigger_activate()
-    stage.until(lambda: stage.rig.controller.episodes == 1, "a whole episode")
-    assert stage.rig.controller.abandoned == 1
+    stage.until(lambda: stage.components.controller.episodes == 1, "a whole episode")
+    assert stage.components.controller.abandoned == 1
     stage.node.trigger_deactivate()
     stage.node.trigger_cleanup()
-    assert stage.node.rig is None
+    assert stage.node.components is None
     assert stage.node.bring_up()
-    stage.until(lambda: stage.rig.controller.episodes == 1, "an episode after cleanup")
+    stage.until(lambda: stage.components.controller.episodes == 1, "an episode after cleanup")
 
 
 def test_a_slow_action_is_led_to_neutral_at_deactivate(make: Callable[..., Stage]) -> None:
     stage = make(spec=TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]"))  # 0.08 per tick
-    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
-    stage.rig.controller.guard.limits.last = {"torque": np.array([1.0, 1.0])}
+    stage.until(lambda: stage.components.controller.steps == 3, "some steps")
+    stage.components.controller.guard.limits.last = {"torque": np.array([1.0, 1.0])}
     stage.node.trigger_deactivate()
     stage.ros.until(lambda: stage.robot.commands[-1] == ("", [0.0, 0.0]), "the neutral command")
 
 
 def test_complaint_names_what_is_silent(make: Callable[..., Stage]) -> None:
     stage = make()
-    stage.ros.until(lambda: complain(stage.node, stage.rig), "a complaint")
-    assert complain(stage.node, stage.rig) == "no message yet from joint_states, task"
-    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
-    assert complain(stage.node, stage.rig) == ""
+    stage.ros.until(lambda: complain(stage.node, stage.components), "a complaint")
+    assert complain(stage.node, stage.components) == "no message yet from joint_states, task"
+    stage.until(lambda: stage.components.controller.steps == 3, "some steps")
+    assert complain(stage.node, stage.components) == ""
     tick = stage.robot.tick + 1
     message = joint_state(tick * PERIOD, ["hinge"], [0.0], [0.0])
-    stage.ros.until(lambda: complain(stage.node, stage.rig), "it", each=lambda: stage.robot.joints.publish(message))
-    assert complain(stage.node, stage.rig).endswith("behind the others: task")
-    stage.until(lambda: stage.rig.controller.episodes == 1, "recovery")
+    stage.ros.until(
+        lambda: complain(stage.node, stage.components), "it", each=lambda: stage.robot.joints.publish(message)
+    )
+    assert complain(stage.node, stage.components).endswith("behind the others: task")
+    stage.until(lambda: stage.components.controller.episodes == 1, "recovery")
 
 
 def test_a_fault_in_lockstep_lets_the_world_go_on_with_its_reaction(make: Callable[..., Stage]) -> None:
     stage = make(spec=f"{TOY}safety: {{reactions: {{link: hold}}}}\n")
-    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
-    held = stage.rig.controller.guard.limits.last["torque"].tolist()
-    stage.rig.controller.guard.latch("link", "test")
+    stage.until(lambda: stage.components.controller.steps == 3, "some steps")
+    held = stage.components.controller.guard.limits.last["torque"].tolist()
+    stage.components.controller.guard.latch("link", "test")
     tick, rows = stage.robot.tick, len(stage.rows)
     stage.until(lambda: stage.robot.tick > tick + 5, "the world to go on")
     assert all(numbers == held for t, numbers in stage.robot.answered if t > tick)
-    assert len(stage.rows) == rows and stage.rig.controller.abandoned == 1
-    assert stage.rig.runner.phase is Phase.IDLE
+    assert len(stage.rows) == rows and stage.components.controller.abandoned == 1
+    assert stage.components.runner.phase is Phase.IDLE
     resets = len(stage.robot.resets)
-    stage.rig.controller.guard.clear()
-    stage.until(lambda: stage.rig.controller.steps > 6, "steps again")
+    stage.components.controller.guard.clear()
+    stage.until(lambda: stage.components.controller.steps > 6, "steps again")
     assert len(stage.robot.resets) == resets + 1 and stage.rows[rows].is_first
 
 
@@ -265,30 +267,30 @@ def test_without_automatic_the_world_waits_for_a_person(make: Callable[..., Stag
     stage = make(automatic=False)
     stage.ros.spin(0.5, stage.robot.poke)
     assert stage.robot.commands == [] and stage.robot.resets == []
-    assert stage.rig.states.want(State.POLICY) == ""
-    stage.until(lambda: stage.rig.controller.episodes == 1, "an episode")
-    stage.rig.states.want(State.STAND)
-    stage.until(lambda: stage.rig.states.state is State.STAND, "to stand")
+    assert stage.components.states.want(DriveState.POLICY) == ""
+    stage.until(lambda: stage.components.controller.episodes == 1, "an episode")
+    stage.components.states.want(DriveState.STAND)
+    stage.until(lambda: stage.components.states.state is DriveState.STAND, "to stand")
     tick = stage.robot.tick
     stage.until(lambda: stage.robot.tick > tick + 3, "the world to go on")
     assert all(numbers == [0.0, 0.0] for t, numbers in stage.robot.answered if t > tick)
-    stage.rig.states.want(State.PASSIVE)
-    stage.until(lambda: stage.rig.states.state is State.PASSIVE, "to rest")
+    stage.components.states.want(DriveState.PASSIVE)
+    stage.until(lambda: stage.components.states.state is DriveState.PASSIVE, "to rest")
     stage.ros.spin(0.2, stage.robot.poke)
     tick = stage.robot.tick
     stage.ros.spin(0.3, stage.robot.poke)
     assert stage.robot.tick == tick  # nobody drives: the world waits
-    stage.rig.states.want(State.POLICY)
-    stage.until(lambda: stage.rig.controller.episodes >= 2, "another episode")
+    stage.components.states.want(DriveState.POLICY)
+    stage.until(lambda: stage.components.controller.episodes >= 2, "another episode")
     assert [r.sequence for r in stage.rows] == list(range(len(stage.rows)))
 
 
 def test_a_person_takes_over_in_lockstep(make: Callable[..., Stage]) -> None:
     stage = make()
-    stage.until(lambda: stage.rig.controller.steps == 3, "some steps")
-    stage.rig.takeover.on = True
-    stage.until(lambda: stage.rig.controller.interventions >= 6, "interventions")
-    stage.rig.takeover.on = False
+    stage.until(lambda: stage.components.controller.steps == 3, "some steps")
+    stage.components.takeover.on = True
+    stage.until(lambda: stage.components.controller.interventions >= 6, "interventions")
+    stage.components.takeover.on = False
     stage.until(lambda: stage.rows[-1].policy_version == -1 and not stage.rows[-1].is_last, "the policy again")
     check_rows(stage.rows, stage.robot)
     own = [r for r in stage.rows if r.policy_version == INTERVENTION]

@@ -141,5 +141,5 @@ def test_a_managed_node_that_cannot_be_configured_stays_unconfigured(ros: Ros) -
     overrides = [Parameter("robot", value="nonesuch"), Parameter("autostart", value=False)]
     node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-    assert node.rig is None and node.failure == ""
+    assert node.components is None and node.failure == ""
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE  # it may be tried again

@@ -31,7 +31,7 @@ FAR = {"torque": np.array([1.0, 1.0])}
 
 def test_episodes(make: Callable[..., Stage]) -> None:
     stage = make()
-    stage.until(lambda: stage.controller.episodes >= 2 and stage.rig.resetter.resets >= 3, "two episodes")
+    stage.until(lambda: stage.controller.episodes >= 2 and stage.components.resetter.resets >= 3, "two episodes")
     whole = [r for r in stage.rows if r.episode < 2]
     for row in whole:
         validate_record(row, toy_spec())
@@ -60,17 +60,17 @@ def test_silence_means_neutral_and_it_recovers_by_itself(make: Callable[..., Sta
     stage = make(max_steps=100)  # longer than the sensors' max_age of 0.5 s
     stage.until(lambda: stage.controller.steps >= 2 and stage.controller.running, "an episode")
     stage.speaks = False
-    stage.ros.until(lambda: stage.rig.runner.phase is Phase.WAITING, "to notice")
+    stage.ros.until(lambda: stage.components.runner.phase is Phase.WAITING, "to notice")
     assert not stage.controller.running
     stage.only(NEUTRAL)  # it still does not speak
-    stage.ros.until(lambda: complain(stage.node, stage.rig), "a complaint")
-    text = complain(stage.node, stage.rig)
+    stage.ros.until(lambda: complain(stage.node, stage.components), "a complaint")
+    text = complain(stage.node, stage.components)
     assert "joint_states (silent for " in text and "allowed 0.5 s" in text
     assert "task" not in text  # without a learner nobody needs the reward
     stage.speaks = True
     episodes = stage.controller.episodes
     stage.until(lambda: stage.controller.episodes > episodes, "another episode")
-    assert complain(stage.node, stage.rig) == ""
+    assert complain(stage.node, stage.components) == ""
 
 
 def test_before_the_first_sensors(make: Callable[..., Stage]) -> None:
@@ -78,8 +78,8 @@ def test_before_the_first_sensors(make: Callable[..., Stage]) -> None:
     stage.ros.until(lambda: len(stage.robot.commands) > 3, "neutral commands")
     assert all(command == NEUTRAL for _, command in stage.robot.commands)
     stage.robot.destroy_publisher(stage.robot.joints)
-    stage.ros.until(lambda: "nobody publishes" in complain(stage.node, stage.rig), "a complaint")
-    assert "joint_states (no message yet)" in complain(stage.node, stage.rig)
+    stage.ros.until(lambda: "nobody publishes" in complain(stage.node, stage.components), "a complaint")
+    assert "joint_states (no message yet)" in complain(stage.node, stage.components)
     assert stage.rows == [] and stage.robot.resets == []
 
 
@@ -90,8 +90,8 @@ def test_a_topic_of_the_wrong_type_is_named(make: Callable[..., Stage]) -> None:
     stage.robot.destroy_publisher(stage.robot.joints)
     stage.ros.stranger().create_publisher(Imu, "joint_states", 1)
     expected = "/joint_states: expected sensor_msgs/msg/JointState, found "
-    stage.ros.until(lambda: expected in complain(stage.node, stage.rig), "the complaint")
-    assert "sensor_msgs/msg/Imu" in complain(stage.node, stage.rig)
+    stage.ros.until(lambda: expected in complain(stage.node, stage.components), "the complaint")
+    assert "sensor_msgs/msg/Imu" in complain(stage.node, stage.components)
 
 
 def test_nonsense_is_refused_counted_and_answered_with_neutral(make: Callable[..., Stage]) -> None:
@@ -120,7 +120,7 @@ def test_a_clock_that_runs_back_cuts_the_episode(make: Callable[..., Stage]) -> 
     stage.until(lambda: stage.controller.running and stage.controller.steps >= 1, "an episode")
     stage.robot.tick = 1
     stage.until(lambda: stage.controller.abandoned >= 1, "the cut")
-    assert stage.rig.observer.clock_jumps >= 1
+    assert stage.components.observer.clock_jumps >= 1
     stage.until(lambda: stage.rows[-1].stamp_capture < 500 * PERIOD, "rows after it")
     assert next(r for r in stage.rows if r.stamp_capture < 500 * PERIOD).is_first
 
@@ -129,14 +129,14 @@ def test_a_fault_latches_until_the_service_clears_it(make: Callable[..., Stage])
     stage = make()
     stage.until(lambda: stage.controller.steps >= 2, "some steps")
     stage.controller.guard.latch("e_stop", "somebody pressed the button")
-    stage.until(lambda: stage.rig.runner.phase is Phase.IDLE, "to stop")
+    stage.until(lambda: stage.components.runner.phase is Phase.IDLE, "to stop")
     steps = stage.controller.steps
     stage.only(NEUTRAL)
     assert stage.controller.steps == steps
     assert stage.call("policy/clear_fault").message == "cleared: e_stop: somebody pressed the button"
     stage.until(lambda: stage.controller.steps > steps, "steps again")
     assert next(r for r in stage.rows[::-1] if r.is_first)
-    assert figures(stage.rig)["faults"] == 1
+    assert figures(stage.components)["faults"] == 1
 
 
 def test_a_link_that_cannot_record_stops_the_robot(
@@ -144,8 +144,8 @@ def test_a_link_that_cannot_record_stops_the_robot(
 ) -> None:
     stage = make(learner="tcp://127.0.0.1:9", logdir=str(tmp_path / "link"))
     stage.until(lambda: stage.controller.steps >= 1, "a step")
-    broken = msgspec.structs.replace(stage.rig.link.status(), fault="disk full")
-    monkeypatch.setattr(stage.rig.link, "status", lambda: broken)
+    broken = msgspec.structs.replace(stage.components.link.status(), fault="disk full")
+    monkeypatch.setattr(stage.components.link, "status", lambda: broken)
     stage.until(lambda: stage.controller.guard.fault, "the fault")
     assert str(stage.controller.guard.fault) == "link: disk full"
     stage.until(lambda: stage.robot.commands[-1][1] == NEUTRAL, "the neutral command")
@@ -169,18 +169,18 @@ def test_a_hanging_loop_is_noticed_and_the_node_leaves_the_neutral_command(make:
     seen = stage.watch(DiagnosticArray, "/diagnostics")
     stage.until(lambda: stage.controller.steps >= 1, "a step")
     entered, over = threading.Event(), threading.Event()
-    step = stage.rig.slot.current.step
+    step = stage.components.slot.current.step
 
     def hang(*args: Any) -> Any:
         entered.set()
         over.wait(60.0)
         return step(*args)
 
-    stage.rig.slot.current.step = hang
+    stage.components.slot.current.step = hang
     try:
         stage.until(entered.is_set, "the hanging step")
-        rows, thread = len(stage.rows), stage.rig.runner._thread
-        stage.until(lambda: stage.rig.runner.overdue > 0.6, "the loop to be overdue")
+        rows, thread = len(stage.rows), stage.components.runner._thread
+        stage.until(lambda: stage.components.runner.overdue > 0.6, "the loop to be overdue")
         answer = stage.call("policy/e_stop")
         assert not answer.success and "does not answer" in answer.message
         stage.controller.guard.clear()  # or the late tick would only react to it
@@ -205,17 +205,17 @@ def test_a_tick_that_outlasts_the_node_sends_no_command_after_the_last_one(make:
     entered, over = threading.Event(), threading.Event()
 
     def hang() -> list[str]:
-        if threading.current_thread() is not stage.rig.runner._thread:
+        if threading.current_thread() is not stage.components.runner._thread:
             return []  # the report of once a second asks too
         entered.set()
         over.wait(60.0)
         return ["nothing is known"]
 
-    stage.rig.observer.missing = hang
+    stage.components.observer.missing = hang
     try:
         stage.until(entered.is_set, "the hanging tick")
-        thread = stage.rig.runner._thread
-        stage.rig.runner.give_up("it hangs")
+        thread = stage.components.runner._thread
+        stage.components.runner.give_up("it hangs")
         stage.node.trigger_deactivate()
         sent = len(stage.sent)
         assert stage.sent[-1] == NEUTRAL
@@ -235,12 +235,12 @@ def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage
             raise ZeroDivisionError("a bug")
 
         stage.controller.tick = broken
-        stage.until(lambda: stage.rig.runner.failure, "the loop to die")
-        stage.rig.runner._thread.join(5.0)
+        stage.until(lambda: stage.components.runner.failure, "the loop to die")
+        stage.components.runner._thread.join(5.0)
     else:
         stage.until(lambda: stage.controller.steps >= 1, "a step")
-        stage.rig.runner._stop.set()
-        stage.rig.runner._thread.join(5.0)
+        stage.components.runner._stop.set()
+        stage.components.runner._thread.join(5.0)
         stage.controller.guard.limits.last = dict(FAR)
         stage.node.trigger_deactivate()
     assert stage.sent[-1] == NEUTRAL
@@ -250,12 +250,12 @@ def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage
 def test_a_slow_action_is_led_to_neutral_during_a_reset(make: Callable[..., Stage]) -> None:
     stage = make(spec=SLOW)
     stage.until(lambda: stage.controller.steps >= 1, "a step")
-    stage.rig.resetter._answered = lambda future: None  # the reset never ends
-    stage.until(lambda: stage.rig.runner.phase is Phase.RESETTING, "a reset")
+    stage.components.resetter._answered = lambda future: None  # the reset never ends
+    stage.until(lambda: stage.components.runner.phase is Phase.RESETTING, "a reset")
     stage.controller.guard.limits.last = dict(FAR)
     stage.robot.commands.clear()
     stage.until(lambda: len(stage.robot.commands) > 3 and stage.robot.commands[-1][1] == NEUTRAL, "neutral")
-    assert stage.rig.runner.phase is Phase.RESETTING
+    assert stage.components.runner.phase is Phase.RESETTING
 
 
 def test_deterministic_can_be_changed_others_cannot(make: Callable[..., Stage]) -> None:

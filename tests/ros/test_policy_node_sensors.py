@@ -38,7 +38,7 @@ def test_a_topic_of_the_wrong_type_fails_configure(ros: Ros, tmp_path: Path, cap
     node = make_node(ros, tmp_path)
     ros.until(lambda: node.get_publishers_info_by_topic("joint_states"), "the publisher")
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-    assert node.rig is None
+    assert node.components is None
     expected = "wrong type of topic /joint_states: expected sensor_msgs/msg/JointState, found sensor_msgs/msg/Imu"
     assert expected in capfd.readouterr().err
     other.destroy_publisher(publisher)
@@ -59,11 +59,11 @@ def test_a_frozen_stamp_is_silence(make: Callable[..., Stage]) -> None:
     stage.until(lambda: stage.controller.steps >= 2, "an episode")
     stage.robot.tick += 1
     stage.ros.until(
-        lambda: complain(stage.node, stage.rig), "a complaint", each=stage.robot.publish
+        lambda: complain(stage.node, stage.components), "a complaint", each=stage.robot.publish
     )  # again and again, with one stamp
-    assert "joint_states (its stamp has stood still for " in complain(stage.node, stage.rig)
-    assert stage.rig.runner.phase is Phase.WAITING and not stage.controller.running
-    assert stage.rig.observer.counters()["repeated joint_states"] > 10
+    assert "joint_states (its stamp has stood still for " in complain(stage.node, stage.components)
+    assert stage.components.runner.phase is Phase.WAITING and not stage.controller.running
+    assert stage.components.observer.counters()["repeated joint_states"] > 10
 
 
 def test_messages_from_before_a_reset_begin_no_episode(make: Callable[..., Stage]) -> None:
@@ -73,19 +73,19 @@ def test_messages_from_before_a_reset_begin_no_episode(make: Callable[..., Stage
     stage.robot.terminal = dict.fromkeys(range(stage.robot.tick, stage.robot.tick + 100_000), True)
     stage.until(lambda: stage.rows[-1].is_terminal, "its end")
     stage.robot.terminal = {}
-    resets = stage.rig.resetter.resets
-    stage.ros.until(lambda: stage.rig.resetter.resets > resets, "the reset")
+    resets = stage.components.resetter.resets
+    stage.ros.until(lambda: stage.components.resetter.resets > resets, "the reset")
     before = stage.robot.resets[-1]
-    assert stage.rig.resetter.first_stamp == (before + 1) * PERIOD
+    assert stage.components.resetter.first_stamp == (before + 1) * PERIOD
 
     def show_old() -> None:
         """What was under way when the reset came, and had not been shown yet."""
         stage.robot.joints.publish(joint_state(before * PERIOD + 7, ["hinge"], [0.0], [0.0]))
         stage.robot.task.publish(joint_state(before * PERIOD + 7, ["reward", "terminal"], [1.0, 0.0]))
 
-    late = stage.rig.observer.counters()["late"]
-    stage.ros.until(lambda: stage.rig.observer.counters()["late"] > late + 3, "old messages", each=show_old)
-    assert stage.rig.runner.phase is Phase.READY
+    late = stage.components.observer.counters()["late"]
+    stage.ros.until(lambda: stage.components.observer.counters()["late"] > late + 3, "old messages", each=show_old)
+    assert stage.components.runner.phase is Phase.READY
     episodes = stage.rows[-1].episode
     stage.until(lambda: stage.rows[-1].episode > episodes, "the next episode")
     assert next(r for r in stage.rows if r.episode > episodes).stamp_capture > before * PERIOD + 7
@@ -96,19 +96,21 @@ def test_rewards_that_come_in_a_burst_all_count(make: Callable[..., Stage]) -> N
     stage.until(lambda: stage.controller.steps >= 2, "an episode")
     publisher = stage.robot.create_publisher(JointState, "task", 100)
     stage.ros.until(lambda: publisher.get_subscription_count(), "the node to listen", each=stage.poke)
-    received = stage.rig.observer.counters()["received"]
+    received = stage.components.observer.counters()["received"]
     for n in range(30):
         stamp = stage.robot.tick * PERIOD + n + 1
         publisher.publish(joint_state(stamp, ["reward", "terminal"], [100.0, 0.0]))
-    stage.ros.until(lambda: stage.rig.observer.counters()["received"] >= received + 30, "all of them", each=stage.poke)
+    stage.ros.until(
+        lambda: stage.components.observer.counters()["received"] >= received + 30, "all of them", each=stage.poke
+    )
     stage.until(lambda: sum(r.reward for r in stage.rows) > 3000, "rows with them")
     assert sum(r.reward for r in stage.rows) < 3100
 
 
 def test_a_simulated_clock_that_nobody_publishes_is_named(make: Callable[..., Stage]) -> None:
     stage = make(use_sim_time=True)
-    stage.until(lambda: complain(stage.node, stage.rig), "a complaint")
-    assert "/clock (no time yet, although use_sim_time is set)" in complain(stage.node, stage.rig)
+    stage.until(lambda: complain(stage.node, stage.components), "a complaint")
+    assert "/clock (no time yet, although use_sim_time is set)" in complain(stage.node, stage.components)
     assert stage.rows == []
 
 
@@ -147,6 +149,6 @@ def test_the_reward_of_a_driver_without_stamps_is_summed(ros: Ros, make: Callabl
 
     robot.publish = publish
     stage.until(lambda: len(stage.rows) > 20, "rows")
-    counters = stage.rig.observer.counters()
+    counters = stage.components.observer.counters()
     assert counters["unstamped task"] == counters["unstamped"] > 20 and "repeated task" not in counters
     assert sum(r.reward for r in stage.rows) > 0.5 * len(stage.rows)

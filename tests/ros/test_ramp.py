@@ -138,7 +138,7 @@ def test_the_heartbeat_goes_on_during_the_ramp_at_an_end(make: Make) -> None:
     driven(stage)
     stage.until(lambda: heartbeat, "heartbeats")
     beats: list[bool] = []
-    beat = stage.rig.runner._parts.heartbeat
+    beat = stage.components.runner._parts.heartbeat
     publish = beat._publisher.publish
     beat._publisher = _Noting(beats, publish)
     begin = len(stage.sent)
@@ -205,8 +205,10 @@ def test_two_threads_do_not_lead_the_robot_when_the_loop_dies(make: Make, monkey
 
     begin = len(stage.sent)
     monkeypatch.setattr(stage.controller, "tick", broken)
-    stage.until(lambda: stage.rig.runner.failure, "the loop's end")
-    assert "ZeroDivisionError: a bug" in stage.rig.runner.failure and "hangs" not in stage.rig.runner.failure
+    stage.until(lambda: stage.components.runner.failure, "the loop's end")
+    assert (
+        "ZeroDivisionError: a bug" in stage.components.runner.failure and "hangs" not in stage.components.runner.failure
+    )
     way = stage.sent[begin:]
     assert way[-1] == NEUTRAL and way.count(NEUTRAL) == 1 and len(way) > 100
     assert stage.controller.guard.fault is None

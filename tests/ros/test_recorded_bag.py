@@ -85,10 +85,10 @@ def test_a_bag_gives_the_rows_that_the_node_recorded(bench: Bench, tmp_path: Pat
         ]
         node = bench.ros.add(PolicyNode(context=bench.ros.context, parameter_overrides=overrides))
         assert node.bring_up()
-        node.rig.controller._record = rows.append
+        node.components.controller._record = rows.append
         bench.ros.until(lambda: recorder.hears_all, "the recorder to find its topics")
-        first = node.rig.controller.episodes + 1  # of those before, the recorder may have missed something
-        bench.ros.until(lambda: node.rig.controller.episodes == first + 4, "three episodes and their messages")
+        first = node.components.controller.episodes + 1  # of those before, the recorder may have missed something
+        bench.ros.until(lambda: node.components.controller.episodes == first + 4, "three episodes and their messages")
         node.trigger_shutdown()
     command = ["data", "import", str(tmp_path / "bag"), "--spec", str(robot), "--store", str(tmp_path / "s.sqlite")]
     assert main(command) == 0

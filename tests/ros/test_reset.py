@@ -52,25 +52,25 @@ def test_a_reset_that_does_not_come_is_said(
 
     other = stage.ros.add(stage.ros.node("arm"))
     if words.startswith("no answer"):
-        stage.until(lambda: stage.rig.resetter.active, "the wish for a reset")
-        monkeypatch.setattr(stage.rig.resetter._client, "call_async", lambda request: _Never())
+        stage.until(lambda: stage.components.resetter.active, "the wish for a reset")
+        monkeypatch.setattr(stage.components.resetter._client, "call_async", lambda request: _Never())
         kind, answer = Trigger, agree
     host = stage.ros.stranger() if kind is Empty else other  # one process cannot have a service of two types
     service = host.create_service(kind, "prepare", answer) if kind else None
-    stage.until(lambda: words in complain(stage.node, stage.rig), words)
-    assert complain(stage.node, stage.rig).startswith("waiting for reset service /prepare for ")
+    stage.until(lambda: words in complain(stage.node, stage.components), words)
+    assert complain(stage.node, stage.components).startswith("waiting for reset service /prepare for ")
     assert not stage.rows
     (loop,) = [
-        s for s in stage.node._diagnosis.report(None, complain(stage.node, stage.rig)).status if "loop" in s.name
+        s for s in stage.node._diagnosis.report(None, complain(stage.node, stage.components)).status if "loop" in s.name
     ]
     assert loop.level == b"\x01" and words in loop.message
     monkeypatch.undo()
     if service is not None:
         host.destroy_service(service)
     other.create_service(Trigger, "prepare", agree)
-    stage.rig.resetter.restart()
+    stage.components.resetter.restart()
     stage.until(lambda: len(stage.rows) > 3, "an episode, when it is given")
-    assert stage.rig.resetter.first_stamp == 0 and not stage.node.failed
+    assert stage.components.resetter.first_stamp == 0 and not stage.node.failed
 
 
 class _Never:

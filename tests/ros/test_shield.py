@@ -43,13 +43,13 @@ def test_a_label_that_is_no_time_means_no_stamp(make: Make, label: str) -> None:
     stage = with_feet(make, lambda stamp: label)
     stage.until(lambda: stage.controller.steps > 60, "steps for longer than max_age")
     assert stage.controller.abandoned == 0 and not stage.node.failed
-    assert stage.rig.observer.counters()["unstamped feet"] > 20
+    assert stage.components.observer.counters()["unstamped feet"] > 20
 
 
 def test_a_label_that_is_a_time_of_another_clock_is_a_stamp(make: Make) -> None:
     stage = with_feet(make, str)
     stage.until(lambda: stage.controller.steps > 60, "steps")
-    assert stage.controller.abandoned == 0 and "unstamped feet" not in stage.rig.observer.counters()
+    assert stage.controller.abandoned == 0 and "unstamped feet" not in stage.components.observer.counters()
 
 
 def test_each_callback_of_the_node_survives_nonsense_and_counts_it(make: Make) -> None:
@@ -69,7 +69,7 @@ def test_each_callback_of_the_node_survives_nonsense_and_counts_it(make: Make) -
 @pytest.mark.parametrize("topic", ["joint_states", "task"])
 def test_a_message_that_makes_the_receiver_fail_costs_itself_only(make: Make, topic: str) -> None:
     stage = make(max_steps=10_000)
-    receive = stage.rig.observer.receive
+    receive = stage.components.observer.receive
     failing = {topic: 3}
 
     def fail(name: str, message: Any) -> None:
@@ -78,7 +78,7 @@ def test_a_message_that_makes_the_receiver_fail_costs_itself_only(make: Make, to
             raise ZeroDivisionError("three times")
         receive(name, message)
 
-    stage.rig.observer.receive = fail
+    stage.components.observer.receive = fail
     stage.until(lambda: not failing[topic], "the failures")
     steps = stage.controller.steps
     stage.until(lambda: stage.controller.steps > steps + 20, "steps all the same")
@@ -88,7 +88,7 @@ def test_a_message_that_makes_the_receiver_fail_costs_itself_only(make: Make, to
 
 def test_a_timer_that_fails_is_called_again(make: Make) -> None:
     stage = make()
-    poll = stage.rig.resetter.poll
+    poll = stage.components.resetter.poll
     left = [2]
 
     def fail() -> None:
@@ -97,14 +97,14 @@ def test_a_timer_that_fails_is_called_again(make: Make) -> None:
             raise KeyError("poll")
         poll()
 
-    stage.rig.resetter.poll = fail
+    stage.components.resetter.poll = fail
     stage.until(lambda: stage.node.failed["timer look"] == 2, "the failures")
     stage.until(lambda: stage.controller.steps > 5, "steps all the same")
 
 
 def test_a_service_that_fails_says_so(make: Make) -> None:
     stage = make()
-    stage.rig.states.want = lambda state: 1 / 0
+    stage.components.states.want = lambda state: 1 / 0
     answer = stage.call("policy/stand")
     assert not answer.success and "~/stand failed: ZeroDivisionError" in answer.message
 
@@ -117,7 +117,7 @@ def test_nonsense_on_teleop_costs_itself_only(make: Make) -> None:
     stage.until(lambda: publisher.get_subscription_count(), "the node")
     publisher.publish(endless)
     publisher.publish(Float64MultiArray())
-    stage.until(lambda: stage.rig.takeover.refused >= 1, "a refusal")
+    stage.until(lambda: stage.components.takeover.refused >= 1, "a refusal")
     steps = stage.controller.steps
     stage.until(lambda: stage.controller.steps > steps + 5, "steps all the same")
 
@@ -127,7 +127,7 @@ def test_without_a_learner_a_reward_of_nan_stops_nobody(make: Make) -> None:
     stage.robot.reward = dict.fromkeys(range(100_000), math.nan)
     stage.until(lambda: stage.controller.steps > 30, "steps")
     assert not stage.controller.refused and {row.reward for row in stage.rows} == {0.0}
-    assert stage.rig.observer.judge.unused > 10
+    assert stage.components.observer.judge.unused > 10
 
 
 @pytest.mark.parametrize("at", range(4))

@@ -17,7 +17,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import Bool
 
-from robot_dreamer.onboard.states import State
+from robot_dreamer.onboard.states import DriveState
 from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, validate_record
 from robot_dreamer.spec.safety import RULES
 from ros_nodes.health import complain
@@ -33,8 +33,8 @@ Make = Callable[..., Stage]
 SLOW = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]")  # 0.08 per tick
 
 
-def is_in(stage: Stage, state: State) -> bool:
-    return bool(stage.rig.states.state is state)
+def is_in(stage: Stage, state: DriveState) -> bool:
+    return bool(stage.components.states.state is state)
 
 
 def test_without_automatic_people_lead_the_robot_through_the_states(make: Make) -> None:
@@ -42,17 +42,17 @@ def test_without_automatic_people_lead_the_robot_through_the_states(make: Make) 
     heartbeat = stage.watch(Bool, "policy/heartbeat")
     stage.until(lambda: heartbeat, "a heartbeat")
     stage.silent()
-    assert is_in(stage, State.PASSIVE) and not heartbeat[-1].data and stage.robot.resets == []
+    assert is_in(stage, DriveState.PASSIVE) and not heartbeat[-1].data and stage.robot.resets == []
     answer = stage.call("policy/stand")
     assert (answer.success, answer.message) == (True, "stand is wanted; it was passive")
-    stage.until(lambda: is_in(stage, State.STAND), "to stand")
+    stage.until(lambda: is_in(stage, DriveState.STAND), "to stand")
     stage.only(NEUTRAL)
     assert heartbeat[-1].data and stage.rows == []
     assert stage.call("policy/policy").success
     stage.until(lambda: stage.controller.steps >= 3, "steps")
-    assert is_in(stage, State.POLICY) and stage.robot.resets
+    assert is_in(stage, DriveState.POLICY) and stage.robot.resets
     assert stage.call("policy/passive").success
-    stage.until(lambda: is_in(stage, State.PASSIVE) and not stage.rig.states.driving, "to rest")
+    stage.until(lambda: is_in(stage, DriveState.PASSIVE) and not stage.components.states.driving, "to rest")
     stage.silent()
     assert stage.controller.abandoned >= 1 and not stage.rows[-1].is_last
     stage.until(lambda: not heartbeat[-1].data, "the heartbeat's end")
@@ -63,11 +63,11 @@ def test_a_fault_leads_to_passive_and_voids_what_was_wanted(make: Make) -> None:
     stage.call("policy/policy")
     stage.until(lambda: stage.controller.steps >= 2, "steps")
     stage.call("policy/e_stop")
-    stage.until(lambda: is_in(stage, State.FAULT), "the fault")
+    stage.until(lambda: is_in(stage, DriveState.FAULT), "the fault")
     answer = stage.call("policy/policy")
     assert not answer.success and "a fault is latched (e_stop: the service e_stop was called)" in answer.message
     stage.call("policy/clear_fault")
-    stage.until(lambda: is_in(stage, State.PASSIVE), "passive")
+    stage.until(lambda: is_in(stage, DriveState.PASSIVE), "passive")
     steps = stage.controller.steps
     stage.silent()
     assert stage.controller.steps == steps
@@ -80,7 +80,7 @@ def test_stand_starts_from_the_measured_pose(make: Make) -> None:
     watched = f"{{name: at, shape: [2], source: {source}}}"
     stage = make(spec=f"{SLOW}watched: [{watched}]\nsafety: {{pose: {{torque: at}}}}\n", automatic=False)
     stage.call("policy/stand")
-    stage.until(lambda: is_in(stage, State.STAND), "to stand")
+    stage.until(lambda: is_in(stage, DriveState.STAND), "to stand")
     stage.silent()  # nobody knows where the robot is
     arm = stage.robot.create_publisher(type(joint_state(0, [], [])), "arm", 1)
     stage.also.append(lambda stamp: arm.publish(joint_state(stamp, ["b", "a"], [1.0, -1.0])))
@@ -96,7 +96,7 @@ def test_services_of_a_node_that_is_not_active(make: Make) -> None:
     assert stage.call("policy/clear_fault").message == "there was no fault"
     assert stage.call("policy/e_stop").success
     stage.node.trigger_activate()
-    stage.until(lambda: is_in(stage, State.FAULT), "the fault that was latched before")
+    stage.until(lambda: is_in(stage, DriveState.FAULT), "the fault that was latched before")
     stage.node.trigger_deactivate()
     stage.node.trigger_cleanup()
     for service in ("stand", "e_stop", "clear_fault"):
@@ -116,11 +116,11 @@ def test_a_node_that_is_started_by_hand_moves_nothing_by_itself(ros: Ros, tmp_pa
         robot.tick += 1
         robot.publish()
 
-    ros.until(lambda: not node.rig.observer.missing(), "sensors", each=publish)
-    ticks = node.rig.runner.ticks
-    ros.until(lambda: node.rig.runner.ticks > ticks + 20, "ticks", each=publish)
-    assert node.rig.states.state is State.PASSIVE
-    assert not node.rig.controller.steps and not robot.commands
+    ros.until(lambda: not node.components.observer.missing(), "sensors", each=publish)
+    ticks = node.components.runner.ticks
+    ros.until(lambda: node.components.runner.ticks > ticks + 20, "ticks", each=publish)
+    assert node.components.states.state is DriveState.PASSIVE
+    assert not node.components.controller.steps and not robot.commands
     node.trigger_shutdown()
 
 
@@ -132,7 +132,7 @@ def test_activating_again_without_automatic_waits_for_a_person(make: Make) -> No
     stage.node.trigger_activate()
     steps = stage.controller.steps
     stage.silent()
-    assert is_in(stage, State.PASSIVE) and stage.controller.steps == steps
+    assert is_in(stage, DriveState.PASSIVE) and stage.controller.steps == steps
 
 
 def test_deactivate_ramps_down_within_the_ramps_rate(make: Make) -> None:
@@ -185,7 +185,7 @@ def test_a_persons_nonsense_is_refused_and_counted(make: Make, numbers: list[flo
     stage = make(max_steps=10_000)
     stage.until(lambda: stage.controller.steps >= 2, "steps of the policy")
     command = person(stage, numbers)
-    stage.until(lambda: command() or stage.rig.takeover.refused >= 3, "refusals")
+    stage.until(lambda: command() or stage.components.takeover.refused >= 3, "refusals")
     assert stage.controller.interventions == 0 and stage.controller.guard.fault is None
 
 
@@ -193,7 +193,7 @@ def test_nobody_takes_over_a_robot_with_a_fault(make: Make) -> None:
     stage = make(max_steps=10_000)
     stage.until(lambda: stage.controller.steps >= 2, "steps")
     stage.call("policy/e_stop")
-    stage.until(lambda: is_in(stage, State.FAULT), "the fault")
+    stage.until(lambda: is_in(stage, DriveState.FAULT), "the fault")
     command = person(stage, [1.0, 1.0])
     stage.also.append(lambda stamp: command())
     stage.only(NEUTRAL)
@@ -222,13 +222,13 @@ def test_an_exception_in_a_transition_is_said_and_leaves_the_node_unconfigured(
         raise ZeroDivisionError("a bug")
 
     if transition == "activate":
-        monkeypatch.setattr(stage.rig.runner, "start", broken)
+        monkeypatch.setattr(stage.components.runner, "start", broken)
     else:
-        monkeypatch.setattr(stage.rig.states, "settle", broken)
+        monkeypatch.setattr(stage.components.states, "settle", broken)
     getattr(stage.node, f"trigger_{transition}")()
     assert f"on_{transition} failed:" in (said := capfd.readouterr().err) and "ZeroDivisionError: a bug" in said
     assert stage.node._state_machine.current_state[0] == Lifecycle.PRIMARY_STATE_UNCONFIGURED
-    assert stage.node.rig is None
+    assert stage.node.components is None
     assert stage.node.trigger_configure() == TransitionCallbackReturn.SUCCESS
 
 
@@ -237,7 +237,7 @@ def test_parameters_have_descriptions_and_ranges_that_are_kept(make: Make) -> No
     for name in stage.node.parameters.__dataclass_fields__:
         assert stage.node.describe_parameter(name).description
     assert stage.node.set_parameters([Parameter("teleop_timeout", value=2.0)])[0].successful
-    assert stage.rig.takeover.timeout == 2.0
+    assert stage.components.takeover.timeout == 2.0
     for name, value in (
         ("teleop_timeout", 100.0),
         ("teleop_timeout", "soon"),
@@ -245,7 +245,7 @@ def test_parameters_have_descriptions_and_ranges_that_are_kept(make: Make) -> No
         ("automatic", False),
     ):
         assert not stage.node.set_parameters([Parameter(name, value=value)])[0].successful
-    assert stage.rig.takeover.timeout == 2.0
+    assert stage.components.takeover.timeout == 2.0
 
 
 @pytest.mark.parametrize(
@@ -285,5 +285,5 @@ def test_diagnostics_say_what_a_person_asks(make: Make) -> None:
 def test_a_passive_robot_says_which_sensors_are_silent(make: Make) -> None:
     stage = make(automatic=False)
     stage.speaks = False
-    stage.ros.until(lambda: complain(stage.node, stage.rig), "a complaint")
-    assert complain(stage.node, stage.rig).startswith("no fresh messages from joint_states (no message yet)")
+    stage.ros.until(lambda: complain(stage.node, stage.components), "a complaint")
+    assert complain(stage.node, stage.components).startswith("no fresh messages from joint_states (no message yet)")

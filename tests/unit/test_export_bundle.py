@@ -15,13 +15,14 @@ import torch
 from export.compare import Comparison, compare
 from export.exporter import BundleExporter
 from export.ports import Ports
-from export.rollout import Arrays, RandomInputs, RecordedInputs, record, step, with_margin
+from export.rollout import RandomInputs, RecordedInputs, record, step, with_margin
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.onboard.bundle import Bundle, read_bundle
 from robot_dreamer.onboard.manifest import BundleError
-from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec, load_spec, parse_spec
 
 MIXED = """
@@ -161,7 +162,7 @@ def test_the_mean_action_needs_no_noise(case: Case, tmp_path: Path) -> None:
     policy.reset()
     again = policy.step(observation, previous, True, None).action
     policy.reset()
-    noisy = policy.step(observation, previous, True, Noise(seed=1)).action
+    noisy = policy.step(observation, previous, True, NoiseSource(seed=1)).action
     for action in case.spec.actions:
         assert first[action.name].shape == action.shape and first[action.name].dtype == action.dtype
         assert np.array_equal(first[action.name], again[action.name])

@@ -9,7 +9,7 @@ from export.rollout import RandomInputs
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.onboard.bundle import read_bundle
-from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.spec import load_spec, parse_spec
 
@@ -72,4 +72,4 @@ def test_without_action_noise_the_mode_acts(preset, tmp_path):
         assert torch.equal(action, again[name])
         assert torch.allclose(action, mean, atol=1e-5)
     assert all(roles[name] == "action_noise" for name in explores)
-    assert Noise(0, deterministic=True).deterministic
+    assert NoiseSource(0, deterministic=True).deterministic

@@ -12,9 +12,9 @@ import pytest
 
 from robot_dreamer.link.inbox import KEEP, Inbox
 from robot_dreamer.link.messages import Announcement, Piece
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
 
-LIMITS = Limits(piece_bytes=1000, piece_window=2, bundle_bytes=50_000)
+LIMITS = LinkLimits(piece_bytes=1000, piece_window=2, bundle_bytes=50_000)
 TIMING = Timing(piece=2.0, refused=5.0)
 
 

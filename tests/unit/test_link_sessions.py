@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robot_dreamer.link.messages import Hello, Refused
 from robot_dreamer.link.sessions import Session, Sessions
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.spec import load_spec
 
 SPEC = load_spec("cartpole")
@@ -12,7 +12,7 @@ SPEC = load_spec("cartpole")
 
 class Door:
     def __init__(self, robots: int) -> None:
-        self.sessions = Sessions(SPEC, None, Timing(), Limits(robots=robots))
+        self.sessions = Sessions(SPEC, None, Timing(), LinkLimits(robots=robots))
         self.now = 0.0
 
     def hello(self, robot: str) -> Session | Refused:

@@ -22,7 +22,7 @@ from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.shipper import Shipper
 from robot_dreamer.link.spool import NewBlock, Spool
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.link.timing import Limits, Timing
+from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.link.writer import SpoolWriter
 from robot_dreamer.spec import SpecMismatch, load_spec
 
@@ -97,8 +97,8 @@ def test_a_spool_belongs_to_one_robot_spec_and_process(tmp_path: Path) -> None:
         Spool(tmp_path / "spool.sqlite", msgspec.structs.replace(SPEC, rate=1.0), "r", 1, "stop")
 
 
-def start_writer(spool: Spool, limits: Limits | None = None) -> SpoolWriter:
-    writer = SpoolWriter(spool, CODEC, "r", "b", FAST, limits or Limits())
+def start_writer(spool: Spool, limits: LinkLimits | None = None) -> SpoolWriter:
+    writer = SpoolWriter(spool, CODEC, "r", "b", FAST, limits or LinkLimits())
     writer.worker.start()
     return writer
 
@@ -127,7 +127,7 @@ def test_the_writer_counts_what_does_not_fit(tmp_path: Path) -> None:
 
 def test_recording_never_waits_for_a_disk_that_stands_still(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
-    writer = start_writer(spool, Limits(queue_rows=50))
+    writer = start_writer(spool, LinkLimits(queue_rows=50))
     with spool._lock:  # the disk stands still
         for i in range(200):
             writer.put(synthetic_row(SPEC, "r", "b", i))
@@ -175,7 +175,7 @@ def test_a_commit_costs_a_handful_of_statements_whatever_the_number_of_its_rows(
     spool = open_spool(tmp_path)
     statements: list[str] = []
     spool._db.set_trace_callback(statements.append)
-    writer = SpoolWriter(spool, CODEC, "r", "b", FAST, Limits())
+    writer = SpoolWriter(spool, CODEC, "r", "b", FAST, LinkLimits())
     for i in range(1000):
         writer.put(synthetic_row(SPEC, "r", "b", i))
     assert writer._flush() and writer.recorded == 1000
@@ -239,7 +239,7 @@ def test_shipper_and_store_agree_over_any_network(tmp_path_factory, seed: int) -
     folder = tmp_path_factory.mktemp("n")
     spool = open_spool(folder, limit=(rng.choice([30, 10**6])) * BYTES)
     store = ExperienceStore(folder / "store", SPEC)
-    limits = Limits(chunk_bytes=4 * BYTES, window=3, window_most=rng.choice([3, 8]))
+    limits = LinkLimits(chunk_bytes=4 * BYTES, window=3, window_most=rng.choice([3, 8]))
     shipper = Shipper(spool, Timing(acknowledge=5.0), limits)
     up, down = [], []
     recorded = dropped = 0
@@ -291,7 +291,7 @@ def test_shipper_and_store_agree_over_any_network(tmp_path_factory, seed: int) -
 def test_an_acknowledgement_of_what_was_never_sent_is_ignored(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     spool.append(blocks("b", range(5)))
-    shipper = Shipper(spool, Timing(), Limits())
+    shipper = Shipper(spool, Timing(), LinkLimits())
     shipper.handle(Ack("b", 0, 4, False), 0.0)
     spool.append([])
     assert shipper.bad_acks == 1 and spool.rows == 5
@@ -301,7 +301,7 @@ def test_an_acknowledgement_of_what_was_never_sent_is_ignored(tmp_path: Path) ->
 def test_rows_go_out_again_if_no_acknowledgement_comes(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     spool.append(blocks("b", range(5)))
-    shipper = Shipper(spool, Timing(acknowledge=2.0), Limits())
+    shipper = Shipper(spool, Timing(acknowledge=2.0), LinkLimits())
     first = shipper.next_chunk(0.0)
     assert first is not None and shipper.next_chunk(0.0) is None
     shipper.check(1.9)
@@ -316,7 +316,7 @@ def test_a_slow_network_is_not_filled_with_repetitions(tmp_path: Path) -> None:
     """Ten seconds of rows are in flight at once, acknowledgements are awaited for two."""
     spool = open_spool(tmp_path)
     spool.append(blocks("b", range(600)))
-    shipper = Shipper(spool, Timing(acknowledge=2.0), Limits(chunk_bytes=50 * BYTES, window=4))
+    shipper = Shipper(spool, Timing(acknowledge=2.0), LinkLimits(chunk_bytes=50 * BYTES, window=4))
     wire: list = []  # first in, first out
     busy_until = now = 0.0
     while not shipper.drained:
@@ -341,7 +341,7 @@ def test_a_restarted_robot_whose_rows_are_all_settled_already_goes_on(tmp_path: 
     store.add([synthetic_row(SPEC, "r", "b", i) for i in range(40)])
     spool = open_spool(tmp_path)
     spool.append(blocks("b", range(40)))  # kill -9 came before the acknowledgements
-    shipper = Shipper(spool, Timing(), Limits(chunk_bytes=4 * BYTES, window=2, window_most=2))
+    shipper = Shipper(spool, Timing(), LinkLimits(chunk_bytes=4 * BYTES, window=2, window_most=2))
     for now in range(100):
         while (chunk := shipper.next_chunk(float(now))) is not None:
             shipper.handle(Ack(chunk.boot, chunk.chunk, store.settled("r", "b"), False), float(now))

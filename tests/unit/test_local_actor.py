@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from robot_dreamer.config import load_config
-from robot_dreamer.environment import Environment, Step
+from robot_dreamer.environment import Environment, TimeStep
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.local import FLUSH, LivePolicy, LocalActor
 from robot_dreamer.link.store import AddResult, ExperienceStore
-from robot_dreamer.onboard.filter import LowPass, butterworth
+from robot_dreamer.onboard.low_pass import LowPass, butterworth
 from robot_dreamer.onboard.policy import PolicyOutput, RandomPolicy
 from robot_dreamer.record import StepRecord, validate_record
 from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, parse_spec
@@ -126,22 +126,22 @@ class Scripted:
         self._heat, self._last, self._step = heat, last, 0
         self.commands: list[Any] = []
 
-    def reset(self) -> Step:
+    def reset(self) -> TimeStep:
         return self._show()
 
-    def step(self, commands: Any) -> Step:
+    def step(self, commands: Any) -> TimeStep:
         self.commands.append(commands)
         return self._show()
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _show(self) -> Step:
+    def _show(self) -> TimeStep:
         shown = {"angle": np.array([1, 0], np.float32), "speed": np.zeros(1, np.float32)}
         if self._heat:
             shown["heat"] = np.array([self._heat.pop(0)], np.float32)
         self._step += 1
-        return Step(shown, 1.0, self._last and self._step % 3 == 0, False)
+        return TimeStep(shown, 1.0, self._last and self._step % 3 == 0, False)
 
 
 HOT = f"""{TOY}

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.controller import Controller, Decision, Sample
-from robot_dreamer.onboard.filter import LowPass, butterworth
 from robot_dreamer.onboard.guard import Commands, Fault, Guard
-from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.low_pass import LowPass, butterworth
+from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, StepRecord, validate_record
@@ -44,7 +44,7 @@ class Scripted:
         observation: Mapping[str, NDArray[Any]],
         previous_action: Mapping[str, NDArray[Any]],
         is_first: bool,
-        noise: Noise | None,
+        noise: NoiseSource | None,
     ) -> PolicyOutput:
         if self.broken:
             raise PolicyFault("policy 7: broken")

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.bundle import BundleError, Port, read_bundle, write_bundle
-from robot_dreamer.onboard.noise import Noise
+from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import OnnxPolicy, PolicyFault, RandomPolicy
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
@@ -55,20 +55,20 @@ def test_is_first_forgets(tmp_path: Path) -> None:
 def test_noise_is_seeded_and_deterministic_silences_only_the_action(tmp_path: Path) -> None:
     policy = load(tmp_path)
 
-    def act(noise: Noise | None) -> tuple[NDArray[Any], NDArray[Any]]:
+    def act(noise: NoiseSource | None) -> tuple[NDArray[Any], NDArray[Any]]:
         output = policy.step(observe(0.0), PREVIOUS, True, noise)
         return output.action["torque"], policy.state["hidden"]
 
-    same, other = act(Noise(1)), act(Noise(2))
-    np.testing.assert_array_equal(act(Noise(1))[0], same[0])
+    same, other = act(NoiseSource(1)), act(NoiseSource(2))
+    np.testing.assert_array_equal(act(NoiseSource(1))[0], same[0])
     assert not np.array_equal(same[0], other[0])
-    action, state = act(Noise(1, deterministic=True))
+    action, state = act(NoiseSource(1, deterministic=True))
     np.testing.assert_allclose(action, np.full(2, np.tanh(state.mean())), rtol=1e-6)
     assert np.ptp(state) > 0  # latents are sampled all the same
 
 
 def test_noise_distributions() -> None:
-    noise, out = Noise(0), np.zeros((1, 20000), np.float32)
+    noise, out = NoiseSource(0), np.zeros((1, 20000), np.float32)
     noise.fill(Port("n", "latent_noise", "z", (20000,)), False, out)
     assert out.mean() == pytest.approx(0.5772, abs=0.03)  # Gumbel: Euler's constant
     assert out.var() == pytest.approx(np.pi**2 / 6, abs=0.05)
@@ -86,7 +86,9 @@ def test_discrete_action(tmp_path: Path) -> None:
     output = policy.step(observe(), {"gear": np.asarray(1, np.int64)}, True, None)
     assert output.action["gear"].shape == () and output.action["gear"].dtype == np.int64
     assert int(output.action["gear"]) == 2  # the ramp's top
-    seen = {int(policy.step(observe(-1.0), {"gear": np.asarray(0)}, True, Noise(s)).action["gear"]) for s in range(30)}
+    seen = {
+        int(policy.step(observe(-1.0), {"gear": np.asarray(0)}, True, NoiseSource(s)).action["gear"]) for s in range(30)
+    }
     assert seen == {0, 1, 2}
 
 

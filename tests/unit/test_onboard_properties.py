@@ -11,7 +11,7 @@ import pytest
 from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput
 from robot_dreamer.onboard.slot import PolicySlot
-from robot_dreamer.onboard.states import State, StateMachine
+from robot_dreamer.onboard.states import DriveState, StateMachine
 from robot_dreamer.record import INTERVENTION, StepRecord, validate_record
 from robot_dreamer.spec import parse_spec
 from tests.onboard_models import TOY
@@ -78,7 +78,7 @@ class Life:
             if self.dice.random() < 0.7:
                 self.guard.clear()
             if self.dice.random() < 0.7:
-                self.wish(State.POLICY)
+                self.wish(DriveState.POLICY)
 
     def policy_raves(self) -> None:
         self.policy.action = [float(self.dice.choice(BAD)), float(self.dice.choice([0.0, *BAD]))]
@@ -105,12 +105,12 @@ class Life:
         for _ in range(3):
             self.tick(person=self.command())
 
-    def wish(self, state: State | None = None) -> None:
-        state = state or list(State)[self.dice.integers(3)]  # PASSIVE, STAND, POLICY
+    def wish(self, state: DriveState | None = None) -> None:
+        state = state or list(DriveState)[self.dice.integers(3)]  # PASSIVE, STAND, POLICY
         refused = self.machine.want(state)
         assert bool(refused) == (self.guard.fault is not None)
         if not refused:
-            self.wanted = state is State.POLICY
+            self.wanted = state is DriveState.POLICY
 
     def command(self) -> dict[str, Any]:
         return {"torque": self.dice.uniform(-5, 5, 2)}
@@ -120,9 +120,9 @@ class Life:
         observation = {"angle": np.array([1, 0], np.float32), "speed": np.array([speed], np.float32)}
         latched, rows = self.guard.fault, len(self.rows)
         state = self.machine.step()
-        if state is not State.POLICY:
+        if state is not DriveState.POLICY:
             self.controller.abandon()
-            self.send(self.machine.command(observation if state is State.STAND and np.isfinite(speed) else None))
+            self.send(self.machine.command(observation if state is DriveState.STAND and np.isfinite(speed) else None))
             assert len(self.rows) == rows
             return
         assert latched is None, "the policy acts although a fault is latched"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from robot_dreamer.onboard.guard import Guard
-from robot_dreamer.onboard.states import State, StateMachine
+from robot_dreamer.onboard.states import DriveState, StateMachine
 from robot_dreamer.spec import parse_spec
 from tests.onboard_models import TOY
 
-PASSIVE, STAND, POLICY, FAULT = State.PASSIVE, State.STAND, State.POLICY, State.FAULT
+PASSIVE, STAND, POLICY, FAULT = DriveState.PASSIVE, DriveState.STAND, DriveState.POLICY, DriveState.FAULT
 TEXT = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [10.0, 5.0]")  # per tick 0.2 and 0.1
 SOURCE = "{topic: j, type: sensor_msgs/msg/JointState, field: position, names: [a, b]}"
 POSE = f"watched: [{{name: at, shape: [2], source: {SOURCE}}}]\n"
@@ -27,7 +27,7 @@ class Robot:
         self.machine = StateMachine(spec, self.guard, automatic)
         self.out: list[float] | None = None
 
-    def step(self, observation: Any = None) -> State:
+    def step(self, observation: Any = None) -> DriveState:
         state = self.machine.step()
         if state is not POLICY:
             commands = self.machine.command(observation)

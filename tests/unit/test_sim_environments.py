@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robot_dreamer.spec import SpecError
 
 pytest.importorskip("dm_control")
-from robot_dreamer.environment import Environment, Step
+from robot_dreamer.environment import Environment, TimeStep
 from sim.environments import make_environment
 from sim.worlds import load_suite
 
@@ -78,7 +78,7 @@ def random_commands(environment: Environment, generator: np.random.Generator) ->
     return commands
 
 
-def check_row(environment: Environment, step: Step) -> None:
+def check_row(environment: Environment, step: TimeStep) -> None:
     expected = {o.name: (o.shape, np.dtype(o.dtype)) for o in environment.spec.observations}
     assert {k: (v.shape, v.dtype) for k, v in step.observation.items()} == expected
     assert isinstance(step.reward, float)

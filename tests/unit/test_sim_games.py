@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import Environment, Step
+from robot_dreamer.environment import Environment, TimeStep
 from robot_dreamer.spec import SpecError
 from sim import atari_environment, crafter_environment
 from sim.environments import make_environment
@@ -16,7 +16,7 @@ def act(number: int) -> dict[str, NDArray[np.float64]]:
     return {"action": np.array([number], np.float64)}
 
 
-def play(environment: Environment, steps: int, seed: int = 0) -> list[Step]:
+def play(environment: Environment, steps: int, seed: int = 0) -> list[TimeStep]:
     """One episode, or its first steps, with random actions."""
     rng, classes = np.random.default_rng(seed), len(environment.spec.actions[0].values)
     rows = [environment.reset()]
@@ -25,7 +25,7 @@ def play(environment: Environment, steps: int, seed: int = 0) -> list[Step]:
     return rows
 
 
-def same(ours: list[Step], theirs: list[Step]) -> bool:
+def same(ours: list[TimeStep], theirs: list[TimeStep]) -> bool:
     pairs = zip(ours, theirs, strict=True)
     return all(
         a.reward == b.reward and np.array_equal(a.observation["image"], b.observation["image"]) for a, b in pairs

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from robot_dreamer.processes import Process
-from robot_dreamer.processes.supervisor import Limits, Result, Supervisor
+from robot_dreamer.processes.supervisor import Patience, Result, Supervisor
 
-QUICK = Limits(restarts=2, window=60.0, pause=0.05, grace=10.0, mercy=10.0)
+QUICK = Patience(restarts=2, window=60.0, pause=0.05, grace=10.0, mercy=10.0)
 ROOT = str(Path(__file__).resolve().parents[2])
 
 PROGRAMS = {
@@ -48,7 +48,7 @@ def make(tmp_path: Path) -> Callable[..., Supervisor]:
         lines = [line[8:] for line in code.splitlines()]
         (tmp_path / f"{name}_program.py").write_text("\n".join(lines))
 
-    def build(*rows: tuple[str, str], limits: Limits = QUICK, finishes: str = "") -> Supervisor:
+    def build(*rows: tuple[str, str], limits: Patience = QUICK, finishes: str = "") -> Supervisor:
         table = [
             Process(f"{kind}{i}", kind, (f"{kind}_program",), (argument,), finishes=kind == finishes)
             for i, (kind, argument) in enumerate(rows)
@@ -148,7 +148,7 @@ def test_refused_arguments_are_not_tried_again(make: Callable[..., Supervisor]) 
 
 def test_stubborn_programs_and_their_children_are_killed(make: Callable[..., Supervisor], tmp_path: Path) -> None:
     path = tmp_path / "pid"
-    supervisor = make(("stubborn", str(path)), limits=Limits(grace=0.2, mercy=0.2))
+    supervisor = make(("stubborn", str(path)), limits=Patience(grace=0.2, mercy=0.2))
     thread, results = run_in_thread(supervisor)
     parent, child = read_pid(path), read_pid(tmp_path / "pid.child")
     supervisor.stop()
@@ -160,7 +160,7 @@ def test_stubborn_programs_and_their_children_are_killed(make: Callable[..., Sup
 
 def test_second_request_does_not_wait(make: Callable[..., Supervisor], tmp_path: Path) -> None:
     path = tmp_path / "pid"
-    supervisor = make(("stubborn", str(path)), limits=Limits(grace=1000.0, mercy=0.2))
+    supervisor = make(("stubborn", str(path)), limits=Patience(grace=1000.0, mercy=0.2))
     thread, results = run_in_thread(supervisor)
     read_pid(path)
     supervisor.stop()
@@ -173,13 +173,13 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from robot_dreamer.processes import Process
-from robot_dreamer.processes.supervisor import Limits, Supervisor
+from robot_dreamer.processes.supervisor import Patience, Supervisor
 folder = Path(sys.argv[1])
 table = [
     Process("waits", "", ("waits_program",), (str(folder / "pid"),)),
     Process(sys.argv[2], "", (sys.argv[2] + "_program",), (str(folder / "other"),)),
 ]
-result = Supervisor(table, folder, {"PYTHONPATH": str(folder)}, Limits(grace=1.0, mercy=0.5)).run()
+result = Supervisor(table, folder, {"PYTHONPATH": str(folder)}, Patience(grace=1.0, mercy=0.5)).run()
 sys.exit({"finished": 0, "interrupted": 130, "failed": 1}[result.state])
 """
 

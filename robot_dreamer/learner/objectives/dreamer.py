@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robot_dreamer.behavior.dreamer_actor import DreamerActor
 from robot_dreamer.behavior.dreamer_losses import Judged, actor_loss, critic_loss, imagined_returns, state_weights
 from robot_dreamer.behavior.imagination import imagine_through
-from robot_dreamer.behavior.noise import Noise, draw_noise
+from robot_dreamer.behavior.noise import UpdateNoise, draw_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.behavior.returns import AdvantageScale
 from robot_dreamer.behavior.slow_copy import move_towards
@@ -28,7 +28,7 @@ from robot_dreamer.world_model.rssm import Latents, Observed
 from robot_dreamer.world_model.world_model64 import WorldModel64
 
 
-def update(parts: Parts, batch: Batch, noise: Noise) -> Generator[Losses, Tensor, Latents]:
+def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, Tensor, Latents]:
     """One update of the three; `update_order` says which of them have made their step before the next is judged."""
     config, state, behavior = parts.config, parts.state, parts.config.behavior
     world: WorldModel64 = parts.modules["world_model"]
@@ -157,7 +157,7 @@ def _state(modules: Mapping[str, Any], config: Config, device: torch.device) -> 
     }
 
 
-def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> Noise:
+def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> UpdateNoise:
     latent, horizon = parts.world.rssm.latent, parts.config.behavior.horizon
     count = rows * start_rows(parts.config, steps)
     return draw_noise(parts.actions, latent, steps, rows, horizon, count, generator)

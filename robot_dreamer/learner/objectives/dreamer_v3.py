@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robot_dreamer.behavior.actor import ActorNetwork
 from robot_dreamer.behavior.imagination import Imagined, imagine, imagine_step
 from robot_dreamer.behavior.losses import ImaginationLosses, ReplayLosses, imagination_losses, replay_losses
-from robot_dreamer.behavior.noise import Noise, draw_noise
+from robot_dreamer.behavior.noise import UpdateNoise, draw_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.behavior.returns import ReturnRange
 from robot_dreamer.behavior.slow_copy import move_towards
@@ -52,7 +52,7 @@ class Forward(NamedTuple):
     objective: Objective
 
 
-def update(parts: Parts, batch: Batch, noise: Noise) -> Generator[Losses, Tensor, Latents]:
+def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, Tensor, Latents]:
     """One update: a single step of all parameters, then the slow critic follows the critic."""
     observed, _, objective = forward(parts, batch, noise)
     terms = {name: term.mean() for name, term in objective.terms.items()}
@@ -65,7 +65,7 @@ def update(parts: Parts, batch: Batch, noise: Noise) -> Generator[Losses, Tensor
     return Latents(observed.deter.detach(), observed.stoch.detach())
 
 
-def forward(parts: Parts, batch: Batch, noise: Noise) -> Forward:
+def forward(parts: Parts, batch: Batch, noise: UpdateNoise) -> Forward:
     """Filter the replayed rows, imagine from them, and compute all losses; changes nothing."""
     config, rssm, policy = parts.config, parts.world.rssm, parts.modules["policy"]
     replayed, observed = observe_batch(parts, batch, noise.observe)
@@ -167,7 +167,7 @@ def _state(modules: Mapping[str, Any], config: Config, device: torch.device) -> 
     return {"return_range/low": low, "return_range/high": high}
 
 
-def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> Noise:
+def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> UpdateNoise:
     behavior = parts.config.behavior
     starts = rows * (behavior.imagine_last or steps)
     return draw_noise(parts.actions, parts.world.rssm.latent, steps, rows, behavior.horizon, starts, generator)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.behavior.noise import Noise
+from robot_dreamer.behavior.noise import UpdateNoise
 from robot_dreamer.behavior.policy_step import Perception, PolicyStep
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
@@ -53,7 +53,7 @@ class Losses(NamedTuple):
     """New values of `Parts.state`, taken over where the gradients could be applied."""
 
 
-Objective = Callable[[Parts, Batch, Noise], Generator[Losses, Tensor, Latents | None]]
+Objective = Callable[[Parts, Batch, UpdateNoise], Generator[Losses, Tensor, Latents | None]]
 """One update, top to bottom: yields losses, is sent () bool, whether they were applied, and returns the latents of
 rows 1 to T as they were computed before the parameters changed, None if there was no need of them."""
 
@@ -68,7 +68,7 @@ class Generation(NamedTuple):
     an optimiser of its own."""
     state: Callable[[Mapping[str, Any], Config, torch.device], dict[str, Tensor]]
     """(modules, configuration, device) -> `Parts.state` before the first update."""
-    noise: Callable[[Parts, int, int, torch.Generator], Noise]
+    noise: Callable[[Parts, int, int, torch.Generator], UpdateNoise]
     """(parts, rows, trained steps, generator) -> all random numbers of an update."""
     update: Objective
     policy_step: Callable[[Mapping[str, Any], Sequence[Field]], PolicyStep]

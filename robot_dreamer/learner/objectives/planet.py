@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.behavior.noise import Noise, latent_noise
+from robot_dreamer.behavior.noise import UpdateNoise, latent_noise
 from robot_dreamer.behavior.planner import Planner
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config
@@ -40,7 +40,7 @@ class Objective(NamedTuple):
     """() of this update; moves where the rule is `adaptive`."""
 
 
-def update(parts: Parts, batch: Batch, noise: Noise) -> Generator[Losses, Tensor, Latents]:
+def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, Tensor, Latents]:
     """One update: filter the replayed rows, and a single step with the loss of the whole model."""
     rows, observed = observe_batch(parts, batch, noise.observe, noise.other.get("pixels"))
     losses = parts.compiled("objective", partial(objective, parts.modules, parts.config))
@@ -108,7 +108,7 @@ def build(observations: Sequence[Field], actions: Sequence[Field], config: Confi
     return {"world_model": world, "planner": Planner(actions, world.rssm.latent, config.planner)}
 
 
-def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> Noise:
+def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> UpdateNoise:
     model, latent = parts.config.model, parts.world.rssm.latent
     other: dict[str, Tensor] = {}
     world: WorldModel64 = parts.modules["world_model"]
@@ -119,7 +119,7 @@ def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> N
     if model.overshooting:
         other["overshooting"] = latent_noise(latent, (model.overshooting, rows, steps), generator)
     observe = latent_noise(latent, (steps, rows), generator)
-    return Noise(observe, observe.new_zeros(0), {}, other)
+    return UpdateNoise(observe, observe.new_zeros(0), {}, other)
 
 
 def _policy_step(modules: Mapping[str, Any], actions: Sequence[Field]) -> PolicyStep:

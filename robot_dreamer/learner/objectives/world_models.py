@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from robot_dreamer.behavior.dreams import DreamNoise, DreamStart, dream_returns
 from robot_dreamer.behavior.evolution import Evolution, LinearController
-from robot_dreamer.behavior.noise import Noise
+from robot_dreamer.behavior.noise import UpdateNoise
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config, StagesConfig
 from robot_dreamer.learner.batch import Batch
@@ -43,7 +43,7 @@ def stage_at(position: int, stages: StagesConfig) -> tuple[Stage, int]:
     return ("memory", left) if left < stages.memory else ("controller", left - stages.memory)
 
 
-def update(parts: Parts, batch: Batch, noise: Noise) -> Generator[Losses, Tensor, Latents | None]:
+def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, Tensor, Latents | None]:
     """One update of whichever of the three has its turn."""
     position = parts.state["stages/position"]
     stage, done = stage_at(int(position), parts.config.stages)
@@ -56,7 +56,7 @@ def update(parts: Parts, batch: Batch, noise: Noise) -> Generator[Losses, Tensor
     return (yield from act(parts, batch, noise, turn, done + 1))
 
 
-def see(parts: Parts, batch: Batch, noise: Noise, turn: dict[str, Tensor]) -> Generator[Losses, Tensor, None]:
+def see(parts: Parts, batch: Batch, noise: UpdateNoise, turn: dict[str, Tensor]) -> Generator[Losses, Tensor, None]:
     """V: reconstruct some rows of the batch from their code."""
     world, config = _world(parts), parts.config
     rows = batch.reward[:, 1:].numel()
@@ -71,7 +71,9 @@ def see(parts: Parts, batch: Batch, noise: Noise, turn: dict[str, Tensor]) -> Ge
     yield Losses({"vision": total}, {name: term.detach() for name, term in terms.items()}, {}, turn)
 
 
-def expect(parts: Parts, batch: Batch, noise: Noise, turn: dict[str, Tensor]) -> Generator[Losses, Tensor, Latents]:
+def expect(
+    parts: Parts, batch: Batch, noise: UpdateNoise, turn: dict[str, Tensor]
+) -> Generator[Losses, Tensor, Latents]:
     """M: foretell each row's code, reward and end from the rows before it."""
     scales, observed = parts.config.loss_scales, remember(parts, batch, noise)
     row = _world(parts).rssm.predict(observed.deter)
@@ -89,7 +91,7 @@ def expect(parts: Parts, batch: Batch, noise: Noise, turn: dict[str, Tensor]) ->
 
 
 def act(
-    parts: Parts, batch: Batch, noise: Noise, turn: dict[str, Tensor], generation: int
+    parts: Parts, batch: Batch, noise: UpdateNoise, turn: dict[str, Tensor], generation: int
 ) -> Generator[Losses, Tensor, Latents]:
     """C: one generation in dreams of M; generation: of this stage, from 1.
 
@@ -126,7 +128,7 @@ def act(
     return Latents(observed.deter, observed.stoch)
 
 
-def remember(parts: Parts, batch: Batch, noise: Noise) -> Observed:
+def remember(parts: Parts, batch: Batch, noise: UpdateNoise) -> Observed:
     """Codes of all rows by V as it is now, and M's state at rows 1 to T; row 0, whose state was stored, begins."""
     rssm, config = parts.world.rssm, parts.config
     lead = batch.reward.shape  # B, T + 1
@@ -187,7 +189,7 @@ def _state(modules: Mapping[str, Any], config: Config, device: torch.device) -> 
     return {"stages/position": zero, "evolution/restarts": zero.clone(), **search}
 
 
-def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> Noise:
+def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> UpdateNoise:
     if parts.join_rows is not None:
         raise ValueError("objective world_models trains in one process: an evolution has no gradients to share")
     config, size, device = parts.config.evolution, parts.config.model.stoch, generator.device
@@ -202,14 +204,14 @@ def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> N
     none = torch.empty(0, device=device)
     if stage == "vision":
         count = parts.config.stages.vision_rows
-        return Noise(none, none, {}, {"rows": uniform(count), "code": normal(count, size)})
+        return UpdateNoise(none, none, {}, {"rows": uniform(count), "code": normal(count, size)})
     observe = normal(steps + 1, rows, size)
     if stage == "memory":
-        return Noise(observe, none, {})
+        return UpdateNoise(observe, none, {})
     uniforms, normals = DreamNoise.draw(config.dream_length, config.dreams, size, generator)
     candidates = normal(config.population, parts.modules["policy"].parameter_count, dtype=torch.float64)
     other = {"starts": uniform(config.dreams), "uniform": uniforms, "normal": normals, "candidates": candidates}
-    return Noise(observe, none, {}, other)
+    return UpdateNoise(observe, none, {}, other)
 
 
 def _policy_step(modules: Mapping[str, Any], actions: Sequence[Field]) -> PolicyStep:

@@ -23,7 +23,7 @@ from tests.ros.stage import Stage
 def test_the_control_loop_is_bound_to_its_core(make: Callable[..., Stage]) -> None:
     core = max(os.sched_getaffinity(0))
     stage = make(core=core)
-    thread = stage.rig.runner._thread.native_id
+    thread = stage.components.runner._thread.native_id
     assert os.sched_getaffinity(thread) == {core}
     assert gc.get_freeze_count() > 0
     stage.node.trigger_deactivate()
@@ -37,7 +37,7 @@ def test_a_missing_provider_is_said_and_the_cpu_acts(
     stage = make(bundle=str(bundle), provider="tensorrt")
     said = "provider tensorrt asked for, runs on cpu: this onnxruntime"
     stage.until(lambda: said in capfd.readouterr().err, "the warning")
-    assert stage.rig.slot.current.runs_on == "cpu"
+    assert stage.components.slot.current.runs_on == "cpu"
     stage.until(lambda: stage.controller.steps > 0, "actions")
 
 

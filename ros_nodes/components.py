@@ -17,7 +17,7 @@ from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.observer import Observer
-from robot_dreamer.onboard.policy import OnnxPolicy, Policy, RandomPolicy
+from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy, RandomPolicy
 from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.states import StateMachine
@@ -32,7 +32,7 @@ from ros_nodes.lockstep import Lockstep
 from ros_nodes.parameters import Parameters
 from ros_nodes.realtime import Realtime
 from ros_nodes.reset import Resetter
-from ros_nodes.runner import Parts, Runner
+from ros_nodes.runner import LoopParts, Runner
 from ros_nodes.shield import ShieldedNode
 from ros_nodes.takeover import TakeOver
 
@@ -42,12 +42,12 @@ _FLUSH = 2.0  # seconds for what can still be sent; ros2 launch loses patience a
 _LOG = logging.getLogger(__name__)
 
 
-class Rig:
-    """Spec, policy, link, controller, topics and the runner that drives them. The link runs as long as the rig exists.
+class Components:
+    """Spec, policy, link, controller, topics and the runner that drives them. The link runs as long as they exist.
 
     Args:
       node: owner of the topics.
-      e_stop: of the node; it is told of this rig's guard, and forgets it when the rig closes.
+      e_stop: of the node; it is told of this guard, and forgets it when they close.
 
     Raises:
       SpecError, BundleError, LinkError, ValueError: something in the parameters cannot be used; nothing is left behind.
@@ -105,7 +105,7 @@ class Rig:
             stack.callback(e_stop.buttons.attach, None)
             heartbeat = Heartbeat(node, spec.rate)
             stack.callback(heartbeat.destroy)
-            parts = Parts(
+            parts = LoopParts(
                 spec, self.observer, self.controller, self.states, commander, self.resetter, self.takeover, heartbeat,
                 node.get_logger(),
             )  # fmt: skip
@@ -124,7 +124,7 @@ class Rig:
         """Give everything back, the link last: what was recorded is on disk then."""
         self._stack.close()
 
-    def _first_policy(self, p: Parameters, logbook: Logbook | None) -> Policy:
+    def _first_policy(self, p: Parameters, logbook: Logbook | None) -> ActingPolicy:
         """`bundle`; or the one that acted last, where it is a newer one of the same run or no other is named."""
         named = read_bundle(Path(p.bundle), self.spec) if p.bundle else None
         if logbook is not None and logbook.acting is not None:

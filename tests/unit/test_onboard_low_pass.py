@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robot_dreamer.onboard.filter import CommandFilter, LowPass, butterworth
+from robot_dreamer.onboard.low_pass import CommandLowPass, LowPass, butterworth
 from robot_dreamer.spec import parse_spec
 from tests.onboard_models import TOY
 
@@ -50,7 +50,7 @@ def test_only_actions_that_have_one_are_filtered() -> None:
     plain = "  - {name: plain, low: [-1], high: [1], command: {topic: other}}\nreward:"
     text = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], filter: {cutoff: 3.0}").replace("reward:", plain, 1)
     spec = parse_spec(text)
-    filters = CommandFilter(spec.actions, spec.rate)
+    filters = CommandLowPass(spec.actions, spec.rate)
     filters.reset({"torque": np.zeros(2), "plain": np.zeros(1)})
     out = filters.step({"torque": np.array([2.0, 1.0]), "plain": np.array([1.0])})
     np.testing.assert_allclose(out["torque"], butterworth(2, 3.0, 50.0)[0, 0] * np.array([2.0, 1.0]))

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.onboard.limits import Commands
 from robot_dreamer.spec import ActionSpec
-
-Commands = dict[str, NDArray[np.float64]]
 
 
 def butterworth(order: int, cutoff: float, rate: float) -> NDArray[np.float64]:
@@ -69,7 +68,7 @@ class LowPass:
         return value
 
 
-class CommandFilter:
+class CommandLowPass:
     """The filters of a robot's actions; an action without one passes unchanged."""
 
     def __init__(self, actions: Iterable[ActionSpec], rate: float) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 
 
-class Bell:
+class WakeUp:
     """A pipe: register `fd` with a poller. Neither end ever waits."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 SWITCH_INTERVAL = 5e-4  # seconds; Python's own 5 ms is the period of a loop at 200 Hz
 
 
-def urge(thread: int, priority: int, core: int) -> list[str]:
+def set_priority(thread: int, priority: int, core: int) -> list[str]:
     """Give a thread real-time priority and a core of its own, as far as permitted.
 
     Args:

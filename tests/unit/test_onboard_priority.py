@@ -9,11 +9,11 @@ import threading
 
 import pytest
 
-from robot_dreamer.onboard.urgency import SWITCH_INTERVAL, calm_interpreter, urge
+from robot_dreamer.onboard.priority import SWITCH_INTERVAL, calm_interpreter, set_priority
 
 
 def test_nothing_asked_for_nothing_done() -> None:
-    assert urge(threading.get_native_id(), 0, -1) == []
+    assert set_priority(threading.get_native_id(), 0, -1) == []
 
 
 def test_a_thread_is_bound_to_a_core() -> None:
@@ -22,7 +22,7 @@ def test_a_thread_is_bound_to_a_core() -> None:
     found: list[set[int]] = []
 
     def work() -> None:
-        refused.extend(urge(threading.get_native_id(), 0, core))
+        refused.extend(set_priority(threading.get_native_id(), 0, core))
         found.append(os.sched_getaffinity(threading.get_native_id()))
 
     thread = threading.Thread(target=work)
@@ -37,7 +37,7 @@ def test_what_is_refused_is_named_with_what_would_permit_it(monkeypatch: pytest.
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    first, second = urge(threading.get_native_id(), 50, 4000)
+    first, second = set_priority(threading.get_native_id(), 50, 4000)
     assert "not bound to core 4000: Invalid argument; there are 0" in first
     assert "no real-time priority 50: Operation not permitted; raise the limit with `rtprio`" in second
 
@@ -47,7 +47,7 @@ def test_priority_is_given_where_permitted() -> None:
     refused: list[str] = []
 
     def work() -> None:
-        refused.extend(urge(threading.get_native_id(), 1, -1))
+        refused.extend(set_priority(threading.get_native_id(), 1, -1))
         found.append(os.sched_getscheduler(threading.get_native_id()))
 
     thread = threading.Thread(target=work)
