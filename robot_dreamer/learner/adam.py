@@ -29,7 +29,7 @@ class Adam(Optimizer):
         self._decay = config.decay * torch.cat(masks).to(self.flat.device) if config.decay else None
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], finite: Tensor) -> dict[str, Tensor]:
+    def step(self, gradients: Sequence[Tensor], finite: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Optimizer.step`."""
         config = self.config
         gradient = torch.cat([part.reshape(-1) for part in gradients])
@@ -64,12 +64,11 @@ class Adam(Optimizer):
         applied = applied & torch.isfinite(rms(moved))
         torch.where(applied, moved, self.flat, out=self.flat)
         self.step_count.copy_(count)
-        return {
+        return applied, {
             "gradient_norm": norm.float(),
             "gradient_rms": (norm / gradient.numel() ** 0.5).float(),
             "update_rms": rms(update),
             "parameter_rms": rms(self.flat),
-            "applied": applied.float(),
         }
 
     def _learning_rate(self, count: Tensor) -> Tensor:

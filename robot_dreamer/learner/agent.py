@@ -143,8 +143,8 @@ class Agent(nn.Module):
             finite = finite & torch.stack([torch.isfinite(g).all() for group in gradients for g in group]).all()
         applied, metrics = finite, dict[str, Tensor]()
         for (group, _), gradient in zip(totals, gradients, strict=True):
-            found = self.optimizers[group].step(gradient, finite)
-            applied = applied & (found.pop("applied") > 0)
+            stepped, found = self.optimizers[group].step(gradient, finite)
+            applied = applied & stepped
             prefix = "optimizer" if group == "all" else f"optimizer/{group}"
             metrics |= {f"{prefix}/{name}": value for name, value in found.items()}
         for name, new in part.state.items():

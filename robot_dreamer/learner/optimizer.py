@@ -38,12 +38,12 @@ class Optimizer:
         return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], finite: Tensor) -> dict[str, Tensor]:
+    def step(self, gradients: Sequence[Tensor], finite: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One update in place; gradients in the order of the parameters.
 
         `finite`: () bool; where it is false, or a gradient is not finite, nothing changes at all; where the new
-        parameters would not be finite, they stay as they were. Returns scalars:
-        norm and RMS of the gradient, RMS of step and parameters, and whether the update was applied (1.0 or 0.0).
+        parameters would not be finite, they stay as they were. Returns () bool whether the update was applied, and
+        scalars: norm and RMS of the gradient, RMS of step and parameters.
         """
         config = self.config
         gradient = torch.cat([part.reshape(-1) for part in gradients])
@@ -81,12 +81,11 @@ class Optimizer:
         applied = applied & torch.isfinite(rms(moved))
         torch.where(applied, moved, self.flat, out=self.flat)
         self.step_count.copy_(count)
-        return {
+        return applied, {
             "gradient_norm": square.sqrt().float(),
             "gradient_rms": (square / gradient.numel()).sqrt().float(),
             "update_rms": step_rms,
             "parameter_rms": rms(self.flat),
-            "applied": applied.float(),
         }
 
     def _scale_segments(self, flat: Tensor, factors: Tensor) -> None:

@@ -99,7 +99,7 @@ class Run:
                 if now >= due["status"]:
                     due["status"] = now + STATUS_EVERY
                     self.write_status(self._phase)
-                if now >= due["metrics"] and trainer.metrics:
+                if now >= due["metrics"] and trainer.last:
                     due["metrics"] = now + METRICS_EVERY
                     self._write_metrics()
                 if now >= due["publish"] and trainer.updates > max(0, self._published_updates):
@@ -150,9 +150,10 @@ class Run:
             old.unlink()
 
     def _write_metrics(self) -> None:
-        metrics = {name: float(value) for name, value in self.trainer.metrics.items()}
+        assert self.trainer.last is not None
+        metrics = {name: float(value) for name, value in self.trainer.last.scalars().items()}
         self._metrics.write(self.trainer.env_steps, self.trainer.updates, metrics)
-        losses = {k: v for k, v in metrics.items() if k.startswith("loss/")}
+        losses = {name: float(value) for name, value in self.trainer.last.losses.items()}
         self._losses = {k: v if math.isfinite(v) else None for k, v in losses.items()}
 
     def write_status(self, phase: str) -> None:

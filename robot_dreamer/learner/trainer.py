@@ -36,6 +36,7 @@ from robot_dreamer.learner.progress import EpisodeLog
 from robot_dreamer.learner.replay import Replay, row_bytes
 from robot_dreamer.learner.streams import Streams
 from robot_dreamer.learner.team import Team
+from robot_dreamer.learner.update_result import UpdateResult
 from robot_dreamer.learner.write_back import WriteBack
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
@@ -86,7 +87,7 @@ class Trainer:
         self._skipped_in_a_row = 0
         self.env_steps = 0  # rows read from the store
         self.training_seconds = 0.0  # over all starts of this run
-        self.metrics: dict[str, torch.Tensor] = {}
+        self.last: UpdateResult | None = None
         self._open: WriteBack | None = None  # the update whose result is still on its way
         self._late = self.agent.device.type == "cuda"  # finish an update while the next one is computed
         self._cursor = 0
@@ -170,7 +171,7 @@ class Trainer:
                     result = result._replace(latents=self._team.collect(result.latents))
             else:
                 result = self.agent.update(batch_to(batch, self.agent.device))
-            self.metrics = result.scalars()
+            self.last = result._replace(latents=None)  # its numbers are looked at for seconds
             open_result = WriteBack(window, result, self._latent)
         self._credit -= 1.0
         self.finish_update()

@@ -123,7 +123,7 @@ def _figures(status: RunStatus, returns: Sequence[float]) -> Table:
         f"{status.updates:,} updates, {status.updates_per_s:.1f}/s · train ratio {status.train_ratio:g}",
     )
     table.add_row("replay", f"{status.replay_size:,} of {status.replay_capacity:,} rows")
-    losses = " · ".join(f"{name.removeprefix('loss/')} {_number(value)}" for name, value in status.losses.items())
+    losses = " · ".join(f"{name} {_number(value)}" for name, value in status.losses.items())
     if losses:
         table.add_row("losses", Text(losses, style="dim"))
     for robot in status.robots:

@@ -33,7 +33,7 @@ def test_steps(path):
         optimizer = make_optimizer(list(parameters.values()), config)
         for i in range(c["steps"]):
             gradients = [g[f"in/{case}/{i}/grad/{name}"] for name in parameters]
-            found = optimizer.step(gradients, torch.tensor(True))
+            _, found = optimizer.step(gradients, torch.tensor(True))
             assert_close(found["gradient_norm"], g[f"out/{case}/{i}/norm"], PARAMETERS, case)
             for name, parameter in parameters.items():
                 assert_close(parameter, g[f"after{i + 1}/{case}/param/{name}"], PARAMETERS, f"{case} {i} {name}")
@@ -47,7 +47,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(rule, bad):
     good = [torch.ones(3, 2), torch.ones(2)]
     optimizer.step(good, torch.tensor(True))
     kept = [x.clone() for x in (optimizer.flat, optimizer.first_moment, optimizer.second_moment, optimizer.step_count)]
-    assert not optimizer.step([torch.ones(3, 2), torch.tensor([1.0, bad])], torch.tensor(True))["applied"]
-    assert not optimizer.step(good, torch.tensor(False))["applied"]
+    assert not optimizer.step([torch.ones(3, 2), torch.tensor([1.0, bad])], torch.tensor(True))[0]
+    assert not optimizer.step(good, torch.tensor(False))[0]
     now = (optimizer.flat, optimizer.first_moment, optimizer.second_moment, optimizer.step_count)
     assert all(torch.equal(a, b) for a, b in zip(kept, now, strict=True))

@@ -43,7 +43,7 @@ def status(**changes: Any) -> RunStatus:
         "elapsed_s": 422.0,
         "budget_s": 600.0,
         "budget_steps": 0,
-        "losses": {"loss/dyn": 1.2345},
+        "losses": {"dyn": 1.2345},
         "skipped_updates": 0,
         "robots": [robot()],
         "link": {},
