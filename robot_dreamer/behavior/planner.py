@@ -90,16 +90,20 @@ class Planner(nn.Module):
         self, rssm: RSSM, heads: Mapping[str, nn.Module], state: Latents, feature: Tensor, noise: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """See `Actor`; heads: the one named "reward" judges the candidates."""
-        latents = noise["plan_latents"]
-
-        def evaluate(actions: Tensor, iteration: int) -> Tensor:
-            return imagined_return(rssm, heads["reward"], state, actions, latents[:, iteration])
-
-        first = cem(evaluate, noise["plan_actions"], self.config.elites).mean[:, 0]  # (N, A)
+        first = self.plan(rssm, heads["reward"], state, noise).mean[:, 0]  # (N, A)
         parts = zip(self.fields, first.split(self.sizes, -1), strict=True)
         plan = {field.name: part.reshape(-1, *field.shape) for field, part in parts}
         spread = self.config.exploration
         return {name: value + spread * noise[f"action_noise_{name}"] for name, value in plan.items()}
+
+    def plan(self, rssm: RSSM, reward: nn.Module, state: Latents, noise: Mapping[str, Tensor]) -> Plan:
+        """The whole search, of which `act` takes the first action."""
+        latents = noise["plan_latents"]
+
+        def evaluate(actions: Tensor, iteration: int) -> Tensor:
+            return imagined_return(rssm, reward, state, actions, latents[:, iteration])
+
+        return cem(evaluate, noise["plan_actions"], self.config.elites)
 
 
 def imagined_return(rssm: RSSM, reward: nn.Module, state: Latents, actions: Tensor, noise: Tensor) -> Tensor:

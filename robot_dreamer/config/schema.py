@@ -41,12 +41,16 @@ class RunConfig:
     GPU (needs ONNX Runtime 1.22 there), float16 is for robots with one."""
     checkpoint_every: float = 300.0
     """Seconds between two checkpoints."""
+    portrait_every: float = 60.0
+    """Seconds between two portraits of the agent for the report, or more, so that they take 2 % of the time at most;
+    0: none."""
     max_nonfinite: int = 100
     """Updates skipped for a loss or gradient that is not finite, after which training stops with a checkpoint."""
 
     def __post_init__(self) -> None:
         for name in ("publish_every", "checkpoint_every", "max_nonfinite"):
             require(getattr(self, name) > 0, f"run.{name}", "a positive number", getattr(self, name))
+        require(self.portrait_every >= 0, "run.portrait_every", "0 or a positive number", self.portrait_every)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from robot_dreamer.learner.state import check_tensors
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.update_result import UpdateResult
 from robot_dreamer.world_model.fields import fields_of
-from robot_dreamer.world_model.rssm import Latents, encode_action
+from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
 
 
 class Carry(NamedTuple):
@@ -160,11 +160,25 @@ class Agent(nn.Module):
         carry: Carry | None,
         noise: Tensor | None = None,
     ) -> Latents:
-        """Posterior latents of rows that have just arrived.
+        """Posterior latents (B, T, ...) of rows that have just arrived; see `observe`."""
+        observed = self.observe(observation, action, is_first, carry, noise)
+        return Latents(observed.deter, observed.stoch)
+
+    @torch.no_grad()
+    def observe(
+        self,
+        observation: dict[str, Tensor],
+        action: dict[str, Tensor],
+        is_first: Tensor,
+        carry: Carry | None,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Observed:
+        """Filter rows, and say what was seen in each.
 
         observation, action: (B, T, *shape) each, action_t executed after observation_t; is_first: (B, T) bool; carry:
-        the row before (see `Carry.after`), None at the start of a stream; noise: (T, B, *latent.shape). Returns deter
-        (B, T, D) and stoch (B, T, *latent.shape).
+        the row before (see `Carry.after`), None at the start of a stream; noise: (T, B, *latent.shape), else
+        drawn from `generator`, or from the agent's own.
         """
         rssm, (rows, steps) = self.parts.world.rssm, is_first.shape
         if carry is None:
@@ -172,7 +186,7 @@ class Agent(nn.Module):
             carry, is_first = Carry(*rssm.initial(rows), zeros), is_first.clone()
             is_first[:, 0] = True
         if noise is None:
-            noise = latent_noise(rssm.latent, (steps, rows), self.generator)
+            noise = latent_noise(rssm.latent, (steps, rows), generator or self.generator)
         previous = {
             name: torch.cat((carry.action[name].unsqueeze(1), value[:, :-1]), 1).flatten(0, 1)
             for name, value in action.items()
@@ -182,8 +196,7 @@ class Agent(nn.Module):
             start = Latents(carry.deter.float(), carry.stoch.float())
             features = encode_action(self.action_fields, previous).unflatten(0, (rows, steps))
             keep = 1 - is_first.float()
-            observed = rssm.observe(start, tokens.unflatten(0, (rows, steps)), features, keep, noise)
-        return Latents(observed.deter, observed.stoch)
+            return rssm.observe(start, tokens.unflatten(0, (rows, steps)), features, keep, noise)
 
     def policy_step(self) -> PolicyStep:
         """The acting step, sharing the parameters of this agent."""

@@ -68,6 +68,7 @@ class EpisodeLog:
         self._path = path
         self.scores: ScoreLog | None = None
         self.returns: deque[float] = deque(maxlen=10)
+        self.last_length = 0  # actions of the newest finished episode
         self.count = 0
         self._logged_until = 0
         drop_torn_line(path)
@@ -88,6 +89,7 @@ class EpisodeLog:
             return
         self.count += 1
         self.returns.append(total)
+        self.last_length = length
         if self.scores is not None:
             self.scores.add(env_step, total)
         if env_step > self._logged_until:
@@ -104,10 +106,12 @@ class EpisodeLog:
 
 
 class MetricsLog:
-    """Appends learner metrics to metrics.jsonl and, where it is installed, TensorBoard."""
+    """Appends learner metrics to metrics.jsonl and, where it is installed, TensorBoard; robots to robots.jsonl."""
 
     def __init__(self, logdir: Path) -> None:
-        drop_torn_line(logdir / "metrics.jsonl")
+        self._robots = logdir / "robots.jsonl"
+        for path in (self._robots, logdir / "metrics.jsonl"):
+            drop_torn_line(path)
         self._file = (logdir / "metrics.jsonl").open("a")
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -123,6 +127,12 @@ class MetricsLog:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, env_step)
 
+    def write_robots(self, env_step: int, robots: list[dict[str, Any]]) -> None:
+        """What the link knows of each robot, see `RobotStatus`; nothing where there is none."""
+        if robots:
+            with self._robots.open("a") as file:
+                file.write(json.dumps({"env_step": env_step, "time": time.time(), "robots": robots}) + "\n")
+
     def close(self) -> None:
         self._file.close()
         if self._board is not None:
@@ -134,6 +144,7 @@ class Rate:
 
     def __init__(self, window: float = 15.0) -> None:
         self._window = window
+        self.last = 0.0
         self._points: deque[tuple[float, int]] = deque()
 
     def update(self, total: int) -> float:
@@ -143,4 +154,5 @@ class Rate:
             self._points.popleft()
         then, before = self._points[0]
         span = now - then
-        return (total - before) / span if span > 0 else 0.0
+        self.last = (total - before) / span if span > 0 else 0.0
+        return self.last

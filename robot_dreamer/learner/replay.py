@@ -191,11 +191,38 @@ class Replay:
                 if self._serial[slot] == serial:
                     starts[i] = slot
                     break
-        slots = np.empty((size, self.length), np.int64)
+        slots = self._follow(starts)
+        return self._gather(slots), Window(slots[:, 1:], self._serial[slots[:, 1:]])
+
+    def newest(self, size: int) -> Batch | None:
+        """The last `size` windows, or fewer, that do not overlap; None if there is none. Draws no random number."""
+        starts = self._starts[: self._start_count]
+        ends: list[int] = []
+        for slot in starts[np.argsort(self._serial[starts])[::-1]]:
+            if not ends or self._serial[slot] + self.length <= self._serial[ends[-1]]:
+                ends.append(int(slot))
+            if len(ends) == size:
+                break
+        return self._gather(self._follow(np.array(ends, np.int64))) if ends else None
+
+    def newest_episode(self, limit: int) -> Batch | None:
+        """The last episode, (1, T), that has ended after at most `limit` rows; None if there is none."""
+        first = np.flatnonzero(self._rows["is_first"] & (self._serial != _NONE))
+        for slot in first[np.argsort(self._serial[first])[::-1][:10]]:  # an unlimited one is not looked for
+            slots = [int(slot)]
+            while not self._rows["is_last"][slots[-1]] and self._next[slots[-1]] != _NONE and len(slots) < limit:
+                slots.append(int(self._next[slots[-1]]))
+            if self._rows["is_last"][slots[-1]] and len(slots) > 1 and not self._rows["is_first"][slots[1:]].any():
+                return self._gather(np.array([slots], np.int64))
+        return None
+
+    def _follow(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Slots of the windows (n, length) that begin in slots (n)."""
+        slots = np.empty((len(starts), self.length), np.int64)
         slots[:, 0] = starts
         for t in range(1, self.length):
             slots[:, t] = self._next[slots[:, t - 1]]
-        return self._gather(slots), Window(slots[:, 1:], self._serial[slots[:, 1:]])
+        return slots
 
     def _gather(self, slots: NDArray[np.int64]) -> Batch:
         def take(name: str) -> torch.Tensor:

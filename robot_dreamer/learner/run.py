@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from robot_dreamer.learner.gallery import Gallery
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.run_status import STATUS_FILE, RunStatus
@@ -45,6 +46,7 @@ class Run:
       robots: figures of the connected robots for status.json.
       link: what the link as a whole refused and suffered, likewise.
       step_environment: called before each look for experience; for environments in this process.
+      report: called after each checkpoint but the last: renews what a person looks at.
     """
 
     def __init__(
@@ -55,9 +57,12 @@ class Run:
         robots: Callable[[], list[dict[str, Any]]] = lambda: [],
         link: Callable[[], dict[str, Any]] = dict,
         step_environment: Callable[[], None] | None = None,
+        report: Callable[[], None] = lambda: None,
     ) -> None:
         self.trainer, self.budget = trainer, budget
         self._publish, self._robots, self._link, self._step_environment = publish, robots, link, step_environment
+        self._report = report
+        self._gallery = Gallery(trainer, trainer.config.run.portrait_every)
         self._bundles = trainer.logdir / "bundles"
         self._bundles.mkdir(parents=True, exist_ok=True)
         # versions rise over all starts, also when files were deleted: robots refuse older ones
@@ -105,14 +110,18 @@ class Run:
                 if now >= due["publish"] and trainer.updates > max(0, self._published_updates):
                     self.publish()
                     due["publish"] = time.monotonic() + trainer.config.run.publish_every
+                if self._gallery.due:
+                    self._log(self._gallery.draw())
                 if now >= due["save"]:
                     trainer.save()
+                    self._report()
                     due["save"] = time.monotonic() + trainer.config.run.checkpoint_every
             finished = not self._stop.is_set()
             if trainer.updates > self._published_updates:
                 self.publish()
             trainer.save()
             trainer.dismiss_team()
+            self._log(self._gallery.draw_last())
             self.write_status("finished" if finished else "stopped")
             return finished
         finally:
@@ -152,9 +161,29 @@ class Run:
     def _write_metrics(self) -> None:
         assert self.trainer.last is not None
         metrics = {name: float(value) for name, value in self.trainer.last.scalars().items()}
-        self._metrics.write(self.trainer.env_steps, self.trainer.updates, metrics)
+        self._log(metrics | self._progress())
+        self._metrics.write_robots(self.trainer.env_steps, self._robots())
         losses = {name: float(value) for name, value in self.trainer.last.losses.items()}
         self._losses = {k: v if math.isfinite(v) else None for k, v in losses.items()}
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        if metrics:
+            self._metrics.write(self.trainer.env_steps, self.trainer.updates, metrics)
+
+    def _progress(self) -> dict[str, float]:
+        """How the run goes, beside what is learned."""
+        trainer, config = self.trainer, self.trainer.config
+        replayed = trainer.updates * config.batch_size * config.batch_length
+        found = {
+            "run/env_steps_per_s": self._step_rate.last,
+            "run/updates_per_s": self._update_rate.last,
+            "run/train_ratio": replayed / max(1, trainer.env_steps),
+            "run/replay_size": float(len(trainer.replay)),
+            "run/skipped_updates": float(trainer.skipped),
+        }
+        if trainer.episodes.returns:
+            found |= {"episode/return": trainer.episodes.returns[-1], "episode/length": trainer.episodes.last_length}
+        return found
 
     def write_status(self, phase: str) -> None:
         """Replace status.json, which the live display reads."""

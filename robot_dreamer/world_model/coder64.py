@@ -13,6 +13,7 @@ from robot_dreamer.world_model.distributions import MSE, Categorical, HalfMSE, S
 from robot_dreamer.world_model.encoder import flatten_field, is_present
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.layers import GlorotLinear, glorot_mlp
+from robot_dreamer.world_model.readout import mean_observations
 
 
 class Encoder64(nn.Module):
@@ -94,6 +95,10 @@ class Decoder64(nn.Module):
             parts = torch.split(picture, [field.shape[-1] for field in self.image_fields], -1)
             outputs |= {field.name: squared(part) for field, part in zip(self.image_fields, parts, strict=True)}
         return outputs
+
+    def means(self, feature: Tensor) -> dict[str, Tensor]:
+        """feature (N, F) -> observations (N, *shape) in the units of the sensors, see `Readout`."""
+        return mean_observations(self(feature), self.image_fields, offset=0.0 if self.code == "unit" else 0.5)
 
     def losses(
         self, feature: Tensor, observation: dict[str, Tensor], pixel_noise: Tensor | None = None

@@ -166,6 +166,13 @@ class MemoryRSSM(RSSM):
         second = (weight * (mixture.mean.square() + torch.exp(2 * mixture.log_std))).sum(-1)
         return torch.cat((mean, torch.log(second - mean.square())), -1)
 
+    def expect(self, deter: Tensor, generator: torch.Generator) -> Tensor:
+        """See `RSSM.expect`; from the mixtures themselves."""
+        shape = (deter.shape[0], *self.latent.shape)
+        uniform = torch.rand(shape, generator=generator, device=deter.device)
+        normal = torch.randn(shape, generator=generator, device=deter.device)
+        return self.predict(deter).latent.sample(uniform, normal)
+
     def predict(self, deter: Tensor) -> Prediction:
         """deter (..., D) of a row -> what the rows before it said of this row."""
         return self.memory.predict(self.split(deter)[0])

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.world_model.distributions import one_hot
+from robot_dreamer.world_model.distributions import gumbel, one_hot
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.latent import LatentSpace
 
@@ -79,6 +79,15 @@ class RSSM(nn.Module, ABC):
     @abstractmethod
     def posterior_statistics(self, deter: Tensor, tokens: Tensor) -> Tensor:
         """deter (..., D), tokens (..., E) -> statistics of the posterior (..., *latent.statistics)."""
+
+    def expect(self, deter: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw what the rows before lead one to expect: deter (N, D) -> latents (N, *latent.shape)."""
+        shape = (deter.shape[0], *self.latent.shape)
+        if self.latent.noise == "gumbel":
+            noise = gumbel(torch.rand(shape, generator=generator, device=deter.device))
+        else:
+            noise = torch.randn(shape, generator=generator, device=deter.device)
+        return self.latent.draw(self.prior_statistics(deter), noise)
 
     def initial(self, rows: int) -> Latents:
         """The state of `rows` rows before an episode: zeros."""

@@ -13,6 +13,8 @@ from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.coder64 import Decoder64
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.mdn import MDNRNN, MemoryRSSM
+from robot_dreamer.world_model.readout import Readout
+from robot_dreamer.world_model.rssm import Latents
 from robot_dreamer.world_model.vision import VisionEncoder
 
 
@@ -24,6 +26,12 @@ class VisionMemory(nn.Module):
         self.encoder = VisionEncoder(observations, config)
         self.decoder = Decoder64(observations, config.stoch, config)
         self.rssm = MemoryRSSM(sum(field.features for field in actions), config)
+
+    def readout(self, state: Latents) -> Readout:
+        """Of states (N, ...): V shows z; reward and end are what M expected of the row."""
+        expected = self.rssm.predict(state.deter)
+        live = None if expected.done_logit is None else torch.sigmoid(-expected.done_logit)
+        return Readout(self.decoder.means(state.stoch), expected.reward, live)
 
 
 class ActingCopy(nn.Module):

@@ -13,7 +13,8 @@ from robot_dreamer.world_model.encoder import Encoder
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.heads import BinaryHead, TwoHotHead
 from robot_dreamer.world_model.latent import latent_size
-from robot_dreamer.world_model.rssm import RSSM
+from robot_dreamer.world_model.readout import Readout, mean_observations
+from robot_dreamer.world_model.rssm import RSSM, Latents, feature_of
 
 RSSMS: dict[str, Callable[[int, int, ModelConfig], RSSM]] = {"block": BlockRSSM}
 """By `model.cell`: (action features, tokens, configuration) -> RSSM."""
@@ -32,3 +33,9 @@ class WorldModel(nn.Module):
         self.decoder = Decoder(observations, config)
         self.reward = TwoHotHead(self.feature_size, config.reward_layers, config, reward_outscale)
         self.continuation = BinaryHead(self.feature_size, config.continue_layers, config.units)
+
+    def readout(self, state: Latents) -> Readout:
+        """Of states (N, ...)."""
+        feature = feature_of(*state)
+        seen = mean_observations(self.decoder(*state), self.decoder.image_fields)
+        return Readout(seen, self.reward(feature).mean, self.continuation(feature).mean)

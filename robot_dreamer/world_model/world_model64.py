@@ -13,6 +13,8 @@ from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.gru_rssm import GRURSSM
 from robot_dreamer.world_model.heads import NumberHead, value_head
 from robot_dreamer.world_model.latent import latent_size
+from robot_dreamer.world_model.readout import Readout
+from robot_dreamer.world_model.rssm import Latents, feature_of
 
 
 class WorldModel64(nn.Module):
@@ -31,3 +33,9 @@ class WorldModel64(nn.Module):
             if config.continue_head
             else None
         )
+
+    def readout(self, state: Latents) -> Readout:
+        """Of states (N, ...)."""
+        feature = feature_of(*state)
+        live = None if self.continuation is None else self.continuation(feature).mean
+        return Readout(self.decoder.means(feature), self.reward(feature).mean, live)

@@ -139,3 +139,28 @@ def test_state_restores_the_same_samples() -> None:
     add(theirs, "a", 30)
     with pytest.raises(ValueError, match="30 rows, the store gave back 31"):
         theirs.load_state(ours.state())
+
+
+def test_the_newest_windows_do_not_overlap_and_leave_the_sampler_alone() -> None:
+    replay = make_replay(online_queue=False)
+    assert replay.newest(3) is None
+    for t in range(18):
+        add(replay, "a", t)
+    before = replay.state()
+    batch = replay.newest(3)
+    assert batch is not None
+    assert batch.reward.numpy().tolist() == [[*range(first, first + LENGTH)] for first in (13, 8, 3)]
+    assert replay.state() == before
+
+
+def test_the_newest_episode_is_the_last_that_has_ended_within_the_limit() -> None:
+    replay = make_replay()
+    for t in range(30):
+        add(replay, "a", t, is_first=t in (2, 8, 25), is_last=t in (7, 24))
+    episode = replay.newest_episode(limit=40)
+    assert episode is not None
+    assert episode.reward.numpy().tolist() == [[*range(8, 25)]]
+    shorter = replay.newest_episode(limit=10)
+    assert shorter is not None
+    assert shorter.reward.numpy().tolist() == [[*range(2, 8)]]
+    assert replay.newest_episode(limit=3) is None

@@ -1,0 +1,77 @@
+"""Portraits beside training: files that are whole, few, and cost a bounded share of the time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_dreamer.learner.gallery import KEPT, Gallery
+from robot_dreamer.learner.run import Budget, Run
+from tests.unit.test_trainer import config, make, rows
+
+
+def test_a_run_leaves_portraits_and_their_numbers(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 100))
+    Run(trainer, Budget(env_steps=100), publish=lambda path, version, step: None).loop()
+    files = sorted((tmp_path / "portraits").iterdir())
+    assert [file.suffix for file in files] == [".npz"] * len(files)
+    with np.load(files[-1]) as last:
+        assert int(last["update"]) == trainer.updates > 0
+        assert int(last["env_step"]) == 100
+        assert np.isfinite(last["rmse/dreamt/cart_position"]).any()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert any("portrait/error/dreamt/cart_position" in line for line in lines)
+
+
+def test_none_are_drawn_where_none_are_wanted(tmp_path: Path) -> None:
+    trainer = make(tmp_path, config().with_run(portrait_every=0.0))
+    trainer.store.add(rows(0, 100))
+    Run(trainer, Budget(env_steps=100), publish=lambda path, version, step: None).loop()
+    assert trainer.updates > 0
+    assert not (tmp_path / "portraits").exists()
+
+
+def test_the_next_one_waits_for_its_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 100))
+    trainer.ingest()
+    trainer.update()
+    now = [100.0]
+    monkeypatch.setattr("robot_dreamer.learner.gallery.time.monotonic", lambda: now[0])
+    gallery = Gallery(trainer, every=10.0)
+
+    def slow(*args: object, **options: object) -> dict[str, np.ndarray]:
+        now[0] += 3.0  # seconds that this one takes: 2 % of 150
+        return {}
+
+    monkeypatch.setattr("robot_dreamer.learner.gallery.portrait", slow)
+    assert gallery.due
+    gallery.draw()
+    trainer.update()
+    now[0] += 149.0
+    assert not gallery.due
+    now[0] += 2.0
+    assert gallery.due
+    gallery.draw()
+    assert not gallery.due  # nothing was learned since
+    now[0] += 1000.0
+    assert not gallery.due
+
+
+def test_a_few_are_kept_and_lie_evenly_over_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 100))
+    trainer.ingest()
+    monkeypatch.setattr("robot_dreamer.learner.gallery.portrait", lambda *args, **options: {})
+    gallery = Gallery(trainer, every=10.0)
+    for updates in range(10, 410, 10):
+        trainer.updates = updates
+        gallery.draw()
+    kept = [int(path.stem.split("-")[1]) for path in sorted((tmp_path / "portraits").iterdir())]
+    assert len(kept) == KEPT
+    assert (kept[0], kept[-1]) == (10, 400)
+    assert max(np.diff(kept)) <= 4 * min(np.diff(kept))
