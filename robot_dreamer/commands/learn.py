@@ -13,6 +13,7 @@ import torch
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
+from robot_dreamer.commands.records import record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.learner.memory import OutOfMemory, keep_freed_memory
@@ -82,10 +83,14 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
             }
 
         budget = Budget(args.steps, args.minutes * 60)
-        training = Run(trainer, budget, publish, robots, link)
+        record_command(logdir)
+        record_run(logdir, spec, config)
+        report = reporter(logdir)
+        training = Run(trainer, budget, publish, robots, link, report=report)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_, run=training: run.stop())
         outcome = "finished" if training.loop() else "stopped"
+        report()
         _log.info("%s at %d updates, %d environment steps", outcome, trainer.updates, trainer.env_steps)
     except Exception as error:
         if training is None:

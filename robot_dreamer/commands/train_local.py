@@ -11,14 +11,14 @@ import torch
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import STOPPED, chosen_config
+from robot_dreamer.commands.records import record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.environment import Environment
 from robot_dreamer.learner.checkpoint import FOLDER, kept_metas
 from robot_dreamer.learner.local import LivePolicy, LocalActor
 from robot_dreamer.learner.memory import keep_freed_memory
-from robot_dreamer.learner.progress import RUN_FILE, ScoreLog, write_json_atomically
-from robot_dreamer.learner.provenance import provenance
+from robot_dreamer.learner.progress import ScoreLog
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer
@@ -60,7 +60,8 @@ def _lead(
     store = ExperienceStore(logdir / "experience.sqlite", spec)
     try:
         trainer = Trainer(spec, config, store, logdir, team)
-        write_json_atomically(logdir / RUN_FILE, {"environment": args.env, "config": config.to_dict(), **provenance()})
+        record_command(logdir)
+        record_run(logdir, spec, config, args.env)
         trainer.episodes.scores = ScoreLog(
             logdir / "scores.csv", "robot_dreamer", spec.name, config.run.seed, config.action_repeat
         )
@@ -75,7 +76,8 @@ def _lead(
         actor = LocalActor(environment, policy, store)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows
-        training = Run(trainer, budget, exporter.export, step_environment=actor.step)
+        report = reporter(logdir)
+        training = Run(trainer, budget, exporter.export, step_environment=actor.step, report=report)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: training.stop())
         with Display(logdir):
@@ -83,6 +85,7 @@ def _lead(
                 finished = training.loop()
             finally:
                 actor.flush()
+        report()
         print(f"{'finished' if finished else 'stopped'}: {logdir}, newest bundle {training.bundle}")
     finally:
         store.close()

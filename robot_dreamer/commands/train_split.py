@@ -10,11 +10,13 @@ from pathlib import Path
 from rich.console import Console
 
 from robot_dreamer.commands.options import DEFAULT_PRESET, STOPPED, chosen_config
+from robot_dreamer.commands.records import record_command
 from robot_dreamer.processes import LOCAL_ADDRESS, Options, processes
 from robot_dreamer.processes.ros_domain import own_domain
 from robot_dreamer.processes.supervisor import Result, Supervisor
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.display import Display
+from robot_dreamer.report.page import write_report
 from robot_dreamer.run_status import read_status
 from robot_dreamer.spec import RobotSpec, load_spec
 from sim.evaluate import Evaluation, compare, write_evaluation
@@ -29,6 +31,7 @@ def train_split(args: argparse.Namespace) -> int:
     chosen_config(args)  # refuse a wrong preset before anything starts
     logdir = args.logdir.expanduser()
     logdir.mkdir(parents=True, exist_ok=True)
+    record_command(logdir)
     result = _run(args, logdir)
     console = Console()
     if result.state == "failed":
@@ -93,6 +96,7 @@ def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> N
             random_return=results[1].mean if results else None,
             evaluation=(results[0].mean, results[0].interval) if results else None,
         )
+    places["report"] = write_report(logdir)
     console.print("everything of this run:")
     for label, place in places.items():
         console.print(f"  {label:15} {place}", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_dreamer.learner.hopes import EPISODE_ROWS, value_along
-from robot_dreamer.learner.portrait import portrait, summary
+from robot_dreamer.learner.portrait import CONTEXT, ROWS, portrait, summary
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.record import Arrays
 
@@ -42,8 +42,8 @@ class Gallery:
     def draw(self) -> dict[str, float]:
         """Draw a portrait of the newest experience and write its file; returns the numbers to log."""
         began, trainer = time.monotonic(), self._trainer
-        self._drawn_at = trainer.updates
-        batch = trainer.replay.newest(WINDOWS)
+        self._due, self._drawn_at = began + self._every, trainer.updates
+        batch = trainer.replay.newest(WINDOWS, ROWS) or trainer.replay.newest(WINDOWS, CONTEXT + 3)
         if batch is None:
             return {}
         arrays = portrait(trainer.agent, batch, seed=trainer.updates)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.agent import Agent, Carry
 from robot_dreamer.learner.batch import Batch, batch_to
 from robot_dreamer.learner.hopes import imagined_rewards
 from robot_dreamer.record import Arrays
@@ -27,6 +27,7 @@ from robot_dreamer.world_model.rssm import Filtered, Latents, Observed, encode_a
 
 CONTEXT = 5  # rows that are filtered before the dream begins
 HORIZON = 50  # rows that are dreamed, at most
+ROWS = 1 + CONTEXT + HORIZON  # of a window that shows all of that
 DREAMS = 8  # of each window
 SHOWN = 3  # windows that are kept whole
 QUANTILES = (0.1, 0.5, 0.9)
@@ -48,7 +49,8 @@ def portrait(agent: Agent, batch: Batch, seed: int = 0) -> Arrays:
     Changes nothing of the agent, its random streams included; costs about as much as two updates without gradients.
 
     Args:
-      batch: windows of at least CONTEXT + 2 rows; stored latents are not used, filtering starts at row 0.
+      batch: windows of at least CONTEXT + 2 rows. As in training, row 0 only gives the state in which filtering begins,
+        and the first action; T counts the rows after it.
       seed: of all draws.
 
     Returns, by name (images as bytes, errors of images as a share of full brightness):
@@ -58,7 +60,7 @@ def portrait(agent: Agent, batch: Batch, seed: int = 0) -> Arrays:
       rmse/dreamt/NAME, rmse/still/NAME: (H, C) error in the unit of the sensor, and that of "nothing changes".
       rmse/seen/NAME: (C) error of the reconstruction.
       spread/NAME: (C) standard deviation of the recorded values: what to measure errors by.
-      surprise, entropy/prior, entropy/posterior: (B, T) nats; row 0, which nothing foretells, is left out.
+      surprise, entropy/prior, entropy/posterior: (B, T) nats.
       reward/true, reward/seen, live/true, live/seen: (B, T) if the generation predicts them.
       imagined/...: see `imagined_rewards`.
       action/NAME: (B, T, *shape) as executed.
@@ -70,10 +72,14 @@ def portrait(agent: Agent, batch: Batch, seed: int = 0) -> Arrays:
         raise ValueError(f"a portrait needs windows of at least {CONTEXT + 2} rows, found {steps}")
     batch = batch_to(batch, agent.device)
     generator = torch.Generator(agent.device).manual_seed(seed)
-    observed = agent.observe(batch.observation, batch.action, batch.is_first, None, generator=generator)
+    carry = None
+    if agent.config.replay_context == "stored":
+        carry = Carry(batch.deter.float(), batch.stoch.float(), {k: v[:, 0] for k, v in batch.action.items()})
+    batch = _without_first_row(batch)
+    observed = agent.observe(batch.observation, batch.action, batch.is_first, carry, generator=generator)
     with agent.precision():
         seen = read(agent, observed.deter, observed.stoch)
-        dreams = _dream(agent, batch, observed, min(HORIZON, steps - CONTEXT), generator)
+        dreams = _dream(agent, batch, observed, min(HORIZON, steps - 1 - CONTEXT), generator)
         found = _pictures(agent.observation_fields, batch, seen, dreams)
         found |= _errors(agent.observation_fields, batch, seen, dreams)
         found |= _nats(agent, observed) | _heads(agent, batch, seen)
@@ -81,6 +87,12 @@ def portrait(agent: Agent, batch: Batch, seed: int = 0) -> Arrays:
     found |= {f"action/{field.name}": batch.action[field.name] for field in agent.action_fields}
     sizes = {"context": np.array(CONTEXT), "horizon": np.array(dreams.valid.shape[1])}
     return sizes | {name: _array(value) for name, value in found.items()}
+
+
+def _without_first_row(batch: Batch) -> Batch:
+    flags = {k: getattr(batch, k)[:, 1:] for k in ("reward", "is_first", "is_last", "is_terminal")}
+    observation, action = ({k: v[:, 1:] for k, v in x.items()} for x in (batch.observation, batch.action))
+    return batch._replace(observation=observation, action=action, **flags)
 
 
 def read(agent: Agent, deter: Tensor, stoch: Tensor) -> Readout:
@@ -167,20 +179,19 @@ def _nats(agent: Agent, observed: Observed) -> dict[str, Tensor]:
     entropies = {"prior": priors.entropy(), "posterior": rssm.latent(filtered.posterior).entropy()}
     numbers = {"surprise": rssm.surprise(filtered)}
     numbers |= {f"entropy/{name}": value.flatten(1).sum(1) for name, value in entropies.items()}
-    return {name: value.view(rows, steps)[:, 1:] for name, value in numbers.items()}
+    return {name: value.view(rows, steps) for name, value in numbers.items()}
 
 
 def _heads(agent: Agent, batch: Batch, seen: Readout) -> dict[str, Tensor]:
-    """Row 0, before which nothing is known, is left out as in training."""
     config, found = agent.config, dict[str, Tensor]()
     if seen.reward is not None:
         reward = batch.reward.float()
-        found["reward/true"] = (torch.tanh(reward) if config.model.tanh_rewards else reward)[:, 1:]
-        found["reward/seen"] = seen.reward[:, 1:]
+        found["reward/true"] = torch.tanh(reward) if config.model.tanh_rewards else reward
+        found["reward/seen"] = seen.reward
     if seen.live is not None:
         folded = config.behavior.continue_discount and config.objective != "world_models"
-        found["live/true"] = continue_label(batch.is_terminal[:, 1:], config.behavior.return_horizon, folded)
-        found["live/seen"] = seen.live[:, 1:]
+        found["live/true"] = continue_label(batch.is_terminal, config.behavior.return_horizon, folded)
+        found["live/seen"] = seen.live
     return found
 
 

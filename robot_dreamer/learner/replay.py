@@ -191,19 +191,24 @@ class Replay:
                 if self._serial[slot] == serial:
                     starts[i] = slot
                     break
-        slots = self._follow(starts)
+        slots = self._follow(starts, self.length)
         return self._gather(slots), Window(slots[:, 1:], self._serial[slots[:, 1:]])
 
-    def newest(self, size: int) -> Batch | None:
-        """The last `size` windows, or fewer, that do not overlap; None if there is none. Draws no random number."""
-        starts = self._starts[: self._start_count]
-        ends: list[int] = []
-        for slot in starts[np.argsort(self._serial[starts])[::-1]]:
-            if not ends or self._serial[slot] + self.length <= self._serial[ends[-1]]:
-                ends.append(int(slot))
-            if len(ends) == size:
-                break
-        return self._gather(self._follow(np.array(ends, np.int64))) if ends else None
+    def newest(self, size: int, length: int) -> Batch | None:
+        """The last `size` windows, or fewer, of `length` rows that do not overlap; None if there is none.
+
+        Draws no random number.
+        """
+        alive = np.flatnonzero(self._serial != _NONE)
+        slots = alive[np.argsort(self._serial[alive])[::-1][: 2 * (size + 1) * length]]
+        windows = self._follow(slots, length)
+        chosen: list[NDArray[np.int64]] = []
+        taken = np.zeros(self.capacity, np.bool_)
+        for window in windows[(windows != _NONE).all(1)]:
+            if len(chosen) < size and not taken[window].any():
+                taken[window] = True
+                chosen.append(window)
+        return self._gather(np.stack(chosen)) if chosen else None
 
     def newest_episode(self, limit: int) -> Batch | None:
         """The last episode, (1, T), that has ended after at most `limit` rows; None if there is none."""
@@ -216,12 +221,13 @@ class Replay:
                 return self._gather(np.array([slots], np.int64))
         return None
 
-    def _follow(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Slots of the windows (n, length) that begin in slots (n)."""
-        slots = np.empty((len(starts), self.length), np.int64)
+    def _follow(self, starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+        """Slots (n, length) of the rows that follow the slots (n) in their streams; _NONE where a stream ends."""
+        slots = np.empty((len(starts), length), np.int64)
         slots[:, 0] = starts
-        for t in range(1, self.length):
-            slots[:, t] = self._next[slots[:, t - 1]]
+        for t in range(1, length):
+            before = slots[:, t - 1]
+            slots[:, t] = np.where(before == _NONE, _NONE, self._next[before])
         return slots
 
     def _gather(self, slots: NDArray[np.int64]) -> Batch:

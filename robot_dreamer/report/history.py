@@ -9,11 +9,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FinishedEpisode:
-    """One finished episode; env_step is the environment step at its end."""
+    """One finished episode.
+
+    Attributes:
+      env_step: the environment step at its end.
+      total: its return.
+      policy_version: that acted at its end; see `StepRecord`.
+      length: in actions; 0 where a file of an older version does not say.
+      time: seconds since 1970 when it arrived; 0 likewise.
+    """
 
     env_step: int
     total: float
     policy_version: int
+    length: int = 0
+    time: float = 0.0
 
 
 class EpisodeReader:
@@ -37,9 +47,9 @@ class EpisodeReader:
                 self._offset += len(line)
                 try:
                     entry = json.loads(line)
-                    episode = FinishedEpisode(
-                        int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"])
-                    )
+                    what = int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"])
+                    more = int(entry.get("length", 0)), float(entry.get("time", 0.0))
+                    episode = FinishedEpisode(*what, *more)
                 except (ValueError, KeyError, TypeError):
                     self.unreadable += 1
                 else:

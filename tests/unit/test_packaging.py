@@ -127,7 +127,7 @@ def test_the_wheel_holds_every_data_file_of_the_packages(wheel: zipfile.ZipFile)
     files = set(wheel.namelist())
     for folder in ("robot_dreamer", "ros_nodes", "sim", "export"):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".yaml", ".xml", ".typed"):
+            if path.suffix in (".py", ".yaml", ".xml", ".typed", ".j2"):
                 assert str(path.relative_to(ROOT)) in files
     assert not [name for name in files if name.startswith(("tests/", "launch/", "benchmarks/", "docs/"))]
 

@@ -18,7 +18,7 @@ GENERATIONS = {
     "planet": [*SEARCH, "model.depth=2", "model.deter=16", "model.units=16"],
     "world_models:cpu": ["model.deter=32", "model.depth=2"],
 }
-STEPS = 24
+STEPS = 24  # without the row of context
 
 
 @pytest.fixture(scope="module", params=sorted(GENERATIONS))
@@ -26,7 +26,7 @@ def drawn(request):
     """(preset, agent, batch, portrait, training state before)"""
     config = load_config(request.param, ["device=cpu", *GENERATIONS[request.param]])
     agent = Agent(PICTURE_AND_NUMBERS, SIX_ACTIONS, config)
-    batch = random_batch(agent, 4, STEPS)
+    batch = random_batch(agent, 4, STEPS + 1)
     batch.is_first[:] = False
     before = agent.training_state()
     return request.param, agent, batch, portrait(agent, batch), before
@@ -42,7 +42,7 @@ def test_shows_what_there_is(drawn):
         assert arrays[f"dreamt/{name}"].shape == (1 if name == "image" else 3, 3, horizon, *shape)
         assert np.isfinite(arrays[f"rmse/dreamt/{name}"]).all()
     assert arrays["dreamt/image"].dtype == arrays["seen/image"].dtype == np.uint8
-    assert arrays["surprise"].shape == arrays["reward/seen"].shape == (4, STEPS - 1)
+    assert arrays["surprise"].shape == arrays["reward/seen"].shape == (4, STEPS)
     assert arrays["imagined/predicted"].shape == arrays["imagined/obtained"].shape
     assert ("live/seen" in arrays) == (preset in ("nano", "daydreamer:cpu", "world_models:cpu"))
     low, middle, high = arrays["dreamt/velocity"]
@@ -60,7 +60,7 @@ def test_leaves_no_trace_in_the_training(drawn):
 
 def test_a_dream_knows_the_actions_but_not_what_was_seen(drawn):
     _, agent, batch, arrays, _ = drawn
-    later = slice(CONTEXT, None)
+    later = slice(1 + CONTEXT, None)
     other = batch._replace(observation={k: v.clone() for k, v in batch.observation.items()})
     other.observation["velocity"][:, later] += 1
     other.observation["image"][:, later] = 255 - other.observation["image"][:, later]
@@ -94,12 +94,12 @@ def test_value_along_an_episode(drawn):
 
 def test_errors_are_those_of_the_rows_before_the_episode_ended():
     agent = nano()
-    batch = random_batch(agent, 3, STEPS)  # all of which are kept whole
+    batch = random_batch(agent, 3, STEPS + 1)  # all of which are kept whole
     batch.is_first[:] = False
-    batch.is_first[:, CONTEXT + 3] = True  # the dream may be judged at three rows
+    batch.is_first[:, 1 + CONTEXT + 3] = True  # the dream may be judged at three rows
     arrays = portrait(agent, batch)
     error = arrays["rmse/still/velocity"]
-    truth = batch.observation["velocity"].numpy()
+    truth = batch.observation["velocity"].numpy()[:, 1:]
     expected = np.sqrt(((truth[:, CONTEXT + 2] - truth[:, CONTEXT - 1]) ** 2).mean(0))
     assert np.allclose(error[2], expected, atol=1e-5)
     assert np.isfinite(arrays["rmse/dreamt/velocity"][:3]).all()
@@ -111,7 +111,7 @@ def test_errors_are_those_of_the_rows_before_the_episode_ended():
 
 def test_missing_values_and_classes_do_not_count_as_errors():
     agent = nano(observations=MIXED, actions=MIXED_ACTIONS)
-    batch = random_batch(agent, 4, STEPS)
+    batch = random_batch(agent, 4, STEPS + 1)
     batch.is_first[:] = False
     batch.observation["joints"][0, 8] = -torch.inf
     arrays = portrait(agent, batch)
@@ -124,3 +124,13 @@ def test_windows_that_are_too_short_are_refused():
     agent = nano()
     with pytest.raises(ValueError, match=f"at least {CONTEXT + 2} rows, found {CONTEXT + 1}"):
         portrait(agent, random_batch(agent, 2, CONTEXT + 1))
+
+
+def test_filtering_begins_where_the_replay_says():
+    for context, moves in (("stored", True), ("zero", False)):
+        agent = nano(f"replay_context={context}")
+        batch = random_batch(agent, 3, STEPS + 1)
+        batch.is_first[:] = False
+        other = batch._replace(deter=torch.full_like(batch.deter, 0.5))
+        found, moved = portrait(agent, batch)["seen/velocity"], portrait(agent, other)["seen/velocity"]
+        assert np.array_equal(found, moved) != moves

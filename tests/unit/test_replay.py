@@ -143,14 +143,16 @@ def test_state_restores_the_same_samples() -> None:
 
 def test_the_newest_windows_do_not_overlap_and_leave_the_sampler_alone() -> None:
     replay = make_replay(online_queue=False)
-    assert replay.newest(3) is None
+    assert replay.newest(3, 7) is None
     for t in range(18):
         add(replay, "a", t)
+        add(replay, "b", 100 + t)
     before = replay.state()
-    batch = replay.newest(3)
+    batch = replay.newest(4, 7)  # longer than those that are trained on
     assert batch is not None
-    assert batch.reward.numpy().tolist() == [[*range(first, first + LENGTH)] for first in (13, 8, 3)]
+    assert batch.reward.numpy().tolist() == [[*range(first, first + 7)] for first in (111, 11, 104, 4)]
     assert replay.state() == before
+    assert replay.newest(1, 19) is None
 
 
 def test_the_newest_episode_is_the_last_that_has_ended_within_the_limit() -> None:

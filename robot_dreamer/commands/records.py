@@ -1,0 +1,48 @@
+"""What a training command writes down of itself, and the page about the run that it keeps fresh."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from robot_dreamer.config import Config
+from robot_dreamer.learner.progress import RUN_FILE, drop_torn_line, write_json_atomically
+from robot_dreamer.learner.provenance import provenance
+from robot_dreamer.report.page import write_report
+from robot_dreamer.report.run_files import COMMANDS_FILE
+from robot_dreamer.spec import RobotSpec
+
+_log = logging.getLogger(__name__)
+
+
+def record_command(logdir: Path) -> None:
+    """Append the command line of this process to commands.jsonl, so that the run can be made again."""
+    path = logdir / COMMANDS_FILE
+    drop_torn_line(path)
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    with path.open("a") as file:
+        file.write(json.dumps({"time": time.time(), "command": command}) + "\n")
+
+
+def record_run(logdir: Path, spec: RobotSpec, config: Config, environment: str = "") -> None:
+    """Write run.json: robot, configuration, code and machine; environment: of a run in the learner's own process."""
+    where = {"environment": environment} if environment else {}
+    content = {**where, "spec": json.loads(spec.to_json()), "config": config.to_dict(), **provenance()}
+    write_json_atomically(logdir / RUN_FILE, content)
+
+
+def reporter(logdir: Path) -> Callable[[], None]:
+    """Renews report.html. A page that cannot be made is a fault of ours, which must not end the training."""
+
+    def renew() -> None:
+        try:
+            write_report(logdir)
+        except Exception:
+            _log.exception("the report of %s could not be made; training goes on", logdir)
+
+    return renew

@@ -1,0 +1,179 @@
+"""What a log directory holds of a run, read without torch; what is not there is missing by name."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from robot_dreamer.record import Arrays
+from robot_dreamer.report.history import EpisodeReader, FinishedEpisode
+from robot_dreamer.run_status import RunStatus, read_status
+from robot_dreamer.spec import RobotSpec
+
+RUN_FILE, COMMANDS_FILE = "run.json", "commands.jsonl"
+
+
+class NoRun(ValueError):
+    """A log directory that is none."""
+
+
+@dataclass
+class RunFiles:
+    """A run as its files tell it.
+
+    Attributes:
+      missing: sentences about what is not there, or cannot be read.
+      run: run.json: configuration, code, machine.
+      metrics: lines of metrics.jsonl; not all have the same names.
+      robots: lines of robots.jsonl.
+      evaluation: evaluation.json.
+      commands: lines of commands.jsonl.
+      portraits: files, in the order of training.
+    """
+
+    logdir: Path
+    missing: list[str] = field(default_factory=list)
+    run: dict[str, Any] = field(default_factory=dict)
+    spec: RobotSpec | None = None
+    status: RunStatus | None = None
+    episodes: list[FinishedEpisode] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    robots: list[dict[str, Any]] = field(default_factory=list)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    commands: list[dict[str, Any]] = field(default_factory=list)
+    portraits: list[Path] = field(default_factory=list)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The training configuration; empty where it is not known."""
+        found: dict[str, Any] = self.run.get("config", {})
+        return found
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Environment steps and values of a number in metrics.jsonl; empty if it is not there."""
+        found = [(line["env_step"], line[name]) for line in self.metrics if _is_number(line.get(name))]
+        return [step for step, _ in found], [float(value) for _, value in found]
+
+    def names(self, prefix: str) -> list[str]:
+        """Names of the numbers in metrics.jsonl that begin so."""
+        return sorted({name for line in self.metrics for name in line if name.startswith(prefix)})
+
+    def portrait(self, index: int = -1) -> Arrays:
+        """The arrays of a portrait file; empty if there is none, or it is damaged."""
+        if not self.portraits:
+            return {}
+        path = self.portraits[index]
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            self.note(f"{path.name} cannot be read: {error}")
+            return {}
+
+    def note(self, sentence: str) -> None:
+        """Say once that something is missing."""
+        if sentence not in self.missing:
+            self.missing.append(sentence)
+
+
+def read_run(logdir: Path) -> RunFiles:
+    """Read what there is. Raises NoRun if the folder holds nothing of a run."""
+    if not logdir.is_dir():
+        raise NoRun(f"{logdir}: expected the log directory of a run, found no such folder")
+    known = ("status.json", "episodes.jsonl", "metrics.jsonl", "checkpoints", "experience.sqlite", RUN_FILE)
+    if not any((logdir / name).exists() for name in known):
+        raise NoRun(f"{logdir}: expected the log directory of a run, found none of {', '.join(known)} in it")
+    files = RunFiles(logdir)
+    _read_status(files)
+    reader = EpisodeReader(logdir / "episodes.jsonl")
+    files.episodes = reader.read()
+    if reader.unreadable:
+        files.note(f"episodes.jsonl: {reader.unreadable} lines cannot be read")
+    if not files.episodes:
+        files.note("episodes.jsonl: no episode has ended yet")
+    files.metrics = [x for x in _lines(files, "metrics.jsonl") if _is_number(x.get("env_step"))]
+    if not files.metrics:
+        files.note("metrics.jsonl: no losses yet: no update has been made, or the run is of another version")
+    files.robots = [x for x in _lines(files, "robots.jsonl") if isinstance(x.get("robots"), list)]
+    files.commands = list(_lines(files, COMMANDS_FILE))
+    files.evaluation = _object(files, "evaluation.json", needed=False)
+    files.run = _object(files, RUN_FILE, needed=False)
+    _read_contract(files)
+    files.portraits = sorted((logdir / "portraits").glob("portrait-*.npz"))
+    if not files.portraits:
+        files.note("portraits: none yet, so nothing can be said of what the model sees and dreams")
+    return files
+
+
+def _read_status(files: RunFiles) -> None:
+    try:
+        files.status = read_status(files.logdir)
+    except ValueError as error:
+        files.note(str(error))
+        return
+    if files.status is None:
+        files.note("status.json: not there; the learner has not begun, or the run is of another version")
+    elif not files.status.over:
+        files.note(f"the run is going on, or was killed; its last word was: {files.status.phase}")
+
+
+def _read_contract(files: RunFiles) -> None:
+    """Robot and configuration: from run.json, or of a run before there was one from its newest checkpoint."""
+    if "spec" not in files.run or "config" not in files.run:
+        for path in sorted((files.logdir / "checkpoints").glob("*/meta.json"), reverse=True):
+            meta = _object(files, str(path.relative_to(files.logdir)))
+            found = {name: meta[name] for name in ("spec", "config") if isinstance(meta.get(name), dict)}
+            files.run = found | files.run
+            break
+    if not files.config:
+        files.note("run.json: the configuration of the run is not known")
+    if "spec" not in files.run:
+        files.note("run.json: the robot of the run is not known, so names and units of its sensors are missing")
+        return
+    try:
+        files.spec = msgspec.convert(files.run["spec"], RobotSpec)
+    except (msgspec.ValidationError, ValueError) as error:
+        files.note(f"run.json: the robot is not one of this version: {error}")
+
+
+def _object(files: RunFiles, name: str, needed: bool = True) -> dict[str, Any]:
+    path = files.logdir / name
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if needed:
+            files.note(f"{name}: not there")
+        return {}
+    except (OSError, ValueError) as error:
+        files.note(f"{name} cannot be read: {error}")
+        return {}
+    if not isinstance(found, dict):
+        files.note(f"{name} cannot be read: expected an object, found {type(found).__name__}")
+        return {}
+    return found
+
+
+def _lines(files: RunFiles, name: str) -> Iterator[dict[str, Any]]:
+    path, bad = files.logdir / name, 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            yield found
+        else:
+            bad += 1
+    if bad:
+        files.note(f"{name}: {bad} lines cannot be read")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,55 @@
+"""Dreams of a camera as a strip of pictures: truth, reconstruction, dream, and what is wrong with it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from robot_dreamer.record import Arrays
+from robot_dreamer.report.blocks import Strip
+
+COLUMNS = 10
+_GAP = 2  # pixels between two pictures
+
+
+def dream_strip(portrait: Arrays, name: str, window: int = 0, title: str = "") -> Strip:
+    """The strip of one camera, NAME of the portrait, in one window."""
+    truth, seen, dreamt = (portrait[f"{kind}/{name}"] for kind in ("truth", "seen", "dreamt"))
+    context, horizon = int(portrait["context"]), dreamt.shape[2]
+    before = [max(0, context - 3), context - 1]
+    ahead = np.unique(np.geomspace(1, horizon, COLUMNS - len(before)).round().astype(int))
+    rows = [*before, *(context - 1 + ahead)]
+    dream = [*seen[window, before], *dreamt[0, window, ahead - 1]]
+    wrong = [np.abs(a.astype(int) - b.astype(int)) for a, b in zip(truth[window, rows], dream, strict=True)]
+    wrong = [np.clip(2 * x, 0, 255).astype(np.uint8) for x in wrong]
+    picture = np.concatenate(
+        [_row(list(truth[window, rows])), _row(list(seen[window, rows])), _row(dream), _row(wrong)]
+    )
+    columns = [f"{t - context + 1:+d}" if t >= context else f"seen {t - context + 1}" for t in rows]
+    caption = (
+        f"Column: rows from the last one that the dream was shown. From +1 on the dream knows only the {horizon} "
+        "actions that were executed. Difference: twice the distance to the truth; black is right."
+    )
+    labels = ["truth", "reconstruction", "dream", "difference"]
+    return Strip(
+        title or f"{name}: what happened, what was seen, what was dreamed", png(picture), labels, columns, caption
+    )
+
+
+def png(picture: NDArray[np.uint8]) -> str:
+    """(height, width, 1 or 3) -> data: URI."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    buffer = io.BytesIO()
+    image.save(buffer, "png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _row(pictures: list[NDArray[Any]]) -> NDArray[np.uint8]:
+    """Pictures beside each other, with a gap around each."""
+    framed = [np.pad(p, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=128) for p in pictures]
+    return np.concatenate(framed, 1)
