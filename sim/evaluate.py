@@ -10,6 +10,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.spec import RobotSpec, load_spec
+from sim.film import SIDE, Film, Reconstruct
 from sim.robot import SimRobot
 from sim.sensors import Sensors, observe
 
@@ -64,6 +66,7 @@ def evaluate(
     seed: int = 0,
     deterministic: bool = True,
     progress: Callable[[], object] = lambda: None,
+    film: Film | None = None,
 ) -> Evaluation:
     """Run episodes with seeds seed, seed + 1, ….
 
@@ -71,6 +74,7 @@ def evaluate(
       bundle: None for the random policy.
       deterministic: mean or most likely actions instead of sampled ones; the random policy ignores it.
       progress: called after each episode.
+      film: shows the first episode.
 
     Raises:
       ValueError: the bundle is broken or for another robot, or the robot cannot be simulated.
@@ -87,7 +91,7 @@ def evaluate(
     returns, lengths = [], []
     for one in seeds:
         policy: ActingPolicy = RandomPolicy(spec, one) if onnx_policy is None else onnx_policy
-        total, length = _episode(robot, policy, one, deterministic)
+        total, length = _episode(robot, policy, one, deterministic, film if one == seed else None)
         returns.append(total)
         lengths.append(length)
         progress()
@@ -113,7 +117,9 @@ def student_interval(values: list[float]) -> tuple[float, float] | None:
     return float(np.mean(values) - margin), float(np.mean(values) + margin)
 
 
-def _episode(robot: SimRobot, policy: ActingPolicy, seed: int, deterministic: bool) -> tuple[float, int]:
+def _episode(
+    robot: SimRobot, policy: ActingPolicy, seed: int, deterministic: bool, film: Film | None
+) -> tuple[float, int]:
     """One episode through the onboard controller; returns its return and its length in actions."""
     spec = robot.spec
     slot = PolicySlot(spec, policy)
@@ -122,7 +128,10 @@ def _episode(robot: SimRobot, policy: ActingPolicy, seed: int, deterministic: bo
     )
     sensors = robot.reset(seed)
     while True:
-        decision = controller.tick(_sample(spec, sensors))
+        sample = _sample(spec, sensors)
+        decision = controller.tick(sample)
+        if film is not None:
+            film.add(robot.picture(SIDE), sample.observation, controller, policy)
         if decision.fault is not None and decision.fault.terminal and controller.episodes:
             return controller.last_return, controller.last_length  # a fall ends the episode, as on the robot
         if decision.fault or decision.refused:
@@ -149,12 +158,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against-random", action="store_true", help="run the random policy too, with the same seeds")
     parser.add_argument("--min-return", type=float, help="exit status 1 if the mean return is below")
     parser.add_argument("--output", type=Path, help="JSON file to write")
+    parser.add_argument("--video", type=Path, metavar="MP4", help="film of the first episode to write")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="LOGDIR",
+        help="with --video: show what the policy sees, by the decoder of this run's newest checkpoint",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print a table on stdout. Returns 0, or 1 below --min-return."""
     policies = [args.bundle, None] if args.against_random and args.bundle is not None else [args.bundle]
-    results = compare(policies, load_spec(args.robot), args.episodes, args.seed, not args.sample)
+    if args.checkpoint is not None and (args.video is None or args.bundle is None):
+        raise ValueError("--checkpoint: only with --video and --bundle, whose state it makes visible")
+    spec = load_spec(args.robot)
+    with ExitStack() as stack:
+        film = None if args.video is None else stack.enter_context(Film(args.video, spec, _eyes(args, spec)))
+        results = compare(policies, spec, args.episodes, args.seed, not args.sample, film)
+    if film is not None:
+        print(f"written: {args.video}")
     passed = args.min_return is None or results[0].mean >= args.min_return
     if args.output is not None:
         write_evaluation(args.output, results, args.min_return, passed)
@@ -164,16 +187,33 @@ def run(args: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
+def _eyes(args: argparse.Namespace, spec: RobotSpec) -> Reconstruct | None:
+    if args.checkpoint is None:
+        return None
+    from export.reconstruct import reconstructor  # needs torch, which an evaluation does not
+
+    return reconstructor(args.checkpoint, spec)
+
+
 def compare(
-    bundles: list[Path | None], spec: RobotSpec, episodes: int, seed: int, deterministic: bool = True
+    bundles: list[Path | None],
+    spec: RobotSpec,
+    episodes: int,
+    seed: int,
+    deterministic: bool = True,
+    film: Film | None = None,
 ) -> list[Evaluation]:
-    """Evaluate several policies on the same seeds, with a progress bar, and print a table; see `evaluate`."""
-    results = []
+    """Evaluate several policies on the same seeds, with a progress bar, and print a table; see `evaluate`.
+
+    The film is of the first of them.
+    """
+    results: list[Evaluation] = []
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for bundle in bundles:
             task = bar.add_task("random policy" if bundle is None else bundle.name, total=episodes)
             advance = functools.partial(bar.advance, task)
-            results.append(evaluate(bundle, spec, episodes, seed, deterministic, advance))
+            shown = film if not results else None
+            results.append(evaluate(bundle, spec, episodes, seed, deterministic, advance, shown))
     Console().print(_table(results))
     return results
 

@@ -107,6 +107,13 @@ class SimRobot:
             terminal=terminal,
         )
 
+    def picture(self, side: int) -> NDArray[np.uint8]:
+        """A picture (side, side, 3) of the robot for a person, by the model's first camera, also of one without eyes.
+
+        Raises RuntimeError where nothing can be rendered.
+        """
+        return self._world.render(0 if self._world.model.ncam else -1, side, side)
+
     def _picture(self, camera: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
         picture = self._world.render(camera, height, width)
         return picture if channels == 3 else np.rint(picture @ _GRAY).astype(np.uint8)[..., None]

@@ -1,0 +1,66 @@
+"""Films: a picture for each tick, of robots without eyes too; and what the policy sees beside it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from export.reconstruct import reconstructor
+from robot_dreamer.cli import main
+from robot_dreamer.spec import load_spec
+from robot_dreamer.world_model.rssm import Latents
+from tests.onboard_models import make_bundle
+from tests.unit.test_trainer import make, train
+
+pytest.importorskip("dm_control")
+from sim.evaluate import evaluate
+from sim.film import HEIGHT, WIDTH, Film
+
+CARTPOLE = load_spec("cartpole")
+SHORT = msgspec.structs.replace(CARTPOLE, episode=msgspec.structs.replace(CARTPOLE.episode, max_steps=6))
+
+
+def test_a_film_has_a_picture_for_each_tick_of_the_first_episode(tmp_path: Path) -> None:
+    imageio = pytest.importorskip("imageio.v2", reason="needs the extra film")
+    pytest.importorskip("imageio_ffmpeg", reason="needs the extra film")
+    bundle = make_bundle(tmp_path / "toy.bundle", SHORT, version=7)
+    try:
+        with Film(tmp_path / "out.mp4", SHORT) as film:
+            found = evaluate(bundle, SHORT, episodes=2, film=film)
+    except RuntimeError as error:
+        pytest.skip(str(error))  # a machine without OpenGL
+    assert found.lengths == [6, 6]
+    reader = imageio.get_reader(tmp_path / "out.mp4")
+    pictures = np.stack([picture for picture in reader])  # list() would ask for its length
+    assert pictures.shape == (6 + 1, HEIGHT, WIDTH, 3)
+    assert pictures[..., :300, :].std() > 10  # the robot, rendered, though it has no camera
+    assert np.abs(pictures[0].astype(int) - pictures[-1]).max() > 50
+
+
+def test_without_ffmpeg_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert main(["evaluate", "--episodes", "1", "--video", str(tmp_path / "out.mp4")]) == 2
+    assert "pip install 'robot_dreamer[film]'" in capsys.readouterr().err
+    assert main(["evaluate", "--episodes", "1", "--checkpoint", str(tmp_path)]) == 2
+    assert "--checkpoint: only with --video and --bundle" in capsys.readouterr().err
+
+
+def test_a_state_becomes_what_the_model_says_of_it(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    train(trainer, 0, 60)
+    trainer.save()
+    rssm = trainer.agent.parts.world.rssm
+    state = {"deter": np.full((1, rssm.deter), 0.3, np.float32), "stoch": np.zeros((1, *rssm.latent.shape), np.float32)}
+    found = reconstructor(tmp_path, trainer.spec)(state)
+    with torch.no_grad():
+        tensors = Latents(*(torch.from_numpy(state[name]) for name in ("deter", "stoch")))
+        expected = trainer.agent.parts.modules["world_model"].readout(tensors).observation
+    assert found.keys() == {o.name for o in trainer.spec.observations}
+    assert all(np.allclose(found[name], value[0].numpy(), atol=1e-6) for name, value in expected.items())
