@@ -19,7 +19,11 @@ COMMANDS = {
     ),
     "learn": ("robot_dreamer.commands.learn", "the learner alone, for a workstation; the robot is elsewhere"),
     "evaluate": ("sim.evaluate", "run a bundle on the simulated robot with the onboard code and print its returns"),
-    "report": ("robot_dreamer.commands.report", "write the page about a run: report.html in its log directory"),
+    "report": (
+        "robot_dreamer.commands.report",
+        "write the page about a run: report.html in its log directory; or serve it",
+    ),
+    "watch": ("robot_dreamer.commands.watch", "the live panel of a run that goes on elsewhere on this machine"),
     "keys": ("robot_dreamer.link.keys", "create, list and revoke the keys of robots and learner"),
     "link-status": ("robot_dreamer.commands.link_status", "show the robots that a learner knows"),
     "data": ("robot_dreamer.commands.data", "list what a store holds; export it to a bag, import bags into it"),

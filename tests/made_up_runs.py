@@ -89,7 +89,16 @@ def robot(i: int) -> dict[str, Any]:
     """What the link knows of one robot."""
     figures = {"loop_misses": i // 4, "loop_ticks": 100 * i, "bundle_version": i, "bundle_age_s": 3.0, "swaps": i}
     rest = {"connected": True, "received": 100 * i, "duplicates": 1, "missing": 0, "round_trip": 0.002, "spooled": 3}
-    return {"robot": "left", **rest, "rejected": {}, "dropped": {}, "bad_messages": {}, "figures": figures}
+    return {
+        "robot": "left",
+        "last_seen": 0.1,
+        "refused": "",
+        **rest,
+        "rejected": {},
+        "dropped": {},
+        "bad_messages": {},
+        "figures": figures,
+    }
 
 
 def status(episodes: int, phase: str = "finished") -> RunStatus:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
+from rich.console import Console
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
@@ -24,6 +26,7 @@ from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.processes import LOCAL_ADDRESS
+from robot_dreamer.report.display import Display
 from robot_dreamer.spec import RobotSpec, load_spec
 
 _log = logging.getLogger(__name__)
@@ -89,7 +92,9 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         training = Run(trainer, budget, publish, robots, link, report=report)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_, run=training: run.stop())
-        outcome = "finished" if training.loop() else "stopped"
+        console = Console()
+        with Display(logdir, console) if console.is_terminal else nullcontext():  # a supervisor has a display itself
+            outcome = "finished" if training.loop() else "stopped"
         report()
         _log.info("%s at %d updates, %d environment steps", outcome, trainer.updates, trainer.env_steps)
     except Exception as error:

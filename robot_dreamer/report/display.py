@@ -28,13 +28,14 @@ class Display:
     Args:
       logdir: of the run; need not exist yet.
       console: where to print.
+      began: time.monotonic() when the run that is shown began; what is older is said to be another run's. Default: now.
     """
 
-    def __init__(self, logdir: Path, console: Console | None = None) -> None:
+    def __init__(self, logdir: Path, console: Console | None = None, began: float | None = None) -> None:
         self._logdir = logdir
         self._console = console or Console()
         self._episodes = EpisodeReader(logdir / "episodes.jsonl")
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="display", daemon=True)
 

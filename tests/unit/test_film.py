@@ -33,6 +33,8 @@ def test_a_film_has_a_picture_for_each_tick_of_the_first_episode(tmp_path: Path)
         with Film(tmp_path / "out.mp4", SHORT) as film:
             found = evaluate(bundle, SHORT, episodes=2, film=film)
     except RuntimeError as error:
+        if "cannot take a picture" not in str(error):
+            raise
         pytest.skip(str(error))  # a machine without OpenGL
     assert found.lengths == [6, 6]
     reader = imageio.get_reader(tmp_path / "out.mp4")
