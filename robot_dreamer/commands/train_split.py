@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import socket
 from pathlib import Path
 
 from rich.console import Console
 
+from export.reconstruct import reconstructor
 from robot_dreamer.commands.options import DEFAULT_PRESET, STOPPED, chosen_config
 from robot_dreamer.commands.records import record_command
 from robot_dreamer.processes import LOCAL_ADDRESS, Options, processes
@@ -17,9 +19,11 @@ from robot_dreamer.processes.supervisor import Result, Supervisor
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.display import Display
 from robot_dreamer.report.page import write_report
+from robot_dreamer.report.sections.result import FILM_FILE
 from robot_dreamer.run_status import read_status
 from robot_dreamer.spec import RobotSpec, load_spec
-from sim.evaluate import Evaluation, compare, write_evaluation
+from sim.evaluate import Evaluation, compare, evaluate, write_evaluation
+from sim.film import Film
 
 _log = logging.getLogger(__name__)
 EVALUATION_SEED = 1000  # far from the seeds of training
@@ -96,7 +100,26 @@ def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> N
             random_return=results[1].mean if results else None,
             evaluation=(results[0].mean, results[0].interval) if results else None,
         )
+    if results and _film(bundle, spec, logdir):
+        places["film"] = logdir / FILM_FILE
     places["report"] = write_report(logdir)
     console.print("everything of this run:")
     for label, place in places.items():
         console.print(f"  {label:15} {place}", highlight=False, soft_wrap=True)
+
+
+def _film(bundle: Path, spec: RobotSpec, logdir: Path) -> bool:
+    """Film the first evaluation episode, where the machine can: without a film a run is none the worse."""
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        _log.info("no film: it needs the extra film")
+        return False
+    candidate = logdir / f"candidate-{FILM_FILE}"
+    try:
+        with Film(candidate, spec, reconstructor(logdir, spec)) as film:
+            evaluate(bundle, spec, 1, EVALUATION_SEED, film=film)
+    except RuntimeError as error:  # it cannot be rendered, or the guard stopped the robot
+        _log.warning("no film: %s", error)
+        candidate.unlink(missing_ok=True)
+        return False
+    candidate.replace(logdir / FILM_FILE)
+    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_dreamer.learner.hopes import EPISODE_ROWS, value_along
-from robot_dreamer.learner.portrait import CONTEXT, ROWS, portrait, summary
+from robot_dreamer.learner.portrait import CONTEXT, ROWS, portrait
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.record import Arrays
 
@@ -39,8 +39,8 @@ class Gallery:
         """Whether the time has come, and something has been learned since."""
         return self._every > 0 and time.monotonic() >= self._due and self._trainer.updates > max(0, self._drawn_at)
 
-    def draw(self) -> dict[str, float]:
-        """Draw a portrait of the newest experience and write its file; returns the numbers to log."""
+    def draw(self) -> Arrays:
+        """Draw a portrait of the newest experience and write its file; empty where there is not enough of it."""
         began, trainer = time.monotonic(), self._trainer
         self._due, self._drawn_at = began + self._every, trainer.updates
         batch = trainer.replay.newest(WINDOWS, ROWS) or trainer.replay.newest(WINDOWS, CONTEXT + 3)
@@ -54,9 +54,9 @@ class Gallery:
         took = time.monotonic() - began
         self._due = time.monotonic() + max(self._every, took / SHARE)
         _log.info("portrait after %d updates: %.1f s", trainer.updates, took)
-        return summary(arrays)
+        return arrays
 
-    def draw_last(self) -> dict[str, float]:
+    def draw_last(self) -> Arrays:
         """The portrait of the agent as it is at the end, unless that is drawn already."""
         fresh = self._every > 0 and self._trainer.updates > max(0, self._drawn_at)
         return self.draw() if fresh else {}

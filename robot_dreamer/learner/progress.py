@@ -10,6 +10,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robot_dreamer.record import StepRecord
 
 RUN_FILE = "run.json"  # what is trained in, the configuration, code and machine
@@ -126,6 +129,12 @@ class MetricsLog:
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, env_step)
+
+    def show(self, env_step: int, pictures: dict[str, NDArray[np.uint8]]) -> None:
+        """Pictures (height, width, 1 or 3) by name, for TensorBoard."""
+        if self._board is not None:
+            for name, picture in pictures.items():
+                self._board.add_image(name, picture, env_step, dataformats="HWC")
 
     def write_robots(self, env_step: int, robots: list[dict[str, Any]]) -> None:
         """What the link knows of each robot, see `RobotStatus`; nothing where there is none."""

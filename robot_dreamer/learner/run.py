@@ -14,8 +14,11 @@ from typing import Any
 import msgspec
 
 from robot_dreamer.learner.gallery import Gallery
+from robot_dreamer.learner.portrait import summary
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
 from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.record import Arrays
+from robot_dreamer.report.strips import cameras, strip_pixels
 from robot_dreamer.run_status import STATUS_FILE, RunStatus
 
 _log = logging.getLogger(__name__)
@@ -111,7 +114,7 @@ class Run:
                     self.publish()
                     due["publish"] = time.monotonic() + trainer.config.run.publish_every
                 if self._gallery.due:
-                    self._log(self._gallery.draw())
+                    self._log_portrait(self._gallery.draw())
                 if now >= due["save"]:
                     trainer.save()
                     self._report()
@@ -121,7 +124,7 @@ class Run:
                 self.publish()
             trainer.save()
             trainer.dismiss_team()
-            self._log(self._gallery.draw_last())
+            self._log_portrait(self._gallery.draw_last())
             self.write_status("finished" if finished else "stopped")
             return finished
         finally:
@@ -169,6 +172,11 @@ class Run:
     def _log(self, metrics: dict[str, float]) -> None:
         if metrics:
             self._metrics.write(self.trainer.env_steps, self.trainer.updates, metrics)
+
+    def _log_portrait(self, portrait: Arrays) -> None:
+        self._log(summary(portrait))
+        pictures = {f"dream/{name}": strip_pixels(portrait, name)[0] for name in cameras(portrait)}
+        self._metrics.show(self.trainer.env_steps, pictures)
 
     def _progress(self) -> dict[str, float]:
         """How the run goes, beside what is learned."""

@@ -31,6 +31,16 @@ class Strip:
 
 
 @dataclass(frozen=True)
+class Movie:
+    """A film; `uri` is an MP4."""
+
+    title: str
+    uri: str
+    caption: str = ""
+    kind: str = "movie"
+
+
+@dataclass(frozen=True)
 class Text:
     """A sentence; `level` is "missing", "good", "bad" or ""."""
 
@@ -57,7 +67,7 @@ class Figure:
     kind: str = "figure"
 
 
-Block = Table | Strip | Text | Code | Figure
+Block = Table | Strip | Movie | Text | Code | Figure
 
 
 @dataclass

@@ -19,26 +19,40 @@ _GAP = 2  # pixels between two pictures
 
 def dream_strip(portrait: Arrays, name: str, window: int = 0, title: str = "") -> Strip:
     """The strip of one camera, NAME of the portrait, in one window."""
+    picture, rows = strip_pixels(portrait, name, window)
+    context = int(portrait["context"])
+    columns = [f"{t - context + 1:+d}" if t >= context else f"seen {t - context + 1}" for t in rows]
+    caption = (
+        f"Column: rows from the last one that the dream was shown. From +1 on the dream knows only the "
+        f"{int(portrait['horizon'])} actions that were executed. Difference: twice the distance to the truth; "
+        "black is right."
+    )
+    labels = ["truth", "reconstruction", "dream", "difference"]
+    title = title or f"{name}: what happened, what was seen, what was dreamed"
+    return Strip(title, png(picture), labels, columns, caption)
+
+
+def cameras(portrait: Arrays) -> list[str]:
+    """Names of the observations of a portrait that are pictures."""
+    found = sorted(key.removeprefix("truth/") for key in portrait if key.startswith("truth/"))
+    return [
+        name for name in found if portrait[f"truth/{name}"].dtype == np.uint8 and portrait[f"truth/{name}"].ndim == 5
+    ]
+
+
+def strip_pixels(portrait: Arrays, name: str, window: int = 0) -> tuple[NDArray[np.uint8], list[int]]:
+    """Truth, reconstruction, dream and difference below each other (height, width, channels), and which rows of the
+    window they show."""
     truth, seen, dreamt = (portrait[f"{kind}/{name}"] for kind in ("truth", "seen", "dreamt"))
     context, horizon = int(portrait["context"]), dreamt.shape[2]
     before = [max(0, context - 3), context - 1]
     ahead = np.unique(np.geomspace(1, horizon, COLUMNS - len(before)).round().astype(int))
-    rows = [*before, *(context - 1 + ahead)]
+    rows = [*before, *(int(t) for t in context - 1 + ahead)]
     dream = [*seen[window, before], *dreamt[0, window, ahead - 1]]
-    wrong = [np.abs(a.astype(int) - b.astype(int)) for a, b in zip(truth[window, rows], dream, strict=True)]
-    wrong = [np.clip(2 * x, 0, 255).astype(np.uint8) for x in wrong]
-    picture = np.concatenate(
-        [_row(list(truth[window, rows])), _row(list(seen[window, rows])), _row(dream), _row(wrong)]
-    )
-    columns = [f"{t - context + 1:+d}" if t >= context else f"seen {t - context + 1}" for t in rows]
-    caption = (
-        f"Column: rows from the last one that the dream was shown. From +1 on the dream knows only the {horizon} "
-        "actions that were executed. Difference: twice the distance to the truth; black is right."
-    )
-    labels = ["truth", "reconstruction", "dream", "difference"]
-    return Strip(
-        title or f"{name}: what happened, what was seen, what was dreamed", png(picture), labels, columns, caption
-    )
+    distances = [np.abs(a.astype(int) - b.astype(int)) for a, b in zip(truth[window, rows], dream, strict=True)]
+    wrong = [np.clip(2 * x, 0, 255).astype(np.uint8) for x in distances]
+    strips = [list(truth[window, rows]), list(seen[window, rows]), dream, wrong]
+    return np.concatenate([_row(strip) for strip in strips]), rows
 
 
 def png(picture: NDArray[np.uint8]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robot_dreamer.learner.gallery import KEPT, Gallery
+from robot_dreamer.learner.progress import MetricsLog
 from robot_dreamer.learner.run import Budget, Run
 from tests.unit.test_trainer import config, make, rows
 
@@ -23,6 +24,8 @@ def test_a_run_leaves_portraits_and_their_numbers(tmp_path: Path) -> None:
         assert int(last["update"]) == trainer.updates > 0
         assert int(last["env_step"]) == 100
         assert np.isfinite(last["rmse/dreamt/cart_position"]).any()
+    boards = [file.read_bytes() for file in (tmp_path / "tensorboard").iterdir()]
+    assert any(b"portrait/error/dreamt/cart_position" in board for board in boards)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert any("portrait/error/dreamt/cart_position" in line for line in lines)
 
@@ -75,3 +78,12 @@ def test_a_few_are_kept_and_lie_evenly_over_the_run(tmp_path: Path, monkeypatch:
     assert len(kept) == KEPT
     assert (kept[0], kept[-1]) == (10, 400)
     assert max(np.diff(kept)) <= 4 * min(np.diff(kept))
+
+
+def test_tensorboard_shows_the_dreams_of_a_camera(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    log = MetricsLog(tmp_path)
+    log.show(10, {"dream/eye": np.zeros((8, 8, 3), np.uint8), "dream/gray": np.zeros((8, 8, 1), np.uint8)})
+    log.close()
+    (board,) = (tmp_path / "tensorboard").iterdir()
+    assert b"dream/eye" in board.read_bytes() and b"dream/gray" in board.read_bytes()

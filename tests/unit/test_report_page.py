@@ -205,3 +205,14 @@ def test_a_chart_holds_its_numbers_and_takes_its_ink_from_the_page() -> None:
     assert "x (s)" in drawn.svg and "y (m)" in drawn.svg
     assert drawn.rows == [["1", "4"], ["3", "6"]]
     assert draw(Chart("empty", "x", "y", [Series("none", [], [])])).svg == ""
+
+
+def test_a_film_is_part_of_the_page_unless_it_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "status.json").write_bytes(msgspec.json.encode(status(3)))
+    assert "film.mp4: no episode has been filmed" in text_of(write_report(tmp_path))
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    assert 'src="data:video/mp4;base64,ZmlsbQ=="' in write_report(tmp_path).read_text()
+    monkeypatch.setattr("robot_dreamer.report.sections.result.FILM_LIMIT", 3)
+    page = write_report(tmp_path)
+    assert "film.mp4 is too large for this page" in text_of(page)
+    assert "<video" not in page.read_text()

@@ -14,7 +14,7 @@ from robot_dreamer.report.over_training import below, over_training
 from robot_dreamer.report.run_files import RunFiles
 from robot_dreamer.report.sections.verdicts import model_verdicts
 from robot_dreamer.report.sensors import component_names, component_units, with_unit
-from robot_dreamer.report.strips import dream_strip
+from robot_dreamer.report.strips import cameras, dream_strip
 
 CURVES = 9  # components that are drawn, those with the largest error first
 HORIZONS = (1, 5, 15, 30, 50)  # rows ahead, in the table of errors
@@ -48,15 +48,11 @@ def sensors(portrait: Arrays) -> list[str]:
     return sorted(key.removeprefix("spread/") for key in portrait if key.startswith("spread/"))
 
 
-def _is_picture(portrait: Arrays, name: str) -> bool:
-    return portrait[f"truth/{name}"].dtype == np.uint8 and portrait[f"truth/{name}"].ndim == 5
-
-
 def _strips(section: Section, files: RunFiles, portrait: Arrays) -> None:
-    cameras = [name for name in sensors(portrait) if _is_picture(portrait, name)]
-    if not cameras:
+    found = cameras(portrait)
+    if not found:
         section.say("This robot has no camera: its dreams are the curves below.")
-    for name in cameras:
+    for name in found:
         section.blocks.append(dream_strip(portrait, name))
         first = files.portrait(0) if len(files.portraits) > 1 else {}
         if f"truth/{name}" in first:
@@ -68,7 +64,7 @@ def _curves(section: Section, files: RunFiles, portrait: Arrays) -> None:
     """Recorded, reconstructed and dreamed values of the components that are dreamed worst."""
     found: list[tuple[float, str, int]] = []
     for name in sensors(portrait):
-        if _is_picture(portrait, name) or f"rmse/dreamt/{name}" not in portrait:
+        if name in cameras(portrait) or f"rmse/dreamt/{name}" not in portrait:
             continue
         error = relative(portrait, name)
         found += [(float(e), name, i) for i, e in enumerate(error) if np.isfinite(e)]
@@ -127,7 +123,7 @@ def _errors(section: Section, files: RunFiles, portrait: Arrays) -> None:
         )
         units = component_units(files.spec, name, len(spread))
         names = component_names(files.spec, name, len(spread))
-        if _is_picture(portrait, name):
+        if name in cameras(portrait):
             units, names = ["of full brightness"], ["pixels"]
         for i in range(len(spread)):
             numbers = [number(float(error[h - 1, i])) for h in shown]

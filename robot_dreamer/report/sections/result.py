@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
-from robot_dreamer.report.blocks import Section
+from robot_dreamer.report.blocks import Movie, Section
 from robot_dreamer.report.charts import Chart, Series, number
 from robot_dreamer.report.curve import WINDOW, running_mean
 from robot_dreamer.report.run_files import RunFiles
+
+FILM_FILE = "film.mp4"
+FILM_LIMIT = 8_000_000  # bytes of a film that a page still holds
 
 
 def result(files: RunFiles) -> Section:
@@ -23,11 +27,26 @@ def result(files: RunFiles) -> Section:
         section.tiles.append((f"return, last {min(WINDOW, len(totals))} episodes", number(running_mean(totals)[-1])))
     section.tiles += _costs(files)
     section.chart(_curve(files, evaluation, random))
+    _film(section, files)
     if not isinstance(evaluation, dict):
         section.say(
             "No evaluation has been made: the returns are those of acting with noise, while learning.", "missing"
         )
     return section
+
+
+def _film(section: Section, files: RunFiles) -> None:
+    path = files.logdir / FILM_FILE
+    if not path.exists():
+        section.say(f"{FILM_FILE}: no episode has been filmed (evaluate --video {FILM_FILE}).", "missing")
+    elif path.stat().st_size > FILM_LIMIT:
+        section.say(
+            f"{FILM_FILE} is too large for this page ({path.stat().st_size / 1e6:.0f} MB); it is beside it.", "missing"
+        )
+    else:
+        uri = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()
+        caption = "An episode with the mean actions. Beside the robot what its policy sees, below value and surprise."
+        section.blocks.append(Movie("The newest policy at work", uri, caption))
 
 
 def _mean(result: dict[str, Any]) -> str:
