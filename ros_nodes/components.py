@@ -25,6 +25,7 @@ from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import load_spec, require_lockstep
 from ros_nodes.commander import Commander
 from ros_nodes.crowd import Crowd
+from ros_nodes.debug_topics import DebugTopics
 from ros_nodes.e_stop import EStop
 from ros_nodes.graph import require_types
 from ros_nodes.heartbeat import Heartbeat
@@ -105,6 +106,9 @@ class Components:
             stack.callback(e_stop.buttons.attach, None)
             heartbeat = Heartbeat(node, spec.rate)
             stack.callback(heartbeat.destroy)
+            self.debug = DebugTopics(node, spec, self.controller, p.debug_rate) if p.debug_rate else None
+            if self.debug is not None:
+                stack.callback(self.debug.destroy)
             parts = LoopParts(
                 spec, self.observer, self.controller, self.states, commander, self.resetter, self.takeover, heartbeat,
                 node.get_logger(),

@@ -75,6 +75,9 @@ class Parameters:
     e_stop_timeout: float = _parameter(
         0.0, "seconds of silence on the topic e_stop that count as pressed; 0: it may be silent", 0.0, 60.0
     )
+    debug_rate: float = _parameter(
+        0.0, "Hz of ~/debug/image and ~/debug/state, what the policy sees and thinks; 0: no such topics", 0.0, 50.0
+    )
     autostart: bool = _parameter(True, "configure and activate at once, without a lifecycle manager")
 
     def directory(self, robot_id: str) -> Path:

@@ -49,7 +49,7 @@ class Controller:
       last_return, last_length: of the last finished episode (length in actions); NaN and 0 before it.
       interventions: actions that a person gave.
       refused: refused samples by kind; last_refusal says why the last one was.
-      output: of the last policy step, for its monitors; None before the first.
+      seen, output: observation and result of the last policy step, for its monitors; None before the first.
       stages: times of inference, guard and recording; whoever drives the controller begins it and adds the others.
     """
 
@@ -76,6 +76,7 @@ class Controller:
         self.refused: Counter[str] = Counter()
         self.last_refusal = ""
         self.output: PolicyOutput | None = None
+        self.seen: Arrays | None = None
         self.stages = StageTimes()
         self._spec = spec
         self._slot = slot
@@ -142,7 +143,7 @@ class Controller:
             return self._halt(self.guard.latch("policy", str(error)))
         finally:
             self.stages.done("infer")
-        self.output = output
+        self.seen, self.output = sample.observation, output
         if not is_first and (fault := self.guard.judge_surprise(output.surprise, version)) is not None:
             return self._halt(fault)
         fault = self.guard.inspect_action(output.action)

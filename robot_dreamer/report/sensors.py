@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from robot_dreamer.spec import RobotSpec
 
-_XYZ = ("x", "y", "z", "w")
-
 
 def component_names(spec: RobotSpec | None, name: str, count: int) -> list[str]:
     """Names of the `count` components of an observation or action: joints where the spec names them."""
@@ -13,9 +11,7 @@ def component_names(spec: RobotSpec | None, name: str, count: int) -> list[str]:
     if spec is not None:
         for o in spec.quantities:
             if o.name == name:
-                own = list(o.source.names) or list(_XYZ[: count // (2 if o.encoding == "cos_sin" else 1)])
-                if o.encoding == "cos_sin":
-                    own = [f"{function} {joint}" for joint in own for function in ("cos", "sin")]
+                own = list(o.components)
         for a in spec.actions:
             if a.name == name:
                 own = list(a.command.names)

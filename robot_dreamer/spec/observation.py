@@ -130,6 +130,16 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.shape == (width,), f"shape must be [{width}] to fit its source and encoding, found {list(self.shape)}"
         )
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """What each number is called, in the order of the flattened value; empty for pictures."""
+        if self.dtype == "uint8":
+            return ()
+        names = self.source.names or tuple("xyzw")[: self.shape[0] // (2 if self.encoding == "cos_sin" else 1)]
+        if self.encoding == "cos_sin":
+            return tuple(f"{function} {name}" for name in names for function in ("cos", "sin"))
+        return names
+
     def from_message(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Numbers in the driver's units and the order of `source.names` -> in `unit`."""
         if self.scale:
