@@ -99,7 +99,7 @@ def draw(chart: Chart) -> Drawn:
         columns = 1 if max(len(one.label) for one in series) > 24 else min(2, len(series))
         legend = 0.2 * -(-len(series) // columns) if named else 0.0  # inches
         left, bottom = 0.72, 0.48
-        width, height = (_SIZE[0] - left - 0.1) / _SIZE[0], (_SIZE[1] - bottom - legend - 0.1) / _SIZE[1]
+        width, height = (_SIZE[0] - left - 0.2) / _SIZE[0], (_SIZE[1] - bottom - legend - 0.1) / _SIZE[1]
         axes = figure.add_axes((left / _SIZE[0], bottom / _SIZE[1], width, height))
         for i, one in enumerate(series):
             _plot(axes, one, i if one.colour is None else one.colour)

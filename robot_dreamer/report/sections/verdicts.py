@@ -36,7 +36,7 @@ def model_verdicts(files: RunFiles, portrait: Arrays) -> Iterator[tuple[str, str
             "bad",
             (
                 f"The posterior has collapsed: the KL is {nats:.2g} nats, so the latent carries next to nothing of "
-                "what is seen. Lower model.free_nats or the scales of the KL, or raise that of the reconstruction."
+                "what is seen. Lower the scales of the KL, or raise model.free_nats or the scale of the reconstruction."
             ),
         )
     better = [name for name in names if _beats_standing_still(portrait, name)]
@@ -44,9 +44,25 @@ def model_verdicts(files: RunFiles, portrait: Arrays) -> Iterator[tuple[str, str
         yield "good", f"Dreams beat the assumption that nothing changes for {', '.join(sorted(better))}."
     worse = sorted(set(names) - set(better) - set(blind))
     if worse:
-        yield "bad", f"Dreams are no better than the assumption that nothing changes for {', '.join(worse)}."
+        yield (
+            "bad",
+            f"Dreams are no better than the assumption that nothing changes for {', '.join(worse)}."
+            + _free(files, nats),
+        )
     if not all(np.isfinite(v).all() for k, v in portrait.items() if k.startswith(("surprise", "rmse/seen"))):
         yield "bad", "Some numbers of the portrait are not finite."
+
+
+def _free(files: RunFiles, nats: float) -> str:
+    """What to do if the KL is where it has no gradient, in DreamerV3's rule."""
+    model = files.config.get("model", {})
+    free = model.get("free_nats", 0.0)
+    if model.get("kl_rule") != "dyn_rep" or not nats < free:
+        return ""
+    return (
+        f" The KL, {nats:.2g} nats, is below model.free_nats = {free:g}, where nothing trains the prior that dreams "
+        "are drawn from: lower it if that stays."
+    )
 
 
 def behavior_verdicts(portrait: Arrays) -> Iterator[tuple[str, str]]:
