@@ -15,13 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("list", help="show what a store holds, and what is odd about it")
     show.add_argument("store", type=Path, help="log directory of a run, or a store (a file that ends in .sqlite)")
     show.add_argument("--episodes", action="store_true", help="one line per episode too")
-    export = actions.add_parser("export", help="write a store into a bag (MCAP or rosbag2)")
+    export = actions.add_parser("export", help="write a store into a bag (MCAP or rosbag2) or a Rerun recording")
     export.add_argument("store", type=Path, help="log directory of a run, or a store (a file that ends in .sqlite)")
-    export.add_argument("--output", type=Path, required=True, help="what to make: NAME.mcap, or a folder")
+    export.add_argument("--output", type=Path, required=True, help="what to make: NAME.mcap, NAME.rrd, or a folder")
     export.add_argument(
         "--format",
-        choices=("mcap", "rosbag2"),
-        help="mcap: one file; rosbag2: a folder with SQLite storage; default: by the name of the output",
+        choices=("mcap", "rosbag2", "rerun"),
+        help="mcap: one file; rosbag2: a folder with SQLite storage; rerun: a file for its viewer; default: by the "
+        "name of the output",
     )
     export.add_argument("--robot", help="only this robot")
     export.add_argument("--episodes", type=parse_range, help="only these of each robot, from 0: 7, 3:8, 3: or :8")

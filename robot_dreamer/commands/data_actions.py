@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.store import AddResult, ExperienceStore
+from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec, load_spec, require_same_spec
 
 
@@ -40,10 +41,7 @@ def show(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """Write a store into a bag."""
-    from robot_dreamer.data.bags import Format
-    from robot_dreamer.data.export import export_rows
-
-    form: Format = args.format or ("mcap" if args.output.suffix == ".mcap" else "rosbag2")
+    form = args.format or {".mcap": "mcap", ".rrd": "rerun"}.get(args.output.suffix, "rosbag2")
     store = open_store(args.store)
     try:
         survey = _survey(store, "looking")
@@ -51,14 +49,29 @@ def export(args: argparse.Namespace) -> int:
         rows = (row for row in rows_of(store) if (row.robot, row.boot, row.episode) in chosen)
         several = len({robot for robot, _, _ in chosen}) > 1
         with _progress("writing", sum(chosen.values())) as advance:
-            counts = export_rows(rows, store.spec, args.output, form, namespaces=several, progress=advance)
+            counts = _write(form, rows, store.spec, args.output, several, advance)
     finally:
         store.close()
     console = _console()
-    console.print(f"{args.output}: {sum(chosen.values())} rows in {len(chosen)} episodes; messages by topic:")
+    console.print(f"{args.output}: {sum(chosen.values())} rows in {len(chosen)} episodes; entries by name:")
     for topic, count in counts.items():
         console.print(f"  {topic}: {count}", highlight=False, markup=False)
     return 0
+
+
+def _write(
+    form: str, rows: Iterable[StepRecord], spec: RobotSpec, output: Path, several: bool, advance: Callable[[], None]
+) -> dict[str, int]:
+    """In one of the formats, whose packages are imported only if it is asked for."""
+    if form == "rerun":
+        from robot_dreamer.data.rerun_export import export_rerun
+
+        return export_rerun(rows, spec, output, progress=advance)
+    from robot_dreamer.data.export import export_rows
+
+    return export_rows(
+        rows, spec, output, "mcap" if form == "mcap" else "rosbag2", namespaces=several, progress=advance
+    )
 
 
 def load(args: argparse.Namespace) -> int:
