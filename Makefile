@@ -1,5 +1,6 @@
 # make train   a robot learns: environment, three processes, live display, evaluation, pictures
 # make test    all tests
+# make learn   only the tests that each generation learns
 # make lint    style, types, and the rule about which room may import which
 # make clean   removes the environment (never a run)
 #
@@ -12,13 +13,16 @@ export PYTHON
 # Where ROS 2's tools look up packages; without it none is found in a virtual environment.
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 
-.PHONY: train test lint environment clean help
+.PHONY: train test learn lint environment clean help
 
 train: environment
 	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small --minutes 10 --speed 4 --logdir runs/cartpole $(ARGS)
 
 test: environment
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+learn: environment
+	@exec $(BIN)/python -m pytest tests/learning $(ARGS)
 
 lint: environment
 	$(BIN)/ruff check .
