@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -120,13 +121,20 @@ def train(member: Member, seed: int, options: argparse.Namespace) -> Outcome:
     if not (logdir / "evaluation.json").exists():
         command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--robot", member.robot, "--logdir", str(logdir)]
         command += ["--preset", member.preset, "--seed", str(seed), "--minutes", str(options.minutes)]
-        command += ["--speed", str(options.speed), "--evaluate", str(options.episodes)]
+        command += ["--speed", str(options.speed), "--evaluate", str(options.episodes), "--bind", own_address()]
         print(f"{logdir.name} ...", flush=True)
         if status := start(command, logdir / "family.log"):
             return Outcome(member, seed, problem=f"exit status {status}, see {logdir.name}/family.log")
     outcome = read(member, seed, logdir)
     print(f"{logdir.name}: {outcome.problem or f'return {outcome.mean:.0f}'}", flush=True)
     return outcome
+
+
+def own_address() -> str:
+    """A port that the system gives: runs that begin together would all find the usual one free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def start(command: Sequence[str], output: Path) -> int:
