@@ -90,7 +90,7 @@ class Components:
             needed = {t: kind for t, kind in self.observer.topics.items() if t in self.observer.needed}
             require_types(node, needed)
             clock = ["/clock"] if node.get_parameter("use_sim_time").value else []
-            judged = [spec.terminal.topic] if spec.terminal is not None else []
+            judged = [s.topic for name, s in spec.signals.items() if name == "terminal"]
             self.crowd = Crowd(node, {*needed, *judged, *clock}, spec.episode.reset_service)
             self.observer.contested = self.crowd.look()
             e_stop.require_type()

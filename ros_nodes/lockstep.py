@@ -35,7 +35,7 @@ class Lockstep(Runner):
         self._leap = round(_LEAP * parts.spec.period * 1e9)
         self._last: int | None = None  # stamp of the last set looked at
         self._answered = False  # it got a command
-        self._again = parts.spec.reward.topic  # a repeated set is answered when this topic, one of many, comes
+        self._again = [*parts.observer.topics][-1]  # a repeated set is answered when this topic, one of many, comes
         self._running = False
         self._complete_at = time.monotonic()
 

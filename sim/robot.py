@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError
 from sim.sensors import (
     JointReader,
@@ -70,7 +72,7 @@ class SimRobot:
         self._world.reset()
         self._terminal = False
         self._tick += math.ceil(_RESET_TIME * self.spec.rate)
-        return self._sense(0.0)
+        return replace(self._sense(0.0, {a.name: a.to_command(a.zero()) for a in self.spec.actions}), reward=0.0)
 
     def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
         """Hold the commands (by action name, in units, shape (size,)) for one control period.
@@ -90,13 +92,13 @@ class SimRobot:
                 break
             gained, self._terminal = self._world.step(self._control)
             reward += gained
-        return self._sense(reward)
+        return self._sense(reward, commands)
 
-    def _sense(self, reward: float) -> Sensors:
+    def _sense(self, reward: float, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
         self._tick += 1  # from 1: a stamp of 0 means "no time yet" in ROS
         data = self._world.data
         terminal = bool(self._terminal)
-        return Sensors(
+        sensors = Sensors(
             stamp=round(self._tick * 1e9 / self.spec.rate),
             joints=self._joints.read(data, reward, terminal),
             imus={topic: read(data) for topic, read in self._imus.items()},
@@ -106,6 +108,17 @@ class SimRobot:
             reward=reward,
             terminal=terminal,
         )
+        return self._judge(sensors, commands) if self.spec.expressions else sensors
+
+    def _judge(self, sensors: Sensors, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
+        """The reward as the spec computes it, in place of the world's own, and the task's end, if either says so."""
+        used = frozenset().union(*(e.names for e in self.spec.expressions.values()))
+        values = {
+            o.name: encode_observation(o, sensors.values(o.source)) for o in self.spec.quantities if o.name in used
+        }
+        found = {name: expression({**values, **commands}) for name, expression in self.spec.expressions.items()}
+        self._terminal = sensors.terminal or bool(found.get("terminal", 0.0))
+        return replace(sensors, reward=found.get("reward", sensors.reward), terminal=self._terminal)
 
     def picture(self, side: int) -> NDArray[np.uint8]:
         """A picture (side, side, 3) of the robot for a person, by the model's first camera, also of one without eyes.

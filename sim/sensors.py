@@ -119,7 +119,7 @@ class JointReader:
         self._qpos = model.jnt_qposadr[scalar]
         self._dof = model.jnt_dofadr[scalar]
         self._topics = _topics(spec, JOINT_STATE)
-        self._signals = {"reward": spec.reward} | ({"terminal": spec.terminal} if spec.terminal else {})
+        self._signals = spec.signals
         signal_topics = {s.topic for s in self._signals.values()}
         for topic, observations in self._topics.items():
             if topic in signal_topics:

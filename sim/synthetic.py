@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from robot_dreamer.spec import ActionSpec, Command, Episode, ObservationSpec, RobotSpec, Source
+from robot_dreamer.spec import ActionSpec, Command, Episode, ObservationSpec, RobotSpec, Signal, Source
 
 TOPIC = "env"
 NO_TIME_LIMIT = 2**31 - 1  # max_steps of an environment that has none
@@ -39,8 +39,8 @@ def make_spec(
         rate=rate,
         observations=tuple(observations),
         actions=tuple(actions),
-        reward=_scalars("reward"),
-        terminal=_scalars("terminal"),
+        reward=_signal("reward"),
+        terminal=_signal("terminal"),
         episode=Episode(max_steps=max_steps),
     )
 
@@ -53,3 +53,7 @@ def clean(name: str) -> str:
 
 def _scalars(*names: str) -> Source:
     return Source(TOPIC, "sensor_msgs/msg/JointState", "position", names)
+
+
+def _signal(name: str) -> Signal:
+    return Signal(TOPIC, "sensor_msgs/msg/JointState", "position", (name,))

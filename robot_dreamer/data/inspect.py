@@ -107,7 +107,7 @@ class Inspection:
 
 def needed_topics(spec: RobotSpec, namespace: str) -> dict[str, TopicFacts]:
     """The spec's topics by their full names; those without a leading slash are below `namespace`."""
-    sources = [o.source for o in spec.observations] + [s for s in (spec.reward, spec.terminal) if s is not None]
+    sources = [o.source for o in spec.recorded] + list(spec.signals.values())
     wanted = [TopicFacts(s.topic, s.type, False) for s in sources]
     wanted += [TopicFacts(topic, a.command.type, True) for a in spec.actions for topic in a.command.topics]
     prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else "/"

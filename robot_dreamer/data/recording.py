@@ -27,7 +27,7 @@ from robot_dreamer.onboard.command_codec import CommandError, CommandReader
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.record import INTERVENTION, StepRecord, reward_problem
-from robot_dreamer.spec import ActionSpec, RobotSpec
+from robot_dreamer.spec import ActionSpec, ExpressionFault, RobotSpec
 from robot_dreamer.spec.safety import Safety
 
 COMMAND_AGE = 0.5  # seconds; who commanded has stopped
@@ -46,7 +46,8 @@ class RecordingSampler:
     def __init__(self, spec: RobotSpec, robot: str, boot: str) -> None:
         self.cuts: Counter[str] = Counter()
         self.beyond_limits = 0
-        seen = msgspec.structs.replace(spec, watched=(), safety=Safety())  # a bag needs only what the rows hold
+        watched = spec.recorded[len(spec.observations) :]
+        seen = msgspec.structs.replace(spec, watched=watched, safety=Safety())  # a bag needs only what rows are made of
         self.observer = Observer(seen, clock=lambda: self._now * 1e-9)
         self._books = EpisodeBooks(spec, robot, boot)
         self._readers = [(action, CommandReader(action)) for action in spec.actions]
@@ -109,8 +110,8 @@ class RecordingSampler:
             self._cut(f"sensor stale: {missing[0].partition(' ')[0]}")
             return None
         try:
-            sample = self.observer.sample(begins=not self._books.running)
-        except ObservationError as error:
+            sample = self._books.judge(self.observer.sample(begins=not self._books.running))
+        except (ObservationError, ExpressionFault) as error:
             self._cut(str(error))
             return None
         if self.observer.clock_jumps != self._jumps:

@@ -42,9 +42,9 @@ class TopicWriter:
         for observation in spec.observations:
             self._sensors.setdefault(observation.source.topic, []).append(observation)
         self._judges: dict[str, list[tuple[str, Source]]] = {}
-        for name, source in (("reward", spec.reward), ("is_terminal", spec.terminal)):
-            if source is not None:
-                self._judges.setdefault(source.topic, []).append((name, source))
+        for name, source in spec.signals.items():
+            field = "is_terminal" if name == "terminal" else name
+            self._judges.setdefault(source.topic, []).append((field, source))
 
     def messages(self, row: StepRecord) -> Iterator[Message]:
         """Sensors, reward and terminal at the row's capture stamp, commands at its applied stamp."""

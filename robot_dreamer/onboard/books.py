@@ -5,6 +5,7 @@ Alignment: row t holds observation_t, the reward that arrived with it, and the a
 N actions has N+1 rows; the last row's action is zero. A time limit is is_last without is_terminal. The first row's
 reward is 0.
 
+    sample = books.judge(sample)             # where the spec has expressions for reward and terminal
     is_first = books.open(sample)            # row t: its observation and reward
     if books.over:
         row = books.close(version)           # the episode's last one
@@ -15,7 +16,7 @@ reward is 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from robot_dreamer.onboard.sample import Sample
 from robot_dreamer.record import Arrays, StepRecord
@@ -55,6 +56,8 @@ class EpisodeBooks:
         self.executed = self._zero
         self._robot = robot
         self._boot = boot
+        self._actions = spec.actions
+        self._expressions = spec.expressions
         self._seen = [o.name for o in spec.observations]
         self._limit = spec.episode.max_steps
         self._episode = -1
@@ -76,6 +79,22 @@ class EpisodeBooks:
         """The open row is the episode's last one: the task has ended, or the time."""
         sample = self._open_row().sample
         return sample.terminal or sample.last or self.length >= self._limit
+
+    def judge(self, sample: Sample) -> Sample:
+        """The sample with what the spec's expressions say of it: its reward, and whether it is terminal.
+
+        The action that they see is the executed one that led here; before an episode's first it is the zero action.
+
+        Raises:
+          ExpressionFault: an expression has no value.
+        """
+        if not self._expressions:
+            return sample
+        executed = self.executed if self.running else self._zero
+        values = sample.observation | {a.name: a.to_command(executed[a.name]) for a in self._actions}
+        found = {name: expression(values) for name, expression in self._expressions.items()}
+        terminal = bool(found.get("terminal", sample.terminal))
+        return replace(sample, reward=found.get("reward", sample.reward), terminal=terminal)
 
     def open(self, sample: Sample) -> bool:
         """Begin a row, and an episode where none runs. Returns whether it is an episode's first one.

@@ -27,7 +27,7 @@ from robot_dreamer.onboard.sample import Decision, Sample
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.stages import StageTimes
 from robot_dreamer.record import INTERVENTION, Arrays, StepRecord, reward_problem
-from robot_dreamer.spec import RobotSpec
+from robot_dreamer.spec import ExpressionFault, RobotSpec
 
 __all__ = ["Controller", "Decision", "Sample"]
 
@@ -124,6 +124,13 @@ class Controller:
         kind, problem = self._problem(sample)
         if problem:
             return self.refuse(kind, problem)
+        try:
+            sample = books.judge(sample)
+        except ExpressionFault as error:
+            return self.refuse("reward", str(error))
+        problem = reward_problem(sample.reward)
+        if problem:
+            return self.refuse("reward", problem)
         if not books.running and sample.terminal:
             return Decision(None, is_last=True)
         is_first = books.open(sample)
@@ -202,8 +209,7 @@ class Controller:
                 return "layout", f"observation {name}: expected {dtype}{list(shape)}, found {found}"
             if dtype.kind == "f" and not np.isfinite(array).all():
                 return "not_finite", f"observation {name}: expected finite numbers, found {array}"
-        problem = reward_problem(sample.reward)
-        return ("reward", problem) if problem else ("", "")
+        return "", ""
 
     def _normalised(self, action: NDArray[Any], discrete: bool) -> NDArray[Any]:
         """Within [-1, 1], as the command will be."""

@@ -1,5 +1,6 @@
-"""Reward and terminal: events, not readings. Each of their messages counts once, in whatever order and with whatever
-stamp: rewards add up, and a terminal that was up in one message since the last sample ends the episode.
+"""Reward and terminal where they come from topics: events, not readings. Each of their messages counts once, in
+whatever order and with whatever stamp: rewards add up, and a terminal that was up in one message since the last sample
+ends the episode.
 
 One thread adds and one takes; they exchange references, never locks.
 """
@@ -25,7 +26,7 @@ class Judge:
       need_reward: False: a reward that cannot be used counts as 0, for a robot that does not learn.
 
     Attributes:
-      sources: of reward and terminal.
+      sources: of reward and terminal; an expression has none (EpisodeBooks.judge).
       topics: theirs.
       lost: events that came while nobody took samples, and were too many to keep.
       unused: rewards that counted as 0 because they could not be used.
@@ -33,14 +34,14 @@ class Judge:
     """
 
     def __init__(self, spec: RobotSpec, need_reward: bool = True) -> None:
-        self.sources = [source for source in (spec.reward, spec.terminal) if source is not None]
+        self.sources = list(spec.signals.values())
         self.topics = {source.topic for source in self.sources}
         self.lost = 0
         self.unused = 0
         self.problem = ""
         self._need_reward = need_reward
-        self._reward, self._read_reward = spec.reward, make_reader(spec.reward)
-        self._terminal, self._read_terminal = spec.terminal, make_reader(spec.terminal or spec.reward)
+        self._reward, self._terminal = (spec.signals.get(name) for name in ("reward", "terminal"))
+        self._readers = {name: make_reader(source) for name, source in spec.signals.items()}
         self._events: deque[tuple[str, Any]] = deque(maxlen=_MOST)  # append and popleft are atomic
         self._up = False  # what the last event said of terminal
 
@@ -68,10 +69,10 @@ class Judge:
         while self._events:
             topic, message = self._events.popleft()
             try:
-                if topic == self._reward.topic:
-                    reward += self._reward_of(message)
+                if self._reward is not None and topic == self._reward.topic:
+                    reward += self._reward_of(topic, message)
                 if self._terminal is not None and topic == self._terminal.topic:
-                    self._up = _read_flag(self._terminal, self._read_terminal, message)
+                    self._up = _read_flag(self._terminal, self._readers["terminal"], message)
                     ended = ended or self._up
             except ObservationError as error:
                 wrong = wrong or error
@@ -81,15 +82,15 @@ class Judge:
             reward = self._not_used(problem)
         return reward, self._up if begins else ended or self._up
 
-    def _reward_of(self, message: Any) -> float:
+    def _reward_of(self, topic: str, message: Any) -> float:
         try:
-            reward = float(self._read_reward(message)[0])
+            reward = float(self._readers["reward"](message)[0])
         except ObservationError as error:
             if self._need_reward:
                 raise
             return self._not_used(str(error))
         problem = "" if self._need_reward else reward_problem(reward)
-        return self._not_used(f"topic {self._reward.topic}: {problem}") if problem else reward
+        return self._not_used(f"topic {topic}: {problem}") if problem else reward
 
     def _not_used(self, problem: str) -> float:
         self.unused += 1

@@ -1,6 +1,7 @@
 """RobotSpec, the one contract about a robot, and what it is made of."""
 
 from robot_dreamer.spec.action import ActionSpec, Command, LowPassSpec
+from robot_dreamer.spec.expression import ExpressionFault
 from robot_dreamer.spec.observation import ObservationSpec, Picture, Source
 from robot_dreamer.spec.robot import (
     ROBOTS_DIRECTORY,
@@ -14,16 +15,19 @@ from robot_dreamer.spec.robot import (
     require_lockstep,
     require_same_spec,
 )
+from robot_dreamer.spec.signal import Signal
 
 __all__ = [
     "ROBOTS_DIRECTORY",
     "ActionSpec",
     "Command",
     "Episode",
+    "ExpressionFault",
     "LowPassSpec",
     "ObservationSpec",
     "Picture",
     "RobotSpec",
+    "Signal",
     "Source",
     "SpecError",
     "SpecMismatch",

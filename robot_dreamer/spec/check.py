@@ -9,6 +9,18 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _TOPIC = re.compile(r"(/|~/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 
+class FieldError(ValueError):
+    """What is wrong with a field below the struct that checks it.
+
+    Attributes:
+      field: its path from there, such as reward.expression.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 def require(condition: bool, message: str) -> None:
     """Raise ValueError with the message unless the condition holds."""
     if not condition:

@@ -21,9 +21,11 @@ import numpy as np
 import yaml
 
 from robot_dreamer.spec.action import ActionSpec
-from robot_dreamer.spec.check import require, require_name, require_range, require_topic
-from robot_dreamer.spec.observation import JOINT_STATE, ObservationSpec, Source
+from robot_dreamer.spec.check import FieldError, require, require_name, require_range, require_topic
+from robot_dreamer.spec.expression import Expression, ExpressionError
+from robot_dreamer.spec.observation import ObservationSpec, Source
 from robot_dreamer.spec.safety import Safety, check_safety
+from robot_dreamer.spec.signal import Signal, variable_of
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -61,11 +63,11 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     rate: float  # control rate, Hz
     observations: tuple[ObservationSpec, ...]
     actions: tuple[ActionSpec, ...]
-    reward: Source  # one named scalar, summed since the previous row
+    reward: Signal
     episode: Episode
-    terminal: Source | None = None  # one named scalar; above 0.5 the task has ended for good
+    terminal: Signal | None = None  # the task has ended for good
     reward_range: tuple[float, ...] = ()  # lowest and highest possible reward of a row; rows outside are refused
-    watched: tuple[ObservationSpec, ...] = ()  # what the guard sees and the policy does not; not part of the contract
+    watched: tuple[ObservationSpec, ...] = ()  # what guard and expressions see and the policy does not; see `contract`
     safety: Safety = Safety()  # not part of the contract
     description: str = ""  # not part of the contract
     simulation: dict[str, Any] = {}  # how sim/ builds this robot; not part of the contract
@@ -82,17 +84,39 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
             if action.filter is not None:
                 text = f"filter of action {action.name}: cutoff must be below half the rate ({self.rate / 2:g} Hz)"
                 require(action.filter.cutoff < self.rate / 2, f"{text}, found {action.filter.cutoff}")
-        for label, source in (("reward", self.reward), ("terminal", self.terminal)):
-            if source is not None:
-                require(len(source.names) == 1, f"{label} must name exactly one scalar of a JointState")
-                require(source.type == JOINT_STATE, f"{label} must come from a {JOINT_STATE}, not from a {source.type}")
+        _ = self.expressions  # a wrong one is refused here
         require_range("reward_range", self.reward_range)
         check_safety(self.safety, {o.name: o for o in self.quantities}, {a.name: a for a in self.actions})
 
     @property
     def quantities(self) -> tuple[ObservationSpec, ...]:
-        """All that is read from sensors: the observations, then what only the guard sees."""
+        """All that is read from sensors: the observations, then what guard and expressions see."""
         return (*self.observations, *self.watched)
+
+    @property
+    def recorded(self) -> tuple[ObservationSpec, ...]:
+        """What rows are made of: the observations, then what only reward and terminal are computed from."""
+        used = frozenset().union(*(e.names for e in self.expressions.values()))
+        return (*self.observations, *(o for o in self.watched if o.name in used))
+
+    @property
+    def signals(self) -> dict[str, Source]:
+        """`reward` and `terminal`, as far as they come from a topic."""
+        given = (("reward", self.reward), ("terminal", self.terminal))
+        return {name: s.source for name, s in given if s is not None and s.source is not None}
+
+    @functools.cached_property
+    def expressions(self) -> dict[str, Expression]:
+        """`reward` and `terminal`, as far as they are computed from quantities and actions. Raises FieldError."""
+        scope = {o.name: variable_of(o) for o in self.quantities} | {a.name: variable_of(a) for a in self.actions}
+        found = {}
+        for name, signal in (("reward", self.reward), ("terminal", self.terminal)):
+            if signal is not None and signal.expression:
+                try:
+                    found[name] = Expression(signal.expression, scope, condition=name == "terminal")
+                except ExpressionError as error:
+                    raise FieldError(f"{name}.expression", str(error)) from error
+        return found
 
     @property
     def period(self) -> float:
@@ -103,9 +127,11 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         """The hashed part as plain JSON types.
 
         What is as the default says is left out, so that a further optional field leaves the hash of older robots alone.
-        A default must therefore never change.
+        A default must therefore never change. What is watched belongs to it as far as rewards are computed from it.
         """
-        return {k: v for k, v in _without_defaults(self).items() if k not in _NOT_CONTRACT}
+        plain = {k: v for k, v in _without_defaults(self).items() if k not in _NOT_CONTRACT}
+        judged = self.recorded[len(self.observations) :]
+        return plain | {"watched": _without_defaults(judged)} if judged else plain
 
     @functools.cached_property
     def hash(self) -> str:
@@ -179,7 +205,8 @@ def parse_spec(text: str, file: str = "<text>") -> RobotSpec:
         return msgspec.convert(plain, RobotSpec)
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `$")
-        field = where.rstrip("`").lstrip(".") or "top level"
+        inner = error.__cause__.field if isinstance(error.__cause__, FieldError) else ""
+        field = ".".join(filter(None, (where.rstrip("`").lstrip("."), inner))) or "top level"
         raise SpecError(f"{file}, line {_line_of(node, field)}, field {field}: {problem}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,27 @@ def bench(ros: Ros) -> Iterator[Bench]:
     bench.stop()
 
 
-def robot_file(folder: Path) -> Path:
+SIGNALS = {  # terminal: out of the first rows' reach, and then soon
+    "a topic": ("", ""),
+    "an expression": (
+        "exp(-(pole_angle[0] - 1) ** 2) - 0.1 * effort ** 2 - 0.01 * norm(force)",
+        "abs(cart_position) > 0.3 or norm(joint_velocity[1:2]) > 1.5",
+    ),
+}
+EFFORT = """
+watched:
+  - name: effort
+    shape: [1]
+    source: {topic: joint_states, type: sensor_msgs/msg/JointState, field: effort, names: [slider]}
+"""
+
+
+def robot_file(folder: Path, signals: str) -> Path:
     text = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
+    for name, expression in zip(("reward", "terminal"), SIGNALS[signals], strict=True):
+        if expression:
+            text = re.sub(rf"^{name}: .*$", f'{name}: {{expression: "{expression}"}}', text, flags=re.MULTILINE)
+    text += EFFORT if SIGNALS[signals][0] else ""
     spec = load_spec("cartpole")
     text = text.replace(f"max_steps: {spec.episode.max_steps}", f"max_steps: {STEPS}")
     path = folder / "robot.yaml"
@@ -83,8 +103,9 @@ def in_this_process(robot: Path, bundle: Path, count: int) -> list[StepRecord]:
     return store.kept  # type: ignore[no-any-return]
 
 
-def test_both_ways_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Path) -> None:
-    robot = robot_file(tmp_path)
+@pytest.mark.parametrize("signals", SIGNALS)
+def test_both_ways_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Path, signals: str) -> None:
+    robot = robot_file(tmp_path, signals)
     bundle = make_bundle(tmp_path / "toy.bundle", load_spec(str(robot)), version=7)
     count = 2 * (STEPS + 1) + 5  # the third episode begins
     pairs = list(zip(by_the_node(ros, bench, robot, bundle, count), in_this_process(robot, bundle, count), strict=True))
@@ -97,4 +118,7 @@ def test_both_ways_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Path) ->
             for name, array in getattr(ours, kind).items():
                 np.testing.assert_array_equal(array, getattr(theirs, kind)[name], f"{kind} {name}")
         changed += not np.array_equal(ours.action["force"], ours.action_requested["force"])
-    assert changed > STEPS and pairs[-1][0].episode == 2
+    rows = [ours for _, ours in pairs]
+    assert changed > STEPS and rows[-1].episode >= 2
+    assert len({row.reward for row in rows}) > STEPS
+    assert any(row.is_terminal for row in rows) == (signals == "an expression")

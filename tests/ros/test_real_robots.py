@@ -30,7 +30,7 @@ class Driver:
     def __init__(self, spec: RobotSpec) -> None:
         self.spec = spec
         self.random = np.random.default_rng(0)
-        sources = [o.source for o in spec.quantities] + [s for s in (spec.reward, spec.terminal) if s is not None]
+        sources = [o.source for o in spec.quantities] + list(spec.signals.values())
         self.names: dict[str, list[str]] = {}
         for source in sources:
             known = self.names.setdefault(source.topic, ["a_stranger"])
@@ -48,9 +48,8 @@ class Driver:
                 made[topic] = Imu()
             else:
                 made[topic] = self.joints(topic)
-        for source in (self.spec.reward, self.spec.terminal):
-            if source is not None:
-                made[source.topic] = self.joints(source.topic, 0.0)
+        for source in self.spec.signals.values():
+            made[source.topic] = self.joints(source.topic, 0.0)
         for message in made.values():
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         return made

@@ -19,7 +19,7 @@ from robot_dreamer.data.source import rows_of
 from robot_dreamer.data.topics import Message, TopicWriter
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
-from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, load_spec
+from robot_dreamer.spec import ObservationSpec, RobotSpec, Signal, Source, load_spec
 from robot_dreamer.spec.action import Command
 
 SPEC = load_spec("cartpole")
@@ -137,6 +137,25 @@ def test_what_a_robot_lived_comes_back_from_its_topics(tmp_path: Path, spec: Rob
     before = len(found)
     status, found = load(tmp_path / name, spec)
     assert status == 0 and len(found) == before
+
+
+def test_a_bag_is_rewarded_by_the_specs_expression(tmp_path: Path) -> None:
+    """Without a reward topic in it; what is watched counts only where an expression is computed from it."""
+    reward = Signal(expression="2 * cart_position + norm(effort) + 10 * force")
+    effort = ObservationSpec("effort", (1,), msgspec.structs.replace(SPEC.observations[0].source, field="effort"))
+    elsewhere = Source("elsewhere", "sensor_msgs/msg/JointState", "position", ("x",))
+    spec = msgspec.structs.replace(
+        SPEC, reward=reward, terminal=None, watched=(effort, ObservationSpec("unused", (1,), elsewhere))
+    )
+    driver = msgspec.structs.replace(SPEC, observations=(*SPEC.observations, effort))
+    rows = lived(driver, 20)
+    messages = sent(driver, rows)
+    status, found = load(write(tmp_path / "x", [m for m in messages if m[1].topic != "task"]), spec)
+    assert status == 0 and len(found) == len(rows)
+    for before, row, known in zip(found, found[1:], rows[1:], strict=False):
+        effort_then = np.abs(known.observation["effort"])
+        expected = 2 * row.observation["cart_position"] + effort_then + 10 * before.action["force"]
+        assert row.reward == pytest.approx(float(expected[0]), abs=1e-5)
 
 
 def test_sensors_and_commands_of_other_rates_are_sampled_at_the_specs(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from robot_dreamer.onboard.books import EpisodeBooks
 from robot_dreamer.onboard.sample import Sample
 from robot_dreamer.record import StepRecord, validate_record
+from robot_dreamer.spec import RobotSpec, Signal
 from tests.onboard_models import toy_spec
 
 SPEC = toy_spec()  # 5 actions per episode
@@ -89,3 +91,37 @@ def test_steps_out_of_order_are_mistakes() -> None:
         books.applied(1)
     with pytest.raises(RuntimeError, match="still open"):
         books.open(sample(1))
+
+
+def judged(reward: str, terminal: str = "") -> RobotSpec:
+    source = msgspec.structs.replace(SPEC.observations[1].source, field="effort")
+    watched = msgspec.structs.replace(SPEC.observations[1], name="watched", source=source)
+    return msgspec.structs.replace(
+        SPEC,
+        watched=(watched,),
+        reward=Signal(expression=reward),
+        terminal=Signal(expression=terminal) if terminal else None,
+    )
+
+
+def test_an_expression_sees_what_is_observed_watched_and_was_executed() -> None:
+    action = SPEC.actions[0]
+    spec = judged("speed + 100 * watched + 1000 * norm(torque)", "speed > 3")
+    books = EpisodeBooks(spec, "r", "b")
+    rows = []
+    for t in range(5):
+        now = books.judge(sample(t))
+        assert now.terminal == (t > 3)
+        rows.append(advance(books, now))
+    executed = 1000 * np.linalg.norm(action.to_command(ACTION["torque"]))
+    assert [row.reward for row in rows] == pytest.approx([0.0, *(t + executed for t in range(1, 5))])
+    assert rows[-1].is_terminal and not rows[-2].is_last
+    zero = 1000 * np.linalg.norm(action.to_command(action.zero()))
+    assert books.judge(sample(2)).reward == pytest.approx(2 + zero)  # of the next episode, no action yet
+
+
+def test_a_topic_says_what_no_expression_does() -> None:
+    now = sample(1)
+    assert EpisodeBooks(SPEC, "r", "b").judge(now) is now
+    now = EpisodeBooks(judged("2 * speed"), "r", "b").judge(sample(1, terminal=True))
+    assert now.reward == 2.0 and now.terminal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -315,3 +317,23 @@ def test_odometry_and_arrays() -> None:
 def test_what_odometry_and_arrays_need_is_named(old: str, new: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         SimRobot(changed(old, new, HOPPER), seed=0)
+
+
+def test_an_expression_stands_in_place_of_the_tasks_reward_and_end() -> None:
+    """What the in-process environment says is what the onboard books make of the same rows."""
+    text = re.sub(r"^reward: .*$", 'reward: {expression: "2 * cart_position + force ** 2"}', CARTPOLE_TEXT, flags=re.M)
+    text = re.sub(r"^terminal: .*$", 'terminal: {expression: "abs(cart_position) > 0.2"}', text, flags=re.M)
+    robot = SimRobot(parse_spec(text), seed=3)
+    first = robot.reset()
+    assert first.reward == 0.0 and not first.terminal and "task" not in first.joints
+    for _ in range(200):
+        sensors = robot.step(force(0.9))
+        position = float(np.float32(sensors.joints["joint_states"].position[0]))
+        assert sensors.reward == pytest.approx(2 * position + 0.81, rel=1e-12)
+        assert sensors.terminal == (abs(position) > 0.2)
+        if sensors.terminal:
+            break
+    assert sensors.terminal
+    after = robot.step(force(0.0))  # the world stands still until it is reset
+    assert after.terminal and after.joints["joint_states"].position[0] == sensors.joints["joint_states"].position[0]
+    assert not robot.reset().terminal

@@ -280,5 +280,7 @@ def test_broken_arrays_and_odometry_are_refused(old: str, new: str, problem: str
 def test_the_reward_comes_from_a_joint_state() -> None:
     reward = "reward: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: [reward]}"
     other = "reward: {topic: task, type: std_msgs/msg/Float64MultiArray, field: data, names: [reward]}"
-    with pytest.raises(SpecError, match="reward must come from a sensor_msgs/msg/JointState, not from a std_msgs"):
+    with pytest.raises(
+        SpecError, match="field reward: must come from a sensor_msgs/msg/JointState, not from a std_msgs"
+    ):
         parse_spec(TEXT.replace(reward, other))
