@@ -124,9 +124,11 @@ def _dream(agent: Agent, batch: Batch, observed: Observed, horizon: int, generat
 
 def _pictures(fields: tuple[Field, ...], batch: Batch, seen: Readout, dreams: _Dreams) -> dict[str, Tensor]:
     found = {}
+    # those in which an episode goes on longest: what follows an end cannot be dreamed
+    shown = torch.argsort(dreams.valid.sum(1), descending=True, stable=True)[:SHOWN]
     for field in fields:
-        found[f"truth/{field.name}"] = batch.observation[field.name][:SHOWN]
-        reconstructed, dreamt = seen.observation[field.name][:SHOWN], dreams.observation[field.name][:, :SHOWN]
+        found[f"truth/{field.name}"] = batch.observation[field.name][shown]
+        reconstructed, dreamt = seen.observation[field.name][shown], dreams.observation[field.name][:, shown]
         levels = dreamt.new_tensor(QUANTILES)
         dreamt = torch.quantile(dreamt, levels, dim=0) if field.kind == "vector" else dreamt[:1]
         if field.kind == "image":

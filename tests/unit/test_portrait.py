@@ -134,3 +134,12 @@ def test_filtering_begins_where_the_replay_says():
         other = batch._replace(deter=torch.full_like(batch.deter, 0.5))
         found, moved = portrait(agent, batch)["seen/velocity"], portrait(agent, other)["seen/velocity"]
         assert np.array_equal(found, moved) != moves
+
+
+def test_the_windows_that_are_shown_are_those_whose_episode_goes_on():
+    agent = nano()
+    batch = random_batch(agent, 5, STEPS + 1)
+    batch.is_first[:] = False
+    batch.is_first[0, 12], batch.is_first[3, 20] = True, True
+    truth = portrait(agent, batch)["truth/velocity"]
+    assert np.array_equal(truth, batch.observation["velocity"].numpy()[[1, 2, 4], 1:])
