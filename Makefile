@@ -1,6 +1,6 @@
 # make train   a robot learns: environment, three processes, live display, evaluation, pictures
 # make test    all tests
-# make learn   the learning gates: World Models, Dreamer V1, DreamerV2 and DayDreamer on a tiny task
+# make learn   the learning gates: each of the six generations on a tiny task
 # make lint    style, types, and the rule about which room may import which
 # make clean   removes the environment (never a run)
 #

@@ -2,6 +2,9 @@
 
     python benchmarks/onboard.py [--robots cartpole cartpole_camera] [--sizes 1m 12m 50m] [--threads 1 2] [--steps 1000]
 
+First each generation's small preset (`:cpu`) on its robot, as on board with one thread, beside half a control period,
+which is what a step may take (`--sizes` with nothing behind it: this table only). Then DreamerV3 by size:
+
   floor    what the machine allows for float32: the larger of the weights' bytes over the memory bandwidth (the largest
            number of 200 MB, found with as many threads) and the multiply-adds over their peak rate (a product of large
            matrices); both measured in the same run. Weights that stay in a cache can be read faster.
@@ -33,10 +36,11 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.family import FAMILY, Member  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
 from export.exporter import BundleExporter  # noqa: E402
 from export.trace import trace  # noqa: E402
-from robot_dreamer.config import known_presets, load_config  # noqa: E402
+from robot_dreamer.config import Config, known_presets, load_config  # noqa: E402
 from robot_dreamer.learner.agent import Agent  # noqa: E402
 from robot_dreamer.onboard.bundle import Bundle, read_bundle  # noqa: E402
 from robot_dreamer.onboard.noise import NoiseSource  # noqa: E402
@@ -54,14 +58,22 @@ def main() -> None:
     """Measure all sizes and thread counts and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--sizes", nargs="+", choices=known_presets(), default=["1m", "12m", "50m"], help="model sizes (presets)"
+        "--sizes", nargs="*", choices=known_presets(), default=["1m", "12m", "50m"], help="model sizes (presets)"
     )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="threads within one step")
     parser.add_argument("--steps", type=whole_number(TURN), default=1000, help="timed steps per cell")
     parser.add_argument("--robots", nargs="+", default=["cartpole", "cartpole_camera"], help="state, and 64x64 image")
     options = parser.parse_args()
     print(f"{machine('torch', 'onnxruntime')}; milliseconds\n")
-    header = f"{'robot':16}{'size':6}{'threads':>8}{'MB':>8}  {'side':8}" + "".join(f"{c:>9}" for c in COLUMNS)
+    print(f"{'preset':20}{'robot':16}{'half a period':>14}" + "".join(f"{c:>9}" for c in COLUMNS) + "  fits")
+    for member in FAMILY:
+        spec = load_spec(member.robot)
+        config = load_config(member.preset, ["device=cpu"])
+        sides = {"ours": onnx_step(export(config, spec)[1], spec, 1)}
+        print(budget_line(member, spec.rate, take_turns(sides, options.steps // TURN)["ours"]), flush=True)
+    if not options.sizes:
+        return
+    header = f"\n{'robot':16}{'size':6}{'threads':>8}{'MB':>8}  {'side':8}" + "".join(f"{c:>9}" for c in COLUMNS)
     print(header + f"{'/ floor':>9}{'/ ours':>9}")
     for robot in options.robots:
         for size in options.sizes:
@@ -70,9 +82,9 @@ def main() -> None:
 
 def compare(robot: str, size: str, thread_counts: list[int], steps: int) -> None:
     """The rows of one robot and size."""
-    spec = load_spec(robot)
-    exporter, bundle = export(size, spec)
-    _, small = export(size, spec, "int8")
+    spec, config = load_spec(robot), load_config(f"dreamer_v3:{size}", ["device=cpu"])
+    exporter, bundle = export(config, spec)
+    _, small = export(config, spec, "int8")
     naive = dataclasses.replace(bundle, model=trace(exporter.policy, exporter.ports, rewrite=False).SerializeToString())
     megabytes = sum(p.numel() * p.element_size() for p in exporter.policy.parameters()) / 1e6
     for threads in thread_counts:
@@ -103,9 +115,18 @@ def compare(robot: str, size: str, thread_counts: list[int], steps: int) -> None
             )
 
 
-def export(size: str, spec: RobotSpec, weights: str = "float32") -> tuple[BundleExporter, Bundle]:
-    """A policy of one size with fresh weights, and its bundle."""
-    config = load_config(f"dreamer_v3:{size}", ["device=cpu"])
+def budget_line(member: Member, rate: float, times: NDArray[np.float64]) -> str:
+    """The row of one generation: milliseconds of its steps beside half a control period at `rate` Hz.
+
+    It fits if 99 of 100 steps do.
+    """
+    half, row = 500 / rate, np.percentile(times, [50, 99, 99.9])
+    numbers = f"{half:14.1f}" + "".join(f"{x:9.3f}" for x in row)
+    return f"{member.preset:20}{member.robot:16}{numbers}  {'yes' if row[1] <= half else 'NO'}"
+
+
+def export(config: Config, spec: RobotSpec, weights: str = "float32") -> tuple[BundleExporter, Bundle]:
+    """A policy with fresh weights, and its bundle."""
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     exporter = BundleExporter(agent.policy_step(), spec, config, weights=weights)
     with tempfile.TemporaryDirectory() as folder:

@@ -41,11 +41,13 @@ def batch_of(positions, taken, rewards, rssm):
 
 
 def policy(agent):
-    """The acting step without noise."""
+    """The acting step without noise but that of a planner's search."""
     step = agent.policy_step()
     held = {"state": {k: torch.zeros(ROWS, *shape) for k, shape in step.layout.states.items()}}
     held["action"] = {"force": torch.zeros(ROWS, 1)}
     silence = {port.name: torch.zeros(ROWS, *port.shape) for port in step.layout.noise}
+    g = torch.Generator().manual_seed(0)
+    silence |= {p.name: torch.randn(ROWS, *p.shape, generator=g) for p in step.layout.noise if p.role == "plan_noise"}
 
     @torch.no_grad()
     def act(number, position):

@@ -36,6 +36,16 @@ def defined(path: Path) -> set[str]:
 EVERYWHERE = set().union(*(defined(path) for path in (ROOT / "robot_dreamer").rglob("*.py")))
 
 
+GENERATIONS = ["World Models", "PlaNet", "Dreamer V1", "DreamerV2", "DayDreamer"]
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_each_generation_before_v3_has_its_tricks_and_its_differences(generation: str) -> None:
+    section = TEXT.split(f"\n## {generation}\n")[1].split("\n## ")[0]
+    assert "| trick | equation | where | source |" in section
+    assert "| where we differ | paper, code | ours | why |" in section
+
+
 def test_much_is_named() -> None:
     assert len(PLACES) > 20 and len(MEMBERS) > 10
 
