@@ -1,4 +1,4 @@
-"""Numbers of the generations before DreamerV3 that follow from their papers by arithmetic: sizes, and values at zero."""
+"""Numbers of the generations before DreamerV3 that follow from their papers by arithmetic: sizes, values at zero."""
 
 import numpy as np
 import pytest
