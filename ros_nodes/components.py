@@ -28,8 +28,11 @@ from ros_nodes.crowd import Crowd
 from ros_nodes.debug_topics import DebugTopics
 from ros_nodes.e_stop import EStop
 from ros_nodes.graph import require_types
+from ros_nodes.heartbeat import KIND as BOOL
+from ros_nodes.heartbeat import TOPIC as HEARTBEAT
 from ros_nodes.heartbeat import Heartbeat
 from ros_nodes.lockstep import Lockstep
+from ros_nodes.outlets import Outlets
 from ros_nodes.parameters import Parameters
 from ros_nodes.realtime import Realtime
 from ros_nodes.reset import Resetter
@@ -95,8 +98,8 @@ class Components:
             self.observer.contested = self.crowd.look()
             e_stop.require_type()
             self.states = StateMachine(spec, self.controller.guard, p.automatic)
-            commander = Commander(node, spec)
-            stack.callback(commander.destroy)
+            self.commander = commander = Commander(node, spec)
+            stack.callback(commander.close)
             self.resetter = Resetter(node, spec.episode)
             stack.callback(self.resetter.destroy)
             self.takeover = TakeOver(node, spec, float(node.get_parameter("teleop_timeout").value))
@@ -104,11 +107,12 @@ class Components:
             self.e_stop = e_stop
             e_stop.buttons.attach(self.controller.guard)
             stack.callback(e_stop.buttons.attach, None)
-            heartbeat = Heartbeat(node, spec.rate)
-            stack.callback(heartbeat.destroy)
             self.debug = DebugTopics(node, spec, self.controller, p.debug_rate) if p.debug_rate else None
             if self.debug is not None:
                 stack.callback(self.debug.destroy)
+            self.heartbeat = heartbeat = Heartbeat(node, spec.rate, p.heartbeat_required)
+            stack.callback(heartbeat.close)
+            self.outlets = Outlets(node, {**commander.topics, HEARTBEAT: BOOL}, self.takeover.topics)
             parts = LoopParts(
                 spec, self.observer, self.controller, self.states, commander, self.resetter, self.takeover, heartbeat,
                 node.get_logger(),
@@ -123,6 +127,21 @@ class Components:
                 inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), qos)
                 stack.callback(node.destroy_subscription, inlet)
             self._stack = stack.pop_all()
+
+    def claim(self) -> None:
+        """Become the one that commands this robot.
+
+        Raises:
+          ValueError: another node publishes there; names it.
+        """
+        self.outlets.require_free()
+        self.commander.open()
+        self.heartbeat.open()
+
+    def release(self) -> None:
+        """Another one may command this robot."""
+        self.commander.close()
+        self.heartbeat.close()
 
     def close(self) -> None:
         """Give everything back, the link last: what was recorded is on disk then."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rclpy.node import Node, NodeNameNonExistentError
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 _PATIENCE = 1.0  # seconds in which publishers that run already are discovered
 _POLL = 0.02
@@ -56,6 +57,23 @@ def mismatch(topic: str, kind: str, found: list[Endpoint]) -> str:
     """Endpoints of another type than `kind`, in words; empty if there are none."""
     wrong = sorted({f"{x.kind} (node {x.node or 'unknown'})" for x in found if x.kind != kind})
     return f"topic {topic}: expected {kind}, found {', '.join(wrong)}" if wrong else ""
+
+
+def deafness(node: Node, topic: str, kind: str, qos: QoSProfile) -> str:
+    """Why nobody gets what is published on a topic with this type and QoS; empty if somebody does."""
+    name = node.resolve_topic_name(topic)
+    found = subscriptions(node, name)
+    if not found:
+        return f"nobody subscribes to {name} (expected {kind})"
+    ours = [x for x in found if x.kind == kind]
+    if not ours:
+        return mismatch(name, kind, found)
+    verdicts = [(x, *qos_check_compatible(qos, x.qos)) for x in ours]
+    if any(verdict != QoSCompatibility.ERROR for _, verdict, _ in verdicts):
+        return ""
+    wrong = [f"node {x.node or 'unknown'} ({reason.strip(' ;')})" for x, _, reason in verdicts]
+    expected = f"{qos.reliability.name.lower()}, {qos.durability.name.lower()}"
+    return f"topic {name}: expected a subscriber that takes {expected}, found {'; '.join(wrong)}"
 
 
 def unheard(node: Node, topics: Mapping[str, str]) -> list[str]:

@@ -61,7 +61,10 @@ def complain(node: Node, components: Components) -> str:
     """What the runner has been waiting for, with what the ROS graph knows about it; empty if nothing."""
     waiting = components.runner.waiting_for()
     about = unheard(node, components.observer.topics) if waiting else []
-    return "; ".join(filter(None, [waiting, *about, components.resetter.trouble()]))
+    about += components.outlets.deaf(components.runner.unheard()) if waiting else []
+    outlets = components.outlets
+    about += [outlets.rivals(), *outlets.mistaken(), components.resetter.trouble()]
+    return "; ".join(filter(None, [waiting, *about]))
 
 
 class StatusLog:
@@ -107,7 +110,7 @@ class StatusLog:
         if complaint:
             logger.warning(complaint, throttle_duration_sec=5.0)
         elif self._complaint:
-            logger.info("sensors are back")
+            logger.info("what was missing is back")
         self._complaint = complaint
         if link is None:
             return

@@ -9,18 +9,23 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
 _RATE = 20.0  # Hz, at most
-_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+TOPIC, KIND = "~/heartbeat", "std_msgs/msg/Bool"
+QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Heartbeat:
     """Publishes std_msgs/Bool on ~/heartbeat, by the thread that ticks: another's timer would outlive the loop.
 
     True: commands come and shall be obeyed. False or silence: the low level must look after itself.
+
+    Args:
+      required: the low level relies on it: as long as nobody listens, nobody shall drive.
     """
 
-    def __init__(self, node: Node, rate: float) -> None:
+    def __init__(self, node: Node, rate: float, required: bool = False) -> None:
         self._node = node
-        self._publisher: Any = node.create_publisher(Bool, "~/heartbeat", _QOS)
+        self._required = required
+        self._publisher: Any = None
         self._every = max(1, round(rate / _RATE))
         self._message = Bool()
         self._left = 0  # ticks until the next one
@@ -34,5 +39,18 @@ class Heartbeat:
         self._message.data = alive
         self._publisher.publish(self._message)
 
-    def destroy(self) -> None:
-        self._node.destroy_publisher(self._publisher)
+    def open(self) -> None:
+        """Claim the topic."""
+        self._left = 0
+        self._publisher = self._node.create_publisher(Bool, TOPIC, QOS)
+
+    def unheard(self) -> list[str]:
+        """The topic, if it is required and has no subscriber of its type and QoS."""
+        silent = self._required and self._publisher is not None and not self._publisher.get_subscription_count()
+        return [TOPIC] if silent else []
+
+    def close(self) -> None:
+        """Give the topic back. Closing twice is harmless."""
+        if self._publisher is not None:
+            self._node.destroy_publisher(self._publisher)
+            self._publisher = None

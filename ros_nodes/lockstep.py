@@ -55,7 +55,7 @@ class Lockstep(Runner):
         self._last = None
         self.phase = Phase.IDLE
         self._running = True
-        self._complete_at = time.monotonic()
+        self._complete_at = self._heard_at = time.monotonic()
         self._resetter.on_done = partial(self._live, self._reset_done)
 
     def stop(self) -> None:
@@ -69,7 +69,7 @@ class Lockstep(Runner):
         if stamp is None:
             return
         self._complete_at = time.monotonic()
-        state = self._states.step()
+        state = self._states.step(self._heard())
         self._parts.heartbeat.beat(self._states.alive)
         last = self._last
         if state is not DriveState.POLICY:
@@ -88,7 +88,7 @@ class Lockstep(Runner):
         else:
             self._tick(stamp)
 
-    def waiting_for(self) -> str:
+    def _waiting_for(self) -> str:
         waited = time.monotonic() - self._complete_at
         if not self._running or waited < _PATIENCE or self._resetter.active:
             return ""
@@ -112,7 +112,10 @@ class Lockstep(Runner):
         elif decision.command is not None:
             self.phase = Phase.RUNNING
             self._answer(decision.command, stamp)
-            self._controller.applied(stamp)  # the world stood still in between
+            if self._heard():
+                self._controller.applied(stamp)  # the world stood still in between
+            else:  # nothing was executed
+                self._controller.abandon()
         else:
             self._reset(stamp)
 

@@ -2,6 +2,7 @@
 
 bundle    the acting bundle is older than the spec's safety allows; the link must be asked how old it is
 link      what the robot lives through would be lost: the link says why
+contested another node publishes commands, or the heartbeat
 deadline  the loop hangs: no tick for seconds. It cannot say so itself; its heartbeat has ended
 """
 
@@ -35,6 +36,12 @@ class OutsideFaults:
             reason = f"it hangs: no tick for {overdue:.1f} s, its period is {period:g} s"
             self._components.controller.guard.latch("deadline", reason)
             runner.give_up(reason)
+
+    def judge_claim(self) -> None:
+        """Whether another node commands the robot too."""
+        problem = self._components.outlets.rivals()
+        if problem:
+            self._components.controller.guard.latch("contested", problem)
 
     def judge_link(self, status: RobotLinkStatus | None) -> None:
         """Whether rows would be lost. `status`: of the link; None: there is none."""

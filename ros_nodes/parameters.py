@@ -75,6 +75,9 @@ class Parameters:
     e_stop_timeout: float = _parameter(
         0.0, "seconds of silence on the topic e_stop that count as pressed; 0: it may be silent", 0.0, 60.0
     )
+    heartbeat_required: bool = _parameter(
+        False, "the low level relies on ~/heartbeat: nobody drives as long as nobody listens to it"
+    )
     debug_rate: float = _parameter(
         0.0, "Hz of ~/debug/image and ~/debug/state, what the policy sees and thinks; 0: no such topics", 0.0, 50.0
     )

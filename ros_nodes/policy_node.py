@@ -91,6 +91,11 @@ class PolicyNode(ShieldedNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start acting."""
         assert self.components is not None
+        try:
+            self.components.claim()
+        except ValueError as error:
+            self.get_logger().fatal(str(error))
+            return TransitionCallbackReturn.FAILURE
         self.components.runner.start()
         self._acting = True
         return super().on_activate(state)
@@ -120,6 +125,7 @@ class PolicyNode(ShieldedNode):
         if self._acting and self.components is not None:
             self._acting = False
             self.components.runner.stop()
+            self.components.release()
             pairs = figures(self.components).items()
             shown = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in pairs)
             self.get_logger().info(f"stopped: {', '.join(shown)}")
@@ -137,6 +143,8 @@ class PolicyNode(ShieldedNode):
         self.components.resetter.poll()
         self.components.observer.contested = self.components.crowd.look()
         self._outside.judge_loop()
+        if self._acting:
+            self._outside.judge_claim()
         if self.components.runner.failure and not self.failure:
             self.failure = self.components.runner.failure
             self.get_logger().fatal(f"the control loop died:\n{self.failure}")

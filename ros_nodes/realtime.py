@@ -74,6 +74,7 @@ class Realtime(Runner):
         self._stop.clear()
         self.loop = RateLoop(self._period, sleep=self._stop.wait)
         self._enter(Phase.IDLE)
+        self._heard_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="control-loop", daemon=True)
         self._calm.enter_context(calm_interpreter())
         self._thread.start()
@@ -95,7 +96,7 @@ class Realtime(Runner):
     def received(self, topic: str) -> None:
         """Messages wait in the observer for the next tick."""
 
-    def waiting_for(self) -> str:
+    def _waiting_for(self) -> str:
         if self.phase is Phase.RUNNING or time.monotonic() - self._since < _PATIENCE or not self._problem:
             return ""
         return self._problem
@@ -119,7 +120,7 @@ class Realtime(Runner):
     def _tick(self, missed: int) -> None:
         if self.phase is Phase.RUNNING:
             self._guard.judge_deadline(missed)
-        state = self._states.step()
+        state = self._states.step(self._heard())
         self._parts.heartbeat.beat(self._states.alive)
         if state is not DriveState.POLICY:
             self._stand_by(state)
@@ -197,7 +198,10 @@ class Realtime(Runner):
         else:
             self._send(decision.command)
             self._controller.stages.done("publish")
-            self._controller.applied(self._now())
+            if self._heard():
+                self._controller.applied(self._now())
+            else:  # nothing was executed
+                self._controller.abandon()
 
     def _send(self, commands: Commands) -> None:
         """No word after the last one: a tick that took so long that the node has ended meanwhile sends nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from ros_nodes.heartbeat import Heartbeat
 from ros_nodes.phase import Phase
 from ros_nodes.reset import Resetter
 from ros_nodes.takeover import TakeOver
+
+_PATIENCE = 2.0  # seconds without a listener before saying so
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Runner(ABC):
     def __init__(self, parts: LoopParts) -> None:
         self.failure = ""
         self.phase = Phase.IDLE
+        self._heard_at = time.monotonic()
         self._hangs = False
         self._parts = parts
         self._observer = parts.observer
@@ -89,9 +93,26 @@ class Runner(ABC):
     def received(self, topic: str) -> None:
         """The observer got a message."""
 
-    @abstractmethod
     def waiting_for(self) -> str:
         """What it has been waiting for, too long to be silent about; empty if nothing."""
+        deaf = self.unheard()
+        if deaf and time.monotonic() - self._heard_at > _PATIENCE:
+            return f"nobody listens to {', '.join(deaf)}"
+        return self._waiting_for()
+
+    @abstractmethod
+    def _waiting_for(self) -> str:
+        """See `waiting_for`, when somebody listens."""
+
+    def unheard(self) -> list[str]:
+        """Topics of commands, and of a heartbeat that is required, that nobody gets."""
+        return [*self._commander.unheard(), *self._parts.heartbeat.unheard()]
+
+    def _heard(self) -> bool:
+        deaf = self.unheard()
+        if not deaf:
+            self._heard_at = time.monotonic()
+        return not deaf
 
     def heard(self, topic: str) -> None:
         """Call it after each message."""

@@ -93,7 +93,7 @@ class Services:
 
 
 def _clear(components: Components) -> tuple[bool, str]:
-    problem = components.e_stop.problem()
+    problem = components.e_stop.problem() or components.outlets.rivals()
     if problem:
         return False, problem
     fault = components.controller.guard.clear()

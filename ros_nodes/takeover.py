@@ -26,6 +26,7 @@ class TakeOver:
 
     Attributes:
       on: switched on: actions without a fresh message get the neutral command instead of the policy's.
+      topics: type by topic.
       received, refused: messages; those that do not fit the command (length, joints, finite numbers).
     """
 
@@ -40,12 +41,14 @@ class TakeOver:
         self._clock = clock
         self._neutral: Commands = {a.name: a.neutral_command() for a in spec.actions}
         self._latest: dict[str, tuple[float, Any]] = {}
+        self.topics: dict[str, str] = {}
         self._subscriptions = []
         for action in spec.actions:
             reader, kind = CommandReader(action), message_class(action.command.type)
             for topic in action.command.topics:
                 receive = partial(self._receive, action.name, reader, topic)
                 name = f"~/teleop/{topic.lstrip('/~')}"
+                self.topics[name] = action.command.type
                 self._subscriptions.append(node.create_subscription(kind, name, receive, _QOS))
 
     def commands(self) -> Commands | None:

@@ -7,7 +7,7 @@
       |            passive                                                      |
       +-------------------------------------------------------------------------+
 
-  PASSIVE  nobody drives: no commands. Coming from STAND or POLICY, the safe pose first
+  PASSIVE  nobody drives: no commands. Coming from STAND or POLICY, the safe pose first. Also while nobody listens
   STAND    ramp to the safe pose (the neutral commands), from where the robot is if the spec says what tells it
   POLICY   episodes; between them the safe pose
   FAULT    the reaction of the rule that latched; a robot that nobody drove is left alone
@@ -49,6 +49,7 @@ class StateMachine:
     def __init__(self, spec: RobotSpec, guard: Guard, automatic: bool) -> None:
         self.state = DriveState.PASSIVE
         self.driving = False
+        self._deaf = False  # nobody has heard the commands since the way to the safe pose began
         self._guard = guard
         self._pose = spec.safety.pose
         self._default = DriveState.POLICY if automatic else DriveState.PASSIVE
@@ -65,8 +66,14 @@ class StateMachine:
         self._wish = (state, self._guard.latest)
         return ""
 
-    def step(self) -> DriveState:
-        """The state of this tick."""
+    def step(self, heard: bool = True) -> DriveState:
+        """The state of this tick.
+
+        Args:
+          heard: somebody gets the commands. Otherwise nobody drives, and whoever listens again is led from where the
+            robot is: a ramp that nobody obeyed would end in a leap.
+        """
+        self._deaf = not heard or (self._deaf and self.driving)
         fault, latest = self._guard.fault, self._guard.latest
         if fault is not None:
             self._seen = fault
@@ -75,7 +82,7 @@ class StateMachine:
             self._seen = latest
             self.state = DriveState.PASSIVE
         else:
-            self._move(self._wanted(latest))
+            self._move(DriveState.PASSIVE if self._deaf else self._wanted(latest))
         self.driving |= self.state is DriveState.POLICY
         return self.state
 

@@ -26,7 +26,18 @@ Reaction = Literal["ramp", "stop", "hold", "damp"]
   damp  no more commands, heartbeat false: the low level must damp by itself
 """
 Rule = Literal[
-    "command", "policy", "tilt", "limit", "frozen", "stale", "deadline", "surprise", "bundle", "link", "e_stop"
+    "command",
+    "policy",
+    "tilt",
+    "limit",
+    "frozen",
+    "stale",
+    "deadline",
+    "surprise",
+    "bundle",
+    "link",
+    "contested",
+    "e_stop",
 ]
 RULES: tuple[Rule, ...] = get_args(Rule)
 TERMINAL_RULES = frozenset({"tilt", "limit"})

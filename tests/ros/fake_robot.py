@@ -55,10 +55,19 @@ class FakeRobot(Node):
         self.label_mistakes = 0
         self.joints = self.create_publisher(JointState, "joint_states", qos)
         self.task = self.create_publisher(JointState, "task", qos)
-        self.create_subscription(Float64MultiArray, "motor/commands", self._on_command, 10)
+        self.ears: Any = None
+        self.listen()
         if with_reset:
             self.create_service(Trigger, "reset", self._on_reset)
         self._due = 0.0
+
+    def listen(self) -> None:
+        """Obey commands, as it does from the beginning."""
+        self.ears = self.create_subscription(Float64MultiArray, "motor/commands", self._on_command, 10)
+
+    def deafen(self) -> None:
+        """Obey no commands, as a driver that was ended."""
+        self.destroy_subscription(self.ears)
 
     def publish(self) -> None:
         """All sensors of this tick."""

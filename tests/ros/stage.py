@@ -23,6 +23,15 @@ MOVES = {
 }  # what a node is told that shall act at once, with a bundle or without
 
 
+def make_node(ros: Ros, folder: Path, **parameters: Any) -> PolicyNode:
+    """A node for the toy robot in real time that is not configured yet."""
+    file = folder / "toy.yaml"
+    file.write_text(TOY)
+    values = {"robot": str(file), "clock": "realtime", **MOVES, **parameters}
+    overrides = [Parameter(k, value=v) for k, v in values.items()]
+    return ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+
+
 class Stage:
     """A policy node and a robot that publishes 100 times a second, however slow the machine."""
 
@@ -33,6 +42,7 @@ class Stage:
         max_steps: int = 5,
         spec: str = TOY,
         max_age: float | None = None,
+        deaf: bool = False,
         **parameters: Any,
     ) -> None:
         file = folder / "toy.yaml"
@@ -46,6 +56,8 @@ class Stage:
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.ros = ros
         self.robot = ros.add(FakeRobot(ros.context))
+        if deaf:
+            self.robot.deafen()
         self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
         self.rows: list[StepRecord] = []
         assert self.node.bring_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.duration import Duration
 from std_msgs.msg import Float64, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
@@ -160,6 +162,7 @@ reward:""",
     )
     node = ros.add(ros.node("commander"))
     commander = Commander(node, spec)
+    commander.open()
     kinds = {"motor/commands": Float64MultiArray, "arm/joint_trajectory": JointTrajectory, "cmd_vel": Twist}
     kinds |= {"stamped": TwistStamped, "left/command": Float64, "right/command": Float64}
     seen: dict[str, Any] = {}
@@ -178,7 +181,27 @@ reward:""",
 
     ros.until(lambda: shown() == [1.0, 0.5, 0.25, -0.75, 0.5, -0.5, 0.1, 0.2], "all commands")
     assert nanoseconds(seen["stamped"].header.stamp) > 10**18  # our clock
-    commander.destroy()
+    assert commander.unheard() == []
+    commander.close()
+
+
+def test_all_topics_are_given_back_in_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who deactivates has services to answer: three drivers that were killed may not take three times as long."""
+    legs = '{topic: "{name}/command", type: std_msgs/msg/Float64, names: [left, right]}'
+    spec, waits, now = parse_spec(TOY.replace("{topic: motor/commands}", legs, 1)), list[float](), 100.0
+
+    class Unheard:
+        def wait_for_all_acked(self, timeout: Duration) -> None:
+            nonlocal now
+            waits.append(timeout.nanoseconds / 1e9)
+            now += waits[-1]
+
+    monkeypatch.setattr("ros_nodes.commander.time.monotonic", lambda: now)
+    node = SimpleNamespace(create_publisher=lambda *_: Unheard(), destroy_publisher=lambda _: None)
+    commander = Commander(node, spec)  # type: ignore[arg-type]
+    commander.open()
+    commander.close()
+    assert waits == [pytest.approx(0.2), 0.0]
 
 
 def test_two_actions_cannot_share_a_topic(ros: Ros) -> None:

@@ -29,13 +29,17 @@ SPEC = toy_spec()  # 5 actions per episode, reset service
 class Stage:
     """A policy node and a robot."""
 
-    def __init__(self, ros: Ros, folder: Path, spec: str = TOY, with_reset: bool = True, **parameters: Any) -> None:
+    def __init__(
+        self, ros: Ros, folder: Path, spec: str = TOY, with_reset: bool = True, deaf: bool = False, **parameters: Any
+    ) -> None:
         file = folder / "toy.yaml"
         file.write_text(spec)
         values = {"robot": str(file), "clock": "lockstep", "threads": 1} | MOVES | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.ros = ros
         self.robot = ros.add(FakeRobot(ros.context, with_reset))
+        if deaf:
+            self.robot.deafen()
         self.node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
         self.rows: list[StepRecord] = []
         assert self.node.bring_up()
@@ -295,3 +299,18 @@ def test_a_person_takes_over_in_lockstep(make: Callable[..., Stage]) -> None:
     check_rows(stage.rows, stage.robot)
     own = [r for r in stage.rows if r.policy_version == INTERVENTION]
     assert own and all(np.allclose(r.action["torque"], [0.0, -1.0]) for r in own)
+
+
+def test_an_episode_begins_and_goes_on_for_listeners_only(make: Callable[..., Stage]) -> None:
+    stage = make(deaf=True, spec=TOY.replace("max_steps: 5", "max_steps: 10000"))
+    nobody = "nobody subscribes to /motor/commands (expected std_msgs/msg/Float64MultiArray)"
+    stage.until(lambda: nobody in complain(stage.node, stage.components), "the complaint")
+    assert stage.rows == [] and stage.robot.resets == []
+    stage.robot.listen()
+    stage.until(lambda: len(stage.rows) > 5, "an episode")
+    stage.robot.deafen()
+    stage.until(lambda: not stage.components.controller.running, "the cut")
+    rows = len(stage.rows)
+    stage.robot.listen()
+    stage.until(lambda: len(stage.rows) > rows + 5, "the next episode")
+    assert stage.rows[rows].is_first

@@ -12,24 +12,14 @@ import pytest
 pytest.importorskip("rclpy")
 
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, Imu, JointState
 
 from ros_nodes.health import complain
 from ros_nodes.phase import Phase
-from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import PERIOD, FakeRobot, joint_state
-from tests.ros.stage import MOVES, Stage
-
-
-def make_node(ros: Ros, folder: Path) -> PolicyNode:
-    file = folder / "toy.yaml"
-    file.write_text(TOY)
-    values = {"robot": str(file), "clock": "realtime", **MOVES}
-    overrides = [Parameter(k, value=v) for k, v in values.items()]
-    return ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+from tests.ros.stage import Stage, make_node
 
 
 def test_a_topic_of_the_wrong_type_fails_configure(ros: Ros, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
