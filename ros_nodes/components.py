@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.robot import RobotLink
-from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
+from robot_dreamer.onboard.bundle import BundleError, read_bundle
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy, RandomPolicy
 from robot_dreamer.onboard.probation import Probation
+from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.ros_types import message_class
@@ -52,19 +54,22 @@ class Components:
     Args:
       node: owner of the topics.
       e_stop: of the node; it is told of this guard, and forgets it when they close.
+      ended: whether the node is to end: then no proof of a bundle is waited for.
 
     Raises:
       SpecError, BundleError, LinkError, ValueError: something in the parameters cannot be used; nothing is left behind.
     """
 
-    def __init__(self, node: ShieldedNode, parameters: Parameters, e_stop: EStop) -> None:
+    def __init__(
+        self, node: ShieldedNode, parameters: Parameters, e_stop: EStop, ended: Callable[[], bool] = lambda: False
+    ) -> None:
         p = parameters
         self.spec = spec = load_spec(p.robot)
         if p.clock == "lockstep":
             require_lockstep(spec)
         self.robot_id = p.robot_id or spec.name
         logbook = Logbook(p.directory(self.robot_id) / "bundles") if p.learner else None
-        policy = self._first_policy(p, logbook)
+        policy = self._first_policy(p, logbook, ended)
         lineage = policy.lineage if p.bundle else None
         self._stack = ExitStack()
         with ExitStack() as stack:
@@ -147,21 +152,21 @@ class Components:
         """Give everything back, the link last: what was recorded is on disk then."""
         self._stack.close()
 
-    def _first_policy(self, p: Parameters, logbook: Logbook | None) -> ActingPolicy:
+    def _first_policy(self, p: Parameters, logbook: Logbook | None, ended: Callable[[], bool]) -> ActingPolicy:
         """`bundle`; or the one that acted last, where it is a newer one of the same run or no other is named."""
         named = read_bundle(Path(p.bundle), self.spec) if p.bundle else None
         if logbook is not None and logbook.acting is not None:
             try:
                 kept = read_bundle(logbook.acting, self.spec)
                 if named is None or kept.manifest.replaces(named.manifest):
-                    return _prove(kept, p)
+                    return prove(logbook.acting, kept, p.threads, p.provider, ended)
             except BundleError as error:
                 text = f"the bundle that acted last cannot act now: {error}"
                 if named is None:  # what else there is are random actions
                     raise BundleError(f"{text}; name another one as `bundle`, or delete it") from error
                 _LOG.error("%s", text)
         if named is not None:
-            return _prove(named, p)
+            return prove(Path(p.bundle), named, p.threads, p.provider, ended)
         if not p.random_actions:
             until = "until the learner sends one" if p.learner else "for ever, since `learner` is empty too"
             text = f"`bundle` is empty and `logdir` keeps none that acted before: the robot would act at random {until}"
@@ -191,12 +196,6 @@ class Components:
     def _receive(self, topic: str, message: Any) -> None:
         self.observer.receive(topic, message)
         self.runner.heard(topic)
-
-
-def _prove(bundle: Bundle, p: Parameters) -> OnnxPolicy:
-    policy = OnnxPolicy(bundle, p.threads, p.provider)
-    policy.verify()
-    return policy
 
 
 def _stop_link(link: RobotLink) -> None:

@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import rclpy
@@ -54,6 +55,7 @@ class PolicyNode(ShieldedNode):
         self._e_stop: EStop | None = None
         self.parameters = declare_parameters(self)
         self.failure = ""
+        self._ended: Callable[[], bool] = lambda: False
         self.components: Components | None = None
         self._diagnosis: Diagnosis | None = None
         self._acting = False
@@ -74,7 +76,7 @@ class PolicyNode(ShieldedNode):
         p = self.parameters
         assert self._e_stop is not None
         try:
-            self.components = components = Components(self, p, self._e_stop)
+            self.components = components = Components(self, p, self._e_stop, self._ended)
         except (SpecError, LinkError, ValueError, OSError) as error:  # BundleError is a ValueError
             self.get_logger().fatal(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -191,9 +193,10 @@ class PolicyNode(ShieldedNode):
     def run(self, stop: threading.Event) -> int:
         """Spin until `stop` or a failure. At the end the neutral command is out and the link flushed. Exit status."""
         executor = make_executor(self)
+        self._ended = stop.is_set
         try:
             if self.parameters.autostart and not self.bring_up():
-                return 2
+                return 0 if stop.is_set() else 2
             while not stop.is_set() and not self.failure:
                 executor.spin_once(timeout_sec=_SPIN)
             return 1 if self.failure else 0

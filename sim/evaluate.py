@@ -23,7 +23,8 @@ from scipy import stats
 
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller, Sample
-from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy, RandomPolicy
+from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
+from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.spec import RobotSpec, load_spec
 from sim.film import SIDE, Film, Reconstruct
@@ -85,8 +86,7 @@ def evaluate(
     robot = SimRobot(spec, seed)
     onnx_policy = None
     if bundle is not None:
-        onnx_policy = OnnxPolicy(read_bundle(bundle, spec))
-        onnx_policy.verify()
+        onnx_policy = prove(bundle, read_bundle(bundle, spec))
     seeds = [seed + i for i in range(episodes)]
     returns, lengths = [], []
     for one in seeds:

@@ -115,6 +115,37 @@ def toy_model(
     return model.SerializeToString(), inputs, outputs
 
 
+def endless(model: bytes) -> bytes:
+    """The toy model with a loop of 10^15 turns on the way to its action."""
+    proto = onnx.load_from_string(model)
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Identity", ["x"], ["x_next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x_next", TensorProto.FLOAT, None),
+        ],
+    )
+    at = next(i for i, node in enumerate(proto.graph.node) if "drive" in node.output)
+    proto.graph.node[at].output[0] = "undriven"
+    proto.graph.node.insert(at + 1, helper.make_node("Loop", ["turns", "", "undriven"], ["drive"], body=body))
+    proto.graph.initializer.append(helper.make_tensor("turns", TensorProto.INT64, [], [10**15]))
+    onnx.checker.check_model(proto)
+    return bytes(proto.SerializeToString())
+
+
+def make_foreign_bundle(path: Path, spec: RobotSpec, spoil: Callable[[bytes], bytes], version: int = 1) -> Path:
+    """The toy bundle with another model: its recording is good, its hashes are right, what it does is not."""
+    content, inputs, outputs = toy_model(spec)
+    write_bundle(path, spoil(content), toy_manifest(spec, inputs, outputs, version), record(content, inputs, outputs))
+    return path
+
+
 def _infos(ports: list[Port]) -> list[onnx.ValueInfoProto]:
     return [
         helper.make_tensor_value_info(p.name, helper.np_dtype_to_tensor_dtype(np.dtype(p.dtype)), (1, *p.shape))

@@ -22,6 +22,7 @@ from robot_dreamer.onboard.bundle import BundleError, read_bundle
 from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy
 from robot_dreamer.onboard.probation import Probation
+from robot_dreamer.onboard.proof import PATIENCE, prove
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
 
@@ -45,6 +46,7 @@ class PolicySlot:
       probation: judges a policy that took over by the one before it; default: not at all.
       lineage: of the only bundles that may take over; None: of any.
       logbook: what has flown before this start, and where it is written down; None: nowhere.
+      patience: seconds that a proof may take, see `prove`.
 
     Attributes:
       swaps, refused, rollbacks: counters; last_refusal and last_rollback say why the last one happened.
@@ -59,6 +61,7 @@ class PolicySlot:
         probation: Probation | None = None,
         lineage: str | None = None,
         logbook: Logbook | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self.swaps = 0
         self.refused = 0
@@ -73,6 +76,7 @@ class PolicySlot:
         self._previous: ActingPolicy | None = None
         self._lineage = lineage
         self._logbook = logbook
+        self._patience = patience
         self._floors = dict(logbook.flown.floors) if logbook else {}  # newest that has flown of each lineage
         if policy.version > self._floor(policy.lineage):
             self._floors[policy.lineage] = policy.version
@@ -183,11 +187,10 @@ class PolicySlot:
         floor = self._floor(lineage)
         if version <= floor:
             raise BundleError(f"bundle {path}: version: expected above {floor}, which has flown, found {version}")
-        policy = OnnxPolicy(bundle, self._threads, self._provider)
+        policy = prove(path, bundle, self._threads, self._provider, lambda: self._stopping, self._patience)
         problem = self._misfit(policy)
         if problem:
             raise BundleError(f"bundle {path}: {problem}")
-        policy.verify()  # also warms it up
         if self._logbook is not None:
             self._logbook.keep(path)
         return policy

@@ -20,7 +20,7 @@ from rclpy.parameter import Parameter
 
 from robot_dreamer.link.robot import RobotLink
 from ros_nodes.policy_node import PolicyNode
-from tests.onboard_models import TOY, make_bundle, toy_spec
+from tests.onboard_models import TOY, endless, make_bundle, make_foreign_bundle, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
 from tests.ros.stage import MOVES
@@ -134,6 +134,21 @@ def test_bundle_of_another_robot_is_refused(start: Callable[..., Process], tmp_p
     process = start(bundle=bundle)
     assert process.wait() == 2
     assert "rate: ours 50.0, theirs 100.0" in process.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_that_waits_for_the_proof_of_a_bundle(
+    start: Callable[..., Process], tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(bundle=make_foreign_bundle(tmp_path / "endless.bundle", toy_spec(), endless))
+    deadline = time.monotonic() + 30
+    children = Path(f"/proc/{process.process.pid}/task/{process.process.pid}/children")
+    while not children.read_text():
+        assert time.monotonic() < deadline and process.process.poll() is None, process.text
+        time.sleep(0.01)
+    process.process.send_signal(number)
+    assert process.process.wait(20) == 0  # the proof itself would have 80 s
+    assert "bundle endless.bundle: its proof was cut short: the node ends" in process.text
 
 
 def test_a_managed_node_that_cannot_be_configured_stays_unconfigured(ros: Ros) -> None:
