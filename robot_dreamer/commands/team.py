@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 
 from robot_dreamer.config import Config
-from robot_dreamer.learner.agent import resolve_device
+from robot_dreamer.learner.device import resolve_device
 from robot_dreamer.learner.follow import follow
 from robot_dreamer.learner.team import Team
 from robot_dreamer.spec import RobotSpec

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from robot_dreamer.config import OptimizerConfig
+from robot_dreamer.config import Config, OptimizerConfig
 from robot_dreamer.learner.optimizer import Optimizer, rms
 
 
@@ -81,3 +81,26 @@ class Adam(Optimizer):
 def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> Optimizer:
     """The optimiser of that rule."""
     return (Optimizer if config.rule == "laprop" else Adam)(parameters, config)
+
+
+Trained = Mapping[str, Sequence[tuple[str, nn.Parameter]]]
+"""By group of parameters, an optimiser each: names and parameters."""
+
+
+def trained_parameters(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> Trained:
+    """Parameters of a model that training changes; groups: modules, or parts of them, by group (see `Generation`)."""
+
+    def belongs(name: str, members: Sequence[str]) -> bool:
+        return any(name.startswith(f"{member}.") for member in members)
+
+    own = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return {group: [(n, p) for n, p in own if belongs(n, members)] for group, members in groups.items()}
+
+
+def make_optimizers(trained: Trained, config: Config) -> dict[str, Optimizer]:
+    """An optimiser for each group of parameters, by the group's own settings or else the common ones."""
+    own = {"actor": config.actor_optimizer, "critic": config.critic_optimizer, "memory": config.memory_optimizer}
+    return {
+        group: make_optimizer([parameter for _, parameter in named], own.get(group, config.optimizer))
+        for group, named in trained.items()
+    }

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
 
 import gymnasium
 import numpy as np
@@ -14,34 +11,21 @@ from torch import Tensor, nn
 
 from robot_dreamer.behavior.noise import UpdateNoise, latent_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
-from robot_dreamer.config import Config, OptimizerConfig
-from robot_dreamer.learner.adam import make_optimizer
+from robot_dreamer.config import Config
+from robot_dreamer.learner.adam import make_optimizers, trained_parameters
 from robot_dreamer.learner.batch import Batch
-from robot_dreamer.learner.captured import CapturedUpdate
+from robot_dreamer.learner.captured import CapturedUpdate, is_captured
+from robot_dreamer.learner.carry import Carry, observe_rows
 from robot_dreamer.learner.compiled import CompiledFunctions, Compiler
+from robot_dreamer.learner.device import resolve_device
 from robot_dreamer.learner.objectives import OBJECTIVES
-from robot_dreamer.learner.objectives.parts import Losses, Parts
-from robot_dreamer.learner.state import check_tensors
+from robot_dreamer.learner.objectives.parts import Parts
+from robot_dreamer.learner.state import check_tensors, named_state
+from robot_dreamer.learner.step import take_step
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.update_result import UpdateResult
-from robot_dreamer.world_model.fields import fields_of
-from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
-
-
-class Carry(NamedTuple):
-    """What filtering needs of the row before."""
-
-    deter: Tensor
-    """(B, D)."""
-    stoch: Tensor
-    """(B, *latent.shape)."""
-    action: dict[str, Tensor]
-    """(B, *shape) each: the action executed after that row."""
-
-    @staticmethod
-    def after(latents: Latents, action: dict[str, Tensor]) -> Carry:
-        """From latents (B, T, ...) and actions (B, T, ...) of rows that have been filtered: the last of them."""
-        return Carry(latents.deter[:, -1], latents.stoch[:, -1], {name: value[:, -1] for name, value in action.items()})
+from robot_dreamer.world_model.fields import action_fields_of, fields_of
+from robot_dreamer.world_model.rssm import Observed
 
 
 class Agent(nn.Module):
@@ -61,12 +45,7 @@ class Agent(nn.Module):
         super().__init__()
         self.config, self._team = config, team
         self.observation_fields = fields_of(observation_space)
-        self.action_fields = fields_of(action_space)
-        for field in self.action_fields:
-            if field.kind == "image":
-                raise ValueError(f"action {field.name!r}: an action can not be an image")
-        if not self.action_fields:
-            raise ValueError("action space: expected at least one field, found none")
+        self.action_fields = action_fields_of(action_space)
         self.device = resolve_device(config.run.device)
         self.generation = generation = OBJECTIVES[config.objective]
         with torch.random.fork_rng(devices=[]):
@@ -75,28 +54,14 @@ class Agent(nn.Module):
         for name, module in modules.items():
             self.add_module(name, module)
         self.to(self.device)
-        self._trained = {
-            group: [(n, p) for n, p in self.named_parameters() if p.requires_grad and _belongs(n, members)]
-            for group, members in generation.groups.items()
-        }
-        self.optimizers = {
-            group: make_optimizer([p for _, p in trained], _optimizer_config(config, group))
-            for group, trained in self._trained.items()
-        }
+        self._trained = trained_parameters(self, generation.groups)
+        self.optimizers = make_optimizers(self._trained, config)
         self.state = generation.state(modules, config, self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.run.seed)
         compiled = CompiledFunctions(Compiler() if config.run.compile else None, plain={"objective"} if team else set())
         join_rows = team.join_rows if team else None
         self.parts = Parts(modules, self.action_fields, config, self.state, compiled, join_rows)
-        # Processes talk to each other in the middle of an update.
-        if team is not None and config.run.compile:
-            warnings.warn("compile=true under torchrun compiles the steps only, not the losses", stacklevel=2)
-        if team is not None and config.run.cuda_graph:
-            warnings.warn("cuda_graph=true has no effect under torchrun", stacklevel=2)
-        elif config.run.cuda_graph and self.device.type != "cuda":
-            raise ValueError(f"cuda_graph: expected a CUDA device, found {self.device}; set cuda_graph=false")
-        captured = config.run.cuda_graph and team is None
-        self._run_update = CapturedUpdate(self._update) if captured else self._update
+        self._run_update = CapturedUpdate(self._update) if is_captured(config.run, self.device, team) else self._update
 
     def update(self, batch: Batch, noise: UpdateNoise | None = None) -> UpdateResult:
         """One whole update: losses, gradients, optimisers, and what else moves with them.
@@ -114,7 +79,7 @@ class Agent(nn.Module):
         with self.precision():
             part = next(steps)
         while True:
-            terms, applied, found = self._take_step(part, everything)
+            terms, applied, found = take_step(part, self.optimizers, self.state, everything, self._team)
             losses |= terms
             metrics |= part.metrics | found
             everything = everything & applied
@@ -123,46 +88,6 @@ class Agent(nn.Module):
                     part = steps.send(applied)
             except StopIteration as end:
                 return UpdateResult(end.value, everything, losses, metrics)
-
-    def _take_step(self, part: Losses, so_far: Tensor) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
-        """Make a step with each group's gradient, and take the new state over; terms, () whether applied, metrics.
-
-        so_far: () whether all parts of the update before this one were applied; nothing is built on one that was not.
-        """
-        totals, terms = list(part.groups.items()), part.terms
-        gradients = [
-            torch.autograd.grad(total, self.optimizers[group].parameters, retain_graph=i + 1 < len(totals))
-            for i, (group, total) in enumerate(totals)
-        ]
-        if self._team:  # a loss that is not finite in one process is so in all
-            averages = iter(self._team.average([*(g for group in gradients for g in group), *terms.values()]))
-            gradients = [tuple(next(averages) for _ in group) for group in gradients]
-            terms = dict(zip(terms, averages, strict=True))
-        finite = torch.stack([torch.isfinite(term) for term in terms.values()]).all() & so_far
-        if len(gradients) > 1:  # all groups make their step, or none
-            finite = finite & torch.stack([torch.isfinite(g).all() for group in gradients for g in group]).all()
-        applied, metrics = finite, dict[str, Tensor]()
-        for (group, _), gradient in zip(totals, gradients, strict=True):
-            stepped, found = self.optimizers[group].step(gradient, finite)
-            applied = applied & stepped
-            prefix = "optimizer" if group == "all" else f"optimizer/{group}"
-            metrics |= {f"{prefix}/{name}": value for name, value in found.items()}
-        for name, new in part.state.items():
-            self.state[name].copy_(torch.where(applied, new, self.state[name]))
-        return terms, applied, metrics
-
-    @torch.no_grad()
-    def filter(
-        self,
-        observation: dict[str, Tensor],
-        action: dict[str, Tensor],
-        is_first: Tensor,
-        carry: Carry | None,
-        noise: Tensor | None = None,
-    ) -> Latents:
-        """Posterior latents (B, T, ...) of rows that have just arrived; see `observe`."""
-        observed = self.observe(observation, action, is_first, carry, noise)
-        return Latents(observed.deter, observed.stoch)
 
     @torch.no_grad()
     def observe(
@@ -174,29 +99,17 @@ class Agent(nn.Module):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Observed:
-        """Filter rows, and say what was seen in each.
+        """Filter rows that have just arrived, and say what was seen in each.
 
         observation, action: (B, T, *shape) each, action_t executed after observation_t; is_first: (B, T) bool; carry:
         the row before (see `Carry.after`), None at the start of a stream; noise: (T, B, *latent.shape), else
         drawn from `generator`, or from the agent's own.
         """
-        rssm, (rows, steps) = self.parts.world.rssm, is_first.shape
-        if carry is None:
-            zeros = {name: torch.zeros_like(value[:, 0]) for name, value in action.items()}
-            carry, is_first = Carry(*rssm.initial(rows), zeros), is_first.clone()
-            is_first[:, 0] = True
         if noise is None:
-            noise = latent_noise(rssm.latent, (steps, rows), generator or self.generator)
-        previous = {
-            name: torch.cat((carry.action[name].unsqueeze(1), value[:, :-1]), 1).flatten(0, 1)
-            for name, value in action.items()
-        }
+            rows, steps = is_first.shape
+            noise = latent_noise(self.parts.world.rssm.latent, (steps, rows), generator or self.generator)
         with self.precision():
-            tokens = self.parts.world.encoder({name: value.flatten(0, 1) for name, value in observation.items()})
-            start = Latents(carry.deter.float(), carry.stoch.float())
-            features = encode_action(self.action_fields, previous).unflatten(0, (rows, steps))
-            keep = 1 - is_first.float()
-            return rssm.observe(start, tokens.unflatten(0, (rows, steps)), features, keep, noise)
+            return observe_rows(self.parts, observation, action, is_first, carry, noise)
 
     def policy_step(self) -> PolicyStep:
         """The acting step, sharing the parameters of this agent."""
@@ -245,40 +158,8 @@ class Agent(nn.Module):
 
     def _state_tensors(self) -> dict[str, Tensor]:
         """Live tensors of the training state by name."""
-        state = {f"model/{name}": parameter.data for name, parameter in self.named_parameters()}
-        for group, optimizer in self.optimizers.items():
-            for moment in ("first_moment", "second_moment"):
-                views = optimizer.views(getattr(optimizer, moment))
-                names = [name for name, _ in self._trained[group]]
-                state |= {f"optimizer/{moment}/{name}": view for name, view in zip(names, views, strict=True)}
-            prefix = "optimizer" if group == "all" else f"optimizer/{group}"
-            state[f"{prefix}/step_count"] = optimizer.step_count
-        return state | self.state
+        return named_state(self, self._trained, self.optimizers) | self.state
 
     def precision(self) -> AbstractContextManager[None]:
         """The context in which losses are computed."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.precision == "bfloat16")
-
-
-def _belongs(parameter: str, members: Sequence[str]) -> bool:
-    return any(parameter.startswith(f"{member}.") for member in members)
-
-
-def _optimizer_config(config: Config, group: str) -> OptimizerConfig:
-    own = {"actor": config.actor_optimizer, "critic": config.critic_optimizer, "memory": config.memory_optimizer}
-    return own.get(group, config.optimizer)
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device of a configuration: `auto` takes a GPU if there is one. Raises ValueError if it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, found {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device: {name!r} is configured, but torch finds no CUDA device; use device=auto or device=cpu"
-        )
-    return device

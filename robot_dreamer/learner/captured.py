@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.behavior.noise import UpdateNoise
+from robot_dreamer.config import RunConfig
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.memory import is_out_of_memory
+from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.update_result import UpdateResult
 
 _WARM_UP = 3  # updates before the recording, in which libraries choose kernels and allocate their workspace
@@ -102,3 +104,18 @@ def _copy(tree: Any) -> Any:
         return {name: _copy(branch) for name, branch in tree.items()}
     branches = [_copy(branch) for branch in tree]
     return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
+
+
+def is_captured(run: RunConfig, device: torch.device, team: Team | None) -> bool:
+    """Whether a whole update becomes a CUDA graph; warns of settings that a team can not follow.
+
+    Raises ValueError where the graph is asked for and the device has none.
+    """
+    # Processes of a team talk to each other in the middle of an update.
+    if team is not None and run.compile:
+        warnings.warn("compile=true under torchrun compiles the steps only, not the losses", stacklevel=3)
+    if team is not None and run.cuda_graph:
+        warnings.warn("cuda_graph=true has no effect under torchrun", stacklevel=3)
+    elif run.cuda_graph and device.type != "cuda":
+        raise ValueError(f"cuda_graph: expected a CUDA device, found {device}; set cuda_graph=false")
+    return run.cuda_graph and team is None

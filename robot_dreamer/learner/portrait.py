@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_dreamer.learner.agent import Agent, Carry
+from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch, batch_to
+from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.hopes import imagined_rewards
 from robot_dreamer.record import Arrays
 from robot_dreamer.world_model.encoder import is_present

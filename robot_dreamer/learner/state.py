@@ -1,8 +1,26 @@
-"""Comparing a stored training state with the one it is loaded into."""
+"""The training state: its tensors by name, and comparing a stored one with the one it is loaded into."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from robot_dreamer.learner.adam import Trained
+from robot_dreamer.learner.optimizer import Optimizer
+from robot_dreamer.learner.step import state_prefix
+
+
+def named_state(model: nn.Module, trained: Trained, optimizers: Mapping[str, Optimizer]) -> dict[str, Tensor]:
+    """Live tensors of parameters and optimisers by name."""
+    state: dict[str, Tensor] = {f"model/{name}": parameter.data for name, parameter in model.named_parameters()}
+    for group, optimizer in optimizers.items():
+        for moment in ("first_moment", "second_moment"):
+            views = optimizer.views(getattr(optimizer, moment))
+            names = [name for name, _ in trained[group]]
+            state |= {f"optimizer/{moment}/{name}": view for name, view in zip(names, views, strict=True)}
+        state[f"{state_prefix(group)}/step_count"] = optimizer.step_count
+    return state
 
 
 def check_tensors(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:

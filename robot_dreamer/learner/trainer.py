@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from robot_dreamer.config import Config
-from robot_dreamer.learner.agent import Carry
 from robot_dreamer.learner.batch import batch_to
+from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.checkpoint import (
     FOLDER,
     RECENT,
@@ -136,7 +136,7 @@ class Trainer:
         action = {a.name: _sequence([row.action[a.name] for row in rows], device) for a in self.spec.actions}
         is_first = _sequence([np.asarray(row.is_first) for row in rows], device)
         with fitting(f"while the latents of {len(rows)} new rows were computed: choose a smaller model size"):
-            latents = self.agent.filter(observation, action, is_first, self._carry(stream))
+            latents = self.agent.observe(observation, action, is_first, self._carry(stream))
         deter = latents.deter[0].float().cpu().numpy()
         stoch = self._latent.pack(latents.stoch[0]).cpu().numpy()
         for t, row in enumerate(rows):

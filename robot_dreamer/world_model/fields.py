@@ -35,6 +35,17 @@ def fields_of(space: gymnasium.spaces.Dict) -> tuple[Field, ...]:
     return tuple(_field(name, space.spaces[name]) for name in sorted(space.spaces))
 
 
+def action_fields_of(space: gymnasium.spaces.Dict) -> tuple[Field, ...]:
+    """`fields_of` a space of actions. Raises ValueError too for one that is an image, and for none at all."""
+    fields = fields_of(space)
+    for field in fields:
+        if field.kind == "image":
+            raise ValueError(f"action {field.name!r}: an action can not be an image")
+    if not fields:
+        raise ValueError("action space: expected at least one field, found none")
+    return fields
+
+
 def _field(name: str, space: gymnasium.Space[Any]) -> Field:
     spaces = gymnasium.spaces
     if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:

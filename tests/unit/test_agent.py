@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from robot_dreamer.config import load_config
-from robot_dreamer.learner.agent import Agent, Carry
+from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.memory import keep_freed_memory
 from tests.agents import (
     IMAGE,
@@ -185,16 +186,16 @@ def test_filtering_in_pieces_equals_filtering_at_once_and_acting_step_by_step():
     agent = nano(observations=MIXED, actions=MIXED_ACTIONS)
     batch = random_batch(agent, 2, 8)
     noise = agent.draw_noise(2, 9).observe
-    whole = agent.filter(batch.observation, batch.action, batch.is_first, None, noise)
+    whole = agent.observe(batch.observation, batch.action, batch.is_first, None, noise)
 
     def part(data, start, stop):
         return {name: value[:, start:stop] for name, value in data.items()}
 
-    first = agent.filter(
+    first = agent.observe(
         part(batch.observation, 0, 3), part(batch.action, 0, 3), batch.is_first[:, :3], None, noise[:3]
     )
     carry = Carry.after(first, part(batch.action, 0, 3))
-    second = agent.filter(
+    second = agent.observe(
         part(batch.observation, 3, 8), part(batch.action, 3, 8), batch.is_first[:, 3:], carry, noise[3:]
     )
     torch.testing.assert_close(torch.cat((first.deter, second.deter), 1), whole.deter)

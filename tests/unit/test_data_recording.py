@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags")
-
 from benchmarks.synthetic import synthetic_row
-from robot_dreamer.cli import main
-from robot_dreamer.data.bags import message_type, new_bag
-from robot_dreamer.data.source import rows_of
+from robot_dreamer.data.bags import message_type
 from robot_dreamer.data.topics import Message, TopicWriter
-from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Signal, Source, load_spec
 from robot_dreamer.spec.action import Command
+from tests.recorded_bags import (
+    COMMANDS,
+    JOINTS,
+    OTHERS,
+    PERIOD,
+    QUADRUPED,
+    SPEC,
+    START,
+    TRAJECTORY,
+    _restamped,
+    lived,
+    load,
+    sent,
+    with_command,
+    write,
+)
 
-SPEC = load_spec("cartpole")
+pytest.importorskip("rosbags")
+
+
 CAMERA = load_spec("cartpole_camera")
-QUADRUPED = load_spec("quadruped")
-PERIOD = 40_000_000  # ns
-START = 1_700_000_000_000_000_000  # ns
-COMMANDS = "effort_controller/commands"
-
-
-def with_command(**fields: object) -> RobotSpec:
-    action = msgspec.structs.replace(QUADRUPED.actions[0], command=Command(**fields))
-    return msgspec.structs.replace(QUADRUPED, actions=(action,))
-
-
-JOINTS = QUADRUPED.actions[0].command.names
-TRAJECTORY = with_command(topic="trajectory", type="trajectory_msgs/msg/JointTrajectory", names=JOINTS)
 FLOATS = with_command(topic="{name}/command", type="std_msgs/msg/Float64", names=JOINTS, scale=(2.0,) * 12)
 _TWO = msgspec.structs.replace(
     SPEC.actions[0],
@@ -52,61 +49,6 @@ SCALED = msgspec.structs.replace(SPEC, observations=(_CENTIMETRES, *SPEC.observa
 TWIST = msgspec.structs.replace(SPEC, actions=(_TWO,))
 _STAMPED = msgspec.structs.replace(_TWO.command, type="geometry_msgs/msg/TwistStamped")
 STAMPED = msgspec.structs.replace(SPEC, actions=(msgspec.structs.replace(_TWO, command=_STAMPED),))
-_FEET = Source("feet", "std_msgs/msg/Float64MultiArray", "data", ("left", "right"))
-_ODOMETRY = [Source("odom", "nav_msgs/msg/Odometry", field) for field in ("position", "orientation", "linear_velocity")]
-OTHERS = msgspec.structs.replace(
-    SPEC,
-    observations=(
-        *SPEC.observations,
-        ObservationSpec("feet", (2,), _FEET, scale=(2.0, 1.0)),
-        *(ObservationSpec(s.field, (4 if s.field == "orientation" else 3,), s) for s in _ODOMETRY),
-    ),
-)
-
-
-def lived(spec: RobotSpec, count: int, start: int = START) -> list[StepRecord]:
-    rows = []
-    for n in range(count):
-        row = synthetic_row(spec, "r", "b", n, episode_steps=spec.episode.max_steps)
-        stamp = start + n * PERIOD
-        rows.append(_restamped(row, stamp))
-    return rows
-
-
-def _restamped(row: StepRecord, stamp: int) -> StepRecord:
-    return dataclasses.replace(row, stamp_capture=stamp, stamp_applied=0 if row.is_last else stamp + 3_000_000)
-
-
-def sent(spec: RobotSpec, rows: Iterable[StepRecord]) -> list[tuple[int, Message]]:
-    """(time in the bag, message) as robot and policy node would have sent them."""
-    writer = TopicWriter(spec)
-    return [(message.stamp, message) for row in rows for message in writer.messages(row)]
-
-
-def write(path: Path, messages: Iterable[tuple[int, Message]], prefix: str = "/") -> Path:
-    with new_bag(path, "mcap" if path.suffix == ".mcap" else "rosbag2") as bag:
-        for time, message in messages:
-            bag.write(prefix + message.topic, message.kind, time, message.message)
-    return path
-
-
-def spec_file(folder: Path, spec: RobotSpec) -> str:
-    (folder / "spec.yaml").write_text(spec.to_json())
-    return str(folder / "spec.yaml")
-
-
-def load(bag: Path, spec: RobotSpec, *options: str) -> tuple[int, list[StepRecord]]:
-    folder = bag.parent
-    status = main(
-        ["data", "import", str(bag), "--spec", spec_file(folder, spec), "--store", str(folder / "new.sqlite"), *options]
-    )
-    if status == 2:
-        return status, []
-    store = ExperienceStore(folder / "new.sqlite", spec)
-    try:
-        return status, list(rows_of(store))
-    finally:
-        store.close()
 
 
 @pytest.mark.parametrize("name", ["x.mcap", "x"])
@@ -300,128 +242,3 @@ def test_two_streams_of_one_topic_are_noted(tmp_path: Path, capsys: pytest.Captu
     assert "topic /joint_states: two streams interleave (values" in capsys.readouterr().out
     _, _ = load(write(tmp_path / "y.mcap", messages), SPEC)
     assert "interleave" not in capsys.readouterr().out
-
-
-def test_an_imported_orientation_that_is_none_cuts_and_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    messages = sent(OTHERS, lived(OTHERS, 40))
-    for time, message in messages:
-        if message.topic == "odom" and (time - START) // PERIOD == 20:
-            pose = message.message.pose.pose.orientation
-            pose.x = pose.y = pose.z = pose.w = 0.0
-    status, found = load(write(tmp_path / "x.mcap", messages), OTHERS)
-    assert status == 0 and [r.sequence for r in found if r.is_first] == [0, 20]
-    assert "topic odom: orientation: expected a quaternion of norm 1 (0.9 to 1.1), found 0" in capsys.readouterr().out
-
-
-def test_a_reward_that_no_row_can_hold_cuts_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    messages = sent(SPEC, lived(SPEC, 40))
-    for time, message in messages:
-        if message.topic == "task" and (time - START) // PERIOD == 20:
-            message.message.position[:] = [1e300, 0.0]
-    status, found = load(write(tmp_path / "x.mcap", messages), SPEC)
-    assert status == 0 and [r.sequence for r in found if r.is_first] == [0, 20]
-    assert "reward: expected a number that float32 can hold, found 1e+300" in capsys.readouterr().out
-
-
-def test_commands_beyond_the_limits_are_moved_inside_and_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    messages = sent(SPEC, lived(SPEC, 50))
-    for time, message in messages:
-        if message.topic == COMMANDS and (time - START) // PERIOD in (7, 8):
-            message.message.data[:] = -3.0
-    _, found = load(write(tmp_path / "x.mcap", messages), SPEC)
-    assert found[7].action["force"] == found[8].action["force"] == -1.0
-    assert "2 commands were outside the spec's limits" in capsys.readouterr().out
-
-
-def test_a_message_that_does_not_fit_cuts_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    messages = sent(SPEC, lived(SPEC, 50))
-    for time, message in messages:
-        if message.topic == "joint_states" and (time - START) // PERIOD == 20:
-            message.message.name[:] = ["slider", "other"]
-        if message.topic == "joint_states" and (time - START) // PERIOD == 30:
-            message.message.position[:] = np.nan
-    status, found = load(write(tmp_path / "x.mcap", messages), SPEC)
-    assert status == 0 and [r.sequence for r in found if r.is_first] == [0, 20, 29]
-    out = capsys.readouterr().out
-    assert "joint hinge_1 is missing, found slider, other" in out and "expected finite numbers" in out
-
-
-def test_a_command_that_does_not_fit_cuts_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By the rule of the policy node and the simulated robot: obeyed whole, or refused."""
-    messages = sent(TRAJECTORY, lived(TRAJECTORY, 60))
-    for time, message in messages:
-        if message.topic == "trajectory" and (time - START) // PERIOD == 20:
-            message.message.points[:] = message.message.points * 2
-        if message.topic == "trajectory" and (time - START) // PERIOD == 40:
-            message.message.joint_names[0] = "gripper"
-    status, found = load(write(tmp_path / "x.mcap", messages), TRAJECTORY)
-    assert status == 0 and [r.stamp_capture for r in found if r.is_first] == [START + n * PERIOD for n in (0, 21, 41)]
-    out = capsys.readouterr().out
-    assert "expected one point, found 2" in out and "found ['gripper'" in out
-
-
-def without(topic: str) -> Callable[[list[tuple[int, Message]]], list[tuple[int, Message]]]:
-    return lambda messages: [entry for entry in messages if entry[1].topic != topic]
-
-
-def of_another_type(messages: list[tuple[int, Message]]) -> list[tuple[int, Message]]:
-    text = message_type("std_msgs/msg/String")(data="?")
-    return [
-        (t, m._replace(kind="std_msgs/msg/String", message=text) if m.topic == "joint_states" else m)
-        for t, m in messages
-    ]
-
-
-def slow_commands(messages: list[tuple[int, Message]]) -> list[tuple[int, Message]]:
-    return [(t, m) for t, m in messages if m.topic != COMMANDS or (t - START) // PERIOD % 3 == 0]
-
-
-def fast_forward(messages: list[tuple[int, Message]]) -> list[tuple[int, Message]]:
-    return [(START + (t - START) * 4 // 5, m) for t, m in messages]
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (
-            without("joint_states"),
-            "topic /joint_states (sensor_msgs/msg/JointState) has no messages; the bag's topics: ",
-        ),
-        (without("task"), "topic /task (sensor_msgs/msg/JointState) has no messages"),
-        (without(COMMANDS), "topic /effort_controller/commands (std_msgs/msg/Float64MultiArray) has no messages"),
-        (of_another_type, "topic /joint_states: expected sensor_msgs/msg/JointState, found std_msgs/msg/String"),
-        (slow_commands, "commands come at 8.33 Hz, the spec says 25 Hz"),
-        (fast_forward, "its stamps run 1.25 times as fast as the times of the bag"),
-    ],
-    ids=["no-sensor", "no-reward", "no-commands", "wrong-type", "wrong-rate", "wrong-clock"],
-)
-def test_a_bag_that_does_not_fit_is_refused_with_the_reason(
-    tmp_path: Path,
-    change: Callable[[list[tuple[int, Message]]], list[tuple[int, Message]]],
-    reason: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    bag = write(tmp_path / "x.mcap", change(sent(SPEC, lived(SPEC, 60))))
-    status, _ = load(bag, SPEC)
-    assert status == 2 and reason in capsys.readouterr().err
-    assert not (tmp_path / "new.sqlite").exists()
-
-
-def test_a_namespace_and_a_robot_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bag = write(tmp_path / "x.mcap", sent(SPEC, lived(SPEC, 30)), prefix="/arm/left/")
-    assert load(bag, SPEC)[0] == 2
-    assert "/arm/left/joint_states" in capsys.readouterr().err
-    assert load(bag, SPEC, "--namespace", "/arm/left", "--robot", "arm/left")[0] == 2
-    assert "robot id 'arm/left' is not possible" in capsys.readouterr().err
-    status, found = load(bag, SPEC, "--namespace", "/arm/left", "--robot", "left")
-    assert status == 0 and len(found) == 30 and found[0].robot == "left"
-
-
-def test_without_a_spec_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bag = write(tmp_path / "x.mcap", sent(SPEC, lived(SPEC, 30)))
-    assert main(["data", "import", str(bag), "--store", str(tmp_path / "new.sqlite")]) == 2
-    assert "--spec" in capsys.readouterr().err

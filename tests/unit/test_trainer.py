@@ -293,7 +293,7 @@ def test_memory_that_runs_out_for_new_rows_says_what_to_lower(tmp_path: Path, mo
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trainer.agent, "filter", full)
+    monkeypatch.setattr(trainer.agent, "observe", full)
     trainer.store.add(rows(0, 60))
     with pytest.raises(OutOfMemory, match="latents of .* new rows .*choose a smaller model size"):
         trainer.ingest()

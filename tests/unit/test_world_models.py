@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from robot_dreamer.behavior.evolution import Evolution
 from robot_dreamer.config import StagesConfig, load_config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.objectives.world_models import stage_at
+from robot_dreamer.learner.objectives.world_models_parts import stage_at
 from robot_dreamer.world_model.rssm import Latents
 from tests.agents import SIX_ACTIONS, WALKER, box, random_batch
 
@@ -165,7 +166,7 @@ def test_one_candidate_that_diverges_ranks_last(monkeypatch):
     for i in range(4):
         found.update(random_batch(found, 4, 9, i))
     told = []
-    returns, tell = world_models.dream_returns, world_models.Evolution.tell
+    returns, tell = world_models.dream_returns, Evolution.tell
 
     def broken(*arguments):
         values = returns(*arguments)
@@ -178,7 +179,7 @@ def test_one_candidate_that_diverges_ranks_last(monkeypatch):
         tell(self, candidates, fitness)
 
     monkeypatch.setattr(world_models, "dream_returns", broken)
-    monkeypatch.setattr(world_models.Evolution, "tell", keep)
+    monkeypatch.setattr(Evolution, "tell", keep)
     result = found.update(random_batch(found, 4, 9, 4))
     assert result.applied and int(result.metrics["dream/diverged"]) == 1
     assert told[0][2] <= told[0].min()

@@ -8,39 +8,32 @@ meets the world only when it is handed over.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Generator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robot_dreamer.behavior.dreams import DreamNoise, DreamStart, dream_returns
-from robot_dreamer.behavior.evolution import Evolution, LinearController
 from robot_dreamer.behavior.noise import UpdateNoise
-from robot_dreamer.behavior.policy_step import PolicyStep
-from robot_dreamer.config import Config, StagesConfig
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.objectives.parts import Generation, Losses, Parts
-from robot_dreamer.world_model.fields import Field
+from robot_dreamer.learner.objectives.world_models_parts import (
+    acting_step,
+    build_networks,
+    draw_noise,
+    first_state,
+    search_of,
+    search_state,
+    stage_at,
+)
 from robot_dreamer.world_model.mdn import done_loss, mixture_loss
 from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
 from robot_dreamer.world_model.vision import vision_kl_loss
-from robot_dreamer.world_model.vision_memory import ActingCopy, RewardOutput, VisionMemory
+from robot_dreamer.world_model.vision_memory import VisionMemory
 
 _log = logging.getLogger(__name__)
-_SEARCH = "evolution/search/"  # prefix in the state
 _VISION, _MEMORY = ("world_model.encoder", "world_model.decoder"), ("world_model.rssm",)
 DONE_FACTOR = 10.0  # weight of the rows that end an episode (doomrnn)
-Stage = Literal["vision", "memory", "controller"]
-
-
-def stage_at(position: int, stages: StagesConfig) -> tuple[Stage, int]:
-    """The stage of an update, and how many of its updates are done; position: updates before it."""
-    left = position % (stages.vision + stages.memory + stages.controller)
-    if left < stages.vision:
-        return "vision", left
-    left -= stages.vision
-    return ("memory", left) if left < stages.memory else ("controller", left - stages.memory)
 
 
 def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, Tensor, Latents | None]:
@@ -100,7 +93,7 @@ def act(
     world, controller, config = _world(parts), parts.modules["policy"], parts.config.evolution
     with torch.no_grad():
         observed = remember(parts, batch, noise)
-    search = _search(controller, parts.config, parts.state)
+    search = search_of(controller, parts.config, parts.state)
     candidates = search.ask(noise.other["candidates"])
     everyone = torch.cat((candidates, search.mean[None])).to(observed.deter)  # (P + 1, n)
     start = _starts(world, observed, batch, config.from_beginning, noise.other["starts"])
@@ -117,7 +110,7 @@ def act(
             _log.warning("evolution: step size %g is above %g: beginning again", search.sigma, config.sigma_limit)
             search.restart()
             restarts = restarts + 1
-        state |= {f"{_SEARCH}{name}": value for name, value in search.tensors().items()}
+        state |= search_state(search)
         state["evolution/restarts"] = restarts
     metrics |= {"evolution/sigma": fitness.new_tensor(search.sigma), "evolution/restarts": restarts}
     applied = yield Losses({}, {"controller": -fitness.mean()}, metrics, state)
@@ -161,62 +154,6 @@ def _starts(world: VisionMemory, observed: Observed, batch: Batch, share: float,
     return DreamStart(observed.stoch.flatten(0, 1)[chosen], h[chosen], c[chosen])
 
 
-def _search(controller: LinearController, config: Config, state: Mapping[str, Tensor] | None = None) -> Evolution:
-    """The search as it stands in a state, or at its beginning."""
-    own = None if state is None else {k.removeprefix(_SEARCH): v for k, v in state.items() if k.startswith(_SEARCH)}
-    return Evolution(controller.parameter_count, config.evolution.population, config.evolution.sigma, own)
-
-
-def _build(observations: Sequence[Field], actions: Sequence[Field], config: Config) -> dict[str, nn.Module]:
-    model = config.model
-    if (model.cell, model.latent, model.std_rule, model.deter % 2) != ("lstm", "numbers", "log_variance", 0):
-        raise ValueError(
-            "objective world_models: expected model.cell lstm, model.latent numbers, model.std_rule log_variance and "
-            f"an even model.deter (h and c), found {model.cell}, {model.latent}, {model.std_rule} and {model.deter}; "
-            "begin with the preset world_models"
-        )
-    world = VisionMemory(observations, actions, model)
-    inputs = model.stoch + world.rssm.memory.units * (1 + config.evolution.reads_cell)
-    controller = LinearController(actions, inputs, config.evolution.bias, config.evolution.reads_cell)
-    return {"world_model": world, "policy": controller, "acting": ActingCopy(world)}
-
-
-def _state(modules: Mapping[str, Any], config: Config, device: torch.device) -> dict[str, Tensor]:
-    zero = torch.zeros((), dtype=torch.int64, device=device)
-    search = {
-        f"{_SEARCH}{name}": value.to(device) for name, value in _search(modules["policy"], config).tensors().items()
-    }
-    return {"stages/position": zero, "evolution/restarts": zero.clone(), **search}
-
-
-def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> UpdateNoise:
-    if parts.join_rows is not None:
-        raise ValueError("objective world_models trains in one process: an evolution has no gradients to share")
-    config, size, device = parts.config.evolution, parts.config.model.stoch, generator.device
-
-    def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator, device=device, dtype=dtype)
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator, device=device)
-
-    stage, _ = stage_at(int(parts.state["stages/position"]), parts.config.stages)
-    none = torch.empty(0, device=device)
-    if stage == "vision":
-        count = parts.config.stages.vision_rows
-        return UpdateNoise(none, none, {}, {"rows": uniform(count), "code": normal(count, size)})
-    observe = normal(steps + 1, rows, size)
-    if stage == "memory":
-        return UpdateNoise(observe, none, {})
-    uniforms, normals = DreamNoise.draw(config.dream_length, config.dreams, size, generator)
-    candidates = normal(config.population, parts.modules["policy"].parameter_count, dtype=torch.float64)
-    other = {"starts": uniform(config.dreams), "uniform": uniforms, "normal": normals, "candidates": candidates}
-    return UpdateNoise(observe, none, {}, other)
-
-
-def _policy_step(modules: Mapping[str, Any], actions: Sequence[Field]) -> PolicyStep:
-    acting: ActingCopy = modules["acting"]
-    return PolicyStep(acting, modules["policy"], actions, {"reward": RewardOutput(acting.rssm.memory)})
-
-
-WORLD_MODELS = Generation(_build, {"vision": _VISION, "memory": _MEMORY}, _state, _noise, update, _policy_step)
+WORLD_MODELS = Generation(
+    build_networks, {"vision": _VISION, "memory": _MEMORY}, first_state, draw_noise, update, acting_step
+)

@@ -1,0 +1,40 @@
+"""A slot with bundles to offer it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from robot_dreamer.onboard.slot import PolicySlot
+from tests.onboard_models import make_bundle, toy_spec
+
+SPEC = toy_spec(episode="{max_steps: 1000}")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened within 20 s"
+        time.sleep(0.005)
+
+
+class Bench:
+    def __init__(self, folder: Path, slot: PolicySlot) -> None:
+        self.folder, self.slot = folder, slot
+
+    def offer(self, version: int, **model: Any) -> None:
+        self.slot.offer(make_bundle(self.folder / f"{version}.bundle", SPEC, version, **model))
+
+    def swap(self, version: int, **model: Any) -> bool:
+        """Offer, wait, exchange; True if it took over. Returns whether it was fresh through `fresh`."""
+        seen = self.slot.swaps, self.slot.refused  # before the offer: a refusal can be quick
+        self.offer(version, **model)
+
+        def done() -> bool:
+            self.fresh = self.slot.exchange().fresh
+            return (self.slot.swaps, self.slot.refused) != seen
+
+        until(done)
+        return self.slot.swaps > seen[0]
