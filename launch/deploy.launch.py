@@ -2,12 +2,13 @@
 
 from launch import LaunchDescription
 
+from robot_dreamer.processes.launch_arguments import POLICY_NODE
 from robot_dreamer.processes.launching import describe
 
 
 def generate_launch_description() -> LaunchDescription:
     """In real time, on a robot whose drivers run already."""
     offered = ["robot", "task", "sim", "clock", "learner", "logdir", "robot_id", "namespace"]
-    offered += ["deterministic", "automatic", "keys", "insecure", "seed"]
+    offered += ["deterministic", "automatic", "keys", "insecure", "seed", *POLICY_NODE]
     settings = {"sim": "false", "clock": "realtime", "learner": "", "deterministic": "true", "logdir": "runs/deploy"}
     return describe(offered, required=["bundle"], settings=settings)

@@ -2,10 +2,11 @@
 
 from launch import LaunchDescription
 
+from robot_dreamer.processes.launch_arguments import SIM_ROBOT
 from robot_dreamer.processes.launching import describe
 
 
 def generate_launch_description() -> LaunchDescription:
     """In real time, as a robot is."""
-    offered = ["robot", "task", "clock", "speed", "namespace", "seed"]
+    offered = ["robot", "task", "clock", "speed", "watchdog", "namespace", "seed", *SIM_ROBOT]
     return describe(offered, settings={"clock": "realtime", "learner": "", "policy": "false"})

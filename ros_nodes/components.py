@@ -24,6 +24,7 @@ from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.ros_types import message_class
+from robot_dreamer.settings.policy_node import PolicyNodeSettings
 from robot_dreamer.spec import load_spec, require_lockstep
 from ros_nodes.commander import Commander
 from ros_nodes.crowd import Crowd
@@ -35,7 +36,6 @@ from ros_nodes.heartbeat import TOPIC as HEARTBEAT
 from ros_nodes.heartbeat import Heartbeat
 from ros_nodes.lockstep import Lockstep
 from ros_nodes.outlets import Outlets
-from ros_nodes.parameters import Parameters
 from ros_nodes.realtime import Realtime
 from ros_nodes.reset import Resetter
 from ros_nodes.runner import LoopParts, Runner
@@ -61,7 +61,11 @@ class Components:
     """
 
     def __init__(
-        self, node: ShieldedNode, parameters: Parameters, e_stop: EStop, ended: Callable[[], bool] = lambda: False
+        self,
+        node: ShieldedNode,
+        parameters: PolicyNodeSettings,
+        e_stop: EStop,
+        ended: Callable[[], bool] = lambda: False,
     ) -> None:
         p = parameters
         self.spec = spec = load_spec(p.robot)
@@ -152,7 +156,7 @@ class Components:
         """Give everything back, the link last: what was recorded is on disk then."""
         self._stack.close()
 
-    def _first_policy(self, p: Parameters, logbook: Logbook | None, ended: Callable[[], bool]) -> ActingPolicy:
+    def _first_policy(self, p: PolicyNodeSettings, logbook: Logbook | None, ended: Callable[[], bool]) -> ActingPolicy:
         """`bundle`; or the one that acted last, where it is a newer one of the same run or no other is named."""
         named = read_bundle(Path(p.bundle), self.spec) if p.bundle else None
         if logbook is not None and logbook.acting is not None:
@@ -173,7 +177,7 @@ class Components:
             raise ValueError(f"{text}; name a bundle, or say random_actions:=true")
         return RandomPolicy(self.spec, p.seed)
 
-    def _make_link(self, p: Parameters, stack: ExitStack) -> RobotLink | None:
+    def _make_link(self, p: PolicyNodeSettings, stack: ExitStack) -> RobotLink | None:
         if not p.learner:
             return None
         keys = Path(p.keys) if p.keys else None

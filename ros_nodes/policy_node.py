@@ -23,6 +23,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from robot_dreamer.link.errors import LinkError
+from robot_dreamer.settings.policy_node import PolicyNodeSettings
 from robot_dreamer.spec import SpecError
 from ros_nodes.components import Components
 from ros_nodes.diagnosis import Diagnosis
@@ -30,7 +31,7 @@ from ros_nodes.distro import make_executor
 from ros_nodes.e_stop import EStop
 from ros_nodes.health import StatusLog, complain, figures
 from ros_nodes.outside import OutsideFaults
-from ros_nodes.parameters import ParameterError, declare_parameters
+from ros_nodes.parameters import ParameterError, declare
 from ros_nodes.services import Services
 from ros_nodes.shield import ShieldedNode
 from ros_nodes.transitions import reported
@@ -47,13 +48,13 @@ class PolicyNode(ShieldedNode):
       failure: why the process must end; empty while all is well.
 
     Raises:
-      ParameterError: a parameter has the wrong type or value.
+      ParameterError: a parameter has an unknown name, or the wrong type or value.
     """
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("policy", **node_options)
         self._e_stop: EStop | None = None
-        self.parameters = declare_parameters(self)
+        self.parameters = declare(self, PolicyNodeSettings)
         self.failure = ""
         self._ended: Callable[[], bool] = lambda: False
         self.components: Components | None = None

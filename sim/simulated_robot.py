@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -25,8 +24,10 @@ from std_srvs.srv import Trigger
 
 from robot_dreamer.onboard.command_codec import CommandError, CommandReader
 from robot_dreamer.ros_types import message_class
+from robot_dreamer.settings.sim_robot import SimRobotSettings
 from robot_dreamer.spec import ActionSpec, load_spec, require_lockstep
 from ros_nodes.distro import make_executor
+from ros_nodes.parameters import declare
 from sim import messages
 from sim.robot import SimRobot
 from sim.watchdog import Watchdog
@@ -63,35 +64,29 @@ class SimulatedRobot:
       node: gets the parameters, topics and the reset service; nobody else may spin it.
 
     Raises:
-      ValueError: a parameter out of its range, an unknown robot, or one that cannot be simulated.
+      ValueError: a parameter with an unknown name or out of its range; an unknown robot, or one that cannot be
+        simulated.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._logger = node.get_logger()
-        robot = self._text("robot", "cartpole", "name of a shipped RobotSpec, or path of a YAML file")
-        self._clock = self._text("clock", LOCKSTEP, "lockstep: wait for every command; realtime: wait for none")
-        seed = int(self._number("seed", 0, "of everything random in the world", most=2**31 - 1))
-        self._speed = self._number("speed", 0, "lockstep: at most so many times real time; 0: no limit")
-        self._retry_time = self._number("retry_time", 0.25, "lockstep: seconds until sensors are published again", 1e-3)
-        self._loss = self._number("loss", 0, "probability that a sensor message is dropped, for tests", most=0.99)
-        watchdog = self._number("watchdog", 0, "realtime: seconds without a heartbeat to go neutral; 0: never", most=60)
-        if self._clock not in (LOCKSTEP, REALTIME):
-            raise ValueError(f"parameter clock: expected {LOCKSTEP} or {REALTIME}, found {self._clock!r}")
-        self.spec = load_spec(robot)
+        p = declare(node, SimRobotSettings)
+        self._clock, self._speed, self._retry_time, self._loss = p.clock, p.speed, p.retry_time, p.loss
+        self.spec = load_spec(p.robot)
         if self._clock == LOCKSTEP:
             require_lockstep(self.spec)
         self.counters = Counters()
-        self._random = random.Random(seed)
-        self._robot = SimRobot(self.spec, seed)
+        self._random = random.Random(p.seed)
+        self._robot = SimRobot(self.spec, p.seed)
         self._sensors = self._robot.reset()
         self._commands: dict[str, NDArray[np.float64]] = {}  # lockstep: answers so far; realtime: the latest
         self._fresh = True  # the present sensors have not been published yet
         self._due = self._asked_at = time.monotonic()  # next publication; first publication of the present stamp
         self._silent = False  # said that the world waits
-        self._watchdog = Watchdog(node, watchdog)
+        self._watchdog = Watchdog(node, p.watchdog)
         self._make_topics()
-        self._logger.info(f"robot {self.spec.name}, clock {self._clock}, {self.spec.rate:g} Hz, seed {seed}")
+        self._logger.info(f"robot {self.spec.name}, clock {self._clock}, {self.spec.rate:g} Hz, seed {p.seed}")
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Simulate until stop() is true."""
@@ -209,17 +204,3 @@ class SimulatedRobot:
             self._fresh = True
         response.success, response.message = True, str(self._sensors.stamp)
         return response
-
-    def _text(self, name: str, default: str, description: str) -> str:
-        descriptor = ParameterDescriptor(description=description, read_only=True)
-        return str(self._node.declare_parameter(name, default, descriptor).value)
-
-    def _number(self, name: str, default: float, description: str, least: float = 0.0, most: float = 1e9) -> float:
-        """Declare a number; a whole one may stand for a float, as `-p speed:=2` does."""
-        descriptor = ParameterDescriptor(
-            description=f"{description} ({least:g} to {most:g})", read_only=True, dynamic_typing=True
-        )
-        value: Any = self._node.declare_parameter(name, default, descriptor).value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            raise ValueError(f"parameter {name}: expected a number from {least:g} to {most:g}, found {value!r}")
-        return float(value)

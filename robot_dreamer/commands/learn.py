@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from export.exporter import BundleExporter
-from robot_dreamer.commands.options import add_training_arguments, chosen_config
+from robot_dreamer.commands.options import chosen_config
 from robot_dreamer.commands.records import record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
@@ -25,8 +25,9 @@ from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.processes import LOCAL_ADDRESS
 from robot_dreamer.report.display import Display
+from robot_dreamer.settings.learner import LearnerSettings
+from robot_dreamer.settings.setting import add_options
 from robot_dreamer.spec import RobotSpec, load_spec
 
 _log = logging.getLogger(__name__)
@@ -34,15 +35,7 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--robot", default="cartpole", help="name of a robot, or path to its RobotSpec")
-    parser.add_argument(
-        "--bind", default=LOCAL_ADDRESS, help="address to listen on; beyond loopback it needs --keys or --insecure"
-    )
-    parser.add_argument(
-        "--keys", type=Path, help="folder with the learner's keys and the allowed robots (robot-dreamer keys)"
-    )
-    parser.add_argument("--insecure", action="store_true", help="accept any robot, unencrypted, beyond loopback too")
-    add_training_arguments(parser)
+    add_options(parser, LearnerSettings)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +53,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
     logdir = args.logdir.expanduser()
     logdir.mkdir(parents=True, exist_ok=True)
     store = ExperienceStore(logdir / "experience.sqlite", spec)
-    server = LinkServer(store, spec, args.bind, keys=args.keys, insecure=args.insecure)
+    server = LinkServer(store, spec, args.bind, keys=Path(args.keys) if args.keys else None, insecure=args.insecure)
     server.start()  # before the long set-up: robots connect and send meanwhile
     training: Run | None = None
     try:

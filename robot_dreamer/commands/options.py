@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from robot_dreamer.config import Config, load_config
-from robot_dreamer.option_types import number, whole_number
+from robot_dreamer.settings.learner import DEFAULT_PRESET, LearnerSettings
+from robot_dreamer.settings.setting import add_options
 
 STOPPED = 130  # exit status when a signal ended a run before its budget was spent; run again to resume
-DEFAULT_PRESET = "cpu_small"
 _DOMAINS = {"dmc": "dmc_proprio", "atari": "atari100k", "crafter": "crafter"}  # kind of environment: preset
+
+
+_TRAINING = ("preset", "overrides", "logdir", "minutes", "steps", "seed", "threads")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, preset: str | None = DEFAULT_PRESET) -> None:
     """Preset, overrides, place and budget of a run."""
-    parser.add_argument("--preset", default=preset, help="preset, or several joined by colons (robot-dreamer list)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="override of a preset, e.g. model.deter=512"
-    )
-    parser.add_argument(
-        "--logdir", type=Path, default=Path("runs/default"), help="everything of this run; running again resumes it"
-    )
-    parser.add_argument(
-        "--minutes", type=number(0.0), default=0.0, help="minutes of training over all starts; 0: no limit"
-    )
-    parser.add_argument(
-        "--steps",
-        type=whole_number(0),
-        default=0,
-        help="environment steps over all starts, action repeats included; 0: no limit",
-    )
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the parameters and all noise")
-    parser.add_argument("--threads", type=whole_number(1), default=1, help="CPU threads of the learner")
+    add_options(parser, LearnerSettings, _TRAINING, preset=preset)
 
 
 def preset_for(environment: str, preset: str | None, overrides: Sequence[str]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from robot_dreamer.commands.options import add_training_arguments
-from robot_dreamer.option_types import number, whole_number
+from robot_dreamer.option_types import whole_number
+from robot_dreamer.processes import Options
+from robot_dreamer.settings.setting import add_options
 
 _SPLIT = {"clock": "lockstep", "speed": 0.0, "bind": None, "evaluate": 10}  # options of the split with their defaults
 
@@ -23,18 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     split = parser.add_argument_group("with --robot")
     absent = argparse.SUPPRESS  # so that it is seen whether one was given
-    split.add_argument(
-        "--clock",
-        choices=("lockstep", "realtime"),
-        default=absent,
-        help=f"whether the world waits for the action (default: {_SPLIT['clock']})",
-    )
-    split.add_argument(
-        "--speed",
-        type=number(0.0),
-        default=absent,
-        help="lockstep: at most this many times real time; 0, the default: as fast as possible",
-    )
+    add_options(split, Options, ("clock", "speed"), clock=absent, speed=absent)
     split.add_argument("--bind", default=absent, help="address of the learner; default: a free port on loopback")
     split.add_argument(
         "--evaluate",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
-import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
 
 from export.reconstruct import reconstructor
-from robot_dreamer.commands.options import DEFAULT_PRESET, STOPPED, chosen_config
+from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.records import record_command
-from robot_dreamer.processes import LOCAL_ADDRESS, Options, processes
+from robot_dreamer.processes import Options, processes
+from robot_dreamer.processes.own_address import own_address
 from robot_dreamer.processes.ros_domain import own_domain
 from robot_dreamer.processes.supervisor import Result, Supervisor
 from robot_dreamer.report.curve import draw_curve
@@ -21,6 +22,7 @@ from robot_dreamer.report.display import Display
 from robot_dreamer.report.page import write_report
 from robot_dreamer.report.sections.result import FILM_FILE
 from robot_dreamer.run_status import read_status
+from robot_dreamer.settings.learner import DEFAULT_PRESET
 from robot_dreamer.spec import RobotSpec, load_spec
 from sim.evaluate import Evaluation, compare, evaluate, write_evaluation
 from sim.film import Film
@@ -49,32 +51,22 @@ def train_split(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, logdir: Path) -> Result:
-    options = Options(
-        robot=args.robot,
-        logdir=logdir,
-        clock=args.clock,
-        bind=args.bind or _free_address(),
-        preset=args.preset or DEFAULT_PRESET,
-        overrides=tuple(args.set),
-        minutes=args.minutes,
-        steps=args.steps,
-        seed=args.seed,
-        speed=args.speed,
-        threads=args.threads,
-    )
-    with own_domain() as environment, Display(logdir):
-        return Supervisor(processes(options), logdir, environment).run()
-
-
-def _free_address() -> str:
-    """The usual address, or another port if a program holds that one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", int(LOCAL_ADDRESS.rpartition(":")[2])))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    with own_domain() as environment, nullcontext(args.bind) if args.bind else own_address() as bind:
+        options = Options(
+            robot=args.robot,
+            logdir=logdir,
+            clock=args.clock,
+            bind=bind,
+            preset=args.preset or DEFAULT_PRESET,
+            overrides=tuple(args.set),
+            minutes=args.minutes,
+            steps=args.steps,
+            seed=args.seed,
+            speed=args.speed,
+            threads=args.threads,
+        )
+        with Display(logdir):
+            return Supervisor(processes(options), logdir, environment).run()
 
 
 def _phase(logdir: Path) -> str:

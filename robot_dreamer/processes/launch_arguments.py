@@ -1,80 +1,42 @@
-"""The arguments of the launch files: names, defaults, descriptions, and how their texts become options."""
+"""The arguments of the launch files, from the tables of the programs, and how their texts become options."""
 
 from __future__ import annotations
 
-import dataclasses
-import shlex
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from robot_dreamer.processes.table import LOCAL_ADDRESS, Options
+from robot_dreamer.processes.table import Options
+from robot_dreamer.settings.policy_node import PolicyNodeSettings
+from robot_dreamer.settings.setting import Setting, settings_of
+from robot_dreamer.settings.sim_robot import SimRobotSettings
 
-ARGUMENTS = {
-    "robot": ("cartpole", "RobotSpec: name of a shipped robot, or path of a YAML file"),
-    "task": ("", "another task of the same robot: its RobotSpec is <robot>_<task>; empty: the robot's own"),
-    "sim": ("true", "start the simulated robot; false: a driver runs already"),
-    "clock": ("lockstep", "lockstep: the (simulated) world waits for every command; realtime: it does not wait"),
-    "speed": ("0", "lockstep: at most so many times real time; 0: as fast as the machine allows"),
-    "learner": ("local", "local: start one here; tcp://host:port: one that runs elsewhere; empty: none, act only"),
-    "bind": (LOCAL_ADDRESS, "where the local learner listens; beyond this machine it needs learner_keys"),
-    "preset": (
-        "cpu_small",
-        "training configuration of the local learner, several joined by colons (robot-dreamer list)",
-    ),
-    "overrides": ("", "changes to the preset, separated by spaces: FIELD=VALUE FIELD=VALUE"),
-    "minutes": ("0", "training budget of the local learner; 0: no limit"),
-    "steps": ("0", "training budget of the local learner in environment steps; 0: no limit"),
-    "threads": ("1", "CPU threads of the local learner"),
-    "logdir": ("runs/default", "everything of the run; starting again with the same folder resumes it"),
-    "robot_id": ("", "name of this robot among all that learn together; empty: the robot's name"),
-    "namespace": ("", "ROS namespace of the robot's nodes"),
-    "bundle": (
-        "",
-        "policy to begin with, which only a newer one of its own run replaces; empty: the one that acted last",
-    ),
-    "policy": ("true", "start the policy node; false: only what surrounds it"),
-    "deterministic": ("false", "no action noise"),
-    "automatic": ("", "true: the policy acts without being asked; false: it waits for ~/policy; empty: true with sim"),
-    "random_actions": (
-        "",
-        "true: act at random until there is a bundle; false: the policy node fails without one; empty: true with sim",
-    ),
-    "keys": ("", "this robot's link key file (robot-dreamer keys)"),
-    "learner_keys": ("", "key folder of the local learner (robot-dreamer keys)"),
-    "insecure": ("false", "allow a link without keys beyond this machine"),
-    "seed": ("0", "of everything random"),
-}
-"""Name -> (default, description) of every launch argument."""
+_OWN = {entry.name: entry for entry in settings_of(Options)}
+_RENAMED = {"threads": "policy_threads"}  # of the policy node; the learner has threads too
 
-_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+def _further(table: type) -> dict[str, Setting]:
+    """Settings of a program that the options do not have, by the name of their argument."""
+    found = {_RENAMED.get(entry.name, entry.name): entry for entry in settings_of(table)}
+    return {name: entry for name, entry in found.items() if name not in _OWN}
+
+
+POLICY_NODE = _further(PolicyNodeSettings)
+"""Arguments that only the policy node reads."""
+SIM_ROBOT = _further(SimRobotSettings)
+"""Arguments that only the simulated robot reads."""
+ARGUMENTS: dict[str, Setting] = _OWN | POLICY_NODE | SIM_ROBOT
+"""Every launch argument by name."""
 
 
 def read_options(values: Mapping[str, str]) -> Options:
-    """Options from the texts of all ARGUMENTS.
+    """Options from texts by argument; those that are missing have their defaults.
 
     Raises:
       ValueError: names the argument, what was expected and what was found.
     """
-    kinds = {entry.name: str(entry.type) for entry in dataclasses.fields(Options)}
-    return Options(**{name: _read(name, kinds[name], text.strip()) for name, text in values.items()})
+    read = {name: ARGUMENTS[name].read(text) for name, text in values.items()}
 
+    def further(table: Mapping[str, Setting]) -> dict[str, str | float | int | bool]:
+        return {table[name].name: v for name, v in read.items() if name in table and v != table[name].default}
 
-def _read(name: str, kind: str, text: str) -> Any:
-    if kind == "bool | None" and not text:
-        return None
-    if kind.startswith("bool"):
-        if text.lower() not in _BOOLEANS:
-            raise ValueError(f"{name}: expected true or false, found {text!r}")
-        return _BOOLEANS[text.lower()]
-    if kind == "Path":
-        return Path(text).expanduser()
-    if kind.startswith("tuple"):
-        return tuple(shlex.split(text))
-    if kind in ("int", "float"):
-        try:
-            return int(text) if kind == "int" else float(text)
-        except ValueError:
-            expected = "a whole number" if kind == "int" else "a number"
-            raise ValueError(f"{name}: expected {expected}, found {text!r}") from None
-    return text
+    own = {name: value for name, value in read.items() if name in _OWN}
+    return Options(**own, policy_node=further(POLICY_NODE), sim_robot=further(SIM_ROBOT))

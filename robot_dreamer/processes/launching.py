@@ -5,7 +5,9 @@ Imports ROS 2's `launch` and `launch_ros`, so nothing but launch files may impor
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction, Shutdown
@@ -15,6 +17,7 @@ from launch_ros.substitutions import ExecutableInPackage
 
 from robot_dreamer.processes.launch_arguments import ARGUMENTS, read_options
 from robot_dreamer.processes.table import PACKAGE, Process, processes
+from robot_dreamer.settings.setting import refuse_unknown
 
 # Seconds that a program has to save and flush before launch gets rough; launch's own 5 are too few for a checkpoint.
 PATIENCE = {"sigterm_timeout": "20", "sigkill_timeout": "5"}
@@ -26,7 +29,8 @@ def describe(
     """What a launch file returns.
 
     The end of any program ends the launch: the learner's, because the training budget is spent; another's, because a
-    robot without its policy node, or the reverse, is no use, and a robot must not begin to move again by itself.
+    robot without its policy node, or the reverse, is no use, and a robot must not begin to move again by itself. The
+    launch's status is 0 only if the learner has finished, or a person stopped it.
 
     Args:
       offered: arguments with a default.
@@ -34,13 +38,17 @@ def describe(
       settings: other defaults, and values of arguments that are not offered.
     """
     settings, offered, required = settings or {}, list(offered), list(required)
-    defaults = {name: settings.get(name, default) for name, (default, _) in ARGUMENTS.items()}
-    declared = [DeclareLaunchArgument(name, description=ARGUMENTS[name][1]) for name in required]
+    defaults = {name: settings.get(name, entry.shown) for name, entry in ARGUMENTS.items()}
+    declared = [DeclareLaunchArgument(name, description=ARGUMENTS[name].description) for name in required]
     declared += [
-        DeclareLaunchArgument(name, default_value=defaults[name], description=ARGUMENTS[name][1]) for name in offered
+        DeclareLaunchArgument(name, default_value=defaults[name], description=ARGUMENTS[name].description)
+        for name in offered
     ]
 
     def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        if _is_named_by_hand(context):
+            names = [text.partition(":=")[0] for text in context.argv if ":=" in text]
+            refuse_unknown(names, [*required, *offered], "argument")
         given = {name: context.launch_configurations[name] for name in (*required, *offered)}
         return [make_action(process) for process in processes(read_options(defaults | given))]
 
@@ -71,13 +79,21 @@ def make_action(process: Process) -> ExecuteProcess:
     )
 
 
+def _is_named_by_hand(context: LaunchContext) -> bool:
+    """Whether the arguments of the command line are for our file, and not for another one that includes it."""
+    path = getattr(context.locals, "current_launch_file_path", None)
+    return path is not None and Path(path).name in {Path(word).name for word in sys.argv}
+
+
 def _end_launch(process: Process) -> Callable[..., list[LaunchDescriptionEntity]]:
     def on_exit(event: object, context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if context.is_shutdown:
             return []
         status = event.returncode  # type: ignore[attr-defined]
-        finished = process.finishes and status == 0
-        reason = f"{process.name} has finished" if finished else f"{process.name} ended with exit status {status}"
-        return [LogInfo(msg=f"{reason}: stopping the rest"), Shutdown(reason=reason)]
+        if process.finishes and status == 0:
+            reason = f"{process.name} has finished"
+            return [LogInfo(msg=f"{reason}: stopping the rest"), Shutdown(reason=reason)]
+        # A Shutdown carries no status; after an exception launch says its message, stops the rest, and ends with 1.
+        raise RuntimeError(f"{process.name} ended with exit status {status}: stopping the rest")
 
     return on_exit

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from robot_dreamer.processes.locks import lock
 
 DOMAINS = range(1, 102)  # 0 is everybody's default; above 101 the ports may be taken on Linux
 
@@ -29,28 +29,20 @@ def own_domain() -> Iterator[dict[str, str]]:
     if os.environ.get("ROS_DOMAIN_ID"):
         yield reach | {"ROS_DOMAIN_ID": os.environ["ROS_DOMAIN_ID"]}
         return
-    domain, lock = _lock_free_domain()
+    domain, held = _lock_free_domain()
     try:
         yield reach | {"ROS_DOMAIN_ID": str(domain)}
     finally:
-        os.close(lock)
+        os.close(held)
 
 
 def _lock_free_domain() -> tuple[int, int]:
-    """(domain, descriptor whose lock holds it until closed). The kernel frees it when we die, however that is."""
-    folder = Path(tempfile.gettempdir())
+    """(domain, descriptor whose lock holds it until closed)."""
     for domain in DOMAINS:
-        try:
-            path = folder / f"robot_dreamer-ros-domain-{domain}.lock"
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except OSError:
-            continue  # another user's
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            continue
-        return domain, descriptor
+        held = lock(f"ros-domain-{domain}")
+        if held is not None:
+            return domain, held
     raise NoDomainError(
-        f"no ROS 2 domain from {DOMAINS[0]} to {DOMAINS[-1]} is free (locks in {folder}); choose one: ROS_DOMAIN_ID=..."
+        f"no ROS 2 domain from {DOMAINS[0]} to {DOMAINS[-1]} is free (locks in {tempfile.gettempdir()}); choose one: "
+        "ROS_DOMAIN_ID=..."
     )

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+
+from robot_dreamer.settings.learner import LOCAL_ADDRESS, LearnerSettings
+from robot_dreamer.settings.policy_node import PolicyNodeSettings
+from robot_dreamer.settings.setting import check_all, command_line, same, setting
+from robot_dreamer.settings.sim_robot import SimRobotSettings
 
 PACKAGE = "robot_dreamer"  # the ROS 2 package that holds the executables
 LOCAL = "local"  # as the learner's address: start one here
-LOCAL_ADDRESS = "tcp://127.0.0.1:5757"
-CLOCKS = ("lockstep", "realtime")
 
 Parameter = str | float | int | bool
 
@@ -62,61 +64,62 @@ class Process:
 
 @dataclass(frozen=True)
 class Options:
-    """What a person chooses. Empty strings leave the choice to the program that is told.
+    """What a person chooses of a run: the arguments of the launch files.
 
     Attributes:
-      robot: name of a RobotSpec, or path of its YAML file.
-      task: a further RobotSpec of the same robot, shipped as `<robot>_<task>.yaml`; "" for the robot's own.
-      logdir: everything of the run; the policy node uses the folder `robot-<id>` in it.
-      sim: start the simulated robot; False when a driver runs elsewhere.
-      policy: start the policy node.
-      clock: lockstep (simulation only: the world waits for every command) or realtime.
-      learner: "local" to start one, tcp://host:port to use one elsewhere, "" for none (act only).
-      bind: where the local learner listens.
-      preset: training configuration of the local learner, several joined by colons.
-      overrides: FIELD=VALUE changes to the preset.
-      minutes, steps: training budget of the local learner; 0 for no limit.
-      robot_id: name of this robot among all that learn together.
-      namespace: ROS namespace of the robot's nodes.
-      bundle: the policy node begins with it, and only a newer one of its own run replaces it.
-      deterministic: no action noise.
-      automatic: the policy acts without being asked; None: in simulation only.
-      random_actions: without a bundle, the policy node acts at random until one comes; None: in simulation only.
-      insecure: link without keys beyond this machine.
-      keys: the policy node's key file; learner_keys: the local learner's key folder.
-      seed: of everything random.
-      speed: lockstep: at most so many times real time; 0 for no limit.
-      threads: CPU threads of the learner.
+      policy_node, sim_robot: further settings of those programs by name, as their tables declare them.
     """
 
-    robot: str
-    logdir: Path
-    task: str = ""
-    sim: bool = True
-    policy: bool = True
-    clock: Literal["lockstep", "realtime"] = "lockstep"
-    learner: str = LOCAL
-    bind: str = LOCAL_ADDRESS
-    preset: str = "cpu_small"
-    overrides: tuple[str, ...] = ()
-    minutes: float = 0.0
-    steps: int = 0
-    robot_id: str = ""
-    namespace: str = ""
-    bundle: str = ""
-    deterministic: bool = False
-    automatic: bool | None = None
-    random_actions: bool | None = None
-    insecure: bool = False
-    keys: str = ""
-    learner_keys: str = ""
-    seed: int = 0
-    speed: float = 0.0
-    threads: int = 1
+    robot: str = same(PolicyNodeSettings, "robot")
+    logdir: Path = same(
+        LearnerSettings,
+        "logdir",
+        description="everything of the run, the policy node's in robot-<id> in it; starting again with the same folder "
+        "resumes it",
+    )
+    task: str = setting("", "another task of the same robot: its RobotSpec is <robot>_<task>; empty: the robot's own")
+    sim: bool = setting(True, "start the simulated robot; false: a driver runs already")
+    policy: bool = setting(True, "start the policy node; false: only what surrounds it")
+    clock: str = same(SimRobotSettings, "clock")
+    speed: float = same(SimRobotSettings, "speed")
+    watchdog: float | None = same(
+        SimRobotSettings,
+        "watchdog",
+        default=None,
+        description="realtime: seconds without a heartbeat until the simulated robot goes neutral; empty: 0.5, as a "
+        "robot's low level should have",
+    )
+    learner: str = setting(
+        LOCAL, "local: start one here; tcp://host:port: one that runs elsewhere; empty: none, act only"
+    )
+    bind: str = setting(
+        LOCAL_ADDRESS, "where the local learner listens; beyond this machine it needs learner_keys, or insecure"
+    )
+    preset: str = same(LearnerSettings, "preset")
+    overrides: tuple[str, ...] = setting((), "changes to the preset, separated by spaces: FIELD=VALUE FIELD=VALUE")
+    minutes: float = same(LearnerSettings, "minutes")
+    steps: int = same(LearnerSettings, "steps")
+    threads: int = same(LearnerSettings, "threads", description="CPU threads of the local learner")
+    robot_id: str = same(PolicyNodeSettings, "robot_id")
+    namespace: str = setting("", "ROS namespace of the robot's nodes")
+    bundle: str = same(PolicyNodeSettings, "bundle")
+    deterministic: bool = same(PolicyNodeSettings, "deterministic", description="no action noise", changes=False)
+    automatic: bool | None = setting(
+        None, "true: the policy acts without being asked; false: it waits for ~/policy; empty: true with sim"
+    )
+    random_actions: bool | None = setting(
+        None,
+        "true: act at random until there is a bundle; false: the policy node fails without one; empty: true with sim",
+    )
+    keys: str = setting("", "this robot's link key file (robot-dreamer keys)")
+    learner_keys: str = setting("", "key folder of the local learner (robot-dreamer keys)")
+    insecure: bool = same(PolicyNodeSettings, "insecure")
+    seed: int = setting(0, "of everything random", least=0, most=2**31 - 1)
+    policy_node: Mapping[str, Parameter] = field(default_factory=dict)
+    sim_robot: Mapping[str, Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.clock not in CLOCKS:
-            raise ValueError(f"clock: expected {' or '.join(CLOCKS)}, found {self.clock!r}")
+        check_all(self)
         if self.clock == "lockstep" and not self.sim:
             raise ValueError(
                 "clock: lockstep needs the simulated robot, because a real one does not wait; use realtime"
@@ -161,9 +164,10 @@ def _sim_robot(options: Options) -> Process:
         "clock": options.clock,
         "seed": options.seed,
         "speed": options.speed,
+        **options.sim_robot,
     }
     if options.clock == "realtime":
-        parameters["watchdog"] = 0.5  # as a robot's low level should have one
+        parameters["watchdog"] = 0.5 if options.watchdog is None else options.watchdog
     return Process("sim_robot", "sim_robot", ("sim.node",), parameters=parameters, namespace=options.namespace)
 
 
@@ -183,6 +187,7 @@ def _policy_node(options: Options) -> Process:
         "insecure": options.insecure,
         "keys": options.keys,
         "seed": options.seed,
+        **options.policy_node,
     }
     return Process(
         "policy_node", "policy_node", ("ros_nodes.policy_node",), parameters=parameters, namespace=options.namespace
@@ -190,16 +195,17 @@ def _policy_node(options: Options) -> Process:
 
 
 def _learner(options: Options) -> Process:
-    arguments = ["--robot", options.spec, "--preset", options.preset, "--logdir", str(options.logdir)]
-    arguments += ["--bind", options.bind, "--seed", str(options.seed), "--threads", str(options.threads)]
-    for override in options.overrides:
-        arguments += ["--set", override]
-    if options.minutes:
-        arguments += ["--minutes", str(options.minutes)]
-    if options.steps:
-        arguments += ["--steps", str(options.steps)]
-    if options.learner_keys:
-        arguments += ["--keys", options.learner_keys]
-    if options.insecure:
-        arguments.append("--insecure")
-    return Process("learner", "learner", ("robot_dreamer.cli", "learn"), tuple(arguments), finishes=True)
+    told = LearnerSettings(
+        robot=options.spec,
+        preset=options.preset,
+        overrides=options.overrides,
+        logdir=options.logdir,
+        bind=options.bind,
+        keys=options.learner_keys,
+        insecure=options.insecure,
+        minutes=options.minutes,
+        steps=options.steps,
+        seed=options.seed,
+        threads=options.threads,
+    )
+    return Process("learner", "learner", ("robot_dreamer.cli", "learn"), command_line(told), finishes=True)

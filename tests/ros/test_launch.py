@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -51,7 +54,7 @@ def test_every_argument_is_described(name: str) -> None:
     arguments, _ = load(name)
     assert arguments
     for argument in arguments.values():
-        assert argument.description == ARGUMENTS[argument.name][1]
+        assert argument.description == ARGUMENTS[argument.name].description
 
 
 def test_train_starts_three_programs() -> None:
@@ -82,6 +85,91 @@ def test_sim_starts_the_robot_only() -> None:
     _, programs = load("sim")
     assert len(programs) == 1
     assert "sim_robot" in executables(programs)[0]
+
+
+def test_every_setting_of_the_policy_node_can_be_said_to_deploy(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle.zip"
+    bundle.write_bytes(b"-")
+    arguments, _ = load("deploy", bundle=str(bundle), rollback_episodes="5", provider="cuda", priority="50", core="1")
+    assert {"rollback_episodes", "provider", "priority", "core", "policy_threads", "e_stop_timeout"} <= arguments.keys()
+    with pytest.raises(ValueError, match="priority: expected a whole number from 0 to 99, found '100'"):
+        load("deploy", bundle=str(bundle), priority="100")
+
+
+# As `ros2 launch` does it: the arguments are those of the command line.
+LAUNCHER = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+file, *arguments = sys.argv[1:]
+service = LaunchService(argv=arguments)
+given = [tuple(argument.split(":=", 1)) for argument in arguments]
+source = PythonLaunchDescriptionSource(file)
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=given)]))
+sys.exit(service.run())
+"""
+
+
+def launched(tmp_path: Path, file: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+    log = tmp_path / "output"
+    environment = os.environ | {"ROS_LOG_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as output:
+        command = [sys.executable, "-c", LAUNCHER, str(file), *arguments]
+        return subprocess.Popen(command, stdout=output, stderr=output, env=environment), log
+
+
+def wait_for(process: subprocess.Popen[bytes], log: Path, words: str) -> None:
+    deadline = time.monotonic() + 60
+    while words not in log.read_text():
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def test_a_program_that_dies_is_the_launchs_exit_status(ros_domain: int, tmp_path: Path) -> None:
+    process, log = launched(tmp_path, LAUNCH / "sim.launch.py", "robot:=hexapod")
+    assert process.wait(60) == 1, log.read_text()
+    assert "unknown robot 'hexapod'" in log.read_text()
+    assert "sim_robot ended with exit status 2: stopping the rest" in log.read_text()
+
+
+def test_a_launch_that_a_person_stops_ends_with_0(ros_domain: int, tmp_path: Path) -> None:
+    process, log = launched(tmp_path, LAUNCH / "sim.launch.py")
+    wait_for(process, log, "robot cartpole, clock realtime")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, log.read_text()
+
+
+def test_a_killed_program_is_the_launchs_exit_status(ros_domain: int, tmp_path: Path) -> None:
+    process, log = launched(tmp_path, LAUNCH / "sim.launch.py")
+    wait_for(process, log, "robot cartpole, clock realtime")
+    (pid,) = re.findall(r"sim_robot-1\]: process started with pid \[(\d+)\]", log.read_text())
+    os.kill(int(pid), signal.SIGKILL)
+    assert process.wait(60) == 1, log.read_text()
+    assert "sim_robot ended with exit status -9" in log.read_text()
+
+
+def test_an_unknown_argument_is_refused_before_anything_starts(ros_domain: int, tmp_path: Path) -> None:
+    process, log = launched(tmp_path, LAUNCH / "train.launch.py", "robt:=quadruped", "sed:=7")
+    assert process.wait(60) == 1
+    assert "unknown argument 'robt'; did you mean robot?" in log.read_text()
+    assert "process started" not in log.read_text()
+
+
+def test_arguments_of_a_file_that_includes_ours_are_its_own(ros_domain: int, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.launch.py"
+    theirs.write_text(
+        "from launch import LaunchDescription\n"
+        "from launch.actions import IncludeLaunchDescription\n"
+        "from launch.launch_description_sources import PythonLaunchDescriptionSource\n"
+        "def generate_launch_description():\n"
+        f"    source = PythonLaunchDescriptionSource({str(LAUNCH / 'sim.launch.py')!r})\n"
+        "    return LaunchDescription([IncludeLaunchDescription(source)])\n"
+    )
+    process, log = launched(tmp_path, theirs, "colour:=red")
+    wait_for(process, log, "robot cartpole, clock realtime")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, log.read_text()
 
 
 @pytest.mark.skipif(shutil.which("ros2") is None, reason="no ros2 command")

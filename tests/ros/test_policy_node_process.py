@@ -107,7 +107,9 @@ def test_without_a_robot_it_says_which_topics_are_missing(start: Callable[..., P
         ({"spool_rule": "burn"}, "parameter spool_rule: expected drop_oldest or stop, found 'burn'"),
         ({"clock": "sundial"}, "parameter clock: expected realtime or lockstep, found 'sundial'"),
         ({"threads": 0}, "parameter threads"),
-        ({"robot_id": 7}, "parameter robot_id (str; "),
+        ({"robot_id": 7}, "parameter robot_id: expected a text, found 7"),
+        ({"e_stop_timout": 0.5}, "unknown parameter 'e_stop_timout'; did you mean e_stop_timeout?"),
+        ({"bundel": "x"}, "unknown parameter 'bundel'; did you mean bundle?"),
         ({"bundle": "/no/such.bundle"}, "bundle /no/such.bundle: cannot be read: No such file"),
         (
             {"random_actions": False},

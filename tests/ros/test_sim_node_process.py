@@ -65,6 +65,8 @@ def test_a_signal_while_it_starts_ends_it_cleanly(ros: Any, delay: float) -> Non
         ("robot:=hexapod", ["hexapod", "cartpole"]),
         ("clock:=sundial", ["sundial", "lockstep"]),
         ("loss:=2", ["loss", "0.99"]),
+        ("speeed:=2", ["unknown parameter 'speeed'", "did you mean speed?"]),
+        ("clok:=realtime", ["unknown parameter 'clok'", "did you mean clock?"]),
     ],
 )
 def test_wrong_parameters_end_it_with_a_message(ros_domain: int, parameter: str, words: list[str]) -> None:
@@ -73,3 +75,13 @@ def test_wrong_parameters_end_it_with_a_message(ros_domain: int, parameter: str,
     assert process.returncode == 2 and "Traceback" not in errors
     for word in words:
         assert word in errors
+
+
+def test_a_file_of_parameters_is_read_as_strictly(ros_domain: int, tmp_path: Path) -> None:
+    file = tmp_path / "parameters.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    use_sim_time: false\n    sed: 3\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sim.node", "--ros-args", "--params-file", str(file)], stderr=subprocess.PIPE, text=True
+    )
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and "unknown parameter 'sed'; did you mean seed?" in errors, errors

@@ -250,10 +250,14 @@ def test_parameters_have_descriptions_and_ranges_that_are_kept(make: Make) -> No
 
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
-    [("teleop_timeout", 100.0, "parameter teleop_timeout (float"), ("e_stop_timeout", -1.0, "parameter e_stop_timeout"),
-     ("teleop_timeout", 1, "parameter teleop_timeout (float"), ("threads", 65, "parameter threads (int"),
+    [("teleop_timeout", 100.0, "parameter teleop_timeout: expected a number from 0.05 to 10, found 100.0"),
+     ("teleop_timeout", "soon", "parameter teleop_timeout: expected a number from 0.05 to 10, found 'soon'"),
+     ("e_stop_timeout", -1.0, "parameter e_stop_timeout: expected a number from 0 to 60, found -1.0"),
+     ("threads", 65, "parameter threads: expected a whole number from 1 to 64, found 65"),
      ("rollback_episodes", 1, "parameter rollback_episodes: expected 0 (never), or 2 to 1000, found 1"),
-     ("rollback_episodes", 1001, "parameter rollback_episodes (int")],
+     ("rollback_episodes", 1001, "parameter rollback_episodes: expected a whole number from 0 to 1000, found 1001"),
+     ("e_stop_timout", 0.5, "unknown parameter 'e_stop_timout'; did you mean e_stop_timeout?"),
+     ("xyz", 2, "unknown parameter 'xyz'; known: automatic, autostart, bundle")],
 )  # fmt: skip
 def test_parameters_out_of_range_are_refused_at_the_start(ros: Any, name: str, value: Any, problem: str) -> None:
     with pytest.raises(ParameterError) as error:

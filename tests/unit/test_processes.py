@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
+import robot_dreamer.processes.own_address as addresses
 from robot_dreamer.processes import Options, Process, connectable, processes
+from robot_dreamer.processes.own_address import own_address
 from robot_dreamer.processes.ros_domain import own_domain
 
 
@@ -136,3 +139,29 @@ def test_a_chosen_domain_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", "77")
     with own_domain() as one:
         assert one["ROS_DOMAIN_ID"] == "77"
+
+
+def test_runs_that_begin_together_get_addresses_of_their_own() -> None:
+    with own_address() as first, own_address() as second:
+        assert first != second  # although nothing listens at either yet
+        assert all(address.startswith("tcp://127.0.0.1:") for address in (first, second))
+    with own_address() as again:
+        assert again == first
+
+
+def test_a_port_that_a_program_holds_is_passed_over() -> None:
+    with own_address() as free:
+        pass
+    with socket.socket() as program:
+        program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        program.bind(("127.0.0.1", int(free.rpartition(":")[2])))
+        program.listen()
+        with own_address() as other:
+            assert other != free
+
+
+def test_where_all_ports_are_held_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with own_address() as free:
+        monkeypatch.setattr(addresses, "PORTS", range(int(free.rpartition(":")[2]), int(free.rpartition(":")[2]) + 1))
+        with pytest.raises(addresses.NoPortError, match="choose one: --bind tcp://127.0.0.1:PORT"), own_address():
+            pass
