@@ -10,22 +10,31 @@ import torch
 
 from export.onnx import rebuild_agent
 from robot_dreamer.learner.checkpoint import load_checkpoint
+from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.session import RecurrentState
 from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.world_model.rssm import Latents
 
 
-def reconstructor(checkpoint: Path, spec: RobotSpec) -> Callable[[RecurrentState], Arrays]:
+def reconstructor(checkpoint: Path, spec: RobotSpec, bundle: Path) -> Callable[[RecurrentState], Arrays]:
     """A function from a policy's state to the observation by name that it stands for; images as bytes.
 
-    checkpoint: as for `load_checkpoint`. The state must be that of a policy of this checkpoint, or of a near one.
+    checkpoint: as for `load_checkpoint`; bundle: of this run, whose policy's state it will be given.
 
-    Raises CheckpointError, SpecMismatch or ValueError for a checkpoint that is broken, or of another robot.
+    Raises CheckpointError, BundleError, SpecMismatch or ValueError for a checkpoint or a bundle that is broken or of
+    another robot, and for two of different models.
     """
     tensors, meta = load_checkpoint(checkpoint, spec=spec)
     _, _, agent = rebuild_agent(checkpoint, tensors, meta, None)
-    world = agent.parts.modules["world_model"]
+    world, manifest = agent.parts.modules["world_model"], read_bundle(bundle, spec).manifest
+    ours = {name: tuple(value.shape[1:]) for name, value in world.rssm.initial(1)._asdict().items()}
+    theirs = {port.key: port.shape for port in manifest.inputs if port.role == "state"}
+    if ours != theirs:
+        raise ValueError(
+            f"checkpoint {checkpoint} is of {meta.config['name']!r} (state {ours}), bundle {bundle} of "
+            f"{manifest.algorithm!r} (state {theirs}): name the run that it was exported from"
+        )
 
     @torch.no_grad()
     def reconstruct(state: Mapping[str, np.ndarray]) -> Arrays:

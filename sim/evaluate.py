@@ -192,7 +192,7 @@ def _eyes(args: argparse.Namespace, spec: RobotSpec) -> Reconstruct | None:
         return None
     from export.reconstruct import reconstructor  # needs torch, which an evaluation does not
 
-    return reconstructor(args.checkpoint, spec)
+    return reconstructor(args.checkpoint, spec, args.bundle)
 
 
 def compare(

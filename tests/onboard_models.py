@@ -177,13 +177,18 @@ def record(model: bytes, inputs: list[Port], outputs: list[Port]) -> dict[str, N
 
 
 def toy_manifest(
-    spec: RobotSpec, inputs: list[Port], outputs: list[Port], version: int = 1, lineage: str = ""
+    spec: RobotSpec,
+    inputs: list[Port],
+    outputs: list[Port],
+    version: int = 1,
+    lineage: str = "",
+    algorithm: str = "toy",
 ) -> Manifest:
     """A manifest that fits."""
     return Manifest(
         version=version,
         training_step=10 * version,
-        algorithm="toy",
+        algorithm=algorithm,
         spec=spec.to_json(),
         spec_hash=spec.hash,
         rate=spec.rate,
@@ -215,8 +220,15 @@ def edit_manifest(path: Path, **fields: object) -> None:
     rewrite(path, change)
 
 
-def make_bundle(path: Path, spec: RobotSpec, version: int = 1, lineage: str = "", **model: Any) -> Path:
+def make_bundle(
+    path: Path, spec: RobotSpec, version: int = 1, lineage: str = "", algorithm: str = "toy", **model: Any
+) -> Path:
     """Write a good bundle; further arguments as in `toy_model`."""
     content, inputs, outputs = toy_model(spec, **model)
-    write_bundle(path, content, toy_manifest(spec, inputs, outputs, version, lineage), record(content, inputs, outputs))
+    write_bundle(
+        path,
+        content,
+        toy_manifest(spec, inputs, outputs, version, lineage, algorithm),
+        record(content, inputs, outputs),
+    )
     return path

@@ -107,7 +107,7 @@ def _film(bundle: Path, spec: RobotSpec, logdir: Path) -> bool:
         return False
     candidate = logdir / f"candidate-{FILM_FILE}"
     try:
-        with Film(candidate, spec, reconstructor(logdir, spec)) as film:
+        with Film(candidate, spec, reconstructor(logdir, spec, bundle)) as film:
             evaluate(bundle, spec, 1, EVALUATION_SEED, film=film)
     except RuntimeError as error:  # it cannot be rendered, or the guard stopped the robot
         _log.warning("no film: %s", error)

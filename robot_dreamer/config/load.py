@@ -16,6 +16,7 @@ import yaml
 from robot_dreamer.config.schema import Config, with_run_settings
 
 _FOLDER = Path(__file__).parent / "presets"
+_DEFAULT = "dreamer_v3"  # the generation of the common presets
 
 
 def known_presets() -> list[str]:
@@ -37,6 +38,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
     """
     merged: dict[str, Any] = {}
     generation, *_ = names = preset.split(":")
+    _require_composition(preset, names)
     for name in names:
         _merge(merged, with_run_settings(_read_preset(generation, name)))
     for override in overrides:
@@ -47,6 +49,24 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
     if "name" not in merged:
         merged["name"] = preset + "".join(f" {override}" for override in overrides)
     return Config.from_dict(merged)
+
+
+def _require_composition(preset: str, names: Sequence[str]) -> None:
+    """Raise ValueError for presets that each exist and do not go together: says why, and what does."""
+    others = {folder.name: sorted(_names(folder)) for folder in _FOLDER.iterdir() if folder.is_dir()}
+    first, *rest = names
+    for name in rest:
+        if name in others or name == _DEFAULT:
+            known = [_DEFAULT, *sorted(others)]
+            reason = f"{name} is a generation, and a run is of one, named first: {', '.join(known)}"
+        elif first in others and name in _names(_FOLDER) and name not in others[first]:
+            reason = f"{name} is made for {_DEFAULT}; {first} goes with {', '.join(others[first])}, and with --set"
+        elif any(name in own for own in others.values()) and name not in others.get(first, _names(_FOLDER)):
+            elsewhere = [f"{generation}:{name}" for generation in sorted(others) if name in others[generation]]
+            reason = f"{first} has no {name}; there is {', '.join(elsewhere)}"
+        else:
+            continue
+        raise ValueError(f"preset {preset!r}: {reason}")
 
 
 def _read_preset(generation: str, name: str) -> dict[str, Any]:

@@ -81,3 +81,7 @@ class LossScales:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             require_range(f"loss_scales.{item.name}", getattr(self, item.name), 0.0, math.inf)
+        # Actor, planner and controller know of the reward only what the world model foretells.
+        require(
+            self.reward > 0, "loss_scales.reward", "more than 0, or no behaviour has a reward to go by", self.reward
+        )

@@ -66,7 +66,7 @@ class OnnxPolicy:
       provider: "cpu", "cuda" or "tensorrt"; where it cannot be had the CPU takes its place, see `fallback`.
 
     Attributes:
-      version, lineage: of the bundle.
+      version, lineage, algorithm: of the bundle.
       source: file name of the bundle.
       created: when the bundle was.
       runs_on: where the model runs, for people.
@@ -79,6 +79,7 @@ class OnnxPolicy:
     def __init__(self, bundle: Bundle, threads: int = 1, provider: str = "cpu") -> None:
         manifest = bundle.manifest
         self.version, self.lineage, self.created = manifest.version, manifest.lineage, _parse_time(bundle)
+        self.algorithm = manifest.algorithm
         self.source, self._recording, self._tolerance = bundle.source, bundle.recording, manifest.tolerance
         try:
             self._session = StepSession(

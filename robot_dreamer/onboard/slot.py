@@ -208,8 +208,12 @@ class PolicySlot:
             _LOG.error("which bundles have flown cannot be written down, so a new start would not know: %s", error)
 
     def _misfit(self, policy: OnnxPolicy) -> str:
-        state = self._current.state if policy.lineage == self._current.lineage else {}
-        return policy.state_mismatch(state) if state else ""
+        if not isinstance(self._current, OnnxPolicy) or policy.lineage != self._current.lineage:
+            return ""  # it starts with a state of its own
+        problem = policy.state_mismatch(self._current.state)
+        if problem and policy.algorithm != self._current.algorithm:
+            problem = f"it is of {policy.algorithm!r}, the one that acts of {self._current.algorithm!r}: {problem}"
+        return problem
 
     def _refuse(self, reason: str) -> None:
         self.last_refusal = reason  # before the count: who sees that one was refused must find why

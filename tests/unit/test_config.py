@@ -70,6 +70,12 @@ def test_overrides_are_converted_to_the_type_of_the_field():
         ("nano", "batch_size", ["'batch_size'", "field=value"]),
         ("nano", "model.multipliers=[1, a]", ["model.multipliers", "a list of whole numbers"]),
         ("nano", "name=[", ["name", "not a YAML value"]),
+        ("planet", "loss_scales.reward=0", ["loss_scales.reward", "more than 0", "0"]),
+        ("planet:12m", "", ["'planet:12m'", "12m is made for dreamer_v3", "planet goes with cpu, dmc_proprio"]),
+        ("cpu_small:planet", "", ["planet is a generation", "named first: dreamer_v3, daydreamer, dreamer_v1"]),
+        ("planet:dreamer_v1", "", ["dreamer_v1 is a generation, and a run is of one"]),
+        ("dreamer_v3:cpu", "", ["dreamer_v3 has no cpu; there is daydreamer:cpu, dreamer_v1:cpu"]),
+        ("dreamer_v1:atari", "", ["dreamer_v1 has no atari; there is dreamer_v2:atari"]),
     ],
 )
 def test_errors_name_the_field_and_what_was_found(preset, override, parts):

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from export.exporter import BundleExporter
 from export.reconstruct import reconstructor
 from robot_dreamer.cli import main
+from robot_dreamer.config import load_config
+from robot_dreamer.learner.agent import Agent
 from robot_dreamer.spec import load_spec
 from robot_dreamer.world_model.rssm import Latents
 from tests.onboard_models import make_bundle
@@ -60,9 +63,23 @@ def test_a_state_becomes_what_the_model_says_of_it(tmp_path: Path) -> None:
     trainer.save()
     rssm = trainer.agent.parts.world.rssm
     state = {"deter": np.full((1, rssm.deter), 0.3, np.float32), "stoch": np.zeros((1, *rssm.latent.shape), np.float32)}
-    found = reconstructor(tmp_path, trainer.spec)(state)
+    bundle = tmp_path / "a.zip"
+    BundleExporter(trainer.agent.policy_step(), trainer.spec, trainer.config).export(bundle, 1, 1)
+    found = reconstructor(tmp_path, trainer.spec, bundle)(state)
     with torch.no_grad():
         tensors = Latents(*(torch.from_numpy(state[name]) for name in ("deter", "stoch")))
         expected = trainer.agent.parts.modules["world_model"].readout(tensors).observation
     assert found.keys() == {o.name for o in trainer.spec.observations}
     assert all(np.allclose(found[name], value[0].numpy(), atol=1e-6) for name, value in expected.items())
+
+
+def test_a_checkpoint_of_another_generation_is_refused_and_both_are_named(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    train(trainer, 0, 60)
+    trainer.save()
+    spec, bundle = trainer.spec, tmp_path / "a.zip"
+    config = load_config("planet:cpu", ["planner.candidates=4", "planner.elites=2"])
+    other = Agent(spec.observation_space(), spec.action_space(), config)
+    BundleExporter(other.policy_step(), spec, config).export(bundle, 1, 1)
+    with pytest.raises(ValueError, match=r"checkpoint .* is of 'nano.*bundle .*a.zip of 'planet:cpu planner"):
+        reconstructor(tmp_path, spec, bundle)

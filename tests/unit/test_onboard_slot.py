@@ -89,6 +89,8 @@ def test_other_state_layout_is_refused(bench: Bench) -> None:
     assert bench.swap(1)
     assert not bench.swap(2, hidden=4)
     assert "state layout" in bench.slot.last_refusal and bench.slot.current.version == 1
+    assert not bench.swap(3, hidden=4, algorithm="planet")
+    assert "it is of 'planet', the one that acts of 'toy': state layout" in bench.slot.last_refusal
 
 
 def test_state_layout_is_compared_again_at_the_exchange(bench: Bench) -> None:
