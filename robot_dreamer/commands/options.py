@@ -44,8 +44,13 @@ def chosen_config(args: argparse.Namespace, environment: str | None = None) -> C
     Raises:
       ValueError: an unknown preset or field (lists the known ones), or a wrong value.
     """
+    said: dict[str, str] = {}
     for override in args.set:
-        if override.partition("=")[0].strip() == "seed":
+        name = override.partition("=")[0].strip()
+        if name == "seed":
             raise ValueError(f"--set {override}: the seed has an option of its own, --seed")
+        if name in said:
+            raise ValueError(f"--set {override}: {name} is set twice, by --set {said[name]} already")
+        said[name] = override
     preset = preset_for(environment, args.preset, args.set) if environment else args.preset or DEFAULT_PRESET
     return load_config(preset, [*args.set, f"seed={args.seed}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -36,15 +36,9 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
         require(valid, path, "a list of whole numbers", value)
         return tuple(value)
     if kind is float:
-        # YAML 1.1 reads 3e-4 (without a point) as text.
-        try:
-            number = float(value) if not isinstance(value, bool) else math.nan
-        except (TypeError, ValueError):
-            number = math.nan
-        require(math.isfinite(number), path, "a finite number", value)
-        return number
-    if kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        require(fits and abs(value) <= sys.float_info.max, path, "a finite number", value)
+        return float(value)
     names: dict[type, str] = {int: "a whole number", bool: "true or false", str: "text"}
     require(type(value) is kind, path, names[kind], value)
     return value

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from robot_dreamer import plain_yaml
 from robot_dreamer.config.schema import Config, with_run_settings
 
 _FOLDER = Path(__file__).parent / "presets"
@@ -74,7 +73,11 @@ def _read_preset(generation: str, name: str) -> dict[str, Any]:
     of_generation = own.is_dir() and name in _names(own)
     if not of_generation and name not in _names(_FOLDER):
         raise ValueError(f"unknown preset {name!r}; known presets: {', '.join(known_presets())}")
-    data = yaml.safe_load(((own if of_generation else _FOLDER) / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    path = (own if of_generation else _FOLDER) / f"{name}.yaml"
+    try:
+        data = plain_yaml.read(plain_yaml.read_file(path)).value or {}
+    except plain_yaml.PlainYamlError as error:
+        raise ValueError(f"preset {path}, {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"preset {name!r}: expected a mapping, found {type(data).__name__}")
     return data
@@ -82,9 +85,10 @@ def _read_preset(generation: str, name: str) -> dict[str, Any]:
 
 def _parse(path: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: {text!r} is not a YAML value") from error
+        return plain_yaml.read(text).value
+    except plain_yaml.PlainYamlError as error:
+        shown = text if len(text) < 80 else f"{text[:77]}..."
+        raise ValueError(f"{path}: {shown!r} is not a value: {error.problem}") from error
 
 
 def _nest(path: str, value: Any) -> dict[str, Any]:

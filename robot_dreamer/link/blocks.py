@@ -140,7 +140,7 @@ class BlockCodec:
 
     def __init__(self, spec: RobotSpec) -> None:
         self.spec = spec
-        self._stamp = bytes.fromhex(spec.hash)[:8]
+        self._stamps = [bytes.fromhex(found)[:8] for found in spec.hashes]  # the first is ours
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(BlockHeader)
         observations = [(o.name, o.shape, np.dtype(o.dtype).newbyteorder("<")) for o in spec.observations]
@@ -185,7 +185,7 @@ class BlockCodec:
         if len(blob) < _PREFIX.size:
             raise RowError("truncated", f"block of {len(blob)} bytes is shorter than its prefix")
         checksum, stamp, header_size = _PREFIX.unpack_from(blob)
-        if stamp != self._stamp:
+        if stamp not in self._stamps:
             raise RowError("spec", f"block was recorded for spec {stamp.hex()}..., ours is {self.spec.hash[:16]}...")
         view = memoryview(blob)
         if zlib.crc32(view[4:]) != checksum:
@@ -283,7 +283,7 @@ class BlockCodec:
 
     def _seal(self, robot: str, boot: str, count: int, parts: list[Any]) -> bytearray:
         header = self._encoder.encode(BlockHeader(robot, boot, count))
-        blob = bytearray().join((_PREFIX.pack(0, self._stamp, len(header)), header, *parts))
+        blob = bytearray().join((_PREFIX.pack(0, self._stamps[0], len(header)), header, *parts))
         struct.pack_into("<I", blob, 0, zlib.crc32(memoryview(blob)[4:]))
         return blob
 

@@ -140,7 +140,7 @@ class Sessions:
             owner = self._keys.allowed().get(key)
             if owner != hello.robot:
                 return Refused("not_allowed", f"this key belongs to {owner or 'nobody'}, not to robot {hello.robot!r}")
-        if hello.spec_hash != self._spec.hash:
+        if hello.spec_hash not in self._spec.hashes:
             return Refused("spec", self._difference(hello))
         if self.holder(hello, identity) is not None:
             text = f"robot id {hello.robot!r} is in use by another live connection; give each robot its own id"

@@ -103,7 +103,7 @@ def own_spec(manifest: Manifest) -> RobotSpec:
         spec = msgspec.json.decode(manifest.spec, type=RobotSpec)
     except msgspec.DecodeError as error:
         raise BundleError(f"the spec in manifest.json: {error}") from error
-    if spec.hash != manifest.spec_hash:
+    if manifest.spec_hash not in spec.hashes:
         raise BundleError(f"spec_hash: the spec in manifest.json has {spec.hash}, found {manifest.spec_hash}")
     return spec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _TOPIC = re.compile(r"(/|~/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
@@ -51,3 +52,12 @@ def require_range(label: str, limits: tuple[float, ...]) -> None:
     if limits:
         good = all(map(math.isfinite, limits)) and limits[0] < limits[1]
         require(good, f"{label} must be two finite numbers, the lower one first, found {found}")
+
+
+def require_finite(value: Any, field: str) -> None:
+    """Raise FieldError for a number somewhere in lists and maps that JSON cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FieldError(field, f"expected a finite number, found {value}")
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        require_finite(entry, f"{field}[{key}]" if isinstance(key, int) else f"{field}.{key}")

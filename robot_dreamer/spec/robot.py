@@ -9,19 +9,17 @@ Needs numpy, PyYAML and msgspec only, so that the robot side can import it.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import yaml
 
+from robot_dreamer import plain_yaml
 from robot_dreamer.spec.action import ActionSpec
-from robot_dreamer.spec.check import FieldError, require, require_name, require_range, require_topic
+from robot_dreamer.spec.check import FieldError, require, require_finite, require_name, require_range, require_topic
+from robot_dreamer.spec.contract import as_spelled, contract, differences, digest
 from robot_dreamer.spec.expression import Expression, ExpressionError
 from robot_dreamer.spec.observation import ObservationSpec, Source
 from robot_dreamer.spec.safety import Safety, check_safety
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from gymnasium import spaces
 
 ROBOTS_DIRECTORY = Path(__file__).parents[1] / "robots"
-_NOT_CONTRACT = ("description", "simulation", "watched", "safety")
 
 
 class SpecError(ValueError):
@@ -85,6 +82,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
                 text = f"filter of action {action.name}: cutoff must be below half the rate ({self.rate / 2:g} Hz)"
                 require(action.filter.cutoff < self.rate / 2, f"{text}, found {action.filter.cutoff}")
         _ = self.expressions  # a wrong one is refused here
+        require_finite(self.simulation, "simulation")
         require_range("reward_range", self.reward_range)
         check_safety(self.safety, {o.name: o for o in self.quantities}, {a.name: a for a in self.actions})
 
@@ -124,20 +122,18 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         return 1.0 / self.rate
 
     def contract(self) -> dict[str, Any]:
-        """The hashed part as plain JSON types.
-
-        What is as the default says is left out, so that a further optional field leaves the hash of older robots alone.
-        A default must therefore never change. What is watched belongs to it as far as rewards are computed from it.
-        """
-        plain = {k: v for k, v in _without_defaults(self).items() if k not in _NOT_CONTRACT}
-        judged = self.recorded[len(self.observations) :]
-        return plain | {"watched": _without_defaults(judged)} if judged else plain
+        """The hashed part as plain JSON types; see `robot_dreamer.spec.contract`."""
+        return contract(self)
 
     @functools.cached_property
     def hash(self) -> str:
-        """sha256 (hex) of the canonical JSON of the contract."""
-        text = json.dumps(self.contract(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """sha256 (hex) of the contract."""
+        return digest(self.contract())
+
+    @functools.cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """The hash, and the one that the same spec had in files and programs until version 0.2."""
+        return tuple(dict.fromkeys((self.hash, digest(as_spelled(self)))))
 
     def to_json(self) -> str:
         """The whole spec as JSON, for the handshake, the checkpoint and the bundle."""
@@ -185,36 +181,34 @@ def load_spec(robot: str | Path) -> RobotSpec:
             )
         path = ROBOTS_DIRECTORY / f"{robot}.yaml"
     try:
-        text = path.read_text()
+        text = plain_yaml.read_file(path)
     except OSError as error:
         raise SpecError(f"cannot read robot file {path}: {error.strerror}") from error
+    except plain_yaml.PlainYamlError as error:
+        raise SpecError(f"{path}, {error}") from error
     return parse_spec(text, str(path))
 
 
 def parse_spec(text: str, file: str = "<text>") -> RobotSpec:
-    """Parse YAML (or JSON) text. Raises SpecError with file, line and field."""
+    """Parse YAML (or JSON) text, see `plain_yaml`. Raises SpecError with file, line and field."""
     try:
-        node = yaml.compose(text, yaml.SafeLoader)
-        plain = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise SpecError(f"{file}, line {line}: not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise SpecError(f"{file}: not valid YAML: {error}") from error
+        document = plain_yaml.read(text)
+    except plain_yaml.PlainYamlError as error:
+        raise SpecError(f"{file}, {error}") from error
     try:
-        return msgspec.convert(plain, RobotSpec)
+        return msgspec.convert(document.value, RobotSpec)
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `$")
         inner = error.__cause__.field if isinstance(error.__cause__, FieldError) else ""
         field = ".".join(filter(None, (where.rstrip("`").lstrip("."), inner))) or "top level"
-        raise SpecError(f"{file}, line {_line_of(node, field)}, field {field}: {problem}") from error
+        raise SpecError(f"{file}, line {document.line_of(field)}, field {field}: {problem}") from error
 
 
 def require_same_spec(ours: RobotSpec, theirs: RobotSpec, whose: str) -> None:
     """Raise SpecMismatch that shows both sides unless the two contracts are the same."""
     if ours.hash == theirs.hash:
         return
-    lines = "\n".join(f"  {x}" for x in _differences(ours.contract(), theirs.contract()))
+    lines = "\n".join(f"  {x}" for x in differences(ours.contract(), theirs.contract()))
     raise SpecMismatch(
         f"{whose} was made for robot {theirs.name!r} (spec {theirs.hash[:12]}), "
         f"ours is {ours.name!r} (spec {ours.hash[:12]}):\n{lines}"
@@ -229,42 +223,3 @@ def require_lockstep(spec: RobotSpec) -> None:
                 f"action {action.name}: a {action.command.type} cannot say which sensors it answers, so there is no "
                 f"lockstep with it; use the clock realtime, or another type of command"
             )
-
-
-def _without_defaults(value: Any) -> Any:
-    if isinstance(value, msgspec.Struct):
-        given = {f.name: (getattr(value, f.name), f.default) for f in msgspec.structs.fields(value)}
-        return {name: _without_defaults(found) for name, (found, default) in given.items() if found != default}
-    return [_without_defaults(x) for x in value] if isinstance(value, tuple) else value
-
-
-def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = list(dict.fromkeys([*ours, *theirs]))
-        return [x for k in keys for x in _differences(ours.get(k), theirs.get(k), f"{path}.{k}".lstrip("."))]
-    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        return [
-            x for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) for x in _differences(a, b, f"{path}[{i}]")
-        ]
-    return [] if ours == theirs else [f"{path}: ours {_show(ours)}, theirs {_show(theirs)}"]
-
-
-def _show(value: Any) -> str:
-    return "not given" if value is None else json.dumps(value)
-
-
-def _line_of(node: yaml.Node | None, field: str) -> int:
-    """Line (from 1) of a field such as observations[0].dtype, or of its nearest parent that exists."""
-    line = 1
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", field):
-        if isinstance(node, yaml.MappingNode) and name:
-            found = next(((k, v) for k, v in node.value if k.value == name), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and index and int(index) < len(node.value):
-            node = node.value[int(index)]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line

@@ -69,7 +69,7 @@ def test_overrides_are_converted_to_the_type_of_the_field():
         ("nano", "model=5", ["model", "a mapping", "5"]),
         ("nano", "batch_size", ["'batch_size'", "field=value"]),
         ("nano", "model.multipliers=[1, a]", ["model.multipliers", "a list of whole numbers"]),
-        ("nano", "name=[", ["name", "not a YAML value"]),
+        ("nano", "name=[", ["name", "not a value"]),
         ("planet", "loss_scales.reward=0", ["loss_scales.reward", "more than 0", "0"]),
         ("planet:12m", "", ["'planet:12m'", "12m is made for dreamer_v3", "planet goes with cpu, dmc_proprio"]),
         ("cpu_small:planet", "", ["planet is a generation", "named first: dreamer_v3, daydreamer, dreamer_v1"]),
