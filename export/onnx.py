@@ -5,27 +5,26 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from export.compare import Comparison, OnnxSide, compare, latency
+from export.compare import compare
 from export.exporter import BundleExporter
 from export.ports import Ports
-from export.rollout import RandomInputs, RecordedInputs, step
+from export.rollout import RandomInputs, RecordedInputs
+from export.tables import drift_table, latency_table
 from export.weights import FORMATS
+from robot_dreamer.bounds import LARGEST
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta
-from robot_dreamer.onboard.bundle import Bundle, read_bundle
+from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.option_types import number, whole_number
-from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec, SpecError, load_spec, require_same_spec
 
 
@@ -49,15 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--robot", help="robot that the checkpoint must be for")
     parser.add_argument(
         "--version",
-        type=whole_number(0),
+        type=whole_number(0, LARGEST),
         default=0,
         help="of the bundle; a robot replaces it by a later one of the same run (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=whole_number(0), default=0, help="of observations and noise (default: %(default)s)"
+        "--seed", type=whole_number(0, 2**31 - 1), default=0, help="of observations and noise (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    if not options.output.parent.is_dir():
+    if options.output.is_dir() or not options.output.parent.is_dir():
         parser.error(f"argument --output: expected a file in a folder that exists, found {str(options.output)!r}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     torch.set_num_threads(1)
@@ -136,39 +135,6 @@ def export_checked(
         print(f"written: {output} (version {options.version} of {run}, recording verified)")
     finally:
         candidate.unlink(missing_ok=True)
-
-
-def drift_table(comparison: Comparison, steps: int, tolerance: float, bad: Sequence[str]) -> str:
-    """Drift of every output, one line each; `bad` are marked."""
-    lines = [
-        f"drift over {steps} steps, |onnx - torch| / (1 + |torch|), tolerance {tolerance:g}",
-        f"{'':24}{'torch state given':>24}{'own state fed back':>24}",
-        f"{'output':24}{'p99':>12}{'max':>12}{'p99':>12}{'max':>12}{'unavoidable':>14}",
-    ]
-    for name in comparison.injected:
-        numbers = [f(x) for x in (comparison.injected[name], comparison.own[name]) for f in (_p99, np.max)]
-        verdict = "  ABOVE TOLERANCE" if name in bad else ""
-        unavoidable = f"{max(comparison.resolution[name].max(), comparison.shaken[name].max()):14.2e}"
-        lines.append(f"{name:24}" + "".join(f"{number:12.2e}" for number in numbers) + unavoidable + verdict)
-    lines.append(f"draws that rounding moved to another class, and that were repeated: {comparison.flips}\n")
-    return "\n".join(lines)
-
-
-def latency_table(exporter: BundleExporter, bundle: Bundle) -> str:
-    """Milliseconds of a step on both sides, one thread."""
-    sides: dict[str, Callable[[Arrays], Arrays]] = {
-        "PyTorch, eager": lambda inputs: step(exporter.policy, exporter.ports, inputs),
-        "ONNX Runtime": OnnxSide(bundle, exporter.ports),
-    }
-    lines = [f"{'ms per step, 1 thread':24}{'p50':>12}{'p99':>12}"]
-    for name, side in sides.items():
-        times = latency(side, exporter.ports)
-        lines.append(f"{name:24}{np.median(times):12.3f}{_p99(times):12.3f}")
-    return "\n".join(lines) + "\n"
-
-
-def _p99(values: NDArray[np.float64]) -> float:
-    return float(np.percentile(values, 99))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.rewrite import SPLIT_ABOVE
+from robot_dreamer.onboard.manifest import TOLERANCES
 
 BLOCK = 64  # entries of a column that share a scale
 _INT8_ACTIVATIONS = 4  # MatMulNBits's accuracy_level; without it ONNX Runtime multiplies in float32, 50 times slower
@@ -50,9 +51,9 @@ class WeightFormat:
 
 
 FORMATS = {
-    "float32": WeightFormat("float32", True, SPLIT_ABOVE, 1e-3, 1e-3, margin=0.01, tie=1e-3),
-    "float16": WeightFormat("float16", False, None, 1e-2, 1e-2, margin=0.1, tie=1e-2),
-    "int8": WeightFormat("int8", False, 0, 2e-1, 1e-1, margin=0.5, tie=0.5),
+    "float32": WeightFormat("float32", True, SPLIT_ABOVE, 1e-3, TOLERANCES["float32"], margin=0.01, tie=1e-3),
+    "float16": WeightFormat("float16", False, None, 1e-2, TOLERANCES["float16"], margin=0.1, tie=1e-2),
+    "int8": WeightFormat("int8", False, 0, 2e-1, TOLERANCES["int8"], margin=0.5, tie=0.5),
 }
 
 

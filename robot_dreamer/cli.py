@@ -25,6 +25,10 @@ COMMANDS = {
     ),
     "watch": ("robot_dreamer.commands.watch", "the live panel of a run that goes on elsewhere on this machine"),
     "keys": ("robot_dreamer.link.keys", "create, list and revoke the keys of robots and learner"),
+    "flown": (
+        "robot_dreamer.commands.flown",
+        "which bundles have flown on a robot; let one fly again",
+    ),
     "link-status": ("robot_dreamer.commands.link_status", "show the robots that a learner knows"),
     "data": ("robot_dreamer.commands.data", "list what a store holds; export it to a bag, import bags into it"),
     "list": ("robot_dreamer.commands.list", "list the known robots and presets"),

@@ -7,16 +7,17 @@ import math
 from collections.abc import Callable
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-    """Type of an option: a whole number of at least `least`; argparse names the option."""
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Type of an option: a whole number of at least `least`, at most `most`; argparse names the option."""
 
     def parse(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
+        if number < least or (most is not None and number > most):
+            bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, found {text!r}")
         return number
 
     return parse

@@ -14,13 +14,15 @@ from ros_nodes.components import Components
 from ros_nodes.graph import unheard
 
 _WORDS = 256  # characters of a figure, at most
+CLOCK_SKEW = 60.0  # seconds that the clocks of two computers may differ
 _PATIENCE = 3  # seconds without the learner before saying so
 
 
 def bundle_age(components: Components) -> float:
     """Seconds since the learner published the acting bundle, by its monotonic clock; 0 for the random policy.
 
-    Of a bundle that no learner has spoken of since the node started: since it was made, by the wall clocks.
+    Of a bundle that no learner has spoken of since the node started: since it was made, by the wall clocks. One that
+    says that it was made later than now, by more than the clocks of two computers differ, is of unknown age: infinity.
     """
     policy = components.slot.current
     if not isinstance(policy, OnnxPolicy):
@@ -29,7 +31,7 @@ def bundle_age(components: Components) -> float:
     if link is not None and link.bundle_age is not None and link.bundle_file == policy.source:
         return link.bundle_age
     age = (datetime.now(timezone.utc) - policy.created).total_seconds()
-    return max(0.0, age)  # the two computers' clocks may differ
+    return max(0.0, age) if age >= -CLOCK_SKEW else math.inf
 
 
 def figures(components: Components) -> dict[str, float | int | str]:
@@ -37,7 +39,6 @@ def figures(components: Components) -> dict[str, float | int | str]:
     controller = components.controller
     shown: dict[str, float | int | str] = {
         "bundle_version": components.slot.current.version,
-        "bundle_age_s": bundle_age(components),
         "loop_misses": components.runner.misses,
         "loop_ticks": components.runner.ticks,
         "episode_length": controller.last_length,
@@ -49,6 +50,9 @@ def figures(components: Components) -> dict[str, float | int | str]:
         "refused_samples": controller.refused.total(),
         "steps": controller.steps,
     }
+    age = bundle_age(components)
+    if math.isfinite(age):
+        shown["bundle_age_s"] = age
     fault = controller.guard.fault
     if fault is not None:
         shown["fault"] = str(fault)[:_WORDS]

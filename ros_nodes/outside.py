@@ -8,6 +8,8 @@ deadline  the loop hangs: no tick for seconds. It cannot say so itself; its hear
 
 from __future__ import annotations
 
+import math
+
 from robot_dreamer.link.robot import RobotLinkStatus
 from ros_nodes.components import Components
 from ros_nodes.health import bundle_age
@@ -53,5 +55,6 @@ class OutsideFaults:
         components = self._components
         allowed, age = components.spec.safety.bundle_seconds, bundle_age(components)
         if allowed and age > allowed:
-            text = f"bundle {components.slot.current.version} is {age:.0f} s old, allowed {allowed:g} s"
+            how = f"is {age:.0f} s old" if math.isfinite(age) else "says that it was made later than now, so no age"
+            text = f"bundle {components.slot.current.version} {how}, allowed {allowed:g} s"
             components.controller.guard.latch("bundle", text)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import chosen_config
-from robot_dreamer.commands.records import record_command, record_run, reporter
+from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.learner.memory import OutOfMemory, keep_freed_memory
@@ -50,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team | None) -> int:
-    logdir = args.logdir.expanduser()
-    logdir.mkdir(parents=True, exist_ok=True)
+    logdir = log_directory(args)
     store = ExperienceStore(logdir / "experience.sqlite", spec)
     server = LinkServer(store, spec, args.bind, keys=Path(args.keys) if args.keys else None, insecure=args.insecure)
     server.start()  # before the long set-up: robots connect and send meanwhile

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from robot_dreamer.report.figures import UNKNOWN, amount, counts, number, words
 from robot_dreamer.run_status import STATUS_FILE, read_status
 
 STALE = 5.0  # seconds after which the learner counts as gone
@@ -30,10 +33,11 @@ def run(args: argparse.Namespace) -> int:
     age = time.monotonic() - status.monotonic  # negative: the machine has been started again since
     console = Console()
     console.print(_table(status.robots))
-    for kind, count in {**status.link.get("refusals", {}), **status.link.get("bad_messages", {})}.items():
-        console.print(f"{kind}: {count}", highlight=False)
+    for kind, count in {**counts(status.link.get("refusals")), **counts(status.link.get("bad_messages"))}.items():
+        console.print(f"{kind}: {count}", highlight=False, markup=False)
     if status.link.get("last_error"):
-        trouble = f"last trouble, {status.link['last_error_age']:.0f} s ago: {status.link['last_error']}"
+        ago = amount(status.link.get("last_error_age"), ".0f")
+        trouble = f"last trouble, {ago} s ago: {words(status.link['last_error'])}"
         console.print(trouble, highlight=False, markup=False, soft_wrap=True)
     if not 0 <= age <= STALE:
         since = f"its last word is {age:.0f} s old" if age > 0 else "this machine has been started again since"
@@ -45,40 +49,46 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(robots: list[dict[str, Any]]) -> Table:
     """One column per robot, so that any width shows it whole."""
-    table = Table("", *(robot["robot"] for robot in robots))
+    table = Table("", *(escape(words(robot.get("robot"))) for robot in robots))
     for label, show in _LINES.items():
-        table.add_row(label, *(show(robot) for robot in robots))
+        table.add_row(label, *(Text(show(robot)) for robot in robots))
     return table
 
 
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{kind} {count}" for kind, count in counts.items()) or "0"
+def _counts(found: Any) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in counts(found).items()) or "0"
 
 
 def _round_trip(robot: dict[str, Any]) -> str:
-    return "not measured yet" if robot["round_trip"] is None else f"{1e3 * robot['round_trip']:.1f} ms"
+    trip = robot.get("round_trip")
+    return "not measured yet" if trip is None else f"{1e3 * found:.1f} ms" if (found := number(trip)) else UNKNOWN
 
 
 def _bundle(robot: dict[str, Any]) -> str:
-    if robot["bundle_version"] < 0:
+    version, age = number(robot.get("bundle_version")), _figures(robot).get("bundle_age_s")
+    if version is not None and version < 0:
         return "none yet"
-    age = robot["figures"].get("bundle_age_s")
-    return f"{robot['bundle_version']}" + (f", {age:.0f} s old" if age is not None else "")
+    return amount(version, "") + (f", {amount(age, '.0f')} s old" if age is not None else "")
+
+
+def _figures(robot: dict[str, Any]) -> dict[str, Any]:
+    found = robot.get("figures")
+    return found if isinstance(found, dict) else {}
 
 
 _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "connected": lambda robot: "yes" if robot["connected"] else "no",
-    "state": lambda robot: robot["figures"].get("fault") or robot["figures"].get("state", "not said"),
-    "last seen": lambda robot: f"{robot['last_seen']:.1f} s ago",
+    "connected": lambda robot: "yes" if robot.get("connected") else "no",
+    "state": lambda robot: words(_figures(robot).get("fault") or _figures(robot).get("state", "not said")),
+    "last seen": lambda robot: amount(robot.get("last_seen"), ".1f", " s ago"),
     "round trip": _round_trip,
-    "received": lambda robot: str(robot["received"]),
-    "acknowledged": lambda robot: str(robot["acknowledged"]),
-    "spooled on the robot": lambda robot: str(robot["spooled"]),
-    "rows missing": lambda robot: str(robot["missing"]),
-    "duplicates discarded": lambda robot: str(robot["duplicates"]),
-    "rejected": lambda robot: _counts(robot["rejected"]),
-    "dropped by the robot": lambda robot: _counts(robot["dropped"]),
-    "bad messages": lambda robot: _counts(robot["bad_messages"]),
-    "refused": lambda robot: robot["refused"] or "no",
+    "received": lambda robot: amount(robot.get("received"), ""),
+    "acknowledged": lambda robot: amount(robot.get("acknowledged"), ""),
+    "spooled on the robot": lambda robot: amount(robot.get("spooled"), ""),
+    "rows missing": lambda robot: amount(robot.get("missing"), ""),
+    "duplicates discarded": lambda robot: amount(robot.get("duplicates"), ""),
+    "rejected": lambda robot: _counts(robot.get("rejected")),
+    "dropped by the robot": lambda robot: _counts(robot.get("dropped")),
+    "bad messages": lambda robot: _counts(robot.get("bad_messages")),
+    "refused": lambda robot: words(robot.get("refused", "")) or "no",
     "bundle on board": _bundle,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import shlex
@@ -18,6 +19,16 @@ from robot_dreamer.report.run_files import COMMANDS_FILE
 from robot_dreamer.spec import RobotSpec
 
 _log = logging.getLogger(__name__)
+
+
+def log_directory(args: argparse.Namespace) -> Path:
+    """The folder of `--logdir`, made if it is not there. Raises ValueError that names the option if it cannot be."""
+    logdir: Path = args.logdir.expanduser()
+    try:
+        logdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--logdir {logdir}: expected a folder, or a place for one: {error.strerror}") from error
+    return logdir
 
 
 def record_command(logdir: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import STOPPED, chosen_config
-from robot_dreamer.commands.records import record_command, record_run, reporter
+from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.environment import Environment
@@ -55,8 +55,7 @@ def _lead(
     args: argparse.Namespace, config: Config, environment: Environment, acting_seed: int, team: Team | None
 ) -> int:
     spec = environment.spec
-    logdir = args.logdir.expanduser()
-    logdir.mkdir(parents=True, exist_ok=True)
+    logdir = log_directory(args)
     store = ExperienceStore(logdir / "experience.sqlite", spec)
     try:
         trainer = Trainer(spec, config, store, logdir, team)

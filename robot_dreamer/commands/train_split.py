@@ -12,7 +12,8 @@ from rich.console import Console
 
 from export.reconstruct import reconstructor
 from robot_dreamer.commands.options import STOPPED, chosen_config
-from robot_dreamer.commands.records import record_command
+from robot_dreamer.commands.records import log_directory, record_command
+from robot_dreamer.onboard.bundle import written_bundles
 from robot_dreamer.processes import Options, processes
 from robot_dreamer.processes.own_address import own_address
 from robot_dreamer.processes.ros_domain import own_domain
@@ -35,8 +36,7 @@ def train_split(args: argparse.Namespace) -> int:
     """See `robot-dreamer train --robot`."""
     spec = load_spec(args.robot)
     chosen_config(args)  # refuse a wrong preset before anything starts
-    logdir = args.logdir.expanduser()
-    logdir.mkdir(parents=True, exist_ok=True)
+    logdir = log_directory(args)
     record_command(logdir)
     result = _run(args, logdir)
     console = Console()
@@ -76,7 +76,7 @@ def _phase(logdir: Path) -> str:
 
 def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> None:
     """Evaluate the newest bundle and a random policy on the same seeds; write and print everything."""
-    bundle = max((logdir / "bundles").glob("bundle-*.zip"))
+    bundle = written_bundles(logdir / "bundles")[-1]
     results: list[Evaluation] = []
     if episodes:
         results = compare([bundle, None], spec, episodes, EVALUATION_SEED)

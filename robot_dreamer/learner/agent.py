@@ -20,7 +20,7 @@ from robot_dreamer.learner.compiled import CompiledFunctions, Compiler
 from robot_dreamer.learner.device import resolve_device
 from robot_dreamer.learner.objectives import OBJECTIVES
 from robot_dreamer.learner.objectives.parts import Parts
-from robot_dreamer.learner.state import check_tensors, named_state
+from robot_dreamer.learner.state import check_tensors, named_state, restore_generator
 from robot_dreamer.learner.step import take_step
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.update_result import UpdateResult
@@ -138,14 +138,15 @@ class Agent(nn.Module):
     def load_training_state(self, tensors: dict[str, Tensor]) -> None:
         """Continue from the tensors that `training_state` returned.
 
-        Raises ValueError that names missing, unexpected and mis-shaped tensors; the agent is then unchanged.
+        A generator of another kind of device can not go on; it is then seeded anew from seed and updates, and warned
+        of. Raises ValueError that names missing, unexpected and mis-shaped tensors; the agent is then unchanged.
         """
         own = self._state_tensors()
-        check_tensors({**own, "generator": self.generator.get_state()}, tensors)
+        check_tensors(own, {name: tensor for name, tensor in tensors.items() if name != "generator"})
         with torch.no_grad():
             for name, value in own.items():
                 value.copy_(tensors[name])
-        self.generator.set_state(tensors["generator"].cpu())
+        restore_generator(self.generator, tensors, [self.config.run.seed, self.updates])
 
     def join_team(self) -> None:
         """Take over the leader's training state; every process of a team calls it once before the first update."""

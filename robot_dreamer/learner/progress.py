@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import math
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +18,43 @@ from numpy.typing import NDArray
 
 from robot_dreamer.record import StepRecord
 
+_log = logging.getLogger(__name__)
 RUN_FILE = "run.json"  # what is trained in, the configuration, code and machine
 
 
 def write_json_atomically(path: Path, value: Any) -> None:
-    """Replace a JSON file so that a reader sees the old or the new one, never half of one."""
+    """Replace a JSON file so that a reader sees the old or the new one, not half of one; what is not finite is null."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value))
+    temporary.write_text(json.dumps(_finite(value), allow_nan=False), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def drop_torn_line(path: Path) -> None:
     """Cut a last line without its end, written when the power went, from a file of lines."""
     if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
+
+
+def _readable(path: Path, read: Callable[[str], int], skip: int = 0) -> list[int]:
+    """What `read` makes of each line behind the first `skip`; lines that it cannot read are counted in a warning."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[skip:]
+    found, broken = [], 0
+    for line in lines:
+        try:
+            found.append(read(line))
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            broken += 1
+    if broken:
+        _log.warning("%s: %d of %d lines cannot be read and are left out", path, broken, len(lines))
+    return found
 
 
 class ScoreLog:
@@ -45,8 +71,7 @@ class ScoreLog:
         drop_torn_line(path)
         if not path.exists() or not path.stat().st_size:
             self._write(self.COLUMNS)
-        with path.open(newline="") as file:
-            self._last = max((int(line["step"]) for line in csv.DictReader(file)), default=-1)
+        self._last = max(_readable(path, lambda line: int(line.split(",")[3]), skip=1), default=-1)
 
     def add(self, env_step: int, score: float) -> None:
         """An episode that ended with row `env_step` of the run."""
@@ -75,8 +100,8 @@ class EpisodeLog:
         self.count = 0
         self._logged_until = 0
         drop_torn_line(path)
-        for line in path.read_text().splitlines() if path.exists() else []:
-            self._logged_until = max(self._logged_until, json.loads(line)["env_step"])
+        if path.exists():
+            self._logged_until = max(_readable(path, lambda line: int(json.loads(line)["env_step"])), default=0)
         self._running: dict[tuple[str, str], tuple[int, float, int]] = {}
 
     def add(self, env_step: int, row: StepRecord) -> None:

@@ -17,6 +17,7 @@ from robot_dreamer.learner.gallery import Gallery
 from robot_dreamer.learner.portrait import summary
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
 from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.onboard.bundle import bundle_number, written_bundles
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.strips import cameras, strip_pixels
 from robot_dreamer.run_status import STATUS_FILE, RunStatus
@@ -69,7 +70,7 @@ class Run:
         self._bundles = trainer.logdir / "bundles"
         self._bundles.mkdir(parents=True, exist_ok=True)
         # versions rise over all starts, also when files were deleted: robots refuse older ones
-        written = [int(p.stem.split("-")[1]) for p in self._bundles.glob("bundle-*.zip")]
+        written = map(bundle_number, written_bundles(self._bundles))
         self.version = max(0, trainer.store.published()[0], *written)
         self._published_updates = -1
         self._metrics = MetricsLog(trainer.logdir)
@@ -158,7 +159,7 @@ class Run:
         self.version += 1
         self._publish(self.bundle, self.version, self.trainer.updates)
         self._published_updates = self.trainer.updates
-        for old in sorted(self._bundles.glob("bundle-*.zip"))[:-5]:
+        for old in written_bundles(self._bundles)[:-5]:
             old.unlink()
 
     def _write_metrics(self) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from robot_dreamer.learner.adam import Trained
 from robot_dreamer.learner.optimizer import Optimizer
 from robot_dreamer.learner.step import state_prefix
+
+_log = logging.getLogger(__name__)
 
 
 def named_state(model: nn.Module, trained: Trained, optimizers: Mapping[str, Optimizer]) -> dict[str, Tensor]:
@@ -35,3 +40,19 @@ def check_tensors(own: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
     if problems:
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
         raise ValueError(f"the stored training state does not fit this agent: {shown}")
+
+
+def restore_generator(generator: torch.Generator, stored: Mapping[str, Tensor], entropy: Sequence[int]) -> None:
+    """Let a generator go on from the stored state "generator"; entropy: what it begins anew from where it can not."""
+    state = stored.get("generator")
+    if state is not None and state.shape == generator.get_state().shape:
+        generator.set_state(state.cpu())
+        return
+    found = "none" if state is None else f"one of {state.numel()} bytes"
+    _log.warning(
+        "random numbers begin anew: the state on %s has %d bytes, the checkpoint has %s, as another kind of device has",
+        generator.device,
+        generator.get_state().numel(),
+        found,
+    )
+    generator.manual_seed(int(np.random.SeedSequence(list(entropy)).generate_state(1)[0]))

@@ -116,6 +116,7 @@ def listed(directory: Path) -> dict[str, str]:
 
 def revoke(directory: Path, robot: str) -> None:
     """Take a robot off the list; a running learner cuts it off within seconds. Raises LinkError if it is not on it."""
+    require_robot_id(robot)
     path = directory / "robots" / f"{robot}.json"
     if not path.exists():
         raise LinkError(f"robot {robot!r} is not allowed anyway; allowed: {', '.join(listed(directory)) or 'none'}")
@@ -158,6 +159,9 @@ def _pair() -> tuple[str, str]:
 
 def _read(path: Path, kind: type[_S]) -> _S:
     try:
+        mode = path.stat().st_mode & 0o777
+        if "secret" in kind.__struct_fields__ and mode & 0o077:
+            raise LinkError(f"{path} holds a secret key, and others can read it (mode {mode:o}): chmod 600 {path}")
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         hint = "`robot-dreamer keys create` makes keys"

@@ -15,6 +15,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -43,6 +44,10 @@ __all__ = ["Bundle", "BundleError", "Manifest", "Port", "read_bundle", "write_bu
 
 MODEL, MANIFEST, RECORDING = "policy.onnx", "manifest.json", "recording.npz"
 _LIMITS = {MODEL: 2 << 30, MANIFEST: 4 << 20, RECORDING: 256 << 20}  # bytes; protobuf ends at 2 GiB
+_NPY_HEADER = re.compile(
+    rb"\{'descr': '([<|][bfiu][1248])', 'fortran_order': False, 'shape': \(((?:[0-9]{1,15}, ?)*[0-9]{0,15})\), \} *\n"
+)
+_WRITTEN = re.compile(r"bundle-[0-9]{8,19}\.zip")
 _LOCAL = struct.Struct("<26xHH")  # header before a file in a zip archive; lengths of its name and its extra field
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal content gives equal bytes
 
@@ -113,6 +118,17 @@ def read_bundle(path: Path, spec: RobotSpec) -> Bundle:
     return Bundle(manifest, contents[MODEL], recording, spec, path.name)
 
 
+def written_bundles(folder: Path) -> list[Path]:
+    """Bundles that a learner wrote there, by their names, oldest first; a person may keep others beside them."""
+    found = [path for path in folder.iterdir() if _WRITTEN.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=bundle_number)
+
+
+def bundle_number(path: Path) -> int:
+    """The version that the name of one of `written_bundles` tells."""
+    return int(path.stem.removeprefix("bundle-"))
+
+
 def _read_archive(path: Path) -> dict[str, memoryview]:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -179,14 +195,16 @@ def _read_npz(content: memoryview) -> dict[str, NDArray[Any]]:
 
 
 def _read_npy(content: bytes) -> NDArray[Any]:
-    stream = io.BytesIO(content)
-    if np.lib.format.read_magic(stream) != (1, 0):
+    """numpy's own reader evaluates the header as Python; this one knows the one form that numpy writes."""
+    magic, size = content[:8], int.from_bytes(content[8:10], "little")
+    if magic != b"\x93NUMPY\x01\x00":
         raise ValueError("expected npy version 1.0")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.hasobject or fortran:
-        raise ValueError("expected C-ordered arrays of numbers")
-    body = content[stream.tell() :]
-    size = math.prod(shape) * dtype.itemsize
-    if len(body) != size:
-        raise ValueError(f"expected {size} bytes for {dtype}{list(shape)}, found {len(body)}")
+    header = _NPY_HEADER.fullmatch(content[10 : 10 + size])
+    if header is None:
+        raise ValueError(f"expected the header of a C-ordered array of numbers, found {content[10:90]!r}")
+    dtype, shape = np.dtype(header[1].decode()), tuple(int(x) for x in header[2].split(b",") if x.strip())
+    body = content[10 + size :]
+    expected = math.prod(shape) * dtype.itemsize
+    if len(body) != expected:
+        raise ValueError(f"expected {expected} bytes for {dtype}{list(shape)}, found {len(body)}")
     return np.frombuffer(body, dtype).reshape(shape)

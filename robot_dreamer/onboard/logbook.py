@@ -19,6 +19,8 @@ import msgspec
 from robot_dreamer.durable import sync
 from robot_dreamer.onboard.manifest import BundleError
 
+FLOWN_FILE = "flown.json"
+
 
 class Flown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Content of flown.json. `acting` is a file in flown/, empty if what acts is not kept there."""
@@ -39,7 +41,7 @@ class Logbook:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._file, self._kept = directory / "flown.json", directory / "flown"
+        self._file, self._kept = directory / FLOWN_FILE, directory / "flown"
         self._kept.mkdir(parents=True, exist_ok=True)
         self.flown = Flown()
         if self._file.exists():
@@ -72,6 +74,20 @@ class Logbook:
         sync(temporary)
         temporary.replace(own)
         sync(self._kept)
+
+    def lower(self, lineage: str, floor: int) -> None:
+        """Let versions of a lineage above `floor` fly again, which a person has decided.
+
+        Raises ValueError for a lineage that has not flown, or a floor that is not below its own; OSError if the disk
+        refuses.
+        """
+        floors = self.flown.floors
+        if lineage not in floors:
+            raise ValueError(f"lineage {lineage!r} has not flown here; these have: {', '.join(map(repr, floors))}")
+        if floor >= floors[lineage]:
+            raise ValueError(f"floor: expected below {floors[lineage]}, which has flown, found {floor}")
+        lowered = {**floors, lineage: floor} if floor >= 0 else {k: v for k, v in floors.items() if k != lineage}
+        self.write(lowered, self.flown.acting, [bundle.name for bundle in self._kept.iterdir()])
 
     def write(self, floors: Mapping[str, int], acting: str, others: Collection[str]) -> None:
         """Make it durable.

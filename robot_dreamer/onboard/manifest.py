@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.bounds import Count
 from robot_dreamer.spec import RobotSpec
 
 FORMAT = 1
@@ -57,6 +57,10 @@ _INPUT_ROLES = ("observation", "previous_action", "state", "is_first", *NOISE_RO
 _OUTPUT_ROLES = ("action", "state", "monitor")
 
 
+TOLERANCES = {"float32": 1e-3, "float16": 1e-2, "int8": 1e-1}
+"""By format of the weights: largest drift of a robot from a recording, relative."""
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a bundle says about itself.
 
@@ -77,8 +81,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     format: int = FORMAT
-    version: int
-    training_step: int
+    version: Count
+    training_step: Count
     algorithm: str
     spec: str
     spec_hash: str
@@ -112,10 +116,10 @@ def check_manifest(manifest: Manifest, spec: RobotSpec) -> None:
     """Raise BundleError unless rate, ports and states fit the spec and each other."""
     if manifest.rate != spec.rate:
         raise BundleError(f"rate: expected {spec.rate} Hz as in the spec, found {manifest.rate}")
-    if not (math.isfinite(manifest.tolerance) and manifest.tolerance > 0):
-        raise BundleError(f"tolerance: expected a positive number, found {manifest.tolerance}")
-    if manifest.version < 0:
-        raise BundleError(f"version: expected 0 or more, found {manifest.version}")
+    most = TOLERANCES[manifest.weights]  # a bundle must not say itself how wrong it may be
+    if not 0 < manifest.tolerance <= most:
+        wanted = f"a number above 0, and at most {most:g} with {manifest.weights} weights"
+        raise BundleError(f"tolerance: expected {wanted}, found {manifest.tolerance}")
     for kind, ports, roles in (("inputs", manifest.inputs, _INPUT_ROLES), ("outputs", manifest.outputs, _OUTPUT_ROLES)):
         _require_unique(f"{kind}, names", [p.name for p in ports])
         _require_unique(f"{kind}, role and key", [f"{p.role} {p.key}" for p in ports if p.role not in NOISE_ROLES])

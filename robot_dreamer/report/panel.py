@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from robot_dreamer.record import RANDOM_POLICY
+from robot_dreamer.report.figures import amount, counts, number, words
 from robot_dreamer.run_status import RunStatus
 
 STALE = 5.0  # s without a word from the learner before the display says so
@@ -153,35 +155,34 @@ def _robot(robot: dict[str, Any], newest: int) -> Text:
     figures = robot["figures"]
     text = Text()
     if not robot["connected"]:
-        text.append(f"not connected, last seen {robot['last_seen']:.0f} s ago · ", style="red")
-    version = int(figures.get("bundle_version", -1))
-    if version < 0:
+        text.append(f"not connected, last seen {amount(robot['last_seen'], '.0f')} s ago · ", style="red")
+    if number(figures.get("bundle_version", RANDOM_POLICY)) == RANDOM_POLICY:
         text.append("random policy")
     else:
-        text.append(f"bundle {version} of {newest} on board, {figures['bundle_age_s']:.0f} s old")
+        age = f", {amount(figures['bundle_age_s'], '.0f')} s old" if "bundle_age_s" in figures else ", of unknown age"
+        text.append(f"bundle {amount(figures.get('bundle_version'), '')} of {newest} on board{age}")
     if figures.get("fault"):
-        text.append(f" · stopped by {figures['fault']}", style="red")
+        text.append(f" · stopped by {words(figures['fault'])}", style="red")
     elif figures.get("state", "policy") != "policy":
-        text.append(f" · {figures['state']}", style="yellow")
-    ticks = figures.get("loop_ticks", 0)
-    misses = figures.get("loop_misses", 0)
-    text.append(f" · loop misses {misses:,} of {ticks:,}", style="yellow" if misses else "")
+        text.append(f" · {words(figures['state'])}", style="yellow")
+    ticks, misses = figures.get("loop_ticks", 0), figures.get("loop_misses", 0)
+    text.append(f" · loop misses {amount(misses)} of {amount(ticks)}", style="yellow" if misses else "")
     if robot["spooled"]:
-        text.append(f" · {robot['spooled']:,} rows to send")
+        text.append(f" · {amount(robot['spooled'])} rows to send")
     counters = {
         "rows missing": robot["missing"],
         "rows sent twice": robot["duplicates"],
-        **{f"rows rejected ({kind})": n for kind, n in robot["rejected"].items()},
-        **{f"rows dropped ({kind})": n for kind, n in robot["dropped"].items()},
-        **{f"bad messages ({kind})": n for kind, n in robot["bad_messages"].items()},
+        **{f"rows rejected ({kind})": n for kind, n in counts(robot["rejected"]).items()},
+        **{f"rows dropped ({kind})": n for kind, n in counts(robot["dropped"]).items()},
+        **{f"bad messages ({kind})": n for kind, n in counts(robot["bad_messages"]).items()},
         "samples refused": figures.get("refused_samples", 0),
         "faults": figures.get("faults", 0),
     }
     for name, count in counters.items():
         if count:
-            text.append(f" · {name}: {count:,}", style="yellow")
+            text.append(f" · {name}: {amount(count)}", style="yellow")
     if robot["refused"]:
-        text.append(f" · refused: {robot['refused']}", style="red")
+        text.append(f" · refused: {words(robot['refused'])}", style="red")
     return text
 
 

@@ -31,8 +31,8 @@ class LearnerSettings:
     insecure: bool = setting(False, "accept any robot, unencrypted, beyond loopback too")
     minutes: float = setting(0.0, "minutes of training over all starts; 0: no limit", least=0.0)
     steps: int = setting(0, "environment steps over all starts, action repeats included; 0: no limit", least=0)
-    seed: int = setting(0, "of the parameters and all noise", least=0)
-    threads: int = setting(1, "CPU threads", least=1)
+    seed: int = setting(0, "of the parameters and all noise", least=0, most=2**31 - 1)
+    threads: int = setting(1, "CPU threads", least=1, most=1024)
 
     def __post_init__(self) -> None:
         check_all(self)

@@ -19,7 +19,8 @@ from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy, PolicyOutput
 from robot_dreamer.record import INTERVENTION, validate_record
 from robot_dreamer.spec import parse_spec
-from tests.onboard_models import TOY, make_bundle, toy_spec
+from ros_nodes.health import bundle_age, figures
+from tests.onboard_models import TOY, edit_manifest, make_bundle, toy_spec
 from tests.ros.fake_robot import joint_state
 from tests.ros.guarded import LONG, NEUTRAL, Make, faulted, goes_on
 from tests.ros.stage import Stage
@@ -246,6 +247,14 @@ def test_a_bundle_that_is_too_old_latches(make: Make, tmp_path: Path) -> None:
     reason = faulted(stage, "bundle")
     assert reason.startswith("bundle 1 is ") and reason.endswith(" s old, allowed 3600 s")
     stage.only(NEUTRAL)
+
+
+def test_a_bundle_from_the_future_has_no_age(make: Make, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "1.bundle", toy_spec(), 1)
+    edit_manifest(bundle, created="9999-12-31T00:00:00Z")
+    stage = make(bundle=str(bundle), spec=safe("{bundle_seconds: 3600}"))
+    assert faulted(stage, "bundle") == "bundle 1 says that it was made later than now, so no age, allowed 3600 s"
+    assert "bundle_age_s" not in figures(stage.components) and math.isinf(bundle_age(stage.components))
 
 
 def test_the_learner_tells_the_age_of_its_own_bundle_only(tmp_path: Path) -> None:

@@ -321,3 +321,22 @@ def test_freed_memory_is_kept_on_linux():
 def test_a_depth_that_the_blocks_do_not_divide_is_refused():
     with pytest.raises(ValueError, match="model.depth: 3 x 4 channels .* multiple of model.decoder_blocks = 8"):
         nano("model.depth=3", observations=IMAGE)
+
+
+def test_the_random_numbers_of_another_kind_of_device_begin_anew_and_that_is_said(caplog):
+    """A CPU's generator has 5056 bytes of state, a GPU's 16."""
+    agent, other = nano(), nano()
+    batch = random_batch(agent, 2, 4)
+    agent.update(batch)
+    for size in (16, 5057):
+        caplog.clear()
+        stored = agent.training_state() | {"generator": torch.zeros(size, dtype=torch.uint8)}
+        other.load_training_state(stored)
+        assert (
+            f"random numbers begin anew: the state on cpu has 5056 bytes, the checkpoint has one of {size}"
+            in caplog.text
+        )
+        first = other.draw_noise(2, 5).observe
+        other.load_training_state(stored)
+        assert torch.equal(other.draw_noise(2, 5).observe, first)  # from seed and updates
+    assert other.updates == 1

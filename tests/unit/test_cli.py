@@ -137,10 +137,12 @@ def test_a_size_that_was_asked_for_wins_over_that_of_the_domain() -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--threads", "0"], "argument --threads: expected a whole number of at least 1, found '0'"),
+        (["--threads", "0"], "argument --threads: expected a whole number from 1 to 1024, found '0'"),
         (["--steps", "-5"], "argument --steps: expected a whole number of at least 0, found '-5'"),
         (["--minutes", "nan"], "argument --minutes: expected a number of at least 0, found 'nan'"),
-        (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, found '-1'"),
+        (["--seed", "-1"], "argument --seed: expected a whole number from 0 to 2147483647, found '-1'"),
+        (["--seed", str(2**70)], f"expected a whole number from 0 to 2147483647, found '{2**70}'"),
+        (["--threads", str(2**40)], f"expected a whole number from 1 to 1024, found '{2**40}'"),
         (["--evaluate", "-1"], "argument --evaluate: expected a whole number of at least 0, found '-1'"),
         (["--speed", "inf"], "argument --speed: expected a number of at least 0, found 'inf'"),
     ],
@@ -174,3 +176,13 @@ def test_what_is_no_status_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / STATUS_FILE).write_bytes(content)
     assert main(["link-status", "--logdir", str(tmp_path)]) == 2
     assert f"{tmp_path / STATUS_FILE} is not the status of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["learn"], ["train"], ["train", "--env", "robot:cartpole"]])
+def test_what_is_in_the_way_of_the_log_directory_is_named(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main([*command, "--logdir", str(place)]) == 2
+        assert f"--logdir {place}: expected a folder, or a place for one" in capsys.readouterr().err

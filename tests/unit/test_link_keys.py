@@ -67,3 +67,30 @@ def test_one_broken_entry_allows_nobody_and_stops_nobody(tmp_path: Path) -> None
     assert list(learner.allowed().values()) == ["r2"] and "r1.json" in learner.problem
     with pytest.raises(LinkError, match="r1.json"):
         run(tmp_path, "list")
+
+
+@pytest.mark.parametrize("name", ["../learner", "../../x", "/etc/x", "", ".", "a/b", "a" * 65])
+def test_names_from_outside_do_not_become_paths(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "keys"
+    keys.create(folder, ["r1"])
+    (tmp_path / "x.json").write_text("{}")
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    for use in (keys.revoke, lambda place, robot: keys.create(place, [robot])):
+        with pytest.raises(LinkError, match="is not possible"):
+            use(folder, name)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_secret_that_others_can_read_is_refused_with_what_helps(tmp_path: Path, mode: int) -> None:
+    (handout,) = keys.create(tmp_path, ["r1"])
+    for path, read in (
+        (handout, keys.load_robot_keys),
+        (tmp_path / "learner.json", lambda _: keys.LearnerKeys(tmp_path)),
+    ):
+        path.chmod(mode)
+        with pytest.raises(LinkError, match=rf"others can read it \(mode {mode:o}\): chmod 600 {path}"):
+            read(path)
+        path.chmod(0o600)
+        read(path)
+    assert list(keys.LearnerKeys(tmp_path).allowed().values()) == ["r1"]  # public keys may be read by all

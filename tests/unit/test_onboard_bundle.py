@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import random
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from robot_dreamer.onboard.bundle import BundleError, Port, read_bundle, write_bundle
+from robot_dreamer.onboard.bundle import BundleError, Port, _read_npz, read_bundle, write_bundle
+from robot_dreamer.onboard.manifest import TOLERANCES
 from tests.onboard_models import STEPS, edit_manifest, make_bundle, record, rewrite, toy_manifest, toy_model, toy_spec
 
 SPEC = toy_spec()
@@ -176,3 +178,54 @@ def test_recording_that_does_not_fit(tmp_path: Path) -> None:
         write_bundle(tmp_path / "x", MODEL, manifest, good | {"input/obs_speed": good["input/obs_speed"][:15]})
     with pytest.raises(BundleError, match=r"input/obs_speed: expected float32\[1\] per step, found float64\[1\]"):
         write_bundle(tmp_path / "x", MODEL, manifest, good | {"input/obs_speed": good["input/obs_speed"].astype(float)})
+
+
+@pytest.mark.parametrize("field", ["version", "training_step"])
+@pytest.mark.parametrize("value", [-1, 2**62 + 1, 2**63, 2**80])
+def test_numbers_that_no_row_can_hold_are_refused_by_field(path: Path, field: str, value: int) -> None:
+    edit_manifest(path, **{field: value})
+    with pytest.raises(BundleError, match=field if abs(value) < 2**63 else "manifest.json"):
+        read_bundle(path, SPEC)
+    edit_manifest(path, **{field: 2**62})
+    assert getattr(read_bundle(path, SPEC).manifest, field) == 2**62
+
+
+@pytest.mark.parametrize("weights", TOLERANCES)
+def test_a_bundle_does_not_say_how_wrong_it_may_be(path: Path, weights: str) -> None:
+    most = TOLERANCES[weights]
+    for tolerance in (0.0, -1.0, most * 1.01, 1.0, 1e300):
+        edit_manifest(path, weights=weights, tolerance=tolerance)
+        with pytest.raises(
+            BundleError, match=f"tolerance: expected a number above 0, and at most {most:g} with {weights}"
+        ):
+            read_bundle(path, SPEC)
+    edit_manifest(path, weights=weights, tolerance=most)
+    assert read_bundle(path, SPEC).manifest.tolerance == most
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_any_bytes_of_a_recording_are_a_recording_or_refused(count: int) -> None:
+    """Behind hashes that fit: whoever makes the bundle can write what he likes."""
+    recording = record(MODEL, INPUTS, OUTPUTS)
+    whole = io.BytesIO()
+    np.savez(whole, **recording)
+    assert _read_npz(memoryview(whole.getvalue())).keys() == recording.keys()
+    for seed in range(count):
+        chance = random.Random(seed)
+        broken = bytearray(whole.getvalue())
+        headers = [i for i in range(len(broken) - 6) if broken[i : i + 6] == b"\x93NUMPY"]
+        for _ in range(chance.randint(1, 8)):
+            at = (
+                chance.choice(headers) + chance.randrange(128)
+                if chance.random() < 0.7
+                else chance.randrange(len(broken))
+            )
+            broken[at % len(broken)] = chance.choice(
+                [0, 32, 39, 40, 41, 44, 48, 57, 123, 125, 255, chance.randrange(256)]
+            )
+        try:
+            _read_npz(memoryview(bytes(broken)))
+        except BundleError:
+            continue
+        except BaseException as error:
+            raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}") from error

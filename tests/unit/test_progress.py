@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from robot_dreamer.learner.progress import EpisodeLog, MetricsLog, ScoreLog, write_json_atomically
 from robot_dreamer.learner.run import Budget
 from robot_dreamer.record import StepRecord
@@ -88,3 +90,21 @@ def test_scores_are_written_once_per_episode_in_environment_steps(tmp_path: Path
     feed(3)
     lines = path.read_text().splitlines()
     assert lines == ["method,task,seed,step,score", *(f"ours,task,3,{step},3.000" for step in (4, 8, 12))]
+
+
+def test_history_that_cannot_be_read_is_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    episodes, scores = tmp_path / "episodes.jsonl", tmp_path / "scores.csv"
+    episodes.write_bytes(
+        b'{"env_step": 2, "return": 1.0}\n\x00\x00\n[1]\n{"env_ste\n{"env_step": 4}\n' + b"[" * 100_000 + b"\n"
+    )
+    scores.write_bytes(b"method,task,seed,step,score\nm,t,0,10,1.0\nm,t\n\xff\n,,,,\nm,t,0,20,2.0\n")
+    log = EpisodeLog(episodes)
+    log.scores = ScoreLog(scores, "m", "t", 0, 1)
+    assert f"{episodes}: 4 of 6 lines cannot be read and are left out" in caplog.text
+    assert f"{scores}: 3 of 5 lines cannot be read and are left out" in caplog.text
+    for number, one in enumerate([row(0, 0, is_first=True), row(0, 1, is_last=True)] * 3, 1):
+        log.add(number, one)
+    assert b'"env_step": 6' in episodes.read_bytes() and episodes.read_bytes().count(b'"env_step": 4') == 1
+    log.scores.add(20, 5.0)
+    log.scores.add(30, 5.0)
+    assert scores.read_bytes().endswith(b"m,t,0,20,2.0\nm,t,0,30,5.000\n")
