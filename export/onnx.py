@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,12 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"argument --output: expected a file in a folder that exists, found {str(options.output)!r}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there is something to tidy up
     try:
         tensors, meta = load_checkpoint(options.checkpoint)
         spec, config, agent = rebuild_agent(options.checkpoint, tensors, meta, options.robot)
         exporter = BundleExporter(agent.policy_step(), spec, config, meta.lineage, options.weights)
         stream = choose_inputs(exporter.ports, tensors, options.seed)
         export_checked(exporter, spec, meta.training_step, stream, options)
+    except KeyboardInterrupt:
+        return 130
     except (BundleError, ExportRefused) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
+import signal
 import sys
+import threading
+import traceback
 from collections.abc import Sequence
 
 import robot_dreamer
+from robot_dreamer.missing import advice
 
+INTERRUPTED = 130
 # name -> (module with add_arguments(parser) and run(args) -> exit status, help); imported only when called, so that
 # the robot's commands work where torch is not installed
 COMMANDS = {
@@ -37,7 +43,35 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status. Errors of the user's making are one message on stderr and status 2."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    # An interrupt amid imports would end in a traceback of theirs; nothing has begun yet that could be lost.
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED)) if in_main_thread() else None
+    try:
+        args = _parse(list(sys.argv[1:] if argv is None else argv))
+    except ModuleNotFoundError as error:
+        return _explain("", error)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    for chatty in ("onnx_ir", "onnxscript"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return INTERRUPTED  # during set-up; later every command has a handler of its own
+    except ModuleNotFoundError as error:
+        return _explain(args.command, error)
+    except (ValueError, OSError, RuntimeError) as error:
+        if not _is_explained(error):
+            raise
+        if type(error).__name__ == "EnvironmentFailed" and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)  # of code that is not ours
+        print(f"robot-dreamer {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The chosen command's options, with its `run`."""
     parser = argparse.ArgumentParser(prog="robot-dreamer", description=robot_dreamer.__doc__)
     parser.add_argument("--version", action="version", version=f"robot_dreamer {robot_dreamer.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
@@ -50,19 +84,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = importlib.import_module(module_name)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    for chatty in ("onnx_ir", "onnxscript"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    try:
-        return int(args.run(args))
-    except KeyboardInterrupt:
-        return 130  # during set-up; later every command has a handler of its own
-    except (ValueError, OSError, RuntimeError) as error:
-        if not _is_explained(error):
-            raise
-        print(f"robot-dreamer {args.command}: {error}", file=sys.stderr)
-        return 2
+    return parser.parse_args(argv)
+
+
+def in_main_thread() -> bool:
+    """Whether signal handlers may be set here."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def _explain(command: str, error: ModuleNotFoundError) -> int:
+    """Say which extra brings a missing package. Raises what is none of ours to bring."""
+    text = advice(error)
+    if not text:
+        raise error
+    print(f"robot-dreamer {command}: {text}".replace(" :", ":"), file=sys.stderr)
+    return 2
 
 
 def _is_explained(error: Exception) -> bool:

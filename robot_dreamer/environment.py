@@ -12,6 +12,22 @@ from numpy.typing import NDArray
 from robot_dreamer.spec import RobotSpec
 
 
+class EpisodeBroken(RuntimeError):
+    """A world showed what no row can hold, or lost itself: the episode is cut, as on a robot, and the next may begin.
+
+    Attributes:
+      kind: under which it is counted.
+    """
+
+    def __init__(self, kind: str, problem: str) -> None:
+        super().__init__(problem)
+        self.kind = kind
+
+
+class EnvironmentFailed(RuntimeError):
+    """Foreign code raised, or broke its interface: the message says where, its cause keeps the traceback."""
+
+
 @dataclass(frozen=True, slots=True)
 class TimeStep:
     """What an environment shows after a reset, or after a command.
@@ -30,7 +46,10 @@ class TimeStep:
 
 
 class Environment(Protocol):
-    """What a learner trains in. `step` after one that is_last raises RuntimeError: reset first."""
+    """What a learner trains in. `step` after one that is_last raises RuntimeError: reset first.
+
+    Arrays that it shows belong to whoever gets them. Both methods may raise EpisodeBroken, and EnvironmentFailed.
+    """
 
     @property
     def spec(self) -> RobotSpec: ...

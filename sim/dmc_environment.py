@@ -8,9 +8,10 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from dm_control.rl.control import PhysicsError
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import TimeStep
+from robot_dreamer.environment import EpisodeBroken, TimeStep
 from robot_dreamer.spec import SpecError
 from sim import synthetic
 from sim.worlds import load_suite
@@ -57,7 +58,11 @@ class DmcEnvironment:
             raise RuntimeError("the episode is over or has not begun: call reset first")
         reward = 0.0
         for _ in range(self._repeat):
-            timestep = self._environment.step(commands["action"])
+            try:
+                timestep = self._environment.step(commands["action"])
+            except PhysicsError as error:
+                self._running = False
+                raise EpisodeBroken("diverged", f"the simulation lost itself: {error}") from error
             reward += timestep.reward
             if timestep.last():
                 break
@@ -71,4 +76,4 @@ class DmcEnvironment:
     def _observe(self, timestep: Any) -> dict[str, NDArray[Any]]:
         if self._pixels:
             return {"image": self._environment.physics.render(*_PICTURE[:2], camera_id=self._camera)}
-        return {synthetic.clean(k): np.asarray(v, np.float32).reshape(-1) for k, v in timestep.observation.items()}
+        return {synthetic.clean(k): np.array(v, np.float32).reshape(-1) for k, v in timestep.observation.items()}

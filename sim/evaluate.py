@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from scipy import stats
 
+from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.report.console import plain_console
 from robot_dreamer.spec import RobotSpec, load_spec
 from sim.film import SIDE, Film, Reconstruct
 from sim.robot import SimRobot
@@ -33,6 +35,8 @@ from sim.sensors import Sensors, observe
 
 FORMAT = 1  # of the JSON file
 CONFIDENCE = 0.95
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Evaluation:
       version: the bundle's version; -1 for the random policy.
       deterministic: mean or most likely actions; False: sampled ones.
       seeds, returns, lengths: per episode; lengths in actions. An episode depends on its seed alone.
+      failed: episodes whose simulation lost itself; they count with what they had by then.
       mean: of the returns.
       interval: of the mean, 95 %, by Student's t; None for a single episode.
     """
@@ -58,6 +63,7 @@ class Evaluation:
     lengths: list[int]
     mean: float
     interval: tuple[float, float] | None
+    failed: int = 0
 
 
 def evaluate(
@@ -88,10 +94,11 @@ def evaluate(
     if bundle is not None:
         onnx_policy = prove(bundle, read_bundle(bundle, spec))
     seeds = [seed + i for i in range(episodes)]
-    returns, lengths = [], []
+    returns, lengths, failed = [], [], 0
     for one in seeds:
         policy: ActingPolicy = RandomPolicy(spec, one) if onnx_policy is None else onnx_policy
-        total, length = _episode(robot, policy, one, deterministic, film if one == seed else None)
+        total, length, whole = _episode(robot, policy, one, deterministic, film if one == seed else None)
+        failed += not whole
         returns.append(total)
         lengths.append(length)
         progress()
@@ -106,6 +113,7 @@ def evaluate(
         lengths=lengths,
         mean=float(np.mean(returns)),
         interval=student_interval(returns),
+        failed=failed,
     )
 
 
@@ -119,27 +127,32 @@ def student_interval(values: list[float]) -> tuple[float, float] | None:
 
 def _episode(
     robot: SimRobot, policy: ActingPolicy, seed: int, deterministic: bool, film: Film | None
-) -> tuple[float, int]:
-    """One episode through the onboard controller; returns its return and its length in actions."""
+) -> tuple[float, int, bool]:
+    """One episode through the onboard controller: its return, its length in actions, and whether it came to an end."""
     spec = robot.spec
     slot = PolicySlot(spec, policy)
     controller = Controller(
         spec, slot, robot="evaluation", boot=str(seed), record=None, deterministic=deterministic, seed=seed
     )
-    sensors = robot.reset(seed)
+    sensors, total, length = robot.reset(seed), 0.0, 0
     while True:
         sample = _sample(spec, sensors)
         decision = controller.tick(sample)
         if film is not None:
             film.add(robot.picture(SIDE), sample.observation, controller, policy)
         if decision.fault is not None and decision.fault.terminal and controller.episodes:
-            return controller.last_return, controller.last_length  # a fall ends the episode, as on the robot
+            return controller.last_return, controller.last_length, True  # a fall ends the episode, as on the robot
         if decision.fault or decision.refused:
             raise RuntimeError(f"episode with seed {seed} stopped: {decision.fault or decision.refused}")
         if decision.command is None:
-            return controller.last_return, controller.last_length
+            return controller.last_return, controller.last_length, True
         controller.applied(sensors.stamp)
-        sensors = robot.step(decision.command)
+        try:
+            sensors = robot.step(decision.command)
+        except EpisodeBroken as error:
+            _log.warning("episode with seed %d failed after %d actions: %s", seed, length, error)
+            return total, length, False
+        total, length = total + sensors.reward, length + 1
 
 
 def _sample(spec: RobotSpec, sensors: Sensors) -> Sample:
@@ -208,20 +221,22 @@ def compare(
     The film is of the first of them.
     """
     results: list[Evaluation] = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=plain_console(stderr=True), transient=True) as bar:
         for bundle in bundles:
             task = bar.add_task("random policy" if bundle is None else bundle.name, total=episodes)
             advance = functools.partial(bar.advance, task)
             shown = film if not results else None
             results.append(evaluate(bundle, spec, episodes, seed, deterministic, advance, shown))
-    Console().print(_table(results))
+    plain_console().print(_table(results))
     return results
 
 
 def _table(results: list[Evaluation]) -> Table:
     first = results[0]
     table = Table(title=f"{first.robot}: {len(first.seeds)} episodes, seeds {first.seeds[0]} to {first.seeds[-1]}")
-    table.caption = "interval of the mean by Student's t"
+    failed = sum(result.failed for result in results)
+    told = f"; {failed} episodes failed, because the simulation lost itself" if failed else ""
+    table.caption = f"interval of the mean by Student's t{told}"
     for column in ("policy", "actions", "mean return", "95 % interval", "lowest", "highest", "length"):
         table.add_column(column, justify="left" if column in ("policy", "actions") else "right")
     for result in results:

@@ -2,151 +2,135 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import TimeStep
-from robot_dreamer.spec import ActionSpec, ObservationSpec, SpecError
+from robot_dreamer.environment import EnvironmentFailed, EpisodeBroken, TimeStep
+from robot_dreamer.spec import SpecError
 from sim import synthetic
+from sim.gym_actions import Actions
+from sim.gym_entries import entries_of
+from sim.gym_observations import readers
 
-_Encoder = Callable[[Any], NDArray[Any]]  # what the environment shows -> the observation's array
-_Decoder = Callable[
-    [list[NDArray[np.float64]]], Any
-]  # commands, in the order of the actions -> what the environment takes
+LARGEST_RATE = 1000.0  # Hz, of a RobotSpec
+_OLD = "it looks like the interface before Gymnasium 0.26; wrap it (shimmy), or return {}"
+_log = logging.getLogger(__name__)
 
 
 class GymEnvironment:
-    """See sim.environments.Environment.
+    """See robot_dreamer.environment.Environment.
 
-    Observations: a space that is no Dict or Tuple is called `observation`; entries of a Tuple are observation_0, ….
-    uint8 pictures [height, width, 1 or 3] stay pictures; Discrete and MultiDiscrete become one-hot; everything else is
-    flattened to float32. Actions: `action`, or action_0, … for a space of several choices.
+    Observations: see `gym_observations`; a space that is no Dict or Tuple is called `observation`, entries of a Tuple
+    are observation_0, …. Actions: see `gym_actions`; `action`, or action_0, … of several choices, or the keys of a
+    Dict.
+
+    Raises SpecError for an environment that cannot be made, or that a RobotSpec cannot describe.
     """
 
     def __init__(self, name: str, seed: int, action_repeat: int) -> None:
+        self._name = name
         try:
             self._environment: gymnasium.Env[Any, Any] = gymnasium.make(name)
         except (gymnasium.error.Error, ImportError) as error:
             raise SpecError(f"cannot make gym environment {name!r}: {error}") from error
+        except Exception as error:
+            raise EnvironmentFailed(f"gym environment {name!r} raised while it was made: {_shown(error)}") from error
         self._seed: int | None = seed  # for the first reset; later ones go on with its random numbers
-        self._repeat, self._running = action_repeat, False
-        observations: list[ObservationSpec] = []
-        self._encoders: list[tuple[str, _Encoder]] = []
-        for spec, encode in _observations(self._environment.observation_space, "observation", lambda shown: shown):
-            observations.append(spec)
-            self._encoders.append((spec.name, encode))
-        actions, self._decode = _actions(self._environment.action_space, name)
+        self._repeat, self._running, self._steps = action_repeat, False, 0
+        taken: set[str] = set()
+        self._actions = Actions(self._environment.action_space, name, taken)
+        self._readers = readers(entries_of(self._environment.observation_space, "observation", taken), name)
         limit = self._environment.spec.max_episode_steps if self._environment.spec else None
         steps = math.ceil(limit / action_repeat) if limit else synthetic.NO_TIME_LIMIT
-        rate = _rate(self._environment) / action_repeat
-        self.spec = synthetic.make_spec(f"gym_{name}", rate, observations, actions, steps)
+        rate = _rate(self._environment, name) / action_repeat
+        observations = [reader.spec for reader in self._readers]
+        self.spec = synthetic.make_spec(f"gym_{name}", rate, observations, self._actions.specs, steps)
 
     def reset(self) -> TimeStep:
-        shown, _ = self._environment.reset(seed=self._seed)
-        self._seed, self._running = None, True
-        return TimeStep(self._observe(shown), 0.0, is_last=False, is_terminal=False)
+        found = self._call("reset", lambda: self._environment.reset(seed=self._seed))
+        self._seed, self._running, self._steps = None, True, 0
+        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], dict):
+            raise self._misfit("reset", "(observation, info)", found)
+        return TimeStep(self._observe(found[0]), 0.0, is_last=False, is_terminal=False)
 
     def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
-        taken = self._decode([commands[a.name] for a in self.spec.actions])
+        taken = self._actions.value(commands)
         total = 0.0
         for _ in range(self._repeat):
-            shown, reward, terminated, truncated, _ = self._environment.step(taken)
-            total += float(reward)
+            self._steps += 1
+            found = self._call("step", lambda: self._environment.step(taken))
+            if not isinstance(found, tuple) or len(found) != 5:
+                raise self._misfit("step", "(observation, reward, terminated, truncated, info)", found)
+            shown, reward, terminated, truncated, _ = found
+            total += self._number(reward)
             if terminated or truncated:
                 self._running = False
                 break
         return TimeStep(self._observe(shown), total, not self._running, bool(terminated))
 
     def close(self) -> None:
-        self._environment.close()
+        self._call("close", self._environment.close)
+
+    def _call(self, method: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            where = f"gym environment {self._name!r} raised in {method}, step {self._steps}"
+            raise EnvironmentFailed(f"{where}: {_shown(error)}") from error
+
+    def _misfit(self, method: str, expected: str, found: Any) -> EnvironmentFailed:
+        kind = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
+        return EnvironmentFailed(f"gym environment {self._name!r}, {method}: expected {expected}, found {kind}: {_OLD}")
 
     def _observe(self, shown: Any) -> dict[str, NDArray[Any]]:
-        return {name: encode(shown) for name, encode in self._encoders}
+        try:
+            return {reader.spec.name: reader.read(shown) for reader in self._readers}
+        except EpisodeBroken as error:
+            self._running = False
+            raise EpisodeBroken(error.kind, f"{error}, step {self._steps}") from error
+        except ValueError as error:
+            raise EnvironmentFailed(f"{error}, step {self._steps}") from error
+
+    def _number(self, reward: Any) -> float:
+        where = f"gym environment {self._name!r}, reward of step {self._steps}"
+        array = np.asarray(reward)
+        if array.size != 1 or array.dtype.kind not in "biuf":
+            raise EnvironmentFailed(f"{where}: expected one number, found {reward!r}")
+        number = float(array.reshape(-1)[0])
+        if not math.isfinite(number):
+            self._running = False
+            raise EpisodeBroken("reward", f"{where}: expected a finite number, found {number}")
+        return number
 
 
-def _observations(
-    space: spaces.Space[Any], name: str, get: Callable[[Any], Any]
-) -> list[tuple[ObservationSpec, _Encoder]]:
-    """Specs and encoders of a space; `get` takes the value of this space out of what the environment shows."""
-    if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        at_top = isinstance(space, spaces.Dict) and name == "observation"
-        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
-        found = []
-        for key, part in parts:
-            found += _observations(part, str(key) if at_top else f"{name}_{key}", _Item(get, key))
-        return found
-    name = synthetic.clean(name)
-    if isinstance(space, spaces.Discrete):
-        return [_one_hot(name, np.array([space.n]), np.array([space.start]), get)]
-    if isinstance(space, spaces.MultiDiscrete):
-        return [_one_hot(name, space.nvec.reshape(-1), space.start.reshape(-1), get)]
-    if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[2] in (1, 3):
-        return [(synthetic.picture(name, space.shape), lambda shown: np.asarray(get(shown), np.uint8))]
-    if isinstance(space, (spaces.Box, spaces.MultiBinary)):
-        size = max(1, math.prod(space.shape))
-        return [(synthetic.vector(name, size), lambda shown: np.asarray(get(shown), np.float32).reshape(-1))]
-    raise SpecError(f"gym observation {name!r}: spaces of type {type(space).__name__} are not supported")
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
-class _Item:
-    """Takes one entry out of a Dict's or Tuple's value."""
-
-    def __init__(self, get: Callable[[Any], Any], key: Any) -> None:
-        self._get, self._key = get, key
-
-    def __call__(self, shown: Any) -> Any:
-        return self._get(shown)[self._key]
-
-
-def _one_hot(
-    name: str, classes: NDArray[Any], start: NDArray[Any], get: Callable[[Any], Any]
-) -> tuple[ObservationSpec, _Encoder]:
-    """Choices side by side, each one-hot."""
-    offsets = np.concatenate([[0], np.cumsum(classes)[:-1]]) - start
-    size = int(classes.sum())
-
-    def encode(shown: Any) -> NDArray[np.float32]:
-        encoded = np.zeros(size, np.float32)
-        encoded[np.asarray(get(shown)).reshape(-1) + offsets] = 1.0
-        return encoded
-
-    return synthetic.vector(name, size), encode
-
-
-def _actions(space: spaces.Space[Any], environment: str) -> tuple[list[ActionSpec], _Decoder]:
-    if isinstance(space, spaces.Discrete):
-        return [synthetic.discrete("action", int(space.n), int(space.start))], lambda commands: int(commands[0][0])
-    if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)):
-        shape, dtype = space.shape, space.dtype
-        classes = space.nvec if isinstance(space, spaces.MultiDiscrete) else np.full(shape, 2)
-        start = space.start if isinstance(space, spaces.MultiDiscrete) else np.zeros(shape)
-        pairs = zip(classes.reshape(-1), start.reshape(-1), strict=True)
-        actions = [synthetic.discrete(f"action_{i}", int(n), int(first)) for i, (n, first) in enumerate(pairs)]
-        return actions, lambda commands: np.concatenate(commands).reshape(shape).astype(dtype)
-    if isinstance(space, spaces.Box):
-        shape, dtype = space.shape, space.dtype
-        low, high = space.low.reshape(-1).tolist(), space.high.reshape(-1).tolist()
-        if not np.isfinite([low, high]).all():
-            raise SpecError(
-                f"gym environment {environment!r}: action bounds {low} to {high} are not finite, so the action cannot "
-                "be normalised; wrap the environment with finite ones"
-            )
-        return [synthetic.continuous("action", low, high)], lambda commands: commands[0].reshape(shape).astype(dtype)
-    raise SpecError(f"gym environment {environment!r}: actions of type {type(space).__name__} are not supported")
-
-
-def _rate(environment: gymnasium.Env[Any, Any]) -> float:
+def _rate(environment: gymnasium.Env[Any, Any], name: str) -> float:
     """Steps per second: from the environment's own time step, else its rendering rate, else 1 (board games)."""
-    for name in ("dt", "tau"):
-        period = getattr(environment.unwrapped, name, None)
-        if isinstance(period, (int, float)) and period > 0:
-            return 1.0 / period
-    return float(environment.metadata.get("render_fps") or 1.0)
+    periods = [_positive(getattr(environment.unwrapped, attribute, None)) for attribute in ("dt", "tau")]
+    rates = [1.0 / period for period in periods if period]
+    rate = rates[0] if rates else _positive(environment.metadata.get("render_fps")) or 1.0
+    if rate > LARGEST_RATE:
+        _log.info(
+            "gym environment %r: %g steps per second are called %g; nothing keeps that time", name, rate, LARGEST_RATE
+        )
+    return min(rate, LARGEST_RATE)
+
+
+def _positive(value: Any) -> float:
+    """A positive finite number of any numeric type, whose inverse is one too; 0 for everything else."""
+    if isinstance(value, bool) or not isinstance(value, Real | np.number):
+        return 0.0
+    number = float(value)
+    return number if number > 0 and math.isfinite(number) and math.isfinite(1.0 / number) else 0.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import TimeStep
+from robot_dreamer.environment import EpisodeBroken, TimeStep
 from robot_dreamer.spec import load_spec
 from sim.robot import SimRobot
 from sim.sensors import Sensors, observe
@@ -35,7 +35,11 @@ class RobotEnvironment:
         if self._steps is None:
             raise RuntimeError("the episode is over or has not begun: call reset first")
         self._steps += 1
-        return self._show(self._robot.step(commands))
+        try:
+            return self._show(self._robot.step(commands))
+        except EpisodeBroken:
+            self._steps = None
+            raise
 
     def close(self) -> None:
         """Nothing is open."""

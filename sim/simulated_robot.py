@@ -11,7 +11,7 @@ import functools
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,6 +22,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
+from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.onboard.command_codec import CommandError, CommandReader
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.settings.sim_robot import SimRobotSettings
@@ -30,6 +31,7 @@ from ros_nodes.distro import make_executor
 from ros_nodes.parameters import declare
 from sim import messages
 from sim.robot import SimRobot
+from sim.sensors import Sensors
 from sim.watchdog import Watchdog
 
 LOCKSTEP, REALTIME = "lockstep", "realtime"
@@ -51,6 +53,7 @@ class Counters:
     unlabelled: int = 0  # lockstep: commands accepted although they do not say which stamp they answer
     rejected: int = 0  # commands of the wrong length, for other joints, or not finite
     late: int = 0  # realtime: periods skipped because the machine was too slow
+    diverged: int = 0  # worlds that lost themselves and began anew
     unled: int = 0  # realtime: periods with the neutral command because the watchdog missed the heartbeat
 
     def __str__(self) -> str:
@@ -107,7 +110,7 @@ class SimulatedRobot:
 
     def _tick_lockstep(self, now: float) -> None:
         if len(self._commands) == len(self.spec.actions):
-            self._sensors = self._robot.step(self._commands)
+            self._sensors = self._step(self._commands)
             self.counters.steps += 1
             self._begin_stamp(now)
         if now >= self._due:
@@ -138,12 +141,21 @@ class SimulatedRobot:
             if not self._watchdog.obey():
                 self.counters.unled += 1
                 self._commands.clear()
-            self._sensors = self._robot.step({a.name: self._command(a) for a in self.spec.actions})
+            self._sensors = self._step({a.name: self._command(a) for a in self.spec.actions})
             self.counters.steps += 1
         self._publish()
         behind = max(0, math.floor((now - self._due) / self.spec.period))
         self.counters.late += behind
         self._due += (1 + behind) * self.spec.period
+
+    def _step(self, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
+        """One period. A world that loses itself is set up anew: time leaps as at a reset, which cuts the episode."""
+        try:
+            return self._robot.step(commands)
+        except EpisodeBroken as error:
+            self.counters.diverged += 1
+            self._logger.error(f"{error}: a new world begins")
+            return self._robot.reset()
 
     def _command(self, action: ActionSpec) -> NDArray[np.float64]:
         """The latest command; neutral before the first of an episode, and while the watchdog misses the heartbeat."""

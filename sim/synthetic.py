@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from itertools import count
 
 from robot_dreamer.spec import ActionSpec, Command, Episode, ObservationSpec, RobotSpec, Signal, Source
 
@@ -49,6 +51,15 @@ def clean(name: str) -> str:
     """A name as RobotSpec wants it: lower case letters, digits and _, beginning with a letter."""
     text = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:64]
     return text if text[:1].isalpha() else f"x_{text}"[:64]
+
+
+def unique(name: str, taken: Collection[str]) -> str:
+    """`clean` of any text, with a number behind it if somebody has that name already."""
+    base = clean(name)
+    if base not in taken:
+        return base
+    numbered = (f"{base[: 63 - len(str(i))]}_{i}" for i in count(2))
+    return next(candidate for candidate in numbered if candidate not in taken)
 
 
 def _scalars(*names: str) -> Source:

@@ -15,8 +15,10 @@ from typing import Protocol
 
 import mujoco
 import numpy as np
+from dm_control.rl.control import PhysicsError
 from numpy.typing import NDArray
 
+from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.spec import SpecError
 
 
@@ -75,7 +77,10 @@ class DmControlWorld:
         self._environment.reset()
 
     def step(self, control: NDArray[np.float64]) -> tuple[float, bool]:
-        timestep = self._environment.step(control)
+        try:
+            timestep = self._environment.step(control)
+        except PhysicsError as error:
+            raise EpisodeBroken("diverged", f"the simulation lost itself: {error}") from error
         return float(timestep.reward), timestep.discount == 0
 
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:

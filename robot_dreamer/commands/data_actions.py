@@ -19,6 +19,7 @@ from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.record import StepRecord
+from robot_dreamer.report.console import plain_console
 from robot_dreamer.spec import RobotSpec, load_spec, require_same_spec
 
 
@@ -150,14 +151,14 @@ def _report(console: Console, survey: Survey) -> None:
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=160)  # a table in a file or pipe keeps its columns
+    console = plain_console()
+    return console if console.is_terminal else plain_console(width=160)  # a table in a file or pipe keeps its columns
 
 
 @contextmanager
 def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     """A bar on stderr; gives the function that advances it by one."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)

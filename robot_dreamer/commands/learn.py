@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import torch
-from rich.console import Console
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import chosen_config
@@ -25,6 +24,7 @@ from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.display import Display
 from robot_dreamer.settings.learner import LearnerSettings
 from robot_dreamer.settings.setting import add_options
@@ -84,7 +84,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         training = Run(trainer, budget, publish, robots, link, report=report)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_, run=training: run.stop())
-        console = Console()
+        console = plain_console()
         with Display(logdir, console) if console.is_terminal else nullcontext():  # a supervisor has a display itself
             outcome = "finished" if training.loop() else "stopped"
         report()

@@ -8,11 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
+from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.figures import UNKNOWN, amount, counts, number, words
 from robot_dreamer.run_status import STATUS_FILE, read_status
 
@@ -31,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if status is None:
         raise FileNotFoundError(f"{logdir / STATUS_FILE} is not there: no learner has run with this --logdir")
     age = time.monotonic() - status.monotonic  # negative: the machine has been started again since
-    console = Console()
+    console = plain_console()
     console.print(_table(status.robots))
     for kind, count in {**counts(status.link.get("refusals")), **counts(status.link.get("bad_messages"))}.items():
         console.print(f"{kind}: {count}", highlight=False, markup=False)
@@ -49,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(robots: list[dict[str, Any]]) -> Table:
     """One column per robot, so that any width shows it whole."""
-    table = Table("", *(escape(words(robot.get("robot"))) for robot in robots))
+    table = Table("", *(words(robot.get("robot")) for robot in robots))
     for label, show in _LINES.items():
-        table.add_row(label, *(Text(show(robot)) for robot in robots))
+        table.add_row(label, *(show(robot) for robot in robots))
     return table
 
 

@@ -18,6 +18,7 @@ from robot_dreamer.processes import Options, processes
 from robot_dreamer.processes.own_address import own_address
 from robot_dreamer.processes.ros_domain import own_domain
 from robot_dreamer.processes.supervisor import Result, Supervisor
+from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.display import Display
 from robot_dreamer.report.page import write_report
@@ -39,7 +40,7 @@ def train_split(args: argparse.Namespace) -> int:
     logdir = log_directory(args)
     record_command(logdir)
     result = _run(args, logdir)
-    console = Console()
+    console = plain_console()
     if result.state == "failed":
         console.print(f"failed: {result.message}", highlight=False, markup=False, soft_wrap=True)
         return 1

@@ -84,6 +84,7 @@ def save_checkpoint(
     safetensors.torch.save_file(on_cpu, temporary / _TENSORS)
     written = TensorsFile((temporary / _TENSORS).stat().st_size, _sha256(temporary / _TENSORS))
     (temporary / _META).write_text(meta_json(progress, spec, config, written), encoding="utf-8")
+    shutil.copymode(temporary / _META, temporary / _TENSORS)  # safetensors writes for the owner only
     for path in (temporary / _TENSORS, temporary / _META, temporary):
         sync(path)
     temporary.rename(final)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.behavior.noise import draw_port
 from robot_dreamer.behavior.policy_step import PolicyStep
-from robot_dreamer.environment import Environment, TimeStep
+from robot_dreamer.environment import Environment, EpisodeBroken, TimeStep
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.guard import Fault
@@ -32,6 +32,7 @@ from robot_dreamer.spec import RobotSpec
 from robot_dreamer.spec.safety import TERMINAL_RULES
 
 FLUSH = 16  # rows per write to the store
+BROKEN = 20  # episodes in a row that may be cut
 _log = logging.getLogger(__name__)
 
 
@@ -101,32 +102,53 @@ class LocalActor:
             spec, PolicySlot(spec, policy), robot=spec.name, boot=uuid.uuid4().hex, record=self._keep, seed=seed
         )
         self._next: TimeStep | None = None  # None: the episode is over
+        self._broken = 0  # episodes in a row that were cut
 
     def step(self) -> None:
         """One tick of the controller: observe, act, execute, record.
 
+        An episode in which the environment shows what no row can hold is cut, counted and said; the next one begins.
+
         Raises:
-          ValueError: what the environment shows does not fit its spec.
-          RuntimeError: the guard latched a fault that a person would have to look at, or an episode ended at its reset.
+          ValueError: what the environment shows is not laid out as its spec says.
+          RuntimeError: the guard latched a fault that a person would have to look at, an episode ended at its reset,
+            or BROKEN episodes in a row were cut.
         """
         begins = self._next is None
-        now = self._begin() if self._next is None else self._next
+        try:
+            now = self._begin() if self._next is None else self._next
+        except EpisodeBroken as error:
+            self._cut(self._controller.refuse(error.kind, str(error)).refused)
+            return
         # renderers give views (flipped, turned); tensors and stored rows need plain memory
         shown = {k: np.asarray(v, order="C") for k, v in now.observation.items()}
         stamp = time.time_ns()
         decision = self._controller.tick(Sample(shown, float(now.reward), now.is_terminal, stamp, now.is_last))
         if decision.refused:
-            raise ValueError(f"{self._environment.spec.name} shows what does not fit its spec: {decision.refused}")
+            if decision.kind in ("missing", "layout"):  # it would be so again
+                raise ValueError(f"{self._environment.spec.name} shows what does not fit its spec: {decision.refused}")
+            self._cut(decision.refused)
+            return
         if decision.fault is not None:
             self._clear(decision.fault)
         if decision.fault is None and decision.command is not None:
             self._controller.applied(stamp)  # the world stands still in between
-            self._next = self._environment.step(decision.command)
+            try:
+                self._next = self._environment.step(decision.command)
+            except EpisodeBroken as error:
+                self._cut(self._controller.refuse(error.kind, str(error)).refused)
         elif begins:
             why = decision.fault or "the task is over"
             raise RuntimeError(f"{self._environment.spec.name} cannot be acted in after its reset: {why}")
         else:
-            self._next = None
+            self._next, self._broken = None, 0
+
+    def _cut(self, problem: str) -> None:
+        self._next, self._broken = None, self._broken + 1
+        total = self._controller.refused.total()
+        if self._broken >= BROKEN:
+            raise RuntimeError(f"{self._broken} episodes in a row were cut ({total} in all), the last one: {problem}")
+        _log.warning("an episode was cut (%d so far): %s", total, problem)
 
     def flush(self) -> None:
         """Store the rows that are still here. Raises ValueError if some do not fit the environment's spec."""

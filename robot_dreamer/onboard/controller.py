@@ -197,7 +197,7 @@ class Controller:
         self.last_refusal = problem
         self.refused[kind] += 1
         self.abandon()
-        return Decision(None, refused=problem)
+        return Decision(None, refused=problem, kind=kind)
 
     def _problem(self, sample: Sample) -> tuple[str, str]:
         for name, shape, dtype in self._expected:

@@ -42,7 +42,7 @@ class Decision:
       requested: what the policy asked for.
       intervention: a person's command went out instead of the policy's.
       output: of the policy, for its monitors; None when it was not asked.
-      refused: why the sample was refused; empty if it was not.
+      refused: why the sample was refused; empty if it was not. kind: under which that is counted.
       fault: what the guard has latched; then `command` is the reaction to it, and no action is recorded.
     """
 
@@ -53,4 +53,5 @@ class Decision:
     intervention: bool = False
     output: PolicyOutput | None = None
     refused: str = ""
+    kind: str = ""
     fault: Fault | None = None

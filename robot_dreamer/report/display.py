@@ -14,6 +14,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 
+from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.history import EpisodeReader
 from robot_dreamer.report.panel import Snapshot, line, panel
 from robot_dreamer.run_status import read_status
@@ -33,7 +34,7 @@ class Display:
 
     def __init__(self, logdir: Path, console: Console | None = None, began: float | None = None) -> None:
         self._logdir = logdir
-        self._console = console or Console()
+        self._console = console or plain_console()
         self._episodes = EpisodeReader(logdir / "episodes.jsonl")
         self._began = time.monotonic() if began is None else began
         self._stop = threading.Event()

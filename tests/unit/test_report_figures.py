@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from pathlib import Path
@@ -11,11 +12,11 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from robot_dreamer.cli import main
 from robot_dreamer.commands.link_status import _table
 from robot_dreamer.learner.progress import write_json_atomically
+from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.figures import amount, counts, number, words
 from robot_dreamer.report.panel import Snapshot, panel
 from robot_dreamer.run_status import STATUS_FILE
@@ -27,7 +28,7 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max
 
 def drawn(**changes: Any) -> str:
     """What both displays show of a robot."""
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = plain_console(width=200, record=True, file=io.StringIO())
     found = robot(**changes)
     console.print(panel(Snapshot(Path("x"), status(robots=[found]), [], NOW, NOW - 9)))
     console.print(_table([found]))

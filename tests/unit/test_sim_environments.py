@@ -162,8 +162,8 @@ def test_gym_spaces(ending: str) -> None:
     step = environment.reset()
     check_row(environment, step)
     shown = {k: v.tolist() for k, v in step.observation.items()}
-    assert shown.pop("camera_front") == Odd.shown["Camera-Front"].tolist()
     assert shown == {
+        "camera_front": list(range(60)),  # too small for a picture's network
         "grid": [0, 1, 2, 3, 4, 5],
         "height": [0.5],
         "ram": [1, 2, 3, 255],

@@ -1,0 +1,36 @@
+"""Packages that come with an extra: which one brings what, for a message instead of a traceback."""
+
+from __future__ import annotations
+
+EXTRAS = {
+    "torch": "learner",
+    "gymnasium": "learner",
+    "safetensors": "learner",
+    "tensorboard": "learner",
+    "onnx": "learner",
+    "onnxscript": "learner",
+    "rich": "learner",
+    "matplotlib": "learner",
+    "jinja2": "learner",
+    "cma": "learner",
+    "mujoco": "sim",
+    "dm_control": "sim",
+    "scipy": "sim",
+    "PIL": "sim",
+    "rosbags": "data",
+    "imageio": "film",
+    "imageio_ffmpeg": "film",
+    "rerun": "rerun",
+    "ale_py": "atari",
+    "crafter": "crafter",
+    "onnxruntime": "onnx-cpu",
+    "rclpy": "ros-wheels",
+}
+"""Top-level module -> extra of robot_dreamer that installs it."""
+
+
+def advice(error: ModuleNotFoundError) -> str:
+    """What to install, in one line; empty for a module that is none of ours to bring."""
+    module = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(module)
+    return f"{module} is missing: pip install 'robot_dreamer[{extra}]'" if extra else ""
