@@ -21,6 +21,8 @@ class DreamStart(NamedTuple):
     """(D, H) before the row."""
     c: Tensor
     """(D, H)."""
+    restart: Tensor | None = None
+    """(D): 1 where an episode begins, for a memory that has this input."""
 
 
 class DreamNoise(NamedTuple):
@@ -54,10 +56,12 @@ def dream_returns(
     """
     kernel, bias = controller.split(candidates)  # (P, F, O), (P, O)
     count, dreams = candidates.shape[0], start.z.shape[0]
-    z, h, c = (value.repeat(count, 1) for value in start)  # (P D, ...), candidate-major
+    z, h, c = (value.repeat(count, 1) for value in start[:3])  # (P D, ...), candidate-major
     total = z.new_zeros(count * dreams)
     alive = torch.ones_like(total)
-    restart = torch.zeros_like(total) if memory.has_restart else None
+    restart = None
+    if memory.has_restart:
+        restart = torch.zeros_like(total) if start.restart is None else start.restart.repeat(count)
     for uniform, normal in zip(*noise, strict=True):
         reading = controller.reading(z, h, c).unflatten(0, (count, dreams))  # (P, D, F)
         outputs = torch.baddbmm(bias.unsqueeze(1), reading, kernel)
@@ -66,8 +70,10 @@ def dream_returns(
         row = memory.predict(h)
         if row.reward is None:
             raise ValueError("dreams need a memory that predicts the reward")
-        total = total + alive * row.reward
+        # What M says behind the end counts for nothing, not even if it is no number.
+        total = total + torch.where(alive > 0, row.reward, 0.0)
         if row.done_logit is not None:
             alive = alive * (row.done_logit <= 0)
+        restart = None if restart is None else torch.zeros_like(restart)
         z = row.latent.sample(uniform.repeat(count, 1), normal.repeat(count, 1), temperature)
     return total.unflatten(0, (count, dreams))

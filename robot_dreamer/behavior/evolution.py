@@ -167,11 +167,6 @@ class Evolution:
         """The overall standard deviation."""
         return float(self._search.sigma)
 
-    @property
-    def generation(self) -> int:
-        """Generations since the search began."""
-        return int(self._search.countiter)
-
     def ask(self, noise: Tensor) -> Tensor:
         """Candidates (P, n) in float64 from standard-normal noise (P, n)."""
         self._noise = noise.double().cpu().numpy().copy()

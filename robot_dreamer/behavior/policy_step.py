@@ -33,11 +33,11 @@ class Perception(Protocol):
 
     @property
     def encoder(self) -> nn.Module:
-        """Observations to tokens."""
+        """Observations (N, *shape) by name to tokens (N, E)."""
 
     @property
     def rssm(self) -> RSSM:
-        """Filters."""
+        """Filters rows: state (N, deter) and (N, *latent.shape)."""
 
 
 class StepLayout(NamedTuple):
@@ -104,19 +104,19 @@ class PolicyStep(nn.Module):
         class; state: returned by the previous step; is_first: (B) bool, forgets state and previous action; noise:
         (B, *shape) by the names of the layout's ports; zero noise acts by the mode.
 
-        Monitors: surprise, the KL between posterior and prior in nats; the means of the heads.
+        Monitors: surprise in nats (see `RSSM.surprise`); the means of the heads.
         """
         keep = 1 - is_first.float().unsqueeze(-1)  # (B, 1)
-        rssm, latent = self.rssm, self.rssm.latent
+        rssm = self.rssm
         tokens = self.encoder(observation)
         previous = encode_action(self.actions, previous_action)
         before = Latents(state["deter"], state["stoch"])
-        deter, stoch, posterior = rssm.filter(before, previous, tokens, keep, noise["latent_noise"])
+        filtered = rssm.filter(before, previous, tokens, keep, noise["latent_noise"])
+        deter, stoch, _ = filtered
         feature = feature_of(deter, stoch)
         action = self.policy.act(rssm, dict(self.monitors.items()), Latents(deter, stoch), feature, noise)
         for field in self.actions:
             if field.kind != "discrete":
                 action[field.name] = torch.clamp(action[field.name], -1.0, 1.0)
-        surprise = latent.kl(latent(posterior), latent(rssm.prior_statistics(deter)))
         predictions = {name: head(feature).mean for name, head in self.monitors.items()}
-        return Acted(action, {"deter": deter, "stoch": stoch}, {"surprise": surprise, **predictions})
+        return Acted(action, {"deter": deter, "stoch": stoch}, {"surprise": rssm.surprise(filtered), **predictions})

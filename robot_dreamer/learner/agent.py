@@ -1,4 +1,4 @@
-"""The learning agent: world model, actor and critic, and one update of all of them."""
+"""The learning agent: the modules of a generation, and one update of all of them."""
 
 from __future__ import annotations
 
@@ -121,8 +121,14 @@ class Agent(nn.Module):
 
     @property
     def updates(self) -> int:
-        """Updates that were applied."""
+        """Steps of the first group's optimiser that were applied."""
         return int(next(iter(self.optimizers.values())).step_count)
+
+    def _counts(self) -> list[int]:
+        """Whole numbers that tell one update from another: what moves differs between generations and stages."""
+        counts = [optimizer.step_count for optimizer in self.optimizers.values()]
+        counts += [value for value in self.state.values() if value.dtype == torch.int64 and not value.dim()]
+        return [int(count) for count in counts]
 
     @property
     def trained_parameters(self) -> int:
@@ -146,7 +152,7 @@ class Agent(nn.Module):
         with torch.no_grad():
             for name, value in own.items():
                 value.copy_(tensors[name])
-        restore_generator(self.generator, tensors, [self.config.run.seed, self.updates])
+        restore_generator(self.generator, tensors, [self.config.run.seed, *self._counts()])
 
     def join_team(self) -> None:
         """Take over the leader's training state; every process of a team calls it once before the first update."""
@@ -154,7 +160,7 @@ class Agent(nn.Module):
             return
         self._team.share(list(self._state_tensors().values()))
         if not self._team.leads:  # noise of its own
-            entropy = [self.config.run.seed, self._team.rank, self.updates]
+            entropy = [self.config.run.seed, self._team.rank, *self._counts()]
             self.generator.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def _state_tensors(self) -> dict[str, Tensor]:

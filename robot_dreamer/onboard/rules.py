@@ -115,8 +115,9 @@ class SurpriseRule:
 
     Judged is the running mean over `seconds` of an episode, because single ticks surprise a good model too, and because
     surprise is bounded (where categorical latents are mixed with uniform ones): what is wrong shows in how long it
-    lasts. threshold = factor * (99th percentile of the last `window` means). It does not judge the first
-    `warm_up` means of a policy, which enter the window like all others: another model has another scale.
+    lasts. threshold = q + (factor - 1) |q|, q the 99th percentile of the last `window` means: factor times it, and
+    above it too where surprise is a log-likelihood below zero (World Models). It does not judge the first `warm_up`
+    means of a policy, which enter the window like all others: another model has another scale.
 
     Attributes:
       mean: nats; 0 before there is one.
@@ -151,7 +152,8 @@ class SurpriseRule:
         self._learning = max(0, self._learning - 1)
         if not self._learning and (math.isinf(self.threshold) or self._count % _REFIT == 0):
             known = self._window[: min(self._count, self._spec.window)]
-            self.threshold = self._spec.factor * float(np.quantile(known, 0.99))
+            usual = float(np.quantile(known, 0.99))
+            self.threshold = usual + (self._spec.factor - 1) * abs(usual)
         return ""
 
     def reset(self) -> None:

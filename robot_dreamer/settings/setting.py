@@ -146,7 +146,7 @@ def add_options(
         kind, flag = entry.kind.removesuffix(" | None"), "--" + (entry.option or entry.name).replace("_", "-")
         options: dict[str, Any] = {"help": entry.description, "default": defaults.get(entry.name, entry.default)}
         if kind == "bool":
-            options["action"] = "store_true"
+            options["action"] = argparse.BooleanOptionalAction if entry.default else "store_true"
         elif kind.startswith("tuple"):
             options |= {"action": "append", "default": [], "metavar": "FIELD=VALUE"}
         elif entry.choices:
@@ -164,7 +164,7 @@ def command_line(values: object) -> tuple[str, ...]:
         if not value and not entry.default:
             continue
         if isinstance(value, bool):
-            line.append(flag)
+            line.append(flag if value else flag.replace("--", "--no-", 1))
         else:
             line += [x for one in (value if isinstance(value, tuple) else (value,)) for x in (flag, str(one))]
     return tuple(line)

@@ -12,6 +12,9 @@ u = s(u' - 1). Letters: N rows, X inputs, D deter.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -81,10 +84,15 @@ class NormedGRU(nn.Module):
         return torch.addmm(self.bias, torch.cat((x, h), -1), self.kernel)
 
 
+GRU_CELLS: dict[str, Callable[[int, int], nn.Module]] = {
+    "reset_before": ResetBefore,
+    "reset_after": ResetAfter,
+    "layer_norm": NormedGRU,
+    "layer_norm_bare": functools.partial(NormedGRU, bare=True),
+}
+"""By name; see the module."""
+
+
 def gru_cell(name: str, inputs: int, deter: int) -> nn.Module:
-    """The cell of that name, see the module."""
-    if name == "reset_before":
-        return ResetBefore(inputs, deter)
-    if name == "reset_after":
-        return ResetAfter(inputs, deter)
-    return NormedGRU(inputs, deter, bare=name == "layer_norm_bare")
+    """The cell of that name. Raises KeyError for one that is not in GRU_CELLS."""
+    return GRU_CELLS[name](inputs, deter)

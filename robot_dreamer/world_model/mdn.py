@@ -163,8 +163,9 @@ class MemoryRSSM(RSSM):
         mixture = self.predict(deter).latent
         weight = mixture.log_weight.exp()
         mean = (weight * mixture.mean).sum(-1)
-        second = (weight * (mixture.mean.square() + torch.exp(2 * mixture.log_std))).sum(-1)
-        return torch.cat((mean, torch.log(second - mean.square())), -1)
+        spread = (mixture.mean - mean.unsqueeze(-1)).square()
+        variance = (weight * (torch.exp(2 * mixture.log_std) + spread)).sum(-1)
+        return torch.cat((mean, torch.log(variance)), -1)
 
     def expect(self, deter: Tensor, generator: torch.Generator) -> Tensor:
         """See `RSSM.expect`; from the mixtures themselves."""

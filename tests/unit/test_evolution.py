@@ -50,7 +50,7 @@ def test_a_restart_keeps_the_mean_and_forgets_the_step_size():
     mean = evolution.mean
     evolution.restart()
     assert torch.equal(evolution.mean, mean)
-    assert evolution.sigma == 0.1 and evolution.generation == 0
+    assert evolution.sigma == 0.1
 
 
 def test_fitness_that_is_not_finite_is_refused():
@@ -122,3 +122,40 @@ def test_a_mixture_is_as_probable_as_its_parts_say():
     normal = torch.distributions.Normal(torch.tensor([-1.0, 1.0]), torch.ones(2))
     expected = torch.log((torch.tensor([0.25, 0.75]) * normal.log_prob(torch.tensor(0.3)).exp()).sum())
     assert mixture.log_prob(torch.tensor([0.3])).item() == pytest.approx(expected.item())
+
+
+@torch.no_grad()
+def test_what_a_memory_says_behind_the_end_of_a_dream_spoils_nothing(monkeypatch):
+    memory, controller, start, noise = dream_setup(FORCE)
+    memory.kernel.zero_()
+    memory.bias.zero_()
+    memory.bias[:2] = torch.tensor([1.0, 2.0])  # done at once, and the reward
+    predict, rows = memory.predict, []
+
+    def lost(h):
+        rows.append(predict(h))
+        return rows[-1] if len(rows) == 1 else rows[-1]._replace(reward=torch.full_like(rows[-1].reward, float("nan")))
+
+    monkeypatch.setattr(memory, "predict", lost)
+    candidates = torch.randn(3, controller.parameter_count)
+    assert dream_returns(memory, controller, candidates, start, noise, 1.0).tolist() == [[2.0] * 4] * 3
+
+
+@torch.no_grad()
+def test_a_dream_begins_with_the_flag_of_its_row(monkeypatch):
+    torch.manual_seed(0)
+    actions = sum(field.features for field in FORCE)
+    memory = MDNRNN(3, actions, 6, 2, done=False, restart=True)
+    controller = LinearController(FORCE, 3 + 6)
+    flags = torch.tensor([1.0, 0.0])
+    start = DreamStart(torch.randn(2, 3), torch.randn(2, 6), torch.randn(2, 6), flags)
+    seen, step = [], memory.step
+
+    def noted(h, c, z, action, restart):
+        seen.append(restart.tolist())
+        return step(h, c, z, action, restart)
+
+    monkeypatch.setattr(memory, "step", noted)
+    noise = DreamNoise.draw(3, 2, 3, torch.Generator().manual_seed(2))
+    dream_returns(memory, controller, torch.randn(2, controller.parameter_count), start, noise, 1.0)
+    assert seen == [[1.0, 0.0] * 2, [0.0] * 4, [0.0] * 4]

@@ -219,3 +219,11 @@ def test_mistakes_in_the_safety_section_are_named(old: str, new: str, problem: s
     with pytest.raises(SpecError) as error:
         parse_spec(ROBOT.replace(old, new, 1), "robot.yaml")
     assert problem in str(error.value) and "robot.yaml, line " in str(error.value)
+
+
+def test_a_log_likelihood_below_zero_is_judged_alike() -> None:
+    run = Surprised()
+    usual = [run.rule.check(x, 1) for x in run.generator.uniform(-9.0, -8.0, 300)]
+    assert not any(usual) and -8.5 < run.rule.threshold < 0.0 + 1.0
+    assert not any(run.rule.check(x, 1) for x in run.generator.uniform(-9.0, -8.0, 300))
+    assert any(run.rule.check(30.0, 1) for _ in range(5))

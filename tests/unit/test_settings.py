@@ -33,6 +33,11 @@ class Toy:
 
 
 @dataclass(frozen=True)
+class Switch:
+    on: bool = setting(True, "unless somebody says no")
+
+
+@dataclass(frozen=True)
 class Copy:
     count: int = same(Toy, "count", description="how many of the others")
 
@@ -114,3 +119,10 @@ def test_unknown_names_are_refused_with_the_nearest_known_one() -> None:
 def test_the_page_of_the_docs_is_what_the_tables_say() -> None:
     found = (Path(__file__).parents[2] / "docs/settings.md").read_text(encoding="utf-8")
     assert found == page(), "python -m robot_dreamer.settings > docs/settings.md"
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_what_is_on_can_be_switched_off(on: bool) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, Switch)
+    assert parser.parse_args(command_line(Switch(on))).on is on

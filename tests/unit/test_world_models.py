@@ -152,11 +152,17 @@ def test_dreams_that_diverge_are_skipped_and_counted(caplog):
     with torch.no_grad():  # codes as large as float32 knows
         memory.bias[heads:].fill_(300.0)
     result = found.update(random_batch(found, 4, 9, 4))
-    assert not result.applied and not torch.isfinite(result.losses["controller"])
-    assert int(result.metrics["dream/diverged"]) == 7  # the population and its mean
+    assert result.applied and int(result.metrics["dream/diverged"]) == 7  # the population and its mean
+    assert "M lost itself in every dream" in caplog.text
     after = found.training_state()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {"model/world_model.rssm.memory.bias", "generator"}
+    assert moved == {"model/world_model.rssm.memory.bias", "generator", "stages/position"}
+    for i in range(20):  # the run comes to the stage that can mend M again
+        stage, _ = stage_at(int(found.state["stages/position"]), found.config.stages)
+        if stage == "memory":
+            break
+        found.update(random_batch(found, 4, 9, 5 + i))
+    assert stage == "memory"
 
 
 def test_one_candidate_that_diverges_ranks_last(monkeypatch):
@@ -230,3 +236,32 @@ def test_published_sizes():
     # 422,368 as published, and two outputs more: reward and end, without which it cannot be dreamed in
     assert sum(p.numel() for p in racing.parts.world.rssm.parameters()) == 422_368 + 2 * 257
     assert found.model.free_nats == 0.5 * found.model.stoch
+
+
+def test_the_surprise_of_a_robot_is_the_mixtures_negative_log_likelihood():
+    found = agent()
+    step = found.policy_step()
+    rssm = step.rssm
+    batch = random_batch(found, 3, 2)
+    observation = {name: value[:, 0] for name, value in batch.observation.items()}
+    action = {name: value[:, 0] for name, value in batch.action.items()}
+    state = {"deter": torch.randn(3, rssm.deter), "stoch": torch.randn(3, *rssm.latent.shape)}
+    noise = {port.name: torch.zeros(3, *port.shape) for port in step.layout.noise}
+    with torch.no_grad():
+        acted = step(observation, action, state, torch.zeros(3, dtype=torch.bool), noise)
+        row = rssm.predict(acted.state["deter"]).latent
+        expected = -row.log_prob(acted.state["stoch"]).sum(-1)
+    torch.testing.assert_close(acted.monitors["surprise"], expected)
+
+
+def test_the_spread_of_sharp_mixtures_does_not_cancel():
+    rssm = agent().parts.world.rssm
+    each = rssm.memory.mixtures
+    with torch.no_grad():
+        rssm.memory.kernel.zero_()
+        heads = rssm.memory.kernel.shape[1] - 3 * each * rssm.memory.latent
+        one = torch.tensor([0.0, 3.3, -8.0]).repeat_interleave(each)  # weights, means, log_stds
+        rssm.memory.bias[heads:].copy_(one.repeat(rssm.memory.latent))
+        mean, log_variance = rssm.prior_statistics(torch.zeros(1, rssm.deter)).chunk(2, -1)
+    torch.testing.assert_close(mean, torch.full_like(mean, 3.3))
+    torch.testing.assert_close(log_variance, torch.full_like(log_variance, -16.0))

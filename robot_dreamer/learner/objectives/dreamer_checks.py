@@ -1,4 +1,4 @@
-"""What of the settings of Dreamer V1, DreamerV2 and DayDreamer does not go together, and why."""
+"""What of the settings of the Dreamers does not go together, and why."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from robot_dreamer.config import Config
 from robot_dreamer.world_model.fields import Field
+from robot_dreamer.world_model.gru_cells import GRU_CELLS
 
-_CELLS = ("reset_before", "reset_after", "layer_norm", "layer_norm_bare")
 _BEGIN = "begin with the preset dreamer_v1, dreamer_v2 or daydreamer"
 
 
@@ -18,10 +18,13 @@ def check(config: Config, actions: Sequence[Field]) -> None:
     def refuse(setting: str, expected: str, found: object, why: str) -> None:
         raise ValueError(f"objective dreamer: {setting}: expected {expected}, found {found}: {why}")
 
-    if model.cell not in _CELLS:
-        refuse("model.cell", f"one of {', '.join(_CELLS)}", model.cell, f"that cell is another generation's; {_BEGIN}")
+    if model.cell not in GRU_CELLS:
+        cells, why = f"one of {', '.join(GRU_CELLS)}", f"that cell is another generation's; {_BEGIN}"
+        refuse("model.cell", cells, model.cell, why)
     if model.kl_rule == "dyn_rep":
         refuse("model.kl_rule", "hinge, floor_of_mean, balanced or adaptive", model.kl_rule, f"it is V3's; {_BEGIN}")
+    if model.overshooting:
+        refuse("model.overshooting", "0", model.overshooting, "latent overshooting is PlaNet's alone")
     if model.pixel_code == "five_bit":
         refuse("model.pixel_code", "centered or unit", model.pixel_code, "its noise is PlaNet's alone")
     if not behavior.imagine_start and behavior.returns == "departure":
@@ -39,3 +42,27 @@ def check(config: Config, actions: Sequence[Field]) -> None:
         refuse(
             "behavior.entropy_target", "0", behavior.entropy_target, f"{behavior.actor} has no known span of entropy"
         )
+
+
+def check_v3(config: Config) -> None:
+    """Raises ValueError that names a setting of an earlier generation, which DreamerV3 does not read."""
+    model, behavior = config.model, config.behavior
+    only = {
+        "model.cell": (model.cell, "block"),
+        "model.latent": (model.latent, "classes"),
+        "model.kl_rule": (model.kl_rule, "dyn_rep"),
+        "model.overshooting": (model.overshooting, 0),
+        "behavior.actor": (behavior.actor, "normal"),
+        "behavior.gradient": (behavior.gradient, "auto"),
+        "behavior.slow_every": (behavior.slow_every, 0),
+        "behavior.exploration": (behavior.exploration, 0.0),
+        "behavior.update_order": (behavior.update_order, "together"),
+        "behavior.advantage_rate": (behavior.advantage_rate, 0.0),
+        "behavior.entropy_target": (behavior.entropy_target, 0.0),
+    }
+    for setting, (found, expected) in only.items():
+        if found != expected:
+            raise ValueError(
+                f"objective dreamer_v3: {setting}: expected {expected}, found {found}: that is an earlier "
+                "generation's; begin with one of the presets planet, dreamer_v1, dreamer_v2, daydreamer"
+            )

@@ -18,6 +18,7 @@ from robot_dreamer.behavior.returns import ReturnRange
 from robot_dreamer.behavior.slow_copy import move_towards
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
+from robot_dreamer.learner.objectives.dreamer_checks import check_v3
 from robot_dreamer.learner.objectives.parts import Generation, Losses, Parts, Replayed, observe_batch
 from robot_dreamer.world_model.fast.forms import predict
 from robot_dreamer.world_model.fields import Field
@@ -27,7 +28,7 @@ from robot_dreamer.world_model.rssm import Latents, Observed, feature_of
 from robot_dreamer.world_model.world_model import WorldModel
 
 
-class Objective(NamedTuple):
+class AgentLoss(NamedTuple):
     """Result of `objective`."""
 
     total: Tensor
@@ -49,7 +50,7 @@ class Forward(NamedTuple):
     """Posterior latents of the trained rows."""
     imagined: Imagined
     """Imagined trajectories."""
-    objective: Objective
+    objective: AgentLoss
 
 
 def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, Tensor, Latents]:
@@ -86,7 +87,7 @@ def objective(
     observed: Observed,
     imagined: Imagined,
     return_range: ReturnRange,
-) -> Objective:
+) -> AgentLoss:
     """All losses and their weighted sum.
 
     Imagination started from the last `behavior.imagine_last` rows of each window (0: from all); join_rows: see
@@ -147,11 +148,15 @@ def objective(
     metrics = {"kl": kl.kl.mean(), "entropy/prior": kl.prior_entropy, "entropy/posterior": kl.posterior_entropy}
     metrics |= acting.metrics
     acting = acting._replace(policy=acting.policy.detach(), value=acting.value.detach())
-    return Objective(total, terms, acting, replayed._replace(value=replayed.value.detach()), metrics)
+    return AgentLoss(total, terms, acting, replayed._replace(value=replayed.value.detach()), metrics)
 
 
 def build(observations: Sequence[Field], actions: Sequence[Field], config: Config) -> dict[str, nn.Module]:
-    """World model, policy, critic and slow critic, which begins as the critic."""
+    """World model, policy, critic and slow critic, which begins as the critic.
+
+    Raises ValueError that names a setting that only an earlier generation has.
+    """
+    check_v3(config)
     model, behavior = config.model, config.behavior
     world = WorldModel(observations, actions, model, behavior.critic_outscale)
     policy = ActorNetwork(actions, world.feature_size, model.units, behavior)

@@ -53,7 +53,7 @@ class Losses(NamedTuple):
     """New values of `Parts.state`, taken over where the gradients could be applied."""
 
 
-Objective = Callable[[Parts, Batch, UpdateNoise], Generator[Losses, Tensor, Latents | None]]
+Update = Callable[[Parts, Batch, UpdateNoise], Generator[Losses, Tensor, Latents | None]]
 """One update, top to bottom: yields losses, is sent () bool, whether they were applied, and returns the latents of
 rows 1 to T as they were computed before the parameters changed, None if there was no need of them."""
 
@@ -70,7 +70,7 @@ class Generation(NamedTuple):
     """(modules, configuration, device) -> `Parts.state` before the first update."""
     noise: Callable[[Parts, int, int, torch.Generator], UpdateNoise]
     """(parts, rows, trained steps, generator) -> all random numbers of an update."""
-    update: Objective
+    update: Update
     policy_step: Callable[[Mapping[str, Any], Sequence[Field]], PolicyStep]
     """(modules, actions) -> the acting step."""
 

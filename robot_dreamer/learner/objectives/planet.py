@@ -20,6 +20,7 @@ from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.objectives.parts import Generation, Losses, Parts, Replayed, observe_batch
 from robot_dreamer.world_model.encoder import image_channels
 from robot_dreamer.world_model.fields import Field
+from robot_dreamer.world_model.gru_cells import GRU_CELLS
 from robot_dreamer.world_model.kl_rules import kl_loss
 from robot_dreamer.world_model.losses import continue_label
 from robot_dreamer.world_model.overshooting import overshoot, overshooting_loss
@@ -27,7 +28,7 @@ from robot_dreamer.world_model.rssm import Latents, Observed, feature_of
 from robot_dreamer.world_model.world_model64 import WorldModel64
 
 
-class Objective(NamedTuple):
+class ModelLoss(NamedTuple):
     """Result of `objective`."""
 
     total: Tensor
@@ -56,7 +57,7 @@ def objective(
     observed: Observed,
     noise: Mapping[str, Tensor],
     kl_scale: Tensor,
-) -> Objective:
+) -> ModelLoss:
     """Negative evidence lower bound (equation 3): what is seen, the reward, and the KL of posterior and prior.
 
     Also of the models of Dreamer V1, DreamerV2 and DayDreamer, which may learn whether an episode goes on too. noise:
@@ -88,7 +89,7 @@ def objective(
         f"entropy/{name}": rssm.latent(statistics).entropy().detach().flatten(2).sum(-1).mean()
         for name, statistics in (("prior", prior), ("posterior", observed.posterior))
     }
-    return Objective(
+    return ModelLoss(
         total, {k: term.detach() for k, term in terms.items()}, {"kl": kl.value.mean(), **entropies}, kl.scale
     )
 
@@ -98,9 +99,9 @@ def build(observations: Sequence[Field], actions: Sequence[Field], config: Confi
 
     Raises ValueError for actions or settings of the model that this generation does not have.
     """
-    if config.model.cell == "block" or config.model.kl_rule in ("dyn_rep", "adaptive"):
+    if config.model.cell not in GRU_CELLS or config.model.kl_rule in ("dyn_rep", "adaptive"):
         raise ValueError(
-            "objective planet: expected model.cell one of reset_before, reset_after, layer_norm, layer_norm_bare and "
+            f"objective planet: expected model.cell one of {', '.join(GRU_CELLS)} and "
             f"model.kl_rule one of hinge, floor_of_mean, balanced, found {config.model.cell} and "
             f"{config.model.kl_rule}; begin with the preset planet, dreamer_v1 or dreamer_v2"
         )

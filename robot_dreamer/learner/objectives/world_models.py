@@ -102,20 +102,25 @@ def act(
     # A candidate in whose dreams M lost itself counts as the worst of those that came through.
     came_through = torch.isfinite(fitness)
     fitness = torch.where(came_through, fitness, torch.where(came_through, fitness, torch.inf).min())
-    metrics = {"dream/return": fitness[-1], "dream/spread": fitness[:-1].std(), "dream/diverged": (~came_through).sum()}
     state, restarts = dict(turn), parts.state["evolution/restarts"]
-    if came_through.any():
+    metrics = {"dream/diverged": (~came_through).sum()}
+    if not came_through.any():
+        # Only its own stage can mend M, so the turn goes on, and the search stays where it is.
+        _log.warning("evolution: M lost itself in every dream; this generation is left out")
+        fitness = torch.zeros_like(fitness)
+    else:
+        metrics |= {"dream/return": fitness[-1], "dream/spread": fitness[:-1].std()}
         search.tell(candidates, fitness[:-1].cpu())
         if not search.sigma <= config.sigma_limit:
             _log.warning("evolution: step size %g is above %g: beginning again", search.sigma, config.sigma_limit)
             search.restart()
             restarts = restarts + 1
-        state |= search_state(search)
+        state |= {name: value.to(restarts.device) for name, value in search_state(search).items()}
         state["evolution/restarts"] = restarts
     metrics |= {"evolution/sigma": fitness.new_tensor(search.sigma), "evolution/restarts": restarts}
     applied = yield Losses({}, {"controller": -fitness.mean()}, metrics, state)
     due = generation % config.deploy_every == 0 or generation == parts.config.stages.controller
-    if due and bool(applied):
+    if due and bool(applied) and bool(came_through.any()):
         controller.hand_over(search.mean, config.exploration)
         parts.modules["acting"].take(world)
     return Latents(observed.deter, observed.stoch)
@@ -144,14 +149,15 @@ def _world(parts: Parts) -> VisionMemory:
 def _starts(world: VisionMemory, observed: Observed, batch: Batch, share: float, draws: Tensor) -> DreamStart:
     """Rows in which the dreams begin, drawn by uniform numbers (D): a share of them where an episode began, if the
     batch has such rows, the others anywhere but after an end."""
-    h, c, _ = world.rssm.split(observed.deter.flatten(0, 1))
+    h, c, restart = world.rssm.split(observed.deter.flatten(0, 1))
     anywhere = torch.nonzero(~batch.is_terminal[:, 1:].flatten()).squeeze(-1)
     first = torch.nonzero(batch.is_first[:, 1:].flatten()).squeeze(-1)
     count = round(share * len(draws)) if len(first) else 0
     chosen = torch.cat(
         [rows[(u * len(rows)).long()] for rows, u in ((first, draws[:count]), (anywhere, draws[count:]))]
     )
-    return DreamStart(observed.stoch.flatten(0, 1)[chosen], h[chosen], c[chosen])
+    flag = None if restart is None else restart[chosen]
+    return DreamStart(observed.stoch.flatten(0, 1)[chosen], h[chosen], c[chosen], flag)
 
 
 WORLD_MODELS = Generation(
