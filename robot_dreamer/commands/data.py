@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--namespace", default="/", help="where the spec's topics are in an ordinary bag, e.g. /arm1")
     load.add_argument("--robot", help="id of the robot that an ordinary bag is of; default: the spec's name")
     load.add_argument("--store", type=Path, required=True, help="log directory of a run or a .sqlite file; may be new")
+    save = actions.add_parser("salvage", help="save what is whole of a damaged store into a new one")
+    save.add_argument("store", type=Path, help="log directory of a run, or a store (a file that ends in .sqlite)")
+    save.add_argument("--output", type=Path, required=True, help="the new store, NAME.sqlite")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,5 +43,10 @@ def run(args: argparse.Namespace) -> int:
         from robot_dreamer.commands import data_actions
     except ModuleNotFoundError as missing:
         raise DataError(f"this needs a package more ({missing}): pip install 'robot_dreamer[data]'") from missing
-    actions = {"list": data_actions.show, "export": data_actions.export, "import": data_actions.load}
+    actions = {
+        "list": data_actions.show,
+        "export": data_actions.export,
+        "import": data_actions.load,
+        "salvage": data_actions.save,
+    }
     return actions[args.action](args)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from robot_dreamer.commands.data_table import boots_table, episodes_table
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.salvage import salvage
 from robot_dreamer.data.select import selected
 from robot_dreamer.data.source import open_store, rows_of, size_of, store_path, store_rows
 from robot_dreamer.data.survey import Survey
@@ -38,6 +39,16 @@ def show(args: argparse.Namespace) -> int:
     finally:
         store.close()
     return 0
+
+
+def save(args: argparse.Namespace) -> int:
+    """Save what is whole of a damaged store; returns 1 if something was lost."""
+    found = salvage(store_path(args.store), args.output)
+    lost = (
+        f"{found.blocks} damaged blocks lost (rows that they named: {found.lost})" if found.blocks else "nothing lost"
+    )
+    _console().print(f"{args.output}: {found.rows} rows saved, {lost}", soft_wrap=True)
+    return 1 if found.blocks else 0
 
 
 def export(args: argparse.Namespace) -> int:

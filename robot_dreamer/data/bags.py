@@ -13,11 +13,10 @@ import numpy as np
 from robot_dreamer.data.errors import DataError
 
 try:
-    from rosbags.highlevel import AnyReader, AnyReaderError
+    from rosbags.highlevel import AnyReader
     from rosbags.interfaces import Nodetype
-    from rosbags.rosbag2 import CompressionMode, ReaderError, StoragePlugin, Writer
+    from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
     from rosbags.rosbag2.enums import CompressionFormat
-    from rosbags.serde import SerdeError
     from rosbags.typesys import Stores, get_typestore
 except ModuleNotFoundError as missing:
     raise DataError(f"bags need the package rosbags ({missing}): pip install 'robot_dreamer[data]'") from missing
@@ -118,14 +117,21 @@ def decode(reader: AnyReader, topic: str, data: bytes, kind: str) -> Any:
     """A message object with the attributes that ROS 2 gives it. Raises DataError."""
     try:
         return reader.deserialize(data, kind)
-    except (AnyReaderError, SerdeError) as error:
-        raise DataError(f"{reader.paths[0]}: a message on {topic} is not a {kind}: {error}") from error
+    except Exception as error:  # of bytes from elsewhere: see `_explained`
+        raise DataError(f"{reader.paths[0]}: a message on {topic} is not a {kind}: {_told(error)}") from error
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
+    """Whatever a parser of foreign bytes raises, such as MemoryError for a length that it believed, names the file."""
     try:
         yield
-    except (AnyReaderError, ReaderError, OSError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:
         advice = "a recording that was killed is mended by `ros2 bag reindex` (folder) or `mcap recover` (file)"
-        raise DataError(f"{path} cannot be read as a bag: {error} ({advice})") from error
+        raise DataError(f"{path} cannot be read as a bag: {_told(error)} ({advice})") from error
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__

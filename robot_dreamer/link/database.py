@@ -18,11 +18,35 @@ from urllib.parse import quote
 
 import msgspec
 
-from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.errors import DamagedFile, LinkError
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
 FORMAT = "2"
 _CHECKPOINT = 4 << 20  # bytes of log copied into the file at a time: a commit that does it waits for all of them
+
+
+DAMAGE = (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError, TypeError, OverflowError, RecursionError)
+"""What damaged bytes of a file make SQLite, our decoders and our arithmetic raise."""
+
+
+def damaged(path: Path, kind: str, error: Exception) -> DamagedFile:
+    """An error that says what can be done about a file of that kind."""
+    advice = {
+        "store": f"what is whole is saved by `robot-dreamer data salvage {path} --output NEW.sqlite`",
+        "spool": "move it away; what the learner has not got of it is lost",
+    }
+    return DamagedFile(
+        f"{path} cannot be opened as an experience {kind}: {error}; if it is one, it is damaged: {advice[kind]}"
+    )
+
+
+@contextmanager
+def looked_into(path: Path, kind: str) -> Iterator[None]:
+    """Whatever the bytes of a file of that kind are, DamagedFile is what they raise."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise damaged(path, kind, error) from error
 
 
 class Database:
@@ -53,8 +77,10 @@ class Database:
                 raise
         except BaseException as error:
             os.close(self._lock)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.OperationalError):  # no permission, no space, no file of that name
                 raise LinkError(f"{self.path} cannot be opened as an experience {kind}: {error}") from error
+            if isinstance(error, DAMAGE):
+                raise damaged(self.path, kind, error) from error
             raise
 
     def _begin(self, kind: str, schema: str, spec: RobotSpec) -> None:
@@ -102,7 +128,7 @@ def stored_spec(path: Path, kind: str) -> RobotSpec:
             found = f"{meta.get('kind')} of format {meta.get('format')}"
             raise LinkError(f"{path} is a {found}, expected a {kind} of format {FORMAT}")
         return msgspec.json.decode(meta["spec"], type=RobotSpec)
-    except (sqlite3.Error, msgspec.MsgspecError, KeyError) as error:
+    except (*DAMAGE, KeyError) as error:
         raise LinkError(f"{path} cannot be read as an experience {kind}: {error}") from error
 
 
@@ -111,7 +137,7 @@ def disk_advice(path: Path, problem: str) -> Iterator[None]:
     """What SQLite raises becomes a LinkError that says what could not be done and what to do."""
     try:
         yield
-    except sqlite3.Error as error:
+    except DAMAGE as error:
         raise LinkError(f"{path}: {problem}: {error}; check the disk and its free space") from error
 
 

@@ -7,6 +7,10 @@ class LinkError(RuntimeError):
     """The link cannot do what was asked; the message says why and what to do."""
 
 
+class DamagedFile(LinkError):
+    """A file holds other bytes than were written; the message says what can be saved."""
+
+
 class FrameError(ValueError):
     """Bytes from the network are not a message. `kind` is the name under which it is counted."""
 

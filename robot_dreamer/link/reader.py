@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.database import connect_to_read, disk_advice, stored_spec
-from robot_dreamer.link.errors import LinkError, RowError
+from robot_dreamer.link.errors import DamagedFile, RowError
 from robot_dreamer.record import StepRecord
 
 _READ = "SELECT id, count, blob FROM blocks WHERE id > ? ORDER BY id"
@@ -47,7 +47,7 @@ class StoreReader:
                     block = self._codec.decode(blob)
                 except RowError as error:
                     text = f"{self.path}: rows {end - count + 1} to {end} were damaged on disk ({error})"
-                    raise LinkError(f"{text}; restore the file from a copy") from error
+                    raise DamagedFile(f"{text}; what is whole is saved by `robot-dreamer data salvage`") from error
                 rows += enumerate(block.records(skip, stop), end - count + skip + 1)
                 if len(rows) >= limit:
                     break

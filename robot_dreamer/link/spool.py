@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from robot_dreamer.link.blocks import BlockCodec, Buffer
-from robot_dreamer.link.database import Database
+from robot_dreamer.link.database import Database, disk_advice, looked_into
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.messages import MAX_ROWS
 from robot_dreamer.spec import RobotSpec
@@ -84,7 +84,13 @@ class Spool:
             raise LinkError(f"{path} holds rows of robot {owner!r}, this robot is {robot!r}; use another directory")
         self._settled: dict[str, int] = {}  # acknowledged, not yet deleted
         totals = "SELECT COALESCE(SUM(count), 0), COALESCE(SUM(size), 0), COALESCE(MAX(id), 0) FROM blocks"
-        self.rows, self.bytes, self.newest_id = self._db.execute(totals).fetchone()
+        try:
+            with looked_into(path, "spool"):
+                found = self._db.execute(totals).fetchone()
+                self.rows, self.bytes, self.newest_id = (int(number) for number in found)
+        except BaseException:
+            self._database.close()
+            raise
 
     def append(self, blocks: Sequence[NewBlock]) -> SpoolResult:
         """Commit blocks in order, and forget what is settled. On the disk when it returns."""
@@ -121,7 +127,7 @@ class Spool:
 
     def read(self, after: int, max_bytes: int, max_blocks: int) -> list[SpoolBlock]:
         """Next blocks of one boot with id > after; at least one if there is any, then up to the limits."""
-        with self._lock:
+        with self._lock, disk_advice(self.path, "rows cannot be read"):
             chunk: list[SpoolBlock] = []
             size = rows = 0
             for found in self._db.execute(_READ, (after,)):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.link.blocks import Block, BlockCodec, Buffer
 from robot_dreamer.link.chunks import Packed
-from robot_dreamer.link.database import Database, disk_advice
+from robot_dreamer.link.database import Database, disk_advice, looked_into
 from robot_dreamer.link.errors import RowError
 from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.record import RecordError, StepRecord
@@ -90,11 +90,17 @@ class ExperienceStore:
         self._db = self._database.connection
         self._reader = StoreReader(self.path)  # with a connection of its own
         self.id = self._database.meta("id") or ""
-        self._marks = {
-            (robot, boot): _Mark(number, sequence, missing)
-            for number, robot, boot, sequence, missing in self._db.execute(_BOOTS)
-        }
-        self._newest = int(self._db.execute(_NEWEST).fetchone()[0])  # row number, of an open transaction too
+        try:
+            with looked_into(self.path, "store"):
+                self._marks = {
+                    (robot, boot): _Mark(int(number), int(sequence), int(missing))
+                    for number, robot, boot, sequence, missing in self._db.execute(_BOOTS)
+                }
+                self._newest = int(self._db.execute(_NEWEST).fetchone()[0])  # of an open transaction too
+                self.published()
+        except BaseException:
+            self.close()
+            raise
         self._changed: dict[tuple[str, str], _Mark] = {}  # by the open transaction
 
     def add(self, rows: Sequence[StepRecord]) -> AddResult:
