@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -31,6 +32,7 @@ class CrafterEnvironment:
         except ImportError as error:
             raise SpecError(f'crafter is missing: pip install "robot_dreamer[crafter]" ({error})') from error
         self._world = crafter.Env(size=(_SIDE, _SIDE), reward=task == "reward", length=_STEPS, seed=seed)
+        _keep_order(self._world._world)
         self._repeat, self._running = action_repeat, False
         picture = synthetic.picture("image", (_SIDE, _SIDE, 3))
         action = synthetic.discrete("action", int(self._world.action_space.n))
@@ -57,5 +59,26 @@ class CrafterEnvironment:
         """Nothing is open."""
 
 
+class _InOrder(dict[Any, None]):
+    """A set that is gone through in the order in which it was filled."""
+
+    def add(self, entry: Any) -> None:
+        self[entry] = None
+
+    def remove(self, entry: Any) -> None:
+        del self[entry]
+
+
+def _keep_order(world: Any) -> None:
+    """Make one seed give one world: crafter goes through sets of objects, whose order is that of their addresses."""
+    reset = world.reset
+
+    def reset_in_order(seed: int | None = None) -> None:
+        reset(seed)
+        world._chunks = collections.defaultdict(_InOrder)
+
+    world.reset = reset_in_order
+
+
 def _picture(shown: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    return {"image": np.asarray(shown, np.uint8)}
+    return {"image": np.array(shown, np.uint8)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -115,3 +118,24 @@ def test_unknown_games_are_refused() -> None:
         make_environment("atari:tetris64", seed=0)
     with pytest.raises(SpecError, match="unknown crafter task 'x'; known: reward, noreward"):
         make_environment("crafter:x", seed=0)
+
+
+DIGEST = """
+import hashlib, sys
+import numpy as np
+ballast = [object() for _ in range(int(sys.argv[1]))]
+from sim.environments import make_environment
+environment, chance, digest = make_environment("crafter:reward", seed=3), np.random.default_rng(0), hashlib.sha256()
+step = environment.reset()
+for _ in range(1000):
+    digest.update(step.observation["image"].tobytes() + np.float64(step.reward).tobytes())
+    step = environment.reset() if step.is_last else environment.step({"action": np.array([chance.integers(17)])})
+print(digest.hexdigest())
+"""
+
+
+def test_one_seed_of_crafter_is_one_world_in_any_process() -> None:
+    pytest.importorskip("crafter")
+    lines = [[sys.executable, "-c", DIGEST, str(ballast)] for ballast in (0, 12_345, 777_777)]
+    found = {subprocess.run(line, capture_output=True, text=True, check=True).stdout for line in lines}
+    assert len(found) == 1 and len(found.pop().strip()) == 64
