@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.spec import ObservationSpec, SpecError
+from robot_dreamer.spec.observation import PICTURE_SIDES
 from sim import synthetic
 from sim.gym_entries import Entry
 
 LARGEST_VECTOR = 16_384  # numbers
-PICTURE_SIDE, LARGEST_SIDE, MULTIPLE = 48, 256, 16  # what the networks take
 EXACT = 2**24  # whole numbers up to here are exact in float32
 _log = logging.getLogger(__name__)
 
@@ -146,17 +146,17 @@ def _picture(entry: Entry, space: spaces.Box, where: str) -> Reader | None:
     if len(shape) == 3 and channel is None:
         return None
     sides = shape if len(shape) == 2 else tuple(n for i, n in enumerate(shape) if i != channel)
-    if min(sides) < PICTURE_SIDE:
+    if min(sides) < PICTURE_SIDES[0]:
         return None  # a board, a map: its numbers are what counts
     if channel == 0 and shape[0] == 4:
         raise SpecError(
             f"{where} is {list(shape)}: four pictures one after the other, or RGBA with the channel first? Show the "
             "newest picture alone (the policy has a memory), or the channels last"
         )
-    if max(sides) > LARGEST_SIDE or any(side % MULTIPLE for side in sides):
+    if any(side not in PICTURE_SIDES for side in sides):
         raise SpecError(
-            f"{where} is a picture of {sides[0]} x {sides[1]}; its sides must be multiples of {MULTIPLE} from "
-            f"{PICTURE_SIDE} to {LARGEST_SIDE}, such as 64 x 64: wrap it in gymnasium.wrappers.ResizeObservation"
+            f"{where} is a picture of {sides[0]} x {sides[1]}; its sides must be multiples of 16 from "
+            f"{PICTURE_SIDES[0]} to {PICTURE_SIDES[-1]}, as 64 x 64: wrap it (gymnasium.wrappers.ResizeObservation)"
         )
     steps = [text for text, done in (
         ("gets a channel", len(shape) == 2), ("is turned to channel last", channel == 0),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_dreamer import plain_yaml
+from robot_dreamer.config.reads import require_read
 from robot_dreamer.config.schema import Config, with_run_settings
 
 _FOLDER = Path(__file__).parent / "presets"
@@ -47,7 +48,9 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
         _merge(merged, with_run_settings(_nest(path.strip(), _parse(path, text))))
     if "name" not in merged:
         merged["name"] = preset + "".join(f" {override}" for override in overrides)
-    return Config.from_dict(merged)
+    config = Config.from_dict(merged)
+    require_read(config, overrides)
+    return config
 
 
 def _require_composition(preset: str, names: Sequence[str]) -> None:

@@ -83,6 +83,10 @@ class Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (self.crop[2], self.crop[3]) if self.crop else self.size
 
 
+PICTURE_SIDES = tuple(range(48, 257, 16))
+"""Heights and widths of pictures that a network takes: it halves them four times, and must have something left."""
+
+
 class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One observation: an array of fixed shape and dtype, read from one source."""
 

@@ -21,7 +21,7 @@ from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import FieldError, require, require_finite, require_name, require_range, require_topic
 from robot_dreamer.spec.contract import as_spelled, contract, differences, digest
 from robot_dreamer.spec.expression import Expression, ExpressionError
-from robot_dreamer.spec.observation import ObservationSpec, Source
+from robot_dreamer.spec.observation import PICTURE_SIDES, ObservationSpec, Source
 from robot_dreamer.spec.safety import Safety, check_safety
 from robot_dreamer.spec.signal import Signal, variable_of
 
@@ -171,7 +171,8 @@ def load_spec(robot: str | Path) -> RobotSpec:
     """Load a RobotSpec by shipped name ("cartpole") or by path to a YAML file.
 
     Raises:
-      SpecError: unknown name (the message lists the known ones), or a broken file (file, line, field).
+      SpecError: unknown name (the message lists the known ones), a broken file (file, line, field), or pictures that no
+        network takes.
     """
     path = Path(robot)
     if path.suffix not in (".yaml", ".yml"):
@@ -186,17 +187,52 @@ def load_spec(robot: str | Path) -> RobotSpec:
         raise SpecError(f"cannot read robot file {path}: {error.strerror}") from error
     except plain_yaml.PlainYamlError as error:
         raise SpecError(f"{path}, {error}") from error
-    return parse_spec(text, str(path))
+    spec, document = _parse(text, str(path))
+    found = unlearnable(spec)
+    if found:
+        field, problem = found
+        raise SpecError(f"{path}, line {document.line_of(field)}, field {field}: {problem}")
+    return spec
+
+
+def unlearnable(spec: RobotSpec) -> tuple[str, str] | None:
+    """(field, problem) of a picture that no network takes; None if there is none.
+
+    Such a robot could act by a bundle from elsewhere, but no learner here makes one.
+    """
+    first: ObservationSpec | None = None
+    for i, observation in enumerate(spec.observations):
+        if observation.dtype != "uint8":
+            continue
+        height, width, _ = observation.shape
+        for side in (height, width):
+            if side not in PICTURE_SIDES:
+                near = sorted(PICTURE_SIDES, key=lambda known: abs(known - side))[:2]
+                sides = f"{PICTURE_SIDES[0]} to {PICTURE_SIDES[-1]} in steps of 16, such as {min(near)} or {max(near)}"
+                problem = f"no network learns from {height} x {width}: expected sides of {sides}"
+                return f"observations[{i}].shape", problem
+        if first is not None and observation.shape[:2] != first.shape[:2]:
+            expected = f"{first.shape[0]} x {first.shape[1]} as {first.name} has"
+            return (
+                f"observations[{i}].shape",
+                f"pictures must have one size: expected {expected}, found {height} x {width}",
+            )
+        first = first or observation
+    return None
 
 
 def parse_spec(text: str, file: str = "<text>") -> RobotSpec:
     """Parse YAML (or JSON) text, see `plain_yaml`. Raises SpecError with file, line and field."""
+    return _parse(text, file)[0]
+
+
+def _parse(text: str, file: str) -> tuple[RobotSpec, plain_yaml.Document]:
     try:
         document = plain_yaml.read(text)
     except plain_yaml.PlainYamlError as error:
         raise SpecError(f"{file}, {error}") from error
     try:
-        return msgspec.convert(document.value, RobotSpec)
+        return msgspec.convert(document.value, RobotSpec), document
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `$")
         inner = error.__cause__.field if isinstance(error.__cause__, FieldError) else ""
