@@ -84,6 +84,7 @@ class Controller:
         self._record = record
         self._noise = NoiseSource(seed, deterministic)
         self._filter = CommandLowPass(spec.actions, spec.rate)
+        self._ranges = {o.name: o.range for o in spec.observations if o.range}
         self._expected = [(o.name, o.shape, np.dtype(o.dtype)) for o in spec.quantities]
         self._pilot: ActingPolicy | None = None  # who has driven the episode alone so far
 
@@ -131,6 +132,9 @@ class Controller:
         problem = reward_problem(sample.reward)
         if problem:
             return self.refuse("reward", problem)
+        if not _within(sample.reward, self._spec.reward_range):
+            low, high = self._spec.reward_range
+            return self.refuse("reward_range", f"reward: expected {low:g} to {high:g}, found {sample.reward:g}")
         if not books.running and sample.terminal:
             return Decision(None, is_last=True)
         is_first = books.open(sample)
@@ -209,6 +213,9 @@ class Controller:
                 return "layout", f"observation {name}: expected {dtype}{list(shape)}, found {found}"
             if dtype.kind == "f" and not np.isfinite(array).all():
                 return "not_finite", f"observation {name}: expected finite numbers, found {array}"
+            if name in self._ranges and not _within(array, self._ranges[name]):
+                low, high = self._ranges[name]
+                return "observation_range", f"observation {name}: expected {low:g} to {high:g}, found {array}"
         return "", ""
 
     def _normalised(self, action: NDArray[Any], discrete: bool) -> NDArray[Any]:
@@ -267,3 +274,8 @@ class Controller:
     def _write(self, row: StepRecord) -> None:
         if self._record is not None:
             self._record(row)
+
+
+def _within(numbers: NDArray[Any] | float, bounds: tuple[float, ...]) -> bool:
+    """Whether all numbers lie in the range that the spec states, which is empty where it states none."""
+    return not bounds or bool(np.all((numbers >= bounds[0]) & (numbers <= bounds[1])))
