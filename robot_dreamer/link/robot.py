@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
-import time
 from pathlib import Path
 
 import msgspec
@@ -135,7 +134,7 @@ class RobotLink:
         self.robot = robot
         codec = BlockCodec(spec)
         self._inbox = Inbox(directory / "bundles", timing, limits)
-        self._spool = _spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full)
+        self._spool = _spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full, self.boot)
         self._wake_up = WakeUp()
         self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits, self._wake_up.ring)
         self._taken = ""
@@ -247,12 +246,12 @@ class RobotLink:
         )
 
 
-def _spool(path: Path, spec: RobotSpec, robot: str, limit: int, when_full: WhenFull) -> Spool:
+def _spool(path: Path, spec: RobotSpec, robot: str, limit: int, when_full: WhenFull, boot: str) -> Spool:
     """The spool; one that is damaged is moved aside, because a robot that cannot record learns nothing at all."""
     try:
         return Spool(path, spec, robot, limit, when_full)
     except DamagedFile as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        aside = path.with_name(f"{path.name}.damaged-{boot}")
         for end in ("-wal", "-shm", ""):
             part = path.with_name(path.name + end)
             if part.exists():

@@ -105,6 +105,7 @@ def test_strangers_stay_out(tmp_path: Path, secured) -> None:
     )
     forged = tmp_path / "forged.json"
     forged.write_bytes(msgspec.json.encode(stolen_place))
+    forged.chmod(0o600)
     with robot(tmp_path / "a", server.address) as plain, robot(tmp_path / "b", server.address, keys=forged) as stranger:
         record(plain, 0, 5)
         record(stranger, 0, 5)
@@ -118,6 +119,7 @@ def test_a_robot_may_not_use_the_name_of_another(tmp_path: Path, secured) -> Non
     store, server, _, handouts = secured
     renamed = tmp_path / "renamed.json"
     renamed.write_bytes(msgspec.json.encode(msgspec.structs.replace(keys.load_robot_keys(handouts[1]), robot="r1")))
+    renamed.chmod(0o600)
     with robot(tmp_path, server.address, keys=renamed) as liar:
         record(liar, 0, 5)
         wait_for(lambda: "belongs to r2, not to robot 'r1'" in liar.status().last_error)
