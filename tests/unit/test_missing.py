@@ -55,7 +55,7 @@ LEARN = ["robot_dreamer.cli", "learn", "--logdir", "run", "--bind", "tcp://127.0
 EXPORT = ["export.onnx", "--checkpoint", "x", "--output", "y"]
 
 
-@pytest.mark.parametrize("wait", [0.1, 0.3, 0.6, 1.0, 1.7, 2.5])
+@pytest.mark.parametrize("wait", [0.1, 0.6, 1.7])
 @pytest.mark.parametrize("command", [LEARN, EXPORT])
 def test_an_interrupt_at_any_moment_leaves_no_traceback(command: list[str], wait: float, tmp_path: Path) -> None:
     line = [sys.executable, "-m", *command]
