@@ -64,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if not _is_explained(error):
             raise
-        if type(error).__name__ == "EnvironmentFailed" and error.__cause__ is not None:
+        from robot_dreamer.environment import EnvironmentFailed  # not at the start, which it would make longer
+
+        if isinstance(error, EnvironmentFailed) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)  # of code that is not ours
         print(f"robot-dreamer {args.command}: {error}", file=sys.stderr)
         return 2

@@ -76,8 +76,7 @@ def _choices(name: str, where: str, classes: NDArray[Any], start: NDArray[Any], 
     actions = []
     for i, (count, first) in enumerate(zip(classes, start, strict=True)):
         if count > 1:
-            own = synthetic.unique(f"{name}{i}" if name.endswith("_") else name, taken)
-            taken.add(own)
+            own = synthetic.claim(f"{name}{i}" if name.endswith("_") else name, taken)
             named.append((i, own))
             actions.append(synthetic.discrete(own, int(count), int(first)))
 
@@ -102,8 +101,7 @@ def _numbers(entry: Entry, space: spaces.Box, where: str, taken: set[str]) -> _P
         )
     if not free.any():
         return _Part([], lambda commands: space.low.copy())
-    own = synthetic.unique(entry.name, taken)
-    taken.add(own)
+    own = synthetic.claim(entry.name, taken)
     half = 0.5 if whole else 0.0
     action = synthetic.continuous(own, (low[free] - half).tolist(), (high[free] + half).tolist())
 

@@ -32,12 +32,8 @@ class Entry:
 
 def entries_of(space: spaces.Space[Any], name: str, taken: set[str]) -> list[Entry]:
     """All entries of a space; `taken` are names that others have, and gets those of the entries."""
-    found = []
-    for label, part, get in _leaves(space, name, lambda shown: shown):
-        own = synthetic.unique(label, taken)
-        taken.add(own)
-        found.append(Entry(label, own, part, get))
-    return found
+    leaves = _leaves(space, name, lambda shown: shown)
+    return [Entry(label, synthetic.claim(label, taken), part, get) for label, part, get in leaves]
 
 
 def nest(space: spaces.Space[Any], values: Iterator[Any]) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from itertools import count
+from itertools import chain, count
 
 from robot_dreamer.spec import ActionSpec, Command, Episode, ObservationSpec, RobotSpec, Signal, Source
 
@@ -53,13 +52,13 @@ def clean(name: str) -> str:
     return text if text[:1].isalpha() else f"x_{text}"[:64]
 
 
-def unique(name: str, taken: Collection[str]) -> str:
-    """`clean` of any text, with a number behind it if somebody has that name already."""
+def claim(name: str, taken: set[str]) -> str:
+    """`clean` of any text, with a number behind it if somebody has that name already; it is taken then."""
     base = clean(name)
-    if base not in taken:
-        return base
     numbered = (f"{base[: 63 - len(str(i))]}_{i}" for i in count(2))
-    return next(candidate for candidate in numbered if candidate not in taken)
+    own = next(candidate for candidate in chain([base], numbered) if candidate not in taken)
+    taken.add(own)
+    return own
 
 
 def _scalars(*names: str) -> Source:

@@ -13,7 +13,9 @@ _OF_SOME = {
     "memory_optimizer": ("world_models",),
     "actor_optimizer": ("dreamer",),
     "critic_optimizer": ("dreamer",),
-    "behavior": ("dreamer_v3", "dreamer", "planet"),
+    "behavior.return_horizon": ("dreamer_v3", "dreamer", "planet"),
+    "behavior.continue_discount": ("dreamer_v3", "dreamer", "planet"),
+    "behavior": ("dreamer_v3", "dreamer"),
     "loss_scales.dynamics": ("dreamer_v3",),
     "loss_scales.representation": ("dreamer_v3",),
     "loss_scales.policy": ("dreamer_v3",),
@@ -23,8 +25,7 @@ _OF_SOME = {
     "loss_scales.overshooting": ("planet",),
     "loss_scales.memory": ("world_models",),
 }
-"""Sections and settings that not every objective reads, with those that do."""
-_PLANET_READS = ("behavior.return_horizon", "behavior.continue_discount")  # of the section: its continue head's label
+"""Settings and sections that not every objective reads, with those that do; a setting stands before its section."""
 
 
 def require_read(config: Config, overrides: Sequence[str]) -> None:
@@ -32,14 +33,7 @@ def require_read(config: Config, overrides: Sequence[str]) -> None:
     for override in overrides:
         path = override.partition("=")[0].strip()
         key = next((key for key in _OF_SOME if path == key or path.startswith(f"{key}.")), None)
-        if key is None:
-            continue
-        readers = _OF_SOME[key]
-        unread = config.objective not in readers
-        if config.objective == "planet" and key == "behavior" and path not in _PLANET_READS:
-            readers, unread = ("dreamer_v3", "dreamer"), True
-        if unread:
+        if key is not None and config.objective not in _OF_SOME[key]:
             advice = "; its exploration is planner.exploration" if path == "behavior.exploration" else ""
-            raise ValueError(
-                f"{path}: the objective {config.objective} does not read it ({' and '.join(readers)} would){advice}"
-            )
+            readers = " and ".join(_OF_SOME[key])
+            raise ValueError(f"{path}: the objective {config.objective} does not read it ({readers} would){advice}")

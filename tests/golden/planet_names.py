@@ -1,8 +1,6 @@
 """Parameters of the original PlaNet under our names."""
 
 import torch
-from family_golden import GRAD
-from golden import assert_close
 
 
 def rssm_parameters(theirs):
@@ -32,20 +30,3 @@ def reward_parameters(theirs, deter):
         ours[f"{name}.kernel"] = kernel.roll(deter, 0) if i == 0 else kernel  # [stoch, deter] -> [deter, stoch]
         ours[f"{name}.bias"] = theirs[f"reward/{layer}/bias"]
     return ours
-
-
-def fill(module, ours):
-    """Set parameters by name; those that the file lacks (a posterior that it does not use) stay."""
-    own = dict(module.named_parameters())
-    assert ours.keys() <= own.keys()
-    with torch.no_grad():
-        for name, value in ours.items():
-            assert own[name].shape == value.shape, name
-            own[name].copy_(value)
-
-
-def check_gradients(module, ours, tolerance=GRAD):
-    own = dict(module.named_parameters())
-    for name, value in ours.items():
-        grad = own[name].grad
-        assert_close(torch.zeros_like(own[name]) if grad is None else grad, value, tolerance, name)

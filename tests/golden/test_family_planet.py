@@ -6,6 +6,7 @@ deter], ours [deter, stoch].
 
 import pytest
 import torch
+from family_dreamer import check_gradients, fill
 from family_golden import GRAD, OUT, files
 from golden import Golden, assert_close
 
@@ -19,7 +20,7 @@ from robot_dreamer.world_model.heads import NumberHead
 from robot_dreamer.world_model.kl_rules import hinge
 from robot_dreamer.world_model.overshooting import overshoot, overshooting_loss
 from robot_dreamer.world_model.rssm import Latents, feature_of
-from tests.golden.planet_names import check_gradients, fill, reward_parameters, rssm_parameters
+from tests.golden.planet_names import reward_parameters, rssm_parameters
 
 
 def rssm_of(g):

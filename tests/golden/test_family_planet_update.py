@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from family_dreamer import check_gradients, fill
 from family_golden import files, to_ours
 from golden import Golden, assert_close
 
@@ -17,7 +18,7 @@ from robot_dreamer.learner.objectives.parts import observe_batch
 from robot_dreamer.learner.objectives.planet import objective
 from robot_dreamer.world_model.fields import Field, fields_of
 from robot_dreamer.world_model.world_model64 import WorldModel64
-from tests.golden.planet_names import check_gradients, fill, reward_parameters, rssm_parameters
+from tests.golden.planet_names import reward_parameters, rssm_parameters
 
 UPDATE, UPDATE_GRAD, UPDATE_PARAMETERS = 2e-5, 3e-5, 1e-5
 

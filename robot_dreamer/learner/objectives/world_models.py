@@ -115,7 +115,7 @@ def act(
             _log.warning("evolution: step size %g is above %g: beginning again", search.sigma, config.sigma_limit)
             search.restart()
             restarts = restarts + 1
-        state |= {name: value.to(restarts.device) for name, value in search_state(search).items()}
+        state |= search_state(search, restarts.device)
         state["evolution/restarts"] = restarts
     metrics |= {"evolution/sigma": fitness.new_tensor(search.sigma), "evolution/restarts": restarts}
     applied = yield Losses({}, {"controller": -fitness.mean()}, metrics, state)

@@ -36,9 +36,9 @@ def search_of(controller: LinearController, config: Config, state: Mapping[str, 
     return Evolution(controller.parameter_count, config.evolution.population, config.evolution.sigma, own)
 
 
-def search_state(search: Evolution) -> dict[str, Tensor]:
-    """The search as entries of the state; the inverse of `search_of`."""
-    return {f"{_SEARCH}{name}": value for name, value in search.tensors().items()}
+def search_state(search: Evolution, device: torch.device) -> dict[str, Tensor]:
+    """The search as entries of the state, on its device; the inverse of `search_of`."""
+    return {f"{_SEARCH}{name}": value.to(device) for name, value in search.tensors().items()}
 
 
 def build_networks(observations: Sequence[Field], actions: Sequence[Field], config: Config) -> dict[str, nn.Module]:
@@ -59,7 +59,7 @@ def build_networks(observations: Sequence[Field], actions: Sequence[Field], conf
 def first_state(modules: Mapping[str, Any], config: Config, device: torch.device) -> dict[str, Tensor]:
     """State before the first update; see `Generation.state`."""
     zero = torch.zeros((), dtype=torch.int64, device=device)
-    search = {name: value.to(device) for name, value in search_state(search_of(modules["policy"], config)).items()}
+    search = search_state(search_of(modules["policy"], config), device)
     return {"stages/position": zero, "evolution/restarts": zero.clone(), **search}
 
 
