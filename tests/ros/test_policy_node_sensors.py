@@ -106,12 +106,12 @@ def test_a_simulated_clock_that_nobody_publishes_is_named(make: Callable[..., St
 
 def test_a_large_picture_is_cropped_and_shrunk_and_another_size_refused(make: Callable[..., Stage]) -> None:
     image = """\
-  - {name: image, shape: [2, 2, 1], dtype: uint8, picture: {size: [6, 10], crop: [2, 4, 4, 4]},
+  - {name: image, shape: [48, 48, 1], dtype: uint8, picture: {size: [98, 102], crop: [2, 4, 96, 96]},
      source: {topic: camera, type: sensor_msgs/msg/Image, field: data}}
 actions:"""
     stage = make(spec=TOY.replace("actions:", image, 1), max_steps=10_000)
     camera = stage.robot.create_publisher(Image, "camera", 1)
-    pixels = np.arange(6 * 10 * 3, dtype=np.uint8).reshape(6, 10, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, (98, 102, 3), dtype=np.uint8)
 
     def poke(picture: np.ndarray = pixels) -> None:
         height, width, _ = picture.shape
@@ -123,9 +123,9 @@ actions:"""
         stage.poke()
 
     stage.ros.until(lambda: stage.rows, "a row", each=poke)
-    grey = (pixels[:, :, ::-1] @ np.array([0.299, 0.587, 0.114]))[2:, 4:8].reshape(2, 2, 2, 2).mean((1, 3))
+    grey = (pixels[:, :, ::-1] @ np.array([0.299, 0.587, 0.114]))[2:, 4:100].reshape(48, 2, 48, 2).mean((1, 3))
     np.testing.assert_allclose(stage.rows[0].observation["image"][:, :, 0], grey, atol=0.51)
-    stage.ros.until(lambda: stage.controller.refused["message"], "a refusal", each=lambda: poke(pixels[:5]))
+    stage.ros.until(lambda: stage.controller.refused["message"], "a refusal", each=lambda: poke(pixels[:97]))
 
 
 def test_the_reward_of_a_driver_without_stamps_is_summed(ros: Ros, make: Callable[..., Stage]) -> None:
