@@ -53,6 +53,7 @@ def robot(name: str, directory: str, address: str) -> None:
             sequence += 1
             time.sleep(0.002)
         link.check()
+        assert "unexpected" not in link.status().bad_messages, link.status().last_error
         print(link.boot, link.status().recorded, flush=True)
 
 
