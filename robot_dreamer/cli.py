@@ -25,6 +25,7 @@ COMMANDS = {
     ),
     "learn": ("robot_dreamer.commands.learn", "the learner alone, for a workstation; the robot is elsewhere"),
     "evaluate": ("sim.evaluate", "run a bundle on the simulated robot with the onboard code and print its returns"),
+    "sim": ("sim.play", "look at a simulated robot: still, at random or under a bundle; its speed, a film, a viewer"),
     "report": (
         "robot_dreamer.commands.report",
         "write the page about a run: report.html in its log directory; or serve it",

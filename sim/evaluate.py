@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import logging
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,22 +20,17 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy import stats
 
-from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.onboard.bundle import read_bundle
-from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
-from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.spec import RobotSpec, load_spec
-from sim.film import SIDE, Film, Reconstruct
+from sim.episode import Episode, run_episode
+from sim.film import Film, Reconstruct
 from sim.robot import SimRobot
-from sim.sensors import Sensors, observe
 
 FORMAT = 1  # of the JSON file
 CONFIDENCE = 0.95
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,14 +88,13 @@ def evaluate(
     if bundle is not None:
         onnx_policy = prove(bundle, read_bundle(bundle, spec))
     seeds = [seed + i for i in range(episodes)]
-    returns, lengths, failed = [], [], 0
+    found: list[Episode] = []
     for one in seeds:
         policy: ActingPolicy = RandomPolicy(spec, one) if onnx_policy is None else onnx_policy
-        total, length, whole = _episode(robot, policy, one, deterministic, film if one == seed else None)
-        failed += not whole
-        returns.append(total)
-        lengths.append(length)
+        shown = film.watch(robot, policy) if film is not None and one == seed else lambda *_: None
+        found.append(run_episode(robot, policy, one, deterministic, shown))
         progress()
+    returns = [episode.score for episode in found]
     return Evaluation(
         robot=spec.name,
         spec_hash=spec.hash,
@@ -110,10 +103,10 @@ def evaluate(
         deterministic=deterministic and bundle is not None,
         seeds=seeds,
         returns=returns,
-        lengths=lengths,
+        lengths=[episode.length for episode in found],
         mean=float(np.mean(returns)),
         interval=student_interval(returns),
-        failed=failed,
+        failed=sum(episode.lost for episode in found),
     )
 
 
@@ -123,40 +116,6 @@ def student_interval(values: list[float]) -> tuple[float, float] | None:
         return None
     margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
     return float(np.mean(values) - margin), float(np.mean(values) + margin)
-
-
-def _episode(
-    robot: SimRobot, policy: ActingPolicy, seed: int, deterministic: bool, film: Film | None
-) -> tuple[float, int, bool]:
-    """One episode through the onboard controller: its return, its length in actions, and whether it came to an end."""
-    spec = robot.spec
-    slot = PolicySlot(spec, policy)
-    controller = Controller(
-        spec, slot, robot="evaluation", boot=str(seed), record=None, deterministic=deterministic, seed=seed
-    )
-    sensors, total, length = robot.reset(seed), 0.0, 0
-    while True:
-        sample = _sample(spec, sensors)
-        decision = controller.tick(sample)
-        if film is not None:
-            film.add(robot.picture(SIDE), sample.observation, controller, policy)
-        if decision.fault is not None and decision.fault.terminal and controller.episodes:
-            return controller.last_return, controller.last_length, True  # a fall ends the episode, as on the robot
-        if decision.fault or decision.refused:
-            raise RuntimeError(f"episode with seed {seed} stopped: {decision.fault or decision.refused}")
-        if decision.command is None:
-            return controller.last_return, controller.last_length, True
-        controller.applied(sensors.stamp)
-        try:
-            sensors = robot.step(decision.command)
-        except EpisodeBroken as error:
-            _log.warning("episode with seed %d failed after %d actions: %s", seed, length, error)
-            return total, length, False
-        total, length = total + sensors.reward, length + 1
-
-
-def _sample(spec: RobotSpec, sensors: Sensors) -> Sample:
-    return Sample(observe(spec, sensors), sensors.reward, sensors.terminal, sensors.stamp)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,8 @@ from robot_dreamer.onboard.policy import ActingPolicy
 from robot_dreamer.onboard.session import RecurrentState
 from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec
+from sim.episode import Watch
+from sim.robot import SimRobot
 
 SIDE = 384  # pixels of the robot's picture
 WIDTH, HEIGHT = 640, 512  # of the film; multiples of 16, as codecs like them
@@ -61,6 +63,10 @@ class Film:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._writer.close()
+
+    def watch(self, robot: SimRobot, policy: ActingPolicy) -> Watch:
+        """What adds each tick of an episode; see `sim.episode`."""
+        return lambda sample, controller: self.add(robot.picture(SIDE), sample.observation, controller, policy)
 
     def add(
         self, picture: NDArray[np.uint8], observation: Arrays, controller: Controller, policy: ActingPolicy

@@ -12,17 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import encode_observation
-from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError
-from sim.sensors import (
-    JointReader,
-    Sensors,
-    Simulation,
-    array_readers,
-    camera_views,
-    imu_readers,
-    odometry_readers,
-)
-from sim.units import require_known
+from robot_dreamer.spec import RobotSpec, SpecError
+from sim.actuators import driven_actuators
+from sim.sensors import JointReader, Sensors, array_readers, camera_views, imu_readers, odometry_readers
+from sim.simulation import Simulation
 from sim.worlds import make_world
 
 _RESET_TIME = 1.0  # s; the stamps leap, so that a reset which the policy did not ask for cannot pass as a step
@@ -46,16 +39,19 @@ class SimRobot:
             if not spec.simulation:
                 raise SpecError("its spec has no section `simulation`")
             simulation = msgspec.convert(spec.simulation, Simulation)
-            self._world = make_world(simulation.model, seed)
+            self._world = make_world(simulation, spec.folder, seed)
+            if not self._world.has_task:
+                _require_judged(spec)
             self._substeps = _whole_multiple(spec, self._world.control_step)
-            self._actuators = _actuators(spec, simulation, self._world.model)
+            self._actuators = driven_actuators(spec, simulation, self._world.model)
             self._joints = JointReader(spec, self._world.model)
             self._imus = imu_readers(spec, simulation, self._world.model)
             self._odometry = odometry_readers(spec, simulation, self._world.model)
             self._arrays = array_readers(spec, simulation, self._world.model)
             self._cameras = camera_views(spec, simulation, self._world.model)
         except (SpecError, msgspec.ValidationError) as error:
-            raise SpecError(f"robot {spec.name!r} cannot be simulated: {error}") from error
+            model = f" as {spec.simulation['model']}" if "model" in spec.simulation else ""
+            raise SpecError(f"robot {spec.name!r} cannot be simulated{model}: {error}") from error
         self._control = np.zeros(self._world.model.nu)
         self._tick = 0
         self._terminal: bool | None = None  # None: before the first reset
@@ -64,6 +60,11 @@ class SimRobot:
     def joint_names(self) -> list[str]:
         """Hinge and slide joints of the model, in its order."""
         return list(self._joints.names)
+
+    @property
+    def physics(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """MuJoCo's model and state, for those who look on."""
+        return self._world.model, self._world.data
 
     def reset(self, seed: int | None = None) -> Sensors:
         """Begin an episode, a second later. With a seed, what follows depends on it alone, not on what went before."""
@@ -132,6 +133,15 @@ class SimRobot:
         return picture if channels == 3 else np.rint(picture @ _GRAY).astype(np.uint8)[..., None]
 
 
+def _require_judged(spec: RobotSpec) -> None:
+    """Raise SpecError unless the spec computes what no task of the model says."""
+    for name in spec.signals:
+        raise SpecError(
+            f"{name}: a model of one's own has no task that publishes it on topic {spec.signals[name].topic!r}; "
+            f"write {name}: {{expression: …}} (docs/rewards.md)"
+        )
+
+
 def _whole_multiple(spec: RobotSpec, control_step: float) -> int:
     steps = spec.period / control_step
     if steps < 0.999 or abs(steps - round(steps)) > 1e-6:
@@ -141,46 +151,3 @@ def _whole_multiple(spec: RobotSpec, control_step: float) -> int:
             f"step {control_step:g} s; rates that fit: {fitting}, …"
         )
     return round(steps)
-
-
-def _actuators(spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel) -> dict[str, list[int]]:
-    """Actuator indices of each action. An action names joints (or actuators), or stands alone for all actuators."""
-    by_name = {model.actuator(i).name: i for i in range(model.nu)}
-    joint_driven = [i for i in range(model.nu) if model.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_JOINT)]
-    by_joint = {model.joint(model.actuator_trnid[i, 0]).name: i for i in joint_driven}
-    driven = by_name | by_joint
-    strangers = sorted(set(simulation.actuators) - {a.name for a in spec.actions})
-    if strangers:
-        raise SpecError(f"simulation.actuators: the robot has no action {', '.join(strangers)}")
-    indices: dict[str, list[int]] = {}
-    for action in spec.actions:
-        names = simulation.actuators.get(action.name, action.command.names)
-        if len(names) not in (0, action.size):
-            raise SpecError(f"simulation.actuators of {action.name!r} needs {action.size} entries, found {len(names)}")
-        if not names and (len(spec.actions) > 1 or action.size != model.nu):
-            raise SpecError(
-                f"action {action.name!r}: command.names or simulation.actuators must say which of these it drives: "
-                f"{', '.join(driven)}"
-            )
-        require_known("actuated joint or actuator", names, driven, f"action {action.name!r}")
-        indices[action.name] = [driven[n] for n in names] if names else list(range(model.nu))
-        low, high = _limits(action)
-        for i, a, b in zip(indices[action.name], low, high, strict=True):
-            least, most = model.actuator_ctrlrange[i]
-            if model.actuator_ctrllimited[i] and (a < least or b > most):
-                name = model.actuator(i).name
-                raise SpecError(
-                    f"action {action.name!r}: limits [{a}, {b}] exceed [{least}, {most}] of actuator {name!r}"
-                )
-    used = sorted(i for row in indices.values() for i in row)
-    if used != list(range(model.nu)):
-        once = [n for n, i in by_name.items() if used.count(i) != 1]
-        raise SpecError(f"every actuator must be driven by exactly one action; these are not: {', '.join(once)}")
-    return indices
-
-
-def _limits(action: ActionSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if action.discrete:
-        values = np.asarray(action.values)
-        return values.min(0), values.max(0)
-    return np.asarray(action.low), np.asarray(action.high)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +15,8 @@ from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, SpecError
 from robot_dreamer.spec.observation import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
 from sim.body_sensors import OdometryReading, array_reader, odometry_reader
+from sim.simulation import ImuModel, Simulation
 from sim.units import Units, require_known
-
-
-class ImuModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where an IMU's readings come from: MuJoCo sensors, and the body whose orientation it shows."""
-
-    angular_velocity: str = ""  # gyro sensor
-    linear_acceleration: str = ""  # accelerometer sensor
-    orientation: str = ""  # body
-
-
-class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The `simulation` section of a RobotSpec."""
-
-    model: str  # see sim.worlds
-    cameras: dict[str, str | int] = {}  # image topic -> MuJoCo camera (name or index); default: camera 0
-    imus: dict[str, ImuModel] = {}  # IMU topic -> its sensors
-    odometry: dict[str, str] = {}  # Odometry topic -> body
-    arrays: dict[str, tuple[str, ...]] = {}  # Float64MultiArray topic -> MuJoCo sensors, whose numbers are joined
-    actuators: dict[str, tuple[str, ...]] = {}  # action -> joints or actuators that it drives; default: its names
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +88,14 @@ def observe(spec: RobotSpec, sensors: Sensors) -> dict[str, NDArray[Any]]:
 
 
 class JointReader:
-    """Reads the hinge and slide joints, and puts reward and terminal into the fields that the spec gives them.
+    """Reads the named hinge and slide joints, and puts reward and terminal into the fields that the spec gives them.
 
     Joints are shown as the driver would: in its units, where an observation has a scale or an offset.
     """
 
     def __init__(self, spec: RobotSpec, model: mujoco.MjModel) -> None:
         kinds = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
-        scalar = [i for i in range(model.njnt) if model.jnt_type[i] in kinds]
+        scalar = [i for i in range(model.njnt) if model.jnt_type[i] in kinds and model.joint(i).name]
         self.names = [model.joint(i).name for i in scalar]
         self._qpos = model.jnt_qposadr[scalar]
         self._dof = model.jnt_dofadr[scalar]

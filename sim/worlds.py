@@ -5,31 +5,32 @@ A world is named `<kind>:<rest>`; the kinds are the keys of `KINDS`.
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import logging
-import os
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
 import mujoco
 import numpy as np
-from dm_control.rl.control import PhysicsError
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.spec import SpecError
+from sim.own_model import MJCF, URDF, OwnModelWorld, model_file
+from sim.physics import PhysicsWorld, import_dm_control, whole
+from sim.simulation import Simulation
 
 
 class World(Protocol):
-    """A MuJoCo model with a task.
+    """A MuJoCo model, with or without a task.
 
     Attributes:
       control_step: seconds that one `step` simulates.
+      has_task: it says what the reward is and when the task has ended; otherwise these are 0 and never.
     """
 
     control_step: float
+    has_task: bool
 
     @property
     def model(self) -> mujoco.MjModel: ...
@@ -50,8 +51,10 @@ class World(Protocol):
         """RGB picture [height, width, 3]."""
 
 
-class DmControlWorld:
+class DmControlWorld(PhysicsWorld):
     """A task of dm_control's suite, without its time limit: when an episode is over is the robot's spec's business."""
+
+    has_task = True
 
     def __init__(self, name: str, seed: int) -> None:
         suite = load_suite()
@@ -59,16 +62,8 @@ class DmControlWorld:
         if (domain, task) not in suite.ALL_TASKS:
             raise SpecError(f"unknown dm_control task {name!r}; known: {', '.join(dm_control_tasks())}")
         self._environment = suite.load(domain, task, task_kwargs={"random": seed, "time_limit": float("inf")})
-        self._physics = self._environment.physics
+        super().__init__(self._environment.physics)
         self.control_step = float(self._environment.control_timestep())
-
-    @property
-    def model(self) -> mujoco.MjModel:
-        return self._physics.model.ptr
-
-    @property
-    def data(self) -> mujoco.MjData:
-        return self._physics.data.ptr
 
     def seed(self, seed: int) -> None:
         self._environment.task.random.seed(seed)
@@ -77,30 +72,43 @@ class DmControlWorld:
         self._environment.reset()
 
     def step(self, control: NDArray[np.float64]) -> tuple[float, bool]:
-        try:
+        with whole():
             timestep = self._environment.step(control)
-        except PhysicsError as error:
-            raise EpisodeBroken("diverged", f"the simulation lost itself: {error}") from error
         return float(timestep.reward), timestep.discount == 0
 
-    def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
-        try:
-            picture: NDArray[np.uint8] = self._physics.render(height, width, camera_id=camera)
-        except (RuntimeError, mujoco.FatalError) as error:
-            advice = "install EGL (Debian, Ubuntu: apt install libegl1) or set MUJOCO_GL"
-            raise RuntimeError(f"cannot take a picture of the simulation: {error}; {advice}") from error
-        return picture
+
+def _dm_control(rest: str, simulation: Simulation, folder: Path | None, seed: int) -> World:
+    for field in ("keyframe", "start", "drives"):
+        if getattr(simulation, field):
+            raise SpecError(f"simulation.{field}: only a model of one's own takes it; dm_control's tasks have theirs")
+    return DmControlWorld(rest, seed)
 
 
-KINDS: dict[str, Callable[[str, int], World]] = {"dm_control": DmControlWorld}
+def _own(kind: str, rest: str, simulation: Simulation, folder: Path | None, seed: int) -> World:
+    return OwnModelWorld(model_file(kind, rest, folder), kind, simulation)
 
 
-def make_world(name: str, seed: int) -> World:
-    """Build the world `<kind>:<rest>`, for example dm_control:cartpole/swingup. Raises SpecError for unknown ones."""
-    kind, _, rest = name.partition(":")
+KINDS: dict[str, Callable[[str, Simulation, Path | None, int], World]] = {
+    "dm_control": _dm_control,
+    MJCF: functools.partial(_own, MJCF),
+    URDF: functools.partial(_own, URDF),
+}
+
+
+def make_world(simulation: Simulation, folder: Path | None, seed: int) -> World:
+    """Build the world `<kind>:<rest>` that `simulation.model` names, for example dm_control:cartpole/swingup.
+
+    Args:
+      folder: where the robot's file lies, beside which its models are; None: it did not come from a file.
+
+    Raises:
+      SpecError: there is no such world.
+    """
+    kind, _, rest = simulation.model.partition(":")
     if kind not in KINDS:
-        raise SpecError(f"unknown kind of simulation model {name!r}; known: {', '.join(f'{k}:…' for k in KINDS)}")
-    return KINDS[kind](rest, seed)
+        known = ", ".join(f"{k}:…" for k in KINDS)
+        raise SpecError(f"unknown kind of simulation model {simulation.model!r}; known: {known}")
+    return KINDS[kind](rest, simulation, folder, seed)
 
 
 def dm_control_tasks() -> list[str]:
@@ -109,18 +117,5 @@ def dm_control_tasks() -> list[str]:
 
 
 def load_suite() -> ModuleType:
-    """Import dm_control's suite, with headless rendering where the machine has it and without rendering otherwise.
-
-    dm_control chooses its OpenGL backend while it is imported, and its first choice (a window) fails on a machine
-    without a screen only when the first picture is taken. MUJOCO_GL, if set, is obeyed.
-    """
-    for chatty in ("absl", "OpenGL"):  # they tell at every start which OpenGL they found
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    if "MUJOCO_GL" not in os.environ and "DISPLAY" not in os.environ:
-        os.environ["MUJOCO_GL"] = "egl"
-        try:
-            ctypes.CDLL("libEGL.so.1")
-            import dm_control._render  # noqa: F401  (opens an EGL display)
-        except (OSError, ImportError):
-            os.environ["MUJOCO_GL"] = "disable"
-    return importlib.import_module("dm_control.suite")
+    """dm_control's suite; see `import_dm_control`."""
+    return import_dm_control("suite")

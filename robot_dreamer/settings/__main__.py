@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from robot_dreamer.processes.launch_arguments import ARGUMENTS
 from robot_dreamer.settings.learner import LearnerSettings
+from robot_dreamer.settings.play import PlaySettings
 from robot_dreamer.settings.policy_node import PolicyNodeSettings
 from robot_dreamer.settings.setting import markdown, settings_of
 from robot_dreamer.settings.sim_robot import SimRobotSettings
@@ -25,6 +26,7 @@ def page() -> str:
     programs = (
         ("Policy node", "`ros2 run robot_dreamer policy_node --ros-args -p name:=value`", PolicyNodeSettings),
         ("Simulated robot", "`ros2 run robot_dreamer sim_robot --ros-args -p name:=value`", SimRobotSettings),
+        ("Simulation without ROS 2", "`robot-dreamer sim --name value`", PlaySettings),
         ("Learner", "`robot-dreamer learn --name value` (`overrides` is `--set`)", LearnerSettings),
     )
     parts = [_HEAD]

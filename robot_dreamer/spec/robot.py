@@ -116,6 +116,11 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
                     raise FieldError(f"{name}.expression", str(error)) from error
         return found
 
+    @functools.cached_property
+    def folder(self) -> Path | None:
+        """Where the file lies that `load_spec` read; `simulation` names files from there. None: there is no file."""
+        return None
+
     @property
     def period(self) -> float:
         """Seconds between two control ticks."""
@@ -192,6 +197,7 @@ def load_spec(robot: str | Path) -> RobotSpec:
     if found:
         field, problem = found
         raise SpecError(f"{path}, line {document.line_of(field)}, field {field}: {problem}")
+    spec.__dict__["folder"] = path.absolute().parent  # what is cached, as it is no part of the spec
     return spec
 
 

@@ -1,0 +1,166 @@
+"""A MuJoCo model of one's own, MJCF or URDF: physics without a task, beside the robot's YAML file."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.spec import SpecError
+from sim.physics import PhysicsWorld, import_dm_control, whole
+from sim.simulation import Drive, Simulation
+from sim.units import require_known
+
+MJCF, URDF = "mjcf", "urdf"
+_ROOTS = {"mujoco": MJCF, "robot": URDF}  # root element of the file -> kind
+_PACKAGE = "package://"
+_PICTURE = (960, 1280)  # height, width of the largest picture, px; MuJoCo's default is 480 x 640
+
+
+class OwnModelWorld(PhysicsWorld):
+    """The model of a file. Episodes begin with its keyframe; a step is a timestep of the model.
+
+    Args:
+      file: of the model; meshes lie where it says.
+      kind: MJCF or URDF.
+      simulation: says how episodes begin, and which actuators are added.
+
+    Raises:
+      SpecError: the file cannot be read, or lacks what `simulation` names.
+    """
+
+    has_task = False
+
+    def __init__(self, file: Path, kind: str, simulation: Simulation) -> None:
+        model = _compile(file, kind, simulation.drives)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, _PICTURE[0])
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, _PICTURE[1])
+        if model.nu == 0:
+            advice = "simulation.drives adds some, such as {joints: […], kind: position, kp: 20.0, kv: 1.0}"
+            raise SpecError(f"{file}: the model has no actuators; {advice}; its joints: {', '.join(_joints(model))}")
+        keyframes = [model.key(i).name for i in range(model.nkey)]
+        if simulation.keyframe:
+            require_known("keyframe", [simulation.keyframe], keyframes, str(file))
+        self._keyframe = keyframes.index(simulation.keyframe) if simulation.keyframe else 0 if keyframes else None
+        self._start = _start(model, simulation.start, file)
+        dm_control = import_dm_control("mujoco")
+        super().__init__(dm_control.Physics.from_model(dm_control.wrapper.MjModel(model)))
+        self.control_step = float(model.opt.timestep)
+
+    def seed(self, seed: int) -> None:
+        """Nothing in it is random."""
+
+    def reset(self) -> None:
+        with whole():
+            self._physics.reset(self._keyframe)
+            if self._start:
+                for address, position in self._start.items():
+                    self.data.qpos[address] = position
+                self._physics.after_reset()
+
+    def step(self, control: NDArray[np.float64]) -> tuple[float, bool]:
+        with whole():
+            self._physics.set_control(control)
+            self._physics.step()
+        return 0.0, False
+
+
+def model_file(kind: str, name: str, folder: Path | None) -> Path:
+    """The file of the model `<kind>:<name>`. Raises SpecError if there is none, and says where it was sought."""
+    file = Path(name).expanduser()
+    if not name:
+        raise SpecError(f"simulation.model: expected {kind}:path/of/a/file, found {kind}:")
+    if not file.is_absolute() and folder is None:
+        raise SpecError(
+            f"simulation.model: {kind}:{name} lies beside the robot's file, and this RobotSpec came without one (from "
+            "a bundle, a store or a program); give the YAML file of the robot, or the model's whole path"
+        )
+    found = file if folder is None else folder / file
+    if not found.is_file():
+        raise SpecError(f"simulation.model: there is no file {found} (paths count from the robot's file)")
+    return found
+
+
+def _compile(file: Path, kind: str, drives: tuple[Drive, ...]) -> mujoco.MjModel:
+    try:
+        root = ElementTree.parse(file).getroot().tag
+        found = _ROOTS.get(root)
+        if found != kind:
+            meant = f"which is {found}:" if found else f"expected {' or '.join(_ROOTS)}"
+            raise SpecError(f"simulation.model: {kind}:{file} has the root element <{root}>, {meant}")
+        spec = mujoco.MjSpec.from_file(str(file))
+        for mesh in spec.meshes:
+            if mesh.file.startswith(_PACKAGE):
+                mesh.file = str(_in_package(mesh.file, file))
+        model = spec.compile()
+        if drives:
+            _add_drives(spec, model, drives, file)
+            model = spec.compile()
+    except ElementTree.ParseError as error:
+        raise SpecError(f"{file} is not XML: {error}") from error
+    except (ValueError, OSError) as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError(f"{file}: MuJoCo cannot read the model: {error}") from error
+    return model
+
+
+def _in_package(uri: str, file: Path) -> Path:
+    """Where a URDF's `package://<package>/<path>` lies: the package is a folder around the URDF, or beside one.
+
+    Raises SpecError that says where it was sought.
+    """
+    package, _, path = uri.removeprefix(_PACKAGE).partition("/")
+    around = file.absolute().parents
+    for folder in around:
+        for found in (folder / path, folder / package / path):
+            if found.is_file():
+                return found
+    raise SpecError(
+        f"{file}: mesh {uri}: there is no {path}, nor {package}/{path}, in {around[0]} or a folder around it"
+    )
+
+
+def _start(model: mujoco.MjModel, start: dict[str, float], file: Path) -> dict[int, float]:
+    """Address in qpos -> position. Raises SpecError for what the model has not, or not there."""
+    require_known("hinge or slide joint", start, _joints(model), f"{file}, simulation.start")
+    for name, position in start.items():
+        joint = model.joint(name)
+        low, high = joint.range
+        if model.jnt_limited[joint.id] and not low <= position <= high:
+            raise SpecError(f"{file}, simulation.start: joint {name}: expected {low:g} to {high:g}, found {position:g}")
+    return {int(model.joint(name).qposadr[0]): position for name, position in start.items()}
+
+
+def _add_drives(spec: mujoco.MjSpec, model: mujoco.MjModel, drives: tuple[Drive, ...], file: Path) -> None:
+    """Give joints the actuators that `simulation.drives` says, named like the joint, after those of the model."""
+    names = [name for drive in drives for name in drive.joints]
+    require_known("hinge or slide joint", names, _joints(model), f"{file}, simulation.drives")
+    on_joints = [i for i in range(model.nu) if model.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_JOINT)]
+    driven = {model.joint(model.actuator_trnid[i, 0]).name for i in on_joints}
+    taken = driven | {model.actuator(i).name for i in range(model.nu)}
+    twice = sorted({name for name in names if name in taken or names.count(name) > 1})
+    if twice:
+        raise SpecError(f"{file}, simulation.drives: one actuator a joint; these have another: {', '.join(twice)}")
+    for drive in drives:
+        for name in drive.joints:
+            actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+            gain = {"position": drive.kp, "velocity": drive.kv, "torque": 1.0}[drive.kind]
+            actuator.gaintype, actuator.gainprm[0] = mujoco.mjtGain.mjGAIN_FIXED, gain
+            if drive.kind != "torque":
+                actuator.biastype = mujoco.mjtBias.mjBIAS_AFFINE
+                actuator.biasprm[1], actuator.biasprm[2] = -drive.kp, -drive.kv
+            if drive.force:
+                actuator.forcelimited, actuator.forcerange = True, [-drive.force, drive.force]
+            joint = model.joint(name)
+            if drive.kind == "position" and model.jnt_limited[joint.id]:
+                actuator.ctrllimited, actuator.ctrlrange = True, joint.range.tolist()
+
+
+def _joints(model: mujoco.MjModel) -> list[str]:
+    """Names of the hinge and slide joints."""
+    kinds = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
+    return [model.joint(i).name for i in range(model.njnt) if model.jnt_type[i] in kinds and model.joint(i).name]

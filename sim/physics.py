@@ -1,0 +1,73 @@
+"""What all worlds share: a MuJoCo model and its state by dm_control's `Physics`, which notices when it loses itself."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import logging
+import os
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import mujoco
+import numpy as np
+from dm_control.rl.control import PhysicsError
+from numpy.typing import NDArray
+
+from robot_dreamer.environment import EpisodeBroken
+
+
+def import_dm_control(part: str) -> ModuleType:
+    """Import `dm_control.<part>`, with headless rendering where the machine has it and without rendering otherwise.
+
+    dm_control chooses its OpenGL backend while it is imported, and its first choice (a window) fails on a machine
+    without a screen only when the first picture is taken. MUJOCO_GL, if set, is obeyed.
+    """
+    for chatty in ("absl", "OpenGL"):  # they tell at every start which OpenGL they found
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if "MUJOCO_GL" not in os.environ and "DISPLAY" not in os.environ:
+        os.environ["MUJOCO_GL"] = "egl"
+        try:
+            ctypes.CDLL("libEGL.so.1")
+            import dm_control._render  # noqa: F401  (opens an EGL display)
+        except (OSError, ImportError):
+            os.environ["MUJOCO_GL"] = "disable"
+    return importlib.import_module(f"dm_control.{part}")
+
+
+class PhysicsWorld:
+    """Model, state and pictures of a world; physics: dm_control's."""
+
+    def __init__(self, physics: Any) -> None:
+        self._physics = physics
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        return self._physics.model.ptr
+
+    @property
+    def data(self) -> mujoco.MjData:
+        return self._physics.data.ptr
+
+    def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
+        """RGB picture [height, width, 3] by a camera of the model, -1: by a free one. Raises RuntimeError."""
+        try:
+            picture: NDArray[np.uint8] = self._physics.render(height, width, camera_id=camera)
+        except (RuntimeError, mujoco.FatalError) as error:
+            advice = "install EGL (Debian, Ubuntu: apt install libegl1) or set MUJOCO_GL"
+            raise RuntimeError(f"cannot take a picture of the simulation: {error}; {advice}") from error
+        return picture
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Around steps of a `Physics`: raises EpisodeBroken when they lose it.
+
+    MuJoCo itself would go on from the initial state and only count a warning.
+    """
+    try:
+        yield
+    except PhysicsError as error:
+        raise EpisodeBroken("diverged", f"the simulation lost itself: {error}") from error
