@@ -23,9 +23,10 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
       updates: gradient updates that were applied; skipped_updates: those that were not finite.
       replay_size, replay_capacity: rows.
       bundle_version: of the newest bundle.
-      train_ratio: replayed rows per row of experience, as configured.
+      train_ratio: replayed rows per row of experience, as configured; None: offline, there is no ratio.
+      rows_replayed: rows trained, each as often as it was drawn.
       elapsed_s: training seconds over all starts.
-      budget_s, budget_steps: when the run is complete; 0: no limit.
+      budget_s, budget_steps, budget_epochs: when the run is complete; 0: no limit.
       losses: the newest, by name.
       robots: what the link knows of each robot.
       link: what the link as a whole refused and suffered.
@@ -44,10 +45,12 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     replay_size: int
     replay_capacity: int
     bundle_version: int
-    train_ratio: float
+    train_ratio: float | None
+    rows_replayed: int
     elapsed_s: float
     budget_s: float
     budget_steps: int
+    budget_epochs: float
     losses: dict[str, float | None]
     skipped_updates: int
     robots: list[dict[str, Any]]

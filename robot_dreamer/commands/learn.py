@@ -6,6 +6,7 @@ import argparse
 import logging
 import signal
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ import msgspec
 import torch
 
 from export.exporter import BundleExporter
+from robot_dreamer.commands.offline import learn_offline
 from robot_dreamer.commands.options import chosen_config
 from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
+from robot_dreamer.data.source import STORE_FILE
 from robot_dreamer.learner.memory import OutOfMemory, keep_freed_memory
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer, TrainingError
+from robot_dreamer.learner.transfer import start_from
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
@@ -43,10 +47,30 @@ def run(args: argparse.Namespace) -> int:
     spec, config = load_spec(args.robot), chosen_config(args)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
+    if args.offline:
+        return _offline(args, spec, config)
+    if args.epochs:
+        raise ValueError(f"--epochs {args.epochs:g}: only with --offline; experience that comes is a matter of --steps")
     with joined_team(config) as (config, team):
         if team and not team.leads:
             return follow_leader(spec, config, team)
         return _lead(args, spec, config, team)
+
+
+def _offline(args: argparse.Namespace, spec: RobotSpec, config: Config) -> int:
+    for name in ("bind", "keys", "insecure", "steps"):
+        if getattr(args, name) != getattr(LearnerSettings, name):
+            raise ValueError(f"--{name}: not with --offline, where no robot connects and no step is made")
+    logdir = log_directory(args)
+    if not (logdir / STORE_FILE).exists():
+        advice = "`robot-dreamer data import BAG --store LOGDIR` makes one"
+        raise ValueError(f"--offline: there is no store in {logdir} ({STORE_FILE}); {advice}")
+    return learn_offline(spec, config, logdir, Budget(0, args.minutes * 60, args.epochs), partial(_begin, args))
+
+
+def _begin(args: argparse.Namespace, trainer: Trainer) -> None:
+    if args.init_from:
+        start_from(trainer, Path(args.init_from).expanduser())
 
 
 def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team | None) -> int:
@@ -59,6 +83,8 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         trainer = Trainer(spec, config, store, logdir, team)
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
+        else:
+            _begin(args, trainer)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
 
         def publish(path: Path, version: int, training_step: int) -> None:

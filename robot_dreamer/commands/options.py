@@ -13,12 +13,14 @@ STOPPED = 130  # exit status when a signal ended a run before its budget was spe
 _DOMAINS = {"dmc": "dmc_proprio", "atari": "atari100k", "crafter": "crafter"}  # kind of environment: preset
 
 
-_TRAINING = ("preset", "overrides", "logdir", "minutes", "steps", "seed", "threads")
+_TRAINING = ("preset", "overrides", "logdir", "minutes", "steps", "seed", "threads", "init_from", "freeze")
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, preset: str | None = DEFAULT_PRESET) -> None:
-    """Preset, overrides, place and budget of a run."""
-    add_options(parser, LearnerSettings, _TRAINING, preset=preset)
+def add_training_arguments(
+    parser: argparse.ArgumentParser, preset: str | None = DEFAULT_PRESET, without: Sequence[str] = ()
+) -> None:
+    """Preset, overrides, place, beginning and budget of a run; without: settings that have no meaning in it."""
+    add_options(parser, LearnerSettings, [name for name in _TRAINING if name not in without], preset=preset)
 
 
 def preset_for(environment: str, preset: str | None, overrides: Sequence[str]) -> str:
@@ -53,4 +55,7 @@ def chosen_config(args: argparse.Namespace, environment: str | None = None) -> C
             raise ValueError(f"--set {override}: {name} is set twice, by --set {said[name]} already")
         said[name] = override
     preset = preset_for(environment, args.preset, args.set) if environment else args.preset or DEFAULT_PRESET
-    return load_config(preset, [*args.set, f"seed={args.seed}"])
+    freeze = [f"freeze=[{args.freeze}]"] if getattr(args, "freeze", "") else []
+    if freeze and "freeze" in said:
+        raise ValueError(f"--freeze {args.freeze}: frozen already by --set {said['freeze']}")
+    return load_config(preset, [*args.set, *freeze, f"seed={args.seed}"])

@@ -22,6 +22,7 @@ from robot_dreamer.learner.progress import ScoreLog
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.learner.transfer import start_from
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.report.display import Display
 from sim.environments import make_environment
@@ -71,6 +72,8 @@ def _lead(
                 trainer.updates,
                 trainer.env_steps,
             )
+        elif args.init_from:
+            start_from(trainer, Path(args.init_from).expanduser())
         policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
         actor = LocalActor(environment, policy, store)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)

@@ -65,6 +65,8 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
             seed=args.seed,
             speed=args.speed,
             threads=args.threads,
+            init_from=args.init_from,
+            freeze=args.freeze,
         )
         with Display(logdir):
             return Supervisor(processes(options), logdir, environment).run()

@@ -32,8 +32,10 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
         require(value in choices, path, f"one of {', '.join(choices)}", value)
         return value
     if typing.get_origin(kind) is tuple:
-        valid = isinstance(value, list | tuple) and all(type(item) is int for item in value)
-        require(valid, path, "a list of whole numbers", value)
+        item_kind = typing.get_args(kind)[0]
+        what = {int: "whole numbers", str: "texts"}[item_kind]
+        valid = isinstance(value, list | tuple) and all(type(item) is item_kind for item in value)
+        require(valid, path, f"a list of {what}", value)
         return tuple(value)
     if kind is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)

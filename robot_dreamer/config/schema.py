@@ -99,6 +99,8 @@ class Config:
     """Train each new window once, before windows are drawn uniformly."""
     action_repeat: int = 1
     """Environment steps per action, where the environment is not a robot with a rate of its own."""
+    freeze: tuple[str, ...] = ()
+    """Modules whose parameters stay as they are, such as encoder or policy (docs/learning.md)."""
     pixels: bool = False
     """dm_control tasks show one 64x64 colour picture instead of numbers."""
 

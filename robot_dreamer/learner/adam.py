@@ -87,14 +87,37 @@ Trained = Mapping[str, Sequence[tuple[str, nn.Parameter]]]
 """By group of parameters, an optimiser each: names and parameters."""
 
 
-def trained_parameters(model: nn.Module, groups: Mapping[str, Sequence[str]]) -> Trained:
-    """Parameters of a model that training changes; groups: modules, or parts of them, by group (see `Generation`)."""
+def trained_parameters(model: nn.Module, groups: Mapping[str, Sequence[str]], frozen: Sequence[str] = ()) -> Trained:
+    """Parameters of a model that training changes.
+
+    Args:
+      groups: modules, or parts of them, by group (see `Generation`).
+      frozen: modules, wherever in the model, that stay as they are; their parameters get no gradient any more.
+
+    Raises:
+      ValueError: the model has no such module, or nothing of a group would be left.
+    """
 
     def belongs(name: str, members: Sequence[str]) -> bool:
         return any(name.startswith(f"{member}.") for member in members)
 
     own = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    return {group: [(n, p) for n, p in own if belongs(n, members)] for group, members in groups.items()}
+    known = dict.fromkeys(part for name, _ in own for part in name.split(".")[:-1][:2])
+    for stranger in (name for name in frozen if name not in known):
+        raise ValueError(f"freeze: expected modules of {', '.join(known)}, found {stranger!r}")
+    for name, parameter in own:
+        parameter.requires_grad_(not belongs_to(name, frozen))
+    found = {
+        group: [(n, p) for n, p in own if p.requires_grad and belongs(n, members)] for group, members in groups.items()
+    }
+    for group in (group for group, named in found.items() if not named):
+        raise ValueError(f"freeze: nothing of {' and '.join(groups[group])} would be left to learn")
+    return found
+
+
+def belongs_to(parameter: str, modules: Sequence[str]) -> bool:
+    """Whether a parameter, by its dotted name, is of one of these modules: `encoder` has `world_model.encoder.out`."""
+    return any(module in parameter.split(".")[:-1][:2] for module in modules)
 
 
 def make_optimizers(trained: Trained, config: Config) -> dict[str, Optimizer]:

@@ -54,7 +54,7 @@ class Agent(nn.Module):
         for name, module in modules.items():
             self.add_module(name, module)
         self.to(self.device)
-        self._trained = trained_parameters(self, generation.groups)
+        self._trained = trained_parameters(self, generation.groups, config.freeze)
         self.optimizers = make_optimizers(self._trained, config)
         self.state = generation.state(modules, config, self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.run.seed)

@@ -181,8 +181,8 @@ def _require_same(folder: Path, meta: CheckpointMeta, spec: RobotSpec | None, co
     found = differences(config.to_dict(), meta.config)
     text = "\n".join(f"  {name}: ours {ours!r}, theirs {theirs!r}" for name, ours, theirs in found)
     names = f"theirs is {meta.config['name']!r}, ours {config.name!r}"
-    # Of the behaviour only the layers decide which tensors there are.
-    if any(name.startswith("model.") or name.endswith("_layers") for name, *_ in found):
+    # Of the rest only the behaviour's layers, and what is trained at all, decide which tensors there are.
+    if any(name.startswith("model.") or name.endswith("_layers") or name == "freeze" for name, *_ in found):
         advice = "Resume with the same preset, or start in another log directory."
         raise CheckpointError(f"checkpoint {folder} holds another model: {names}:\n{text}\n{advice}")
     if found and _preset(config.name) != _preset(meta.config["name"]):

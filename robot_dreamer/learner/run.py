@@ -25,19 +25,35 @@ from robot_dreamer.run_status import STATUS_FILE, RunStatus
 _log = logging.getLogger(__name__)
 STATUS_EVERY = 1.0  # seconds
 METRICS_EVERY = 10.0
+READ = 1024  # rows of experience between two updates, at most
 PAUSE = 0.01  # between two looks for experience while no update is due
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a run is complete; 0 means no limit."""
+    """When a run is complete; 0 means no limit.
+
+    Attributes:
+      env_steps: rows of experience; the updates that they pay for are made before the run ends.
+      seconds: of training, whatever is due then.
+      epochs: of a run without a train ratio: how often each row of the replay was trained, on average.
+    """
 
     env_steps: int = 0
     seconds: float = 0.0
+    epochs: float = 0.0
+
+    def rows_left(self, trainer: Trainer) -> int:
+        """Rows that may still be read, READ at most."""
+        return min(READ, self.env_steps - trainer.env_steps) if self.env_steps else READ
 
     def spent(self, trainer: Trainer) -> bool:
-        steps = self.env_steps > 0 and trainer.env_steps >= self.env_steps
-        return steps or (self.seconds > 0 and trainer.training_seconds >= self.seconds)
+        """Whether nothing is left to be done."""
+        if 0 < self.seconds <= trainer.training_seconds:
+            return True
+        if self.epochs:
+            return trainer.rows_replayed >= self.epochs * len(trainer.replay) > 0
+        return self.rows_left(trainer) <= 0 and not trainer.due
 
 
 class Run:
@@ -111,7 +127,7 @@ class Run:
                 if now >= due["metrics"] and trainer.last:
                     due["metrics"] = now + METRICS_EVERY
                     self._write_metrics()
-                if now >= due["publish"] and trainer.updates > max(0, self._published_updates):
+                if now >= due["publish"] and self._unpublished:
                     self.publish()
                     due["publish"] = time.monotonic() + trainer.config.run.publish_every
                 if self._gallery.due:
@@ -131,11 +147,18 @@ class Run:
         finally:
             self._metrics.close()
 
+    @property
+    def _unpublished(self) -> bool:
+        """The policy has learned something that no bundle has; parameters of another run count."""
+        trainer = self.trainer
+        return trainer.updates > self._published_updates and (trainer.updates > 0 or trainer.given)
+
     def _advance(self) -> None:
         trainer = self.trainer
-        if self._step_environment is not None and not trainer.due:
+        room = self.budget.rows_left(trainer)
+        if self._step_environment is not None and room > 0 and not trainer.due:
             self._step_environment()
-        new = trainer.ingest()
+        new = trainer.ingest(room) if room > 0 else 0
         trainer.idle()
         if trainer.due:
             self._phase = "training"
@@ -181,12 +204,11 @@ class Run:
 
     def _progress(self) -> dict[str, float]:
         """How the run goes, beside what is learned."""
-        trainer, config = self.trainer, self.trainer.config
-        replayed = trainer.updates * config.batch_size * config.batch_length
+        trainer = self.trainer
         found = {
             "run/env_steps_per_s": self._step_rate.last,
             "run/updates_per_s": self._update_rate.last,
-            "run/train_ratio": replayed / max(1, trainer.env_steps),
+            "run/train_ratio": trainer.rows_replayed / max(1, trainer.env_steps),
             "run/replay_size": float(len(trainer.replay)),
             "run/skipped_updates": float(trainer.skipped),
         }
@@ -212,10 +234,12 @@ class Run:
             replay_size=len(trainer.replay),
             replay_capacity=trainer.replay.capacity,
             bundle_version=self.version,
-            train_ratio=trainer.config.train_ratio,
+            train_ratio=None if trainer.offline else trainer.config.train_ratio,
+            rows_replayed=trainer.rows_replayed,
             elapsed_s=trainer.training_seconds,
             budget_s=self.budget.seconds,
             budget_steps=self.budget.env_steps,
+            budget_epochs=self.budget.epochs,
             losses=self._losses,
             skipped_updates=trainer.skipped,
             robots=self._robots(),

@@ -60,10 +60,21 @@ class Trainer:
     """
 
     def __init__(
-        self, spec: RobotSpec, config: Config, store: ExperienceStore, logdir: Path, team: Team | None = None
+        self,
+        spec: RobotSpec,
+        config: Config,
+        store: ExperienceStore,
+        logdir: Path,
+        team: Team | None = None,
+        offline: bool = False,
     ) -> None:
-        """`team`: the processes that train together; this one leads them (see `follow`)."""
-        self.spec, self.config, self.store, self.logdir = spec, config, store, logdir
+        """See the attributes, which are the arguments.
+
+        Args:
+          team: the processes that train together; this one leads them (see `follow`).
+          offline: no experience will come: an update is always due, whatever the train ratio.
+        """
+        self.spec, self.config, self.store, self.logdir, self.offline = spec, config, store, logdir, offline
         self.agent = build_agent(spec, config, team)
         self._advice = update_advice(config, self.agent.trained_parameters, self.agent.device)
         rssm = self.agent.parts.world.rssm
@@ -91,6 +102,7 @@ class Trainer:
         self._open: WriteBack | None = None  # the update whose result is still on its way
         self._late = self.agent.device.type == "cuda"  # finish an update while the next one is computed
         self._cursor = 0
+        self.given = False  # the parameters come from another run
         self._credit = 0.0  # updates that the experience so far has paid for and that were not made
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
         self._streams = Streams()
@@ -98,7 +110,7 @@ class Trainer:
     @property
     def due(self) -> bool:
         """Whether the train ratio and the replay allow an update now."""
-        return self._credit >= 1.0 and self.replay.windows > 0
+        return (self.offline or self._credit >= 1.0) and self.replay.windows > 0
 
     @property
     def rows_missing(self) -> int:
@@ -109,6 +121,11 @@ class Trainer:
         longest = max((self.replay.rows_of(stream) + waiting for stream, waiting in streams.items()), default=0)
         # A window may wait for its last chunk to fill.
         return max(1, self.replay.length - longest, self.config.prefill - self.env_steps)
+
+    @property
+    def rows_replayed(self) -> int:
+        """Rows trained, each as often as it was drawn."""
+        return self.updates * self.config.batch_size * self.config.batch_length
 
     def ingest(self, limit: int = 1024) -> int:
         """Read new experience from the store into the replay; returns the rows read."""
@@ -124,7 +141,7 @@ class Trainer:
         self.env_steps += 1
         self._recent.append(row)
         self.episodes.add(self.env_steps, row)
-        if self.replay.windows and self.env_steps > self.config.prefill:
+        if self.replay.windows and self.env_steps > self.config.prefill and not self.offline:
             self._credit += self.config.train_ratio / (self.config.batch_size * self.config.batch_length)
 
     def _filter_and_add(self, stream: str, rows: list[StepRecord]) -> None:
@@ -173,7 +190,8 @@ class Trainer:
                 result = self.agent.update(batch_to(batch, self.agent.device))
             self.last = result._replace(latents=None)  # its numbers are looked at for seconds
             open_result = WriteBack(window, result, self._latent)
-        self._credit -= 1.0
+        if not self.offline:
+            self._credit -= 1.0
         self.finish_update()
         self._open = open_result
         if not self._late:

@@ -100,6 +100,8 @@ class Options:
     minutes: float = same(LearnerSettings, "minutes")
     steps: int = same(LearnerSettings, "steps")
     threads: int = same(LearnerSettings, "threads", description="CPU threads of the local learner")
+    init_from: str = same(LearnerSettings, "init_from")
+    freeze: str = same(LearnerSettings, "freeze")
     robot_id: str = same(PolicyNodeSettings, "robot_id")
     namespace: str = setting("", "ROS namespace of the robot's nodes")
     bundle: str = same(PolicyNodeSettings, "bundle")
@@ -207,5 +209,7 @@ def _learner(options: Options) -> Process:
         steps=options.steps,
         seed=options.seed,
         threads=options.threads,
+        init_from=options.init_from,
+        freeze=options.freeze,
     )
     return Process("learner", "learner", ("robot_dreamer.cli", "learn"), command_line(told), finishes=True)

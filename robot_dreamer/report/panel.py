@@ -70,6 +70,8 @@ def budget_share(status: RunStatus) -> float | None:
         shares.append(status.elapsed_s / status.budget_s)
     if status.budget_steps:
         shares.append(status.env_steps / status.budget_steps)
+    if status.budget_epochs:
+        shares.append(_epochs(status) / status.budget_epochs)
     return min(1.0, max(shares)) if shares else None
 
 
@@ -122,7 +124,7 @@ def _figures(status: RunStatus, returns: Sequence[float]) -> Table:
         table.add_row("", Text(sparkline(returns, _CURVE_WIDTH), style="green"))
     table.add_row(
         "learning",
-        f"{status.updates:,} updates, {status.updates_per_s:.1f}/s · train ratio {status.train_ratio:g}",
+        f"{status.updates:,} updates, {status.updates_per_s:.1f}/s · {_pace(status)}",
     )
     table.add_row("replay", f"{status.replay_size:,} of {status.replay_capacity:,} rows")
     losses = " · ".join(f"{name} {_number(value)}" for name, value in status.losses.items())
@@ -133,6 +135,19 @@ def _figures(status: RunStatus, returns: Sequence[float]) -> Table:
     return table
 
 
+def _pace(status: RunStatus) -> str:
+    """How much is trained for what was lived through: as it should be, and as it is."""
+    if status.train_ratio is None:
+        return f"epoch {_epochs(status):.1f}"
+    reached = status.rows_replayed / max(1, status.env_steps)
+    return f"train ratio {reached:.3g} of {status.train_ratio:g}"
+
+
+def _epochs(status: RunStatus) -> float:
+    """How often each row of the replay was trained, on average."""
+    return status.rows_replayed / max(1, status.replay_size)
+
+
 def _progress(status: RunStatus) -> RenderableType:
     share = budget_share(status)
     elapsed = _clock(status.elapsed_s)
@@ -141,6 +156,8 @@ def _progress(status: RunStatus) -> RenderableType:
     limits = [_clock(status.budget_s)] if status.budget_s else []
     if status.budget_steps:
         limits.append(f"{status.budget_steps:,} steps")
+    if status.budget_epochs:
+        limits.append(f"{status.budget_epochs:g} epochs")
     row = Table.grid(padding=(0, 1))
     row.add_row(
         Text(f"{elapsed} of {' or '.join(limits)}"),

@@ -33,6 +33,12 @@ class LearnerSettings:
     steps: int = setting(0, "environment steps over all starts, action repeats included; 0: no limit", least=0)
     seed: int = setting(0, "of the parameters and all noise", least=0, most=2**31 - 1)
     threads: int = setting(1, "CPU threads", least=1, most=1024)
+    init_from: str = setting("", "log directory of a run whose parameters this one begins with (docs/learning.md)")
+    freeze: str = setting("", "modules whose parameters stay as they are, separated by commas: encoder,decoder")
+    offline: bool = setting(False, "learn from the store in logdir alone: no link, no train ratio; needs a budget")
+    epochs: float = setting(
+        0.0, "offline: end when each row was trained so often, over all starts; 0: no limit", least=0.0
+    )
 
     def __post_init__(self) -> None:
         check_all(self)

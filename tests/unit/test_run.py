@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.onboard.bundle import written_bundles
 from tests.unit.test_trainer import make, rows
 
@@ -66,3 +67,44 @@ def test_bundles_that_a_person_keeps_there_are_neither_counted_nor_deleted(tmp_p
         run.publish()
     assert [path.name for path in written_bundles(folder)] == [f"bundle-{n:08d}.zip" for n in range(45, 50)]
     assert all((folder / name).read_text() == "x" for name in kept)
+
+
+def finish(trainer: Trainer, budget: Budget) -> Run:
+    run = Run(trainer, budget, publish=lambda path, version, step: path.write_text("x"))
+    end = threading.Timer(DEADLINE, run.stop)
+    end.start()
+    try:
+        assert run.loop(), "stopped by the deadline"
+    finally:
+        end.cancel()
+    return run
+
+
+def test_a_budget_of_steps_reads_no_more_and_makes_every_update_that_they_pay_for(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 400))
+    finish(trainer, Budget(env_steps=250))
+    config = trainer.config
+    paid = (250 - trainer.replay.length) * config.train_ratio / (config.batch_size * config.batch_length)
+    assert trainer.env_steps == 250 and not trainer.due
+    assert paid - 16 * paid / 250 - 1 <= trainer.updates <= paid  # the first window waits for a chunk to fill
+
+
+def test_without_a_ratio_training_goes_over_the_store_until_the_epochs_are_made(tmp_path: Path) -> None:
+    trainer = make(tmp_path, offline=True)
+    trainer.store.add(rows(0, 100))
+    finish(trainer, Budget(epochs=3))
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert 300 <= trainer.rows_replayed < 300 + trainer.rows_replayed / trainer.updates
+    assert (status["train_ratio"], status["budget_epochs"], status["env_steps"]) == (None, 3.0, 100)
+    assert status["rows_replayed"] == trainer.rows_replayed
+
+
+def test_parameters_of_another_run_are_published_before_the_first_update(tmp_path: Path) -> None:
+    trainer, sent = make(tmp_path), []
+    trainer.given = True
+    run = Run(
+        trainer, Budget(), publish=lambda path, version, step: (path.write_text("x"), sent.append(step), run.stop())
+    )
+    run.loop()
+    assert sent == [0]

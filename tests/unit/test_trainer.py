@@ -46,10 +46,10 @@ def rows(start: int, stop: int, robot: str = "cartpole") -> list[StepRecord]:
     return made
 
 
-def make(logdir: Path, setting: Config | None = None) -> Trainer:
+def make(logdir: Path, setting: Config | None = None, offline: bool = False) -> Trainer:
     logdir.mkdir(exist_ok=True)
     store = ExperienceStore(logdir / "experience.sqlite", SPEC)
-    return Trainer(SPEC, setting or config(), store, logdir)
+    return Trainer(SPEC, setting or config(), store, logdir, offline=offline)
 
 
 def train(trainer: Trainer, start: int, stop: int) -> None:

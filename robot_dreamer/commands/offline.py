@@ -1,0 +1,70 @@
+"""Learning from what a store holds: no robot, no link, no train ratio."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from export.exporter import BundleExporter
+from robot_dreamer.commands.options import STOPPED
+from robot_dreamer.commands.records import record_command, record_run, reporter
+from robot_dreamer.config import Config
+from robot_dreamer.data.source import STORE_FILE
+from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.learner.trainer import Trainer, TrainingError
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.report.console import plain_console
+from robot_dreamer.report.display import Display
+from robot_dreamer.spec import RobotSpec
+
+_log = logging.getLogger(__name__)
+
+
+def learn_offline(
+    spec: RobotSpec, config: Config, logdir: Path, budget: Budget, begin: Callable[[Trainer], None] = lambda _: None
+) -> int:
+    """Train on the store in a log directory until the budget is spent; running again goes on.
+
+    Args:
+      begin: given the trainer of a run that has no checkpoint yet; where its parameters may be set.
+
+    Returns 0, or 130 when a signal ended it.
+
+    Raises:
+      ValueError: no budget; TrainingError: the store holds no window to learn from.
+    """
+    if not (budget.seconds or budget.epochs):
+        raise ValueError("learning offline never ends by itself: give --minutes or --epochs")
+    # nobody waits for bundles
+    config = config.with_run(publish_every=max(config.run.publish_every, config.run.checkpoint_every))
+    store = ExperienceStore(logdir / STORE_FILE, spec)
+    try:
+        trainer = Trainer(spec, config, store, logdir, offline=True)
+        if trainer.resume():
+            _log.info("resumed at %d updates", trainer.updates)
+        else:
+            begin(trainer)
+        while trainer.ingest():
+            pass
+        if not trainer.replay.windows:
+            raise TrainingError(
+                f"{store.path} holds {trainer.env_steps} rows and no {trainer.replay.length} in a row without a gap: "
+                "there is nothing to learn from"
+            )
+        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
+        record_command(logdir)
+        record_run(logdir, spec, config)
+        report = reporter(logdir)
+        training = Run(trainer, budget, exporter.export, report=report)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: training.stop())
+        with Display(logdir):
+            finished = training.loop()
+        report()
+        outcome = "finished" if finished else "stopped; run the same command again to go on"
+        plain_console().print(f"{outcome}: {logdir}, newest bundle {training.bundle}", soft_wrap=True)
+    finally:
+        store.close()
+    return 0 if finished else STOPPED

@@ -1,0 +1,104 @@
+"""`robot-dreamer relearn`: another task from what a robot has lived through already, without new robot time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import torch
+import yaml
+
+from robot_dreamer.commands.offline import learn_offline
+from robot_dreamer.commands.options import add_training_arguments, chosen_config
+from robot_dreamer.commands.records import log_directory
+from robot_dreamer.config import Config
+from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.relabel import Coverage, covered, relabelled, with_task
+from robot_dreamer.data.source import STORE_FILE, open_store, rows_of, store_rows
+from robot_dreamer.data.survey import Survey
+from robot_dreamer.learner.checkpoint import has_checkpoint, load_checkpoint
+from robot_dreamer.learner.memory import keep_freed_memory
+from robot_dreamer.learner.run import Budget
+from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.learner.transfer import start_from, task_modules
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.report.console import plain_console
+from robot_dreamer.settings.learner import LearnerSettings
+from robot_dreamer.settings.setting import add_options
+from robot_dreamer.spec import RobotSpec
+
+ROBOT_FILE = "robot.yaml"  # in the log directory: the robot with its new task
+_log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("source", type=Path, metavar="run", help="log directory of the run whose experience is used")
+    parser.add_argument("--reward", required=True, help="the new task's reward, an expression (docs/rewards.md)")
+    parser.add_argument("--terminal", help="and when it has ended for good; default: as it was")
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="begin with a fresh world model instead of that of the run"
+    )
+    add_options(parser, LearnerSettings, ["epochs"])
+    add_training_arguments(parser, preset=None, without=("steps", "init_from", "freeze"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Relabel, train in imagination, write a bundle. Returns 0, or 130 when a signal ended it."""
+    config = _config(args)
+    torch.set_num_threads(args.threads)
+    keep_freed_memory()
+    logdir = log_directory(args)
+    if logdir.resolve() == args.source.expanduser().resolve():
+        raise ValueError(f"--logdir {args.logdir}: expected another folder than that of the run, whose task stays")
+    spec = _relabel(args, logdir)
+
+    def begin(trainer: Trainer) -> None:
+        if not args.from_scratch and has_checkpoint(args.source):
+            start_from(trainer, args.source, fresh=task_modules(trainer.agent))
+
+    status = learn_offline(spec, config, logdir, Budget(0, args.minutes * 60, args.epochs), begin)
+    plain_console().print(f"the robot with its new task: {logdir / ROBOT_FILE}", soft_wrap=True)
+    return status
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """That of the run, unless a preset is given."""
+    if args.preset is not None:
+        return chosen_config(args)
+    if not has_checkpoint(args.source):
+        raise ValueError(f"{args.source} has no checkpoint to take the settings from: give --preset, as for learn")
+    if args.set:
+        raise ValueError("--set goes with --preset; without one the settings are those of the run")
+    _, meta = load_checkpoint(args.source)
+    return meta.configuration().with_run(seed=args.seed)
+
+
+def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
+    """The rows of the run with the new reward, into a store in `logdir`; those that are there stay."""
+    old = open_store(args.source)
+    try:
+        spec = with_task(old.spec, args.reward, args.terminal)
+        _tell(covered(rows_of(old), spec), spec)  # refused before anything is written
+        new = ExperienceStore(logdir / STORE_FILE, spec)
+        try:
+            result = store_rows(relabelled(rows_of(old), spec, Coverage()), new, Survey(spec))
+        finally:
+            new.close()
+    finally:
+        old.close()
+    if result.rejected:
+        raise DataError(f"rows do not fit the new task: {dict(result.rejected)}")
+    content = yaml.safe_dump(json.loads(spec.to_json()), sort_keys=False, allow_unicode=True)
+    (logdir / ROBOT_FILE).write_text(content, encoding="utf-8")
+    return spec
+
+
+def _tell(coverage: Coverage, spec: RobotSpec) -> None:
+    expression, console = spec.expressions["reward"], plain_console()
+    warning = coverage.warning(expression.low, expression.high)
+    console.print(f"the rows with the new reward: {coverage.summary()}", soft_wrap=True)
+    if warning:
+        console.print(f"warning: {warning}", soft_wrap=True)

@@ -1,0 +1,176 @@
+"""The rows of a store with another reward: what a robot lived through, seen as experience with another task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from msgspec.structs import replace as changed
+
+from robot_dreamer.data.errors import DataError
+from robot_dreamer.record import Arrays, StepRecord
+from robot_dreamer.spec import RobotSpec
+from robot_dreamer.spec.check import FieldError
+from robot_dreamer.spec.expression import ExpressionFault
+from robot_dreamer.spec.signal import Signal
+
+NEAR = 0.5  # of the way from the lowest to the highest possible reward: what rows should have come to
+SHARE = 0.01  # of the rows: so many should have
+
+
+def with_task(spec: RobotSpec, reward: str, terminal: str | None = None) -> RobotSpec:
+    """The same robot with another reward, and another end of the task where one is given.
+
+    Raises:
+      DataError: an expression is wrong, or needs what is not in the rows: watched quantities are not recorded.
+    """
+    signals = {"reward": Signal(expression=reward)}
+    if terminal is not None:
+        signals["terminal"] = Signal(expression=terminal)
+    try:
+        new = changed(spec, **signals, reward_range=())
+    except FieldError as error:
+        raise DataError(f"--{error.field.partition('.')[0]}: {error}") from error
+    unseen = {o.name for o in spec.watched}.intersection(*(), *(e.names for e in new.expressions.values()))
+    if unseen:
+        raise DataError(
+            f"the rows hold what the policy saw ({', '.join(o.name for o in spec.observations)}), "
+            f"not {', '.join(sorted(unseen))}, which the robot only watched"
+        )
+    return new
+
+
+@dataclass
+class Coverage:
+    """What the rows of a store are worth under a reward.
+
+    Attributes:
+      rewards: of all rows but the first ones of episodes, whose reward is 0.
+      returns: of the episodes that have their last row.
+      faults: rows for which an expression has no value; they are left out.
+      dropped: rows behind the end of the new task.
+    """
+
+    rewards: list[float] = field(default_factory=list)
+    returns: list[float] = field(default_factory=list)
+    faults: int = 0
+    dropped: int = 0
+
+    def summary(self) -> str:
+        """In words."""
+        rewards, parts = np.asarray(self.rewards), []
+        if rewards.size:
+            low, middle, high = np.quantile(rewards, (0, 0.5, 1))
+            parts.append(f"from {low:.3g} to {high:.3g}, median {middle:.3g}")
+        if self.returns:
+            parts.append(f"{len(self.returns)} episodes, the best with {max(self.returns):.4g}")
+        if self.dropped:
+            parts.append(f"{self.dropped} behind the end of the task left out")
+        if self.faults:
+            parts.append(f"{self.faults} for which the expression has no value left out")
+        return "; ".join(parts) or "none"
+
+    def warning(self, low: float, high: float) -> str:
+        """Why these rows may not be enough to learn it from, "" if nothing speaks against it.
+
+        Args:
+          low, high: what the reward lies between, as far as the expression says.
+
+        Raises:
+          DataError: all rows have one and the same reward.
+        """
+        rewards = np.asarray(self.rewards)
+        if not rewards.size or np.ptp(rewards) == 0:
+            raise DataError(f"the new reward is the same in all {rewards.size} rows: there is nothing to learn from it")
+        if not np.isfinite([low, high]).all():
+            return ""
+        best = float(np.quantile(rewards, 1 - SHARE))
+        if best >= low + NEAR * (high - low):
+            return ""
+        return (
+            f"the store hardly covers this task: {SHARE:.0%} of its rows have a reward above {best:.3g}, and "
+            f"{high:.3g} is possible; a policy that leaves what the robot has seen is a guess"
+        )
+
+
+def relabelled(rows: Iterable[StepRecord], spec: RobotSpec, coverage: Coverage) -> Iterator[StepRecord]:
+    """The rows with reward and end as `spec` has them, in their order; counts in `coverage`.
+
+    An episode that reaches the end of the new task is over there. A row that was the end of the old task only, and is
+    none now, stays its episode's last: a cut.
+    """
+    books: dict[tuple[str, str], _Boot] = {}
+    for row in rows:
+        boot = books.setdefault((row.robot, row.boot), _Boot(spec))
+        boot.follow(row)
+        if boot.over:
+            coverage.dropped += 1
+            continue
+        try:
+            yield boot.judge(row, coverage)
+        except ExpressionFault:
+            coverage.faults += 1
+            boot.gap()
+
+
+def covered(rows: Iterable[StepRecord], spec: RobotSpec) -> Coverage:
+    """What the rows are worth under the reward of `spec`."""
+    coverage = Coverage()
+    for _ in relabelled(rows, spec, coverage):
+        pass
+    return coverage
+
+
+class _Boot:
+    """The rows of one boot: what was executed before the next one, and whether its episode is over.
+
+    Rows that are left out behind the end of a task leave no gap; those that were missing already stay missing.
+    """
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self.over = False
+        self._spec = spec
+        self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
+        self._executed, self._total = self._zero, 0.0
+        self._read, self._written = -1, -1  # sequence numbers
+
+    def follow(self, row: StepRecord) -> None:
+        """The next row as it was recorded."""
+        if row.sequence != self._read + 1:
+            self.gap()
+        self._read = row.sequence
+        if row.is_first:
+            self.over, self._executed, self._total = False, self._zero, 0.0
+
+    def gap(self) -> None:
+        """A row is missing here, so what came before the next one is not known."""
+        self._written += 1
+        self._executed = self._zero
+
+    def judge(self, row: StepRecord, coverage: Coverage) -> StepRecord:
+        spec = self._spec
+        values = row.observation | {a.name: a.to_command(self._executed[a.name]) for a in spec.actions}
+        found = {name: expression(values) for name, expression in spec.expressions.items()}
+        reward = 0.0 if row.is_first else found["reward"]
+        terminal = bool(found["terminal"]) if "terminal" in found else row.is_terminal
+        last = row.is_last or terminal
+        self._total += reward
+        if not row.is_first:
+            coverage.rewards.append(reward)
+        if last:
+            coverage.returns.append(self._total)
+        self.over, self._executed = last, row.action
+        action = self._zero if last else row.action
+        asked = self._zero if last else row.action_requested
+        self._written += 1
+        return replace(
+            row,
+            sequence=self._written,
+            action=action,
+            action_requested=asked,
+            reward=reward,
+            is_last=last,
+            is_terminal=terminal,
+            stamp_applied=0 if last else row.stamp_applied,
+        )
