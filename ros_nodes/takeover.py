@@ -19,7 +19,7 @@ _QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches
 
 
 class TakeOver:
-    """Latest command of a person by action, in units. One thread receives and one asks; they exchange references.
+    """Latest command of a person by action, in units; each topic ages on its own. One thread receives and one asks.
 
     Args:
       timeout: seconds for which a message counts; may be changed at any time.
@@ -40,21 +40,22 @@ class TakeOver:
         self._node = node
         self._clock = clock
         self._neutral: Commands = {a.name: a.neutral_command() for a in spec.actions}
-        self._latest: dict[str, tuple[float, Any]] = {}
+        self._readers = {action.name: CommandReader(action) for action in spec.actions}
         self.topics: dict[str, str] = {}
         self._subscriptions = []
         for action in spec.actions:
-            reader, kind = CommandReader(action), message_class(action.command.type)
+            reader, kind = self._readers[action.name], message_class(action.command.type)
             for topic in action.command.topics:
-                receive = partial(self._receive, action.name, reader, topic)
+                receive = partial(self._receive, reader, topic)
                 name = f"~/teleop/{topic.lstrip('/~')}"
                 self.topics[name] = action.command.type
                 self._subscriptions.append(node.create_subscription(kind, name, receive, _QOS))
 
     def commands(self) -> Commands | None:
         """The actions that a person commands now; None: nobody does."""
-        latest, oldest = self._latest, self._clock() - self.timeout
-        fresh = {name: command for name, (received, command) in latest.copy().items() if received >= oldest}
+        oldest = self._clock() - self.timeout
+        asked = ((name, reader.command(since=oldest)) for name, reader in self._readers.items())
+        fresh = {name: command for name, command in asked if command is not None}
         if self.on:
             return self._neutral | fresh
         return fresh or None
@@ -63,12 +64,10 @@ class TakeOver:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    def _receive(self, name: str, reader: CommandReader, topic: str, message: Any) -> None:
+    def _receive(self, reader: CommandReader, topic: str, message: Any) -> None:
         self.received += 1
         try:
-            command, _ = reader.read(topic, message)
+            reader.read(topic, message, self._clock())
         except CommandError as error:
             self.refused += 1
             self._node.get_logger().warning(f"~/teleop/{topic} refused: {error}", throttle_duration_sec=5.0)
-            return
-        self._latest[name] = (self._clock(), command)

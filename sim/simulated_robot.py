@@ -83,6 +83,7 @@ class SimulatedRobot:
         self._random = random.Random(p.seed)
         self._robot = SimRobot(self.spec, p.seed)
         self._sensors = self._robot.reset()
+        self._readers = {action.name: CommandReader(action) for action in self.spec.actions}
         self._commands: dict[str, NDArray[np.float64]] = {}  # lockstep: answers so far; realtime: the latest
         self._fresh = True  # the present sensors have not been published yet
         self._due = self._asked_at = time.monotonic()  # next publication; first publication of the present stamp
@@ -140,7 +141,7 @@ class SimulatedRobot:
         if not self._fresh:  # after a reset the new episode's first sensors come first
             if not self._watchdog.obey():
                 self.counters.unled += 1
-                self._commands.clear()
+                self._forget_commands()
             self._sensors = self._step({a.name: self._command(a) for a in self.spec.actions})
             self.counters.steps += 1
         self._publish()
@@ -161,6 +162,12 @@ class SimulatedRobot:
         """The latest command; neutral before the first of an episode, and while the watchdog misses the heartbeat."""
         return self._commands[action.name] if action.name in self._commands else action.neutral_command()
 
+    def _forget_commands(self) -> None:
+        """Those of joints with a topic of their own too: nothing of them is in force when a neighbour speaks again."""
+        self._commands.clear()
+        for reader in self._readers.values():
+            reader.forget()
+
     def _make_topics(self) -> None:
         self._clock_publisher = self._node.create_publisher(Clock, "/clock", _LATEST)
         self._outlets: dict[str, tuple[Any, Any]] = {}
@@ -168,7 +175,7 @@ class SimulatedRobot:
             message_type = message_class(kind)
             self._outlets[topic] = (self._node.create_publisher(message_type, topic, _LATEST), message_type())
         for action in self.spec.actions:
-            reader, command_type = CommandReader(action), message_class(action.command.type)
+            reader, command_type = self._readers[action.name], message_class(action.command.type)
             for topic in action.command.topics:
                 receive = functools.partial(self._on_command, action.name, reader, topic)
                 self._node.create_subscription(command_type, topic, receive, _LATEST)
@@ -212,7 +219,7 @@ class SimulatedRobot:
         if self._clock == LOCKSTEP:
             self._begin_stamp(time.monotonic())
         else:
-            self._commands.clear()
+            self._forget_commands()
             self._fresh = True
         response.success, response.message = True, str(self._sensors.stamp)
         return response

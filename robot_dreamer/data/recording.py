@@ -51,7 +51,6 @@ class RecordingSampler:
         self.observer = Observer(seen, clock=lambda: self._now * 1e-9)
         self._books = EpisodeBooks(spec, robot, boot)
         self._readers = [(action, CommandReader(action)) for action in spec.actions]
-        self._commands: dict[str, NDArray[np.float64]] = {}  # the newest of each action, in units
         self._period = round(spec.period * 1e9)
         self._now = 0  # ns, the bag's time
         self._tick: int | None = None  # time of the next one; None: waiting for a command
@@ -68,13 +67,12 @@ class RecordingSampler:
         for action, reader in self._readers:
             if topic in action.command.topics:
                 try:
-                    self._commands[action.name], _ = reader.read(topic, message)
+                    reader.read(topic, message, time * 1e-9)
                 except CommandError as error:
                     self._cut(str(error))
                     return
         self._commanded = time
-        silent = any(reader.silent for _, reader in self._readers)  # no row is made of what nobody commanded
-        if self._tick is None and not silent and not self.observer.missing():
+        if self._tick is None and not self._silent() and not self.observer.missing():
             self._tick = time
 
     def finish(self) -> Iterator[StepRecord]:
@@ -133,15 +131,22 @@ class RecordingSampler:
 
     def _act(self) -> StepRecord | None:
         assert self._tick is not None
-        if self._now - self._commanded > COMMAND_AGE * 1e9:
-            self._cut("commands silent")
+        silent = self._silent()
+        if silent:
+            self._cut(f"commands silent: {', '.join(silent)}")
             return None
-        action = {spec.name: self._normalised(spec, self._commands[spec.name]) for spec, _ in self._readers}
+        action = {spec.name: self._normalised(spec, reader.command()) for spec, reader in self._readers}
         self._tick += self._period
         self._books.act(action, action, INTERVENTION)
         return self._books.applied(self._commanded)
 
-    def _normalised(self, spec: ActionSpec, command: NDArray[np.float64]) -> NDArray[Any]:
+    def _silent(self) -> list[str]:
+        """Topics on which nobody commands any more, or has not yet: no row is made of what nobody commanded."""
+        since = self._now * 1e-9 - COMMAND_AGE
+        return [topic for _, reader in self._readers for topic in reader.silent(since)]
+
+    def _normalised(self, spec: ActionSpec, command: NDArray[np.float64] | None) -> NDArray[Any]:
+        assert command is not None  # no topic is silent
         found = spec.from_command(command)
         action = found if spec.discrete else np.clip(found, np.float32(-1), np.float32(1))
         again = spec.to_command(action)

@@ -15,7 +15,8 @@ carries the time, which mobile bases check, and a JointTrajectory 0, which means
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,31 +32,30 @@ class CommandError(ValueError):
 
 
 class CommandReader:
-    """Commands out of the messages of one action.
+    """Commands out of the messages of one action, a topic or one per joint. One thread may read while another asks.
 
-    Attributes:
-      silent: topics of the command that have given nothing yet. A joint with a topic of its own has its neutral number
-        until then.
+    Joints with a topic of their own age on their own: one that has said nothing, or nothing of late, has its neutral
+    number, however often its neighbours speak.
     """
 
     def __init__(self, action: ActionSpec) -> None:
-        self.silent = set(action.command.topics)
         self._action = action
         self._command = action.command
-        self._joints = self._command.to_message(action.neutral_command()).copy()  # of one topic each
+        self._heard: dict[str, tuple[float, NDArray[np.float64]]] = {}  # by topic: when, and the numbers in units
 
-    def read(self, topic: str, message: Any) -> tuple[NDArray[np.float64], str]:
+    def read(self, topic: str, message: Any, now: float = 0.0) -> tuple[NDArray[np.float64], str]:
         """The command in units, shape (size,), and the stamp that it answers (ns, decimal text; empty: it says none).
 
         Args:
           topic: one of the command's, named as in the spec.
+          now: seconds, by whatever clock `command` and `silent` are asked with.
 
         Raises:
           CommandError: see the module.
         """
         command = self._command
         if command.type == FLOAT:
-            numbers = self._joints.copy()
+            numbers = command.to_message(self._action.neutral_command()).copy()
             numbers[command.topics.index(topic)] = message.data
         elif command.type == ARRAY:
             numbers = np.array(message.data, np.float64)
@@ -65,11 +65,32 @@ class CommandReader:
             numbers = np.array([getattr(*place) for place in _places(command, message)], np.float64)
         if numbers.shape != (self._action.size,) or not np.isfinite(numbers).all():
             raise self._error(f"{self._action.size} finite numbers", numbers)
-        self.silent.discard(topic)
-        if command.type == FLOAT:
-            self._joints = numbers
+        self._heard[topic] = (now, command.from_message(numbers))
         stamp = stamp_of(message) if command.has_stamp else 0
-        return command.from_message(numbers), str(stamp) if stamp else ""
+        return self._joined(self._heard), str(stamp) if stamp else ""
+
+    def command(self, since: float = -math.inf) -> NDArray[np.float64] | None:
+        """The command by what was heard at `since` or later; None: nothing was."""
+        fresh = {topic: heard for topic, heard in self._heard.copy().items() if heard[0] >= since}
+        return self._joined(fresh) if fresh else None
+
+    def silent(self, since: float = -math.inf) -> list[str]:
+        """Topics of the command that have said nothing since then."""
+        heard = self._heard
+        return [topic for topic in self._command.topics if topic not in heard or heard[topic][0] < since]
+
+    def forget(self) -> None:
+        """As if nothing had been heard."""
+        self._heard = {}
+
+    def _joined(self, heard: Mapping[str, tuple[float, NDArray[np.float64]]]) -> NDArray[np.float64]:
+        if self._command.type != FLOAT:
+            return heard[self._command.topics[0]][1]
+        joined = self._action.neutral_command()
+        for joint, topic in enumerate(self._command.topics):
+            if topic in heard:
+                joined[joint] = heard[topic][1][joint]
+        return joined
 
     def _point(self, message: Any) -> NDArray[np.float64]:
         names, wanted = list(message.joint_names), list(self._command.names)

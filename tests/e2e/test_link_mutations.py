@@ -62,7 +62,7 @@ def most_memory(pid: int) -> int:
 
 
 COUNTS = pytest.mark.parametrize(
-    "count", [2_000, pytest.param(500_000, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])]
+    "count", [1_200, pytest.param(500_000, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])]
 )
 
 

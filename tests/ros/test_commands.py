@@ -139,9 +139,21 @@ def test_a_joint_that_has_not_spoken_is_neutral_and_known(new: NewMessage) -> No
     ours = reader(FLOATS)
     with pytest.raises(CommandError, match="expected 2 finite numbers"):
         ours.read("b/c", bad)
-    assert ours.silent == {"a/c", "b/c"}
+    assert ours.silent() == ["a/c", "b/c"] and ours.command() is None
     np.testing.assert_array_equal(ours.read("a/c", good)[0], [1.0, 0.0])  # the refused one changed nothing
-    assert ours.silent == {"b/c"}
+    assert ours.silent() == ["b/c"]
+
+
+def test_joints_with_a_topic_each_age_on_their_own(new: NewMessage) -> None:
+    left, right = messages(new, FLOATS, numbers=np.array([1.0, 0.5]))
+    ours = reader(FLOATS)
+    ours.read("a/c", left, now=1.0)
+    ours.read("b/c", right, now=2.0)
+    np.testing.assert_array_equal(ours.command(since=1.0), [1.0, 0.5])
+    np.testing.assert_array_equal(ours.command(since=1.5), [0.0, 0.5])
+    assert ours.silent(since=1.5) == ["a/c"] and ours.command(since=2.5) is None
+    ours.forget()
+    np.testing.assert_array_equal(ours.read("b/c", right)[0], [0.0, 0.5])
 
 
 def test_one_commander_sends_all_kinds(ros: Ros) -> None:

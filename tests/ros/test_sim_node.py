@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64, Float64MultiArray
 from std_srvs.srv import Trigger
 
 from robot_dreamer.onboard.command_codec import make_writer
@@ -242,6 +242,31 @@ def test_realtime_waits_for_nobody_and_holds_the_last_command(bench: Bench) -> N
         sensors = reference.step({"force": np.array([held])})
     assert held == 0.7 and compared > 10
     assert (robot.counters.retries, robot.counters.stale) == (0, 0)
+
+
+def test_a_reset_forgets_the_command_of_each_joint(bench: Bench, tmp_path: Path) -> None:
+    """Joints with a topic of their own too: the first command of one must not bring back its neighbour's old one."""
+    fingers = "  - {name: fingers, low: [-1, -1], high: [1, 1], command: {topic: '{name}/command', "
+    fingers += "type: std_msgs/msg/Float64, names: [distal, proximal]}}\n"
+    first, last = FINGER.index("  - {name: far"), FINGER.index("reward:")
+    text = FINGER[:first] + fingers + FINGER[last:]
+    (tmp_path / "finger.yaml").write_text(text.replace("100}", "100, reset_service: reset}"))
+    robot = bench.robot(robot=str(tmp_path / "finger.yaml"), clock="realtime")
+    client = bench.ros.add(Node("client", context=bench.ros.context))
+    senders = {joint: client.create_publisher(Float64, f"{joint}/command", 1) for joint in ("distal", "proximal")}
+    reset = client.create_client(Trigger, "reset")
+
+    def commanded(joint: str) -> list[float]:
+        senders[joint].publish(Float64(data=0.5))
+        return robot._commands.get("fingers", np.zeros(2)).tolist()
+
+    bench.ros.until(lambda: commanded("distal") == [0.5, 0.0], "the one")
+    bench.ros.until(reset.service_is_ready, "the reset")
+    bench.ros.spin(0.2)  # nothing is on its way any more
+    answer = reset.call_async(Trigger.Request())
+    bench.ros.until(lambda: answer.done() and robot.counters.resets == 1, "the reset")
+    bench.ros.until(lambda: commanded("proximal")[1] == 0.5, "the other")
+    assert commanded("proximal") == [0.0, 0.5]
 
 
 @pytest.mark.parametrize(

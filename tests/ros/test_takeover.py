@@ -58,3 +58,29 @@ def test_every_form_of_command_can_be_given_by_a_person(ros: Ros, command: str) 
     takeover.on = True
     assert takeover.commands() == {"torque": pytest.approx([0.0, 0.0])}
     takeover.destroy()
+
+
+def test_each_joint_with_a_topic_of_its_own_ages_on_its_own(ros: Ros) -> None:
+    """A person lets go of one stick: that joint is neutral, however long the other one is held."""
+    command = next(c for c in COMMANDS if "Float64" in c)
+    spec = parse_spec(TOY.replace("{topic: motor/commands}", command))
+    node = ros.add(Node("policy", context=ros.context))
+    now = [0.0]
+    takeover = TakeOver(node, spec, 0.5, clock=lambda: now[0])
+    left, right = (node.create_publisher(Float64, f"policy/teleop/m/{joint}", 1) for joint in "ab")
+
+    def torque(*senders: Any) -> list[float]:
+        for sender in senders:
+            sender.publish(Float64(data=1.0))
+        found = takeover.commands()
+        return [] if found is None else found["torque"].tolist()
+
+    ros.until(lambda: torque(left, right) == [1.0, 1.0], "both")
+    ros.spin(0.2)  # nothing is on its way any more
+    now[0], received = 0.4, takeover.received
+    ros.until(lambda: torque(left) and takeover.received > received, "the left one once more")
+    now[0] = 0.6
+    assert torque() == [1.0, 0.0]
+    takeover.on = True
+    assert torque() == [1.0, 0.0]
+    takeover.destroy()

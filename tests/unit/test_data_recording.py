@@ -168,6 +168,21 @@ def test_commands_that_stop_cut_the_episode(tmp_path: Path, capsys: pytest.Captu
     assert "cut 1 times: commands silent" in capsys.readouterr().out
 
 
+def test_the_command_of_one_joint_that_stops_cuts_the_episode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However often its neighbours are commanded: what it was told last need not be in force any more."""
+    silent = FLOATS.actions[0].command.topics[3]
+    messages = [
+        (time, message)
+        for time, message in sent(FLOATS, lived(FLOATS, 100))
+        if message.topic != silent or not 30 <= (time - START) // PERIOD < 60
+    ]
+    status, found = load(write(tmp_path / "x.mcap", messages), FLOATS)
+    assert status == 0 and [r.stamp_capture for r in found if r.is_first][1] == START + 60 * PERIOD
+    assert f"cut 1 times: commands silent: {silent}" in capsys.readouterr().out
+
+
 def test_a_clock_that_begins_again_cuts_the_episode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The recorder's clock goes on; the robot's stamps leap back by 100 s."""
     messages = sent(SPEC, lived(SPEC, 50))
