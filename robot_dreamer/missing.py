@@ -16,7 +16,7 @@ EXTRAS = {
     "mujoco": "sim",
     "dm_control": "sim",
     "scipy": "sim",
-    "PIL": "sim",
+    "PIL": "compressed",
     "rosbags": "data",
     "imageio": "film",
     "imageio_ffmpeg": "film",

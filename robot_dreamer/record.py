@@ -125,8 +125,8 @@ def validate_ranges(record: StepRecord, spec: RobotSpec) -> None:
         if not action.discrete and (np.abs(found) > 1.0 + ACTION_ROUNDING).any():
             raise RecordError(f"action {action.name}: expected numbers in [-1, 1], found {found}", "action_range")
     for observation in spec.observations:
-        if observation.range:
-            low, high = observation.range
+        if observation.limits:
+            low, high = observation.limits
             seen = record.observation[observation.name]
             if ((seen < low) | (seen > high)).any():
                 text = f"observation {observation.name}: expected numbers in [{low:g}, {high:g}], found {seen}"

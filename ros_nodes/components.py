@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.onboard.bundle import BundleError, read_bundle
@@ -34,6 +32,7 @@ from ros_nodes.graph import require_types
 from ros_nodes.heartbeat import KIND as BOOL
 from ros_nodes.heartbeat import TOPIC as HEARTBEAT
 from ros_nodes.heartbeat import Heartbeat
+from ros_nodes.inlets import qualities
 from ros_nodes.lockstep import Lockstep
 from ros_nodes.outlets import Outlets
 from ros_nodes.realtime import Realtime
@@ -42,8 +41,6 @@ from ros_nodes.runner import LoopParts, Runner
 from ros_nodes.shield import ShieldedNode
 from ros_nodes.takeover import TakeOver
 
-SENSORS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches reliable publishers too
-EVENTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)  # of sensors the latest counts, of these all
 _FLUSH = 2.0  # seconds for what can still be sent; ros2 launch loses patience after 5
 _LOG = logging.getLogger(__name__)
 
@@ -103,7 +100,8 @@ class Components:
             require_types(node, needed)
             clock = ["/clock"] if node.get_parameter("use_sim_time").value else []
             judged = [s.topic for name, s in spec.signals.items() if name == "terminal"]
-            self.crowd = Crowd(node, {*needed, *judged, *clock}, spec.episode.reset_service)
+            single = {*needed, *judged, *clock} - self.observer.shared
+            self.crowd = Crowd(node, single, spec.episode.reset_service)
             self.observer.contested = self.crowd.look()
             e_stop.require_type()
             self.states = StateMachine(spec, self.controller.guard, p.automatic)
@@ -132,9 +130,9 @@ class Components:
             else:
                 self.runner = Realtime(parts, now, p.priority, p.core)
             for topic, kind in self.observer.topics.items():
-                qos = EVENTS if topic in self.observer.judge.topics else SENSORS
-                inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), qos)
-                stack.callback(node.destroy_subscription, inlet)
+                for qos in qualities(self.observer, topic):
+                    inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), qos)
+                    stack.callback(node.destroy_subscription, inlet)
             self._stack = stack.pop_all()
 
     def claim(self) -> None:

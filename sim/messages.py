@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
-from robot_dreamer.spec.observation import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
+from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
 from sim.body_sensors import OdometryReading
 from sim.sensors import ImuReading, JointReading
 

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import RobotSpec, SpecError
 from sim.actuators import driven_actuators
-from sim.sensors import JointReader, Sensors, array_readers, camera_views, imu_readers, odometry_readers
+from sim.sensors import (
+    JointReader,
+    Sensors,
+    array_readers,
+    camera_views,
+    imu_readers,
+    odometry_readers,
+    require_simulated,
+)
 from sim.simulation import Simulation
 from sim.worlds import make_world
 
@@ -38,6 +46,7 @@ class SimRobot:
         try:
             if not spec.simulation:
                 raise SpecError("its spec has no section `simulation`")
+            require_simulated(spec)
             simulation = msgspec.convert(spec.simulation, Simulation)
             self._world = make_world(simulation, spec.folder, seed)
             if not self._world.has_task:

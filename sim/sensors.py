@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, SpecError
-from robot_dreamer.spec.observation import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
+from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
 from sim.body_sensors import OdometryReading, array_reader, odometry_reader
 from sim.simulation import ImuModel, Simulation
 from sim.units import Units, require_known
@@ -80,6 +80,15 @@ class Sensors:
         joints = self.joints[source.topic]
         column: NDArray[np.float64] = getattr(joints, source.field)
         return column[[joints.names.index(name) for name in source.names]]
+
+
+def require_simulated(spec: RobotSpec) -> None:
+    """Raise SpecError for a quantity that no simulated robot shows."""
+    shown = (JOINT_STATE, IMU, IMAGE, ODOMETRY, NUMBERS)
+    for o in spec.quantities:
+        if o.source.type not in shown or (o.source.type == IMAGE and o.range):
+            what = "depth" if o.range and o.source.type == IMAGE else f"a {o.source.type}"
+            raise SpecError(f"observation {o.name!r}: the simulation shows no such sensor ({what}), a robot does")
 
 
 def observe(spec: RobotSpec, sensors: Sensors) -> dict[str, NDArray[Any]]:

@@ -25,8 +25,8 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.interleave import Interleaving
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.messages import Reader, make_reader, stamp_of
-from robot_dreamer.spec import RobotSpec
-from robot_dreamer.spec.observation import IMAGE
+from robot_dreamer.spec import RobotSpec, Source
+from robot_dreamer.spec.source import PICTURES
 
 TOLERANCE = 0.1
 _PAUSE = 1_000_000_000  # ns; longer steps, and backward ones, do not count for a rate
@@ -78,11 +78,15 @@ class Pace:
 
 @dataclass
 class TopicFacts:
-    """What a bag holds of one topic that the spec names. `command`: an action; else a sensor, reward or terminal."""
+    """What a bag holds of one topic that the spec names. `command`: an action; else a sensor, reward or terminal.
+
+    `source`: its first reader; None of a command.
+    """
 
     name: str
     kind: str
     command: bool
+    source: Source | None = None
     count: int = 0
     pace: Pace = field(default_factory=Pace)
     interleaving: Interleaving = field(default_factory=Interleaving)
@@ -108,7 +112,7 @@ class Inspection:
 def needed_topics(spec: RobotSpec, namespace: str) -> dict[str, TopicFacts]:
     """The spec's topics by their full names; those without a leading slash are below `namespace`."""
     sources = [o.source for o in spec.recorded] + list(spec.signals.values())
-    wanted = [TopicFacts(s.topic, s.type, False) for s in sources]
+    wanted = [TopicFacts(s.topic, s.type, False, s) for s in sources]
     wanted += [TopicFacts(topic, a.command.type, True) for a in spec.actions for topic in a.command.topics]
     prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else "/"
     return {t.name if t.name.startswith("/") else prefix + t.name: t for t in wanted}
@@ -135,7 +139,7 @@ def inspect(bag: Path, spec: RobotSpec, namespace: str, progress: Callable[[], N
     if problems:
         return Inspection(topics, problems, [], "")
     digest = hashlib.sha256()
-    readers = {o.source.topic: make_reader(o.source) for o in spec.observations if o.source.type != IMAGE}
+    readers = {o.source.topic: make_reader(o.source) for o in spec.observations if o.source.type not in PICTURES}
     for topic, time, message, data in bag_messages(bag, topics):
         digest.update(f"{topic.name} {time} {len(data)} ".encode())
         digest.update(data)
@@ -177,7 +181,8 @@ def _time_problems(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[st
             f"topic {name}: commands come at {rate:.3g} Hz, the spec says {spec.rate:g} Hz: from a controller of "
             "another rate; change the rate in the spec"
         )
-    if abs(topic.pace.speed - 1.0) > TOLERANCE:
+    held = topic.source is not None and topic.source.hold
+    if abs(topic.pace.speed - 1.0) > TOLERANCE and not held:
         yield (
             f"topic {name}: its stamps run {topic.pace.speed:.3g} times as fast as the times of the bag: they are of "
             "different clocks (of a simulation record with: ros2 bag record --use-sim-time)"
@@ -185,6 +190,8 @@ def _time_problems(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[st
 
 
 def _notes(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[str]:
+    if topic.source is not None and topic.source.hold:
+        return
     rate = topic.pace.rate
     if rate < (1 - TOLERANCE) * spec.rate:
         yield f"topic {name}: {rate:.3g} Hz, slower than the spec's {spec.rate:g} Hz: values repeat"
@@ -195,7 +202,7 @@ def _notes(name: str, topic: TopicFacts, spec: RobotSpec) -> Iterator[str]:
     if topic.pace.backwards:
         yield f"topic {name}: {topic.pace.backwards} stamps go backwards"
     signs = topic.interleaving.signs()
-    if signs:
+    if signs and not (topic.source is not None and topic.source.parts):
         yield (
             f"topic {name}: two streams interleave ({signs} alternate, {rate:.3g} Hz together): two nodes published "
             "it, and which one a row holds is chance"

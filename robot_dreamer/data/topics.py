@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from robot_dreamer.data.bags import message_type, new_message
 from robot_dreamer.data.headers import header
+from robot_dreamer.data.sensor_messages import sensor_message
 from robot_dreamer.onboard.command_codec import make_writer
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source
+from robot_dreamer.spec.source import JOINT_STATE
 
 _FIELDS = ("position", "velocity", "effort")
-_IMU = {"orientation": "xyzw", "angular_velocity": "xyz", "linear_acceleration": "xyz"}
-_UNKNOWN = -1.0  # first element of a covariance: not measured (REP 145)
 
 
 class Message(NamedTuple):
@@ -54,7 +54,7 @@ class TopicWriter:
             yield Message(topic, kind, stamp, self._sensor(kind, observations, row, stamp))
         for topic, judges in self._judges.items():
             known = {(source.names[0], source.field): float(getattr(row, name)) for name, source in judges}
-            yield Message(topic, "sensor_msgs/msg/JointState", stamp, _joint_state(known, stamp))
+            yield Message(topic, JOINT_STATE, stamp, _joint_state(known, stamp))
         if not row.is_last:
             for action in self._spec.actions:
                 command, sent = action.command, row.stamp_applied
@@ -64,27 +64,26 @@ class TopicWriter:
                     yield Message(topic, command.type, sent, message)
 
     def _sensor(self, kind: str, observations: list[ObservationSpec], row: StepRecord, stamp: int) -> Any:
-        values = {o.source.field: (o, _source_values(o, row.observation[o.name])) for o in observations}
-        if kind == "sensor_msgs/msg/Image":
-            return _image(values["data"][1], stamp)
-        if kind == "sensor_msgs/msg/Imu":
-            return _imu({field: numbers for field, (_, numbers) in values.items()}, stamp)
-        if kind == "nav_msgs/msg/Odometry":
-            return _odometry({field: numbers for field, (_, numbers) in values.items()}, stamp)
-        if kind == "std_msgs/msg/Float64MultiArray":
-            return _numbers(values["data"][1], stamp)
+        values = [(o, _source_values(o, row.observation[o.name])) for o in observations]
+        if kind != JOINT_STATE:
+            values.sort(key=lambda entry: entry[0].source.beams)  # of two that divide one scan the finer is written
+            return sensor_message(kind, {o.source.field: (o, numbers) for o, numbers in values}, stamp)
         known: dict[tuple[str, str], float] = {}
-        for o in observations:
-            numbers = _source_values(o, row.observation[o.name])
+        for o, numbers in values:
             known |= {(name, o.source.field): float(x) for name, x in zip(o.source.names, numbers, strict=True)}
         return _joint_state(known, stamp)
 
 
 def _source_values(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[Any]:
-    """Undo `encode_observation`."""
+    """Undo `encode_observation`, as far as that can be: of a direction of gravity without its heading."""
     if spec.encoding == "cos_sin":
         pairs = values.astype(np.float64).reshape(-1, 2)
         values = np.arctan2(pairs[:, 1], pairs[:, 0])
+    if spec.encoding == "projected_gravity":
+        x, y, z = values.astype(np.float64)
+        turned = np.array([-y, x, 0.0, 1.0 - z])  # the shortest way from it to (0, 0, -1)
+        norm = np.linalg.norm(turned)
+        values = turned / norm if norm > 1e-6 else np.array([1.0, 0.0, 0.0, 0.0])  # upside down
     return spec.to_message(values)
 
 
@@ -98,56 +97,4 @@ def _joint_state(known: dict[tuple[str, str], float], stamp: int) -> Any:
         )
         for field in _FIELDS
     }
-    return message_type("sensor_msgs/msg/JointState")(header=header(stamp), name=names, **arrays)
-
-
-def _imu(known: dict[str, NDArray[Any]], stamp: int) -> Any:
-    parts: dict[str, Any] = {}
-    for field, axes in _IMU.items():
-        kind = "geometry_msgs/msg/Quaternion" if len(axes) == 4 else "geometry_msgs/msg/Vector3"
-        numbers = known.get(field, np.zeros(len(axes)))
-        parts[field] = message_type(kind)(**{axis: float(x) for axis, x in zip(axes, numbers, strict=True)})
-        covariance = np.zeros(9)
-        covariance[0] = 0.0 if field in known else _UNKNOWN
-        parts[f"{field}_covariance"] = covariance
-    return message_type("sensor_msgs/msg/Imu")(header=header(stamp), **parts)
-
-
-def _odometry(known: dict[str, NDArray[Any]], stamp: int) -> Any:
-    """What no observation shows is 0."""
-
-    def part(kind: str, field: str) -> Any:
-        axes = "xyzw" if kind == "Quaternion" else "xyz"
-        numbers = known.get(field, np.zeros(len(axes)))
-        return message_type(f"geometry_msgs/msg/{kind}")(**dict(zip(axes, map(float, numbers), strict=True)))
-
-    pose = message_type("geometry_msgs/msg/Pose")(part("Point", "position"), part("Quaternion", "orientation"))
-    linear, angular = part("Vector3", "linear_velocity"), part("Vector3", "angular_velocity")
-    twist = message_type("geometry_msgs/msg/Twist")(linear, angular)
-    return message_type("nav_msgs/msg/Odometry")(
-        header=header(stamp),
-        child_frame_id="",
-        pose=message_type("geometry_msgs/msg/PoseWithCovariance")(pose, np.zeros(36)),
-        twist=message_type("geometry_msgs/msg/TwistWithCovariance")(twist, np.zeros(36)),
-    )
-
-
-def _numbers(numbers: NDArray[Any], stamp: int) -> Any:
-    """It has no header: the first dimension's label is the stamp, ns, as the simulated robot writes it."""
-    size = len(numbers)
-    dim = message_type("std_msgs/msg/MultiArrayDimension")(label=str(stamp), size=size, stride=size)
-    layout = message_type("std_msgs/msg/MultiArrayLayout")(dim=[dim], data_offset=0)
-    return message_type("std_msgs/msg/Float64MultiArray")(layout=layout, data=np.asarray(numbers, np.float64))
-
-
-def _image(pixels: NDArray[np.uint8], stamp: int) -> Any:
-    height, width, channels = pixels.shape
-    return message_type("sensor_msgs/msg/Image")(
-        header=header(stamp),
-        height=height,
-        width=width,
-        encoding="mono8" if channels == 1 else "rgb8",
-        is_bigendian=0,
-        step=width * channels,
-        data=np.ascontiguousarray(pixels).reshape(-1),
-    )
+    return message_type(JOINT_STATE)(header=header(stamp), name=names, **arrays)

@@ -224,8 +224,8 @@ class BlockCodec:
                 most = 1.0 + ACTION_ROUNDING
                 beyond["action_range"] = beyond["action_range"] | _outside(block.action[action.name], (-most, most))
         for o in self.spec.observations:
-            if o.range:
-                outside = _outside(block.observation[o.name], o.range)
+            if o.limits:
+                outside = _outside(block.observation[o.name], o.limits)
                 beyond["observation_range"] = beyond["observation_range"] | outside
         if self.spec.reward_range:
             beyond["reward_range"] = _outside(block.scalars["reward"], self.spec.reward_range)

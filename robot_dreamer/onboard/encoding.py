@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.onboard.pictures import PictureError, fit_picture
+from robot_dreamer.onboard.pictures import PictureError, depth_picture, fit_picture
 from robot_dreamer.spec import ObservationSpec
-from robot_dreamer.spec.observation import IMAGE
+from robot_dreamer.spec.source import DISTANCES
 
 
 class ObservationError(ValueError):
@@ -21,29 +21,46 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
 
     Args:
       spec: the observation.
-      values: of a JointState [names] in the order of source.names; of a Float64MultiArray [names]; of an Imu or an
-        Odometry [3], or [4] as x, y, z, w; of an Image
-        uint8 [height, width, channels], before crop and resize.
+      values: [names] in the order of source.names, or [elements] of `source`, such as x, y, z, w; of a picture uint8
+        [height, width, channels], before crop and resize; of depth float32 [height, width, 1], m.
 
     Raises:
       ObservationError: wrong shape or dtype, or a number that is not finite.
     """
-    if spec.dtype == "uint8":
-        encoded = np.asarray(values)
-        if encoded.dtype != np.uint8:
-            raise ObservationError(f"observation {spec.name}: expected uint8, found {encoded.dtype}")
-        if spec.source.type == IMAGE:
-            try:
-                encoded = fit_picture(encoded, spec.shape, spec.picture)
-            except PictureError as error:
-                raise ObservationError(f"observation {spec.name}: {error}") from error
-    else:
-        encoded = spec.from_message(np.asarray(values, np.float64))
-        if spec.encoding == "cos_sin":  # angle by angle: cos, sin, cos, sin, …
-            encoded = np.stack([np.cos(encoded), np.sin(encoded)], -1).reshape(-1)
-        encoded = encoded.astype(np.float32)
-        if not np.isfinite(encoded).all():
-            raise ObservationError(f"observation {spec.name}: expected finite numbers, found {values}")
+    encoded = _picture(spec, np.asarray(values)) if spec.dtype == "uint8" else _vector(spec, values)
     if encoded.shape != spec.shape:
         raise ObservationError(f"observation {spec.name}: expected {list(spec.shape)}, found {list(encoded.shape)}")
     return encoded
+
+
+def _vector(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[np.float32]:
+    numbers = spec.from_message(np.asarray(values, np.float64))
+    if spec.encoding == "cos_sin":  # angle by angle: cos, sin, cos, sin, …
+        numbers = np.stack([np.cos(numbers), np.sin(numbers)], -1).reshape(-1)
+    elif spec.encoding == "projected_gravity":
+        numbers = _down(numbers)
+    elif spec.source.type in DISTANCES:
+        nearest, farthest = spec.range
+        numbers = np.clip(numbers, nearest, farthest)
+    encoded = numbers.astype(np.float32)
+    if not np.isfinite(encoded).all():
+        raise ObservationError(f"observation {spec.name}: expected finite numbers, found {values}")
+    return encoded
+
+
+def _picture(spec: ObservationSpec, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if spec.range and pixels.dtype == np.float32:
+        pixels = depth_picture(pixels, *spec.range)
+    elif spec.range or pixels.dtype != np.uint8:
+        expected = "depth in m, because it has a range" if spec.range else "uint8 (depth needs range: [near, far])"
+        raise ObservationError(f"observation {spec.name}: expected {expected}, found {pixels.dtype}")
+    try:
+        return fit_picture(pixels, spec.shape, spec.picture)
+    except PictureError as error:
+        raise ObservationError(f"observation {spec.name}: {error}") from error
+
+
+def _down(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where "down" of the world, (0, 0, -1), is in a frame of the orientation x, y, z, w of norm 1; [3]."""
+    x, y, z, w = quaternion
+    return np.array([2 * (w * y - x * z), -2 * (w * x + y * z), 2 * (x * x + y * y) - 1])

@@ -13,7 +13,8 @@ a stamp long before now       the message was under way for so long: that counts
 a stamp after now             their clock is ahead of ours: its age cannot be told, and is that since its receipt
 
 A topic of events only (`onboard/judge.py`) is not judged in real time: whatever its stamps, each message is a new one,
-unless it is from before a reset.
+unless it is from before a reset. One that is held (`Source.hold`) is not judged at all: its last message counts, over
+resets too, however old it is.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Verdict(enum.Enum):
     LATE = "late"
     PAST = "from before a reset"
     DOUBTED = "doubted"
+    FOREIGN = "of joints that nobody reads"
 
     def __bool__(self) -> bool:
         return self is Verdict.NEW
@@ -57,7 +59,7 @@ class Feed:
     """Latest-wins store of one topic. One thread accepts, one reads; they exchange references, never locks.
 
     Args:
-      max_age: seconds.
+      max_age: seconds; infinite: it is held.
       lockstep: see the module.
       clock: monotonic seconds.
       now: ns of the ROS clock; None: there is none that stamps can be compared with.
@@ -68,6 +70,7 @@ class Feed:
     Attributes:
       latest: None before the first message.
       received, repeated, late, unstamped, doubted, jumps: messages, see the module.
+      held: see the module.
     """
 
     def __init__(
@@ -92,11 +95,12 @@ class Feed:
         self._max_age = max_age
         self._lockstep = lockstep
         self._back = 0 if lockstep else _CLOCK_JUMP
-        self._leap = max(_CLOCK_JUMP, round(2e9 * max_age))
+        self.held = math.isinf(max_age)
+        self._leap = max(1e9, 2e9 * max_age)
         self._clock = clock
         self._now = now
         self._tolerance = tolerance
-        self._events = events and not lockstep
+        self._events = self.held or (events and not lockstep)
         self._synchronised = synchronised
         self._heard = -math.inf  # the last message, whatever its stamp
         self._newest = 0  # stamp, before `expect`
@@ -115,16 +119,23 @@ class Feed:
             self.unstamped += 1
             stamp = now
         reading = Reading(message, stamp, received, (now - stamp) / 1e9)
-        verdict = self._judge(reading)
+        verdict = Verdict.NEW if self.held else self._judge(reading)
         if verdict:
             self.latest = reading
         return verdict
 
     def expect(self, first: int) -> None:
         """The robot was reset; its first message after that carries the stamp `first` (0: unknown) or a later one."""
+        if self.held:
+            return
         if self.latest is not None:
             self._newest = self.latest.stamp
         self._first = first
+
+    def forget(self) -> None:
+        """What came until now counts no more, unless it is held."""
+        if not self.held:
+            self.latest = None
 
     def age(self) -> float:
         """Seconds since the latest new message was made; infinite before the first."""

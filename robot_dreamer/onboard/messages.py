@@ -5,18 +5,34 @@ Only attributes of messages are read, and ROS 2 is not imported, so that message
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import ObservationError
+from robot_dreamer.onboard.image_messages import compressed_reader, read_image
 from robot_dreamer.spec import Source
-from robot_dreamer.spec.observation import IMU, JOINT_STATE, NUMBERS, ODOMETRY
-
-_CHANNELS = {"mono8": 1, "8UC1": 1, "rgb8": 3, "bgr8": 3, "8UC3": 3, "rgba8": 4, "bgra8": 4}
+from robot_dreamer.spec.source import (
+    BATTERY,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    IMU,
+    JOINT_STATE,
+    LASER_SCAN,
+    NUMBERS,
+    ODOMETRY,
+    POSE,
+    RANGE,
+    TWIST,
+    TWIST_STAMPED,
+    WRENCH,
+)
 
 _TIME = re.compile(r"[1-9][0-9]{6,18}")  # at most 19 digits: longer ones are no int64, and take long to read
 _QUATERNION = (0.9, 1.1)  # norms that rounding and integration explain
@@ -28,7 +44,8 @@ Reader = Callable[[Any], NDArray[Any]]
 def stamp_of(message: Any) -> int:
     """Nanoseconds of a message's header; 0 if there is none. An array may have a stamp as its first label."""
     if not hasattr(message, "header"):
-        return time_of(message.layout.dim[0].label) if message.layout.dim else 0
+        layout = getattr(message, "layout", None)  # a Twist has none
+        return time_of(layout.dim[0].label) if layout is not None and layout.dim else 0
     stamp = message.header.stamp
     seconds, rest = int(stamp.sec), int(stamp.nanosec)
     return seconds * 1_000_000_000 + rest if seconds >= 0 and rest < 1_000_000_000 else 0
@@ -65,13 +82,12 @@ def make_reader(source: Source) -> Reader:
 def _reader(source: Source) -> Reader:
     if source.type == JOINT_STATE:
         return _JointReader(source)
-    if source.type == IMU:
-        return lambda message: _read_imu(source, message)
-    if source.type == ODOMETRY:
-        return lambda message: _read_odometry(source, message)
-    if source.type == NUMBERS:
-        return lambda message: _read_numbers(source, message)
-    return lambda message: _read_image(source, message)
+    if source.type == COMPRESSED_IMAGE:
+        return compressed_reader(source)
+    if source.type in VECTORS:
+        part = attrgetter(VECTORS[source.type].get(source.field, source.field))
+        return lambda message: _vector(source, part(message))
+    return partial(_READERS[source.type], source)
 
 
 class _JointReader:
@@ -110,13 +126,6 @@ def _read_imu(source: Source, message: Any) -> NDArray[np.float64]:
     return _vector(source, getattr(message, source.field))
 
 
-def _read_odometry(source: Source, message: Any) -> NDArray[np.float64]:
-    pose, twist = message.pose.pose, message.twist.twist
-    parts = {"position": pose.position, "orientation": pose.orientation}
-    parts |= {"linear_velocity": twist.linear, "angular_velocity": twist.angular}
-    return _vector(source, parts[source.field])
-
-
 def _vector(source: Source, value: Any) -> NDArray[np.float64]:
     """x, y, z of a vector or point, x, y, z, w of a quaternion, of norm 1."""
     if not hasattr(value, "w"):
@@ -136,18 +145,53 @@ def _read_numbers(source: Source, message: Any) -> NDArray[np.float64]:
     return values
 
 
-def _read_image(source: Source, message: Any) -> NDArray[np.uint8]:
-    """Pixels as grey or RGB, C-ordered; a view of the message's bytes where that is possible."""
-    channels = _CHANNELS.get(message.encoding)
-    if channels is None:
-        known = ", ".join(_CHANNELS)
-        raise ObservationError(f"topic {source.topic}: expected encoding {known}, found {message.encoding!r}")
-    height, width, step = message.height, message.width, message.step
-    if step < width * channels or len(message.data) != height * step:
-        found = f"{len(message.data)} bytes, step {step}"
-        raise ObservationError(f"topic {source.topic}: expected {width}x{height} {message.encoding}, found {found}")
-    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, : width * channels]  # rows may be padded
-    pixels = rows.reshape(height, width, channels)
-    if channels == 4:
-        pixels = pixels[:, :, :3]
-    return np.ascontiguousarray(pixels[:, :, ::-1] if message.encoding.startswith("bgr") else pixels)
+def _read_battery(source: Source, message: Any) -> NDArray[np.float64]:
+    value = float(getattr(message, source.field))
+    if math.isnan(value):
+        raise ObservationError(f"topic {source.topic}: this battery does not measure {source.field} (NaN)")
+    return np.array([value])
+
+
+def _read_range(source: Source, message: Any) -> NDArray[np.float64]:
+    """[1], see `_seen`."""
+    return _seen(np.array([message.range], np.float64), message.min_range, message.max_range)
+
+
+def _read_scan(source: Source, message: Any) -> NDArray[np.float64]:
+    """The nearest distance of each of `beams` equal sectors, in the order of the scan, [beams]."""
+    distances = np.asarray(message.ranges, np.float64)
+    if len(distances) < source.beams:
+        text = f"expected {source.beams} distances or more, found {len(distances)}"
+        raise ObservationError(f"topic {source.topic}: {text}")
+    first = np.arange(source.beams) * len(distances) // source.beams
+    return np.minimum.reduceat(_seen(distances, message.range_min, message.range_max), first)
+
+
+def _seen(distances: NDArray[np.float64], nearest: float, farthest: float) -> NDArray[np.float64]:
+    """Where the sensor saw nothing, inf: beyond its limits (which drivers write as 0, too), and NaN. -inf is an object
+    too near to measure (REP 117), and stays."""
+    valid = (distances >= nearest) & (distances <= farthest) | np.isneginf(distances)
+    return np.where(valid, distances, np.inf)
+
+
+_READERS: Mapping[str, Callable[[Source, Any], NDArray[Any]]] = {
+    IMAGE: read_image,
+    IMU: _read_imu,
+    NUMBERS: _read_numbers,
+    BATTERY: _read_battery,
+    RANGE: _read_range,
+    LASER_SCAN: _read_scan,
+}
+VECTORS: Mapping[str, Mapping[str, str]] = {
+    ODOMETRY: {
+        "position": "pose.pose.position",
+        "orientation": "pose.pose.orientation",
+        "linear_velocity": "twist.twist.linear",
+        "angular_velocity": "twist.twist.angular",
+    },
+    POSE: {"position": "pose.position", "orientation": "pose.orientation"},
+    TWIST: {},
+    TWIST_STAMPED: {"linear": "twist.linear", "angular": "twist.angular"},
+    WRENCH: {"force": "wrench.force", "torque": "wrench.torque"},
+}
+"""By type of plain vectors: where the field of a name stands in the message, if it is not there under that name."""

@@ -13,12 +13,11 @@ from typing import Any
 
 from robot_dreamer.onboard.controller import Sample
 from robot_dreamer.onboard.encoding import encode_observation
-from robot_dreamer.onboard.feed import Feed, Verdict
+from robot_dreamer.onboard.feed import Verdict
+from robot_dreamer.onboard.feeds import make_feeds, types_of
 from robot_dreamer.onboard.judge import Judge
 from robot_dreamer.onboard.messages import make_reader
-from robot_dreamer.spec import RobotSpec, Source
-
-_TOLERANCE = 1.5  # periods that a stamp may be ahead: as many ticks are blind where it was wrong
+from robot_dreamer.spec import RobotSpec
 
 
 class Observer:
@@ -35,6 +34,8 @@ class Observer:
     Attributes:
       topics: type by topic, for the subscriptions.
       needed: topics without which there is no sample.
+      shared: topics that several nodes may publish, each some of the joints.
+      held: topics whose last message counts, however old it is.
       stalled: samples with the stamp of the one before: the sensors are slower than the control loop, or stand still.
       worst_stall: most samples in a row with the stamp of the one before.
       contested: topics that there must be one source of and are several, with words; whoever knows it sets it.
@@ -59,21 +60,12 @@ class Observer:
         self.judge = Judge(spec, need_reward)
         sensors = [o.source for o in spec.quantities]
         sources = [*sensors, *self.judge.sources]
-        self.topics = _topics(sources)
+        self.topics = types_of(sources)
         self.needed = {s.topic for s in (sources if need_reward else sensors)}
+        self.shared = {s.topic for s in sensors if s.parts}
         self._lockstep = lockstep
-        self._feeds: dict[str, Feed] = {}
-        for topic in self.topics:
-            self._feeds[topic] = Feed(
-                topic,
-                min(s.max_age for s in sources if s.topic == topic),
-                lockstep,
-                clock,
-                now,
-                tolerance=_TOLERANCE * spec.period,
-                events=all(s.topic != topic for s in sensors),
-                synchronised=spec.safety.synchronised_clocks,
-            )
+        self._feeds = make_feeds(spec, self.judge.sources, lockstep, clock, now)
+        self.held = {topic for topic, feed in self._feeds.items() if feed.held}
 
     @property
     def clock_jumps(self) -> int:
@@ -92,7 +84,7 @@ class Observer:
         """Only what arrives from now on counts; of that, nothing with a stamp before `first` (see `expect`)."""
         self.expect(first)
         for feed in self._feeds.values():
-            feed.latest = None
+            feed.forget()
         self.judge.clear()
 
     def expect(self, first: int) -> None:
@@ -145,11 +137,12 @@ class Observer:
         return {topic: r.stamp for topic, feed in self._feeds.items() if (r := feed.latest) is not None}
 
     def common_stamp(self) -> int | None:
-        """The stamp that the latest messages of all topics share, or None; none while a topic is contested."""
+        """The stamp that the latest messages of all topics share, but for those that are held, or None; none while a
+        topic is contested."""
         if self.contested:
             return None
         stamps = self.stamps()
-        different = set(stamps.values())
+        different = {stamp for topic, stamp in stamps.items() if topic not in self.held}
         return different.pop() if len(stamps) == len(self._feeds) and len(different) == 1 else None
 
     def missing(self) -> list[str]:
@@ -177,19 +170,11 @@ class Observer:
             if reading is None:
                 raise RuntimeError(f"sample() without a message on {spec.source.topic}")
             observation[spec.name] = encode_observation(spec, read(reading.message))
-            stamps.append(reading.stamp)
+            if not spec.source.hold:
+                stamps.append(reading.stamp)
         stamp = min(stamps)
         self._stall = self._stall + 1 if stamp == self._stamp else 0
         self.stalled += bool(self._stall)
         self.worst_stall = max(self.worst_stall, self._stall)
         self._stamp = stamp
         return Sample(observation, reward, terminal, stamp)
-
-
-def _topics(sources: list[Source]) -> dict[str, str]:
-    topics: dict[str, str] = {}
-    for source in sources:
-        known = topics.setdefault(source.topic, source.type)
-        if known != source.type:
-            raise ValueError(f"topic {source.topic}: the spec names two types, {known} and {source.type}")
-    return topics

@@ -48,6 +48,14 @@ def fit_picture(pixels: NDArray[np.uint8], shape: tuple[int, ...], picture: Pict
     return np.rint(values).astype(np.uint8)
 
 
+def depth_picture(metres: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
+    """Depth as grey: `near` and what is nearer is 0, `far` and what is farther 255; what was not measured (NaN) counts
+    as far. float32 of any shape, m."""
+    share = (metres - np.float32(near)) / np.float32(far - near)
+    seen: NDArray[np.float32] = np.where(np.isnan(share), np.float32(1), np.clip(share, 0, 1))
+    return np.rint(seen * 255).astype(np.uint8)
+
+
 def _average(values: NDArray[np.float32] | NDArray[np.uint8], axis: int, size: int) -> NDArray[np.float32]:
     """Shrink an axis to `size`; pixels on a border between two areas count for both by their shares."""
     if values.shape[axis] == size:

@@ -2,7 +2,7 @@
 
 from robot_dreamer.spec.action import ActionSpec, Command, LowPassSpec
 from robot_dreamer.spec.expression import ExpressionFault
-from robot_dreamer.spec.observation import ObservationSpec, Picture, Source
+from robot_dreamer.spec.observation import ObservationSpec, Picture
 from robot_dreamer.spec.robot import (
     ROBOTS_DIRECTORY,
     Episode,
@@ -16,6 +16,7 @@ from robot_dreamer.spec.robot import (
     require_same_spec,
 )
 from robot_dreamer.spec.signal import Signal
+from robot_dreamer.spec.source import Source
 
 __all__ = [
     "ROBOTS_DIRECTORY",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,10 @@ from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import FieldError, require, require_finite, require_name, require_range, require_topic
 from robot_dreamer.spec.contract import as_spelled, contract, differences, digest
 from robot_dreamer.spec.expression import Expression, ExpressionError
-from robot_dreamer.spec.observation import PICTURE_SIDES, ObservationSpec, Source
+from robot_dreamer.spec.observation import PICTURE_SIDES, ObservationSpec
 from robot_dreamer.spec.safety import Safety, check_safety
 from robot_dreamer.spec.signal import Signal, variable_of
+from robot_dreamer.spec.source import TWIST, TWIST_STAMPED, Source
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -77,6 +79,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         names = [x.name for x in self.quantities] + [x.name for x in self.actions]
         twice = sorted({n for n in names if names.count(n) > 1})
         require(not twice, f"names must be unique, found twice: {', '.join(twice)}")
+        _check_sources([o.source for o in self.quantities], self.signals)
         for action in self.actions:
             if action.filter is not None:
                 text = f"filter of action {action.name}: cutoff must be below half the rate ({self.rate / 2:g} Hz)"
@@ -165,6 +168,18 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
             else:
                 entries[action.name] = spaces.Box(-1.0, 1.0, action.shape, np.float32)
         return spaces.Dict(entries)
+
+
+def _check_sources(sensors: list[Source], signals: Mapping[str, Source]) -> None:
+    """Raise ValueError unless sources of one topic agree how it is read, and one at least says when a row was."""
+    require(not all(s.hold for s in sensors), "one observation at least must not hold: its stamp is that of the row")
+    for first in sensors:
+        for other in (s for s in sensors if s.topic == first.topic):
+            same = (first.parts, first.hold) == (other.parts, other.hold)
+            require(same, f"topic {first.topic}: parts and hold must be the same in all that reads it")
+        shared = [name for name, source in signals.items() if source.topic == first.topic]
+        text = f"topic {first.topic}: with parts or hold it cannot carry {' and '.join(shared)} too"
+        require(not shared or not (first.parts or first.hold), text)
 
 
 def known_robots() -> list[str]:
@@ -258,7 +273,14 @@ def require_same_spec(ours: RobotSpec, theirs: RobotSpec, whose: str) -> None:
 
 
 def require_lockstep(spec: RobotSpec) -> None:
-    """Raise SpecError unless every command can say which sensors it answers; in lockstep the world waits for that."""
+    """Raise SpecError unless every sensor has a stamp and every command can say which of them it answers; in lockstep
+    the world waits for that."""
+    for observation in spec.quantities:
+        if observation.source.type == TWIST and not observation.source.hold:
+            raise SpecError(
+                f"observation {observation.name}: a {TWIST} has no stamp, so there is no lockstep with it; use "
+                f"{TWIST_STAMPED}, or hold: true if it is a command that is sent when it changes"
+            )
     for action in spec.actions:
         if not action.command.has_stamp:
             raise SpecError(

@@ -9,10 +9,10 @@ import msgspec
 from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import require
 from robot_dreamer.spec.expression import Variable
-from robot_dreamer.spec.observation import IMAGE, JOINT_STATE, ObservationSpec, Source
+from robot_dreamer.spec.observation import ObservationSpec
+from robot_dreamer.spec.source import JOINT_STATE, PICTURES, Source
 
 _UNIT_BALL = 1.0 + 1e-5  # of a quaternion's numbers: its norm is 1 up to rounding
-_XYZW = ("x", "y", "z", "w")
 
 
 class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -57,12 +57,14 @@ def variable_of(quantity: ObservationSpec | ActionSpec) -> Variable:
         rows = quantity.values or (quantity.low, quantity.high)
         low, high = min(map(min, rows)), max(map(max, rows))
         return Variable(quantity.size, quantity.command.names, quantity.unit, low, high)
-    if quantity.source.type == IMAGE:
+    if quantity.source.type in PICTURES:
         return Variable(0)
     size = quantity.shape[0]
     if quantity.encoding == "cos_sin":
         return Variable(size, low=-1.0, high=1.0)
-    elements = quantity.source.names or _XYZW[:size]
+    elements = quantity.components
+    if quantity.encoding == "projected_gravity":
+        return Variable(size, elements, low=-_UNIT_BALL, high=_UNIT_BALL)
     low, high = quantity.range or (-math.inf, math.inf)
     if quantity.source.field == "orientation":
         low, high = max(low, -_UNIT_BALL), min(high, _UNIT_BALL)
