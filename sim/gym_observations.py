@@ -1,8 +1,8 @@
 """What a Gymnasium environment shows, as observations of a RobotSpec: each entry checked, and copied, on its way in.
 
 uint8 pictures stay pictures: [height, width, 3], grey ones with a channel, channel-first ones turned, RGBA without its
-alpha; pictures of floats in [0, 1] become bytes. Choices become one-hot, everything else a flat float32 vector, text is
-left out. What is changed is told once.
+alpha; pictures of floats in [0, 1] become bytes; sizes that no network takes are shrunk. Choices become one-hot,
+everything else a flat float32 vector, text is left out. What is changed is told once.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from robot_dreamer.environment import EpisodeBroken
-from robot_dreamer.spec import ObservationSpec, SpecError
+from robot_dreamer.onboard.pictures import fit_picture
+from robot_dreamer.spec import ObservationSpec, Picture, SpecError
 from robot_dreamer.spec.observation import PICTURE_SIDES
 from sim import synthetic
 from sim.gym_entries import Entry
 
 LARGEST_VECTOR = 16_384  # numbers
+_SIDE, _LEAST = 64, PICTURE_SIDES[0]  # pixels; of a picture whose own sides no network takes
 EXACT = 2**24  # whole numbers up to here are exact in float32
 _log = logging.getLogger(__name__)
 
@@ -153,25 +155,24 @@ def _picture(entry: Entry, space: spaces.Box, where: str) -> Reader | None:
             f"{where} is {list(shape)}: four pictures one after the other, or RGBA with the channel first? Show the "
             "newest picture alone (the policy has a memory), or the channels last"
         )
-    if any(side not in PICTURE_SIDES for side in sides):
-        raise SpecError(
-            f"{where} is a picture of {sides[0]} x {sides[1]}; its sides must be multiples of 16 from "
-            f"{PICTURE_SIDES[0]} to {PICTURE_SIDES[-1]}, as 64 x 64: wrap it (gymnasium.wrappers.ResizeObservation)"
-        )
+    shown_as = (
+        sides if all(side in PICTURE_SIDES for side in sides) else (_SIDE if min(sides) >= _SIDE else _LEAST,) * 2
+    )
     steps = [text for text, done in (
         ("gets a channel", len(shape) == 2), ("is turned to channel last", channel == 0),
         ("loses its alpha", channel is not None and shape[channel] == 4), ("is scaled from [0, 1] to bytes", unit),
+        (f"is shrunk to {shown_as[0]} x {shown_as[1]}", shown_as != sides),
     ) if done]  # fmt: skip
     if steps:
         _log.info("%s, %s%s, %s", where, space.dtype, list(shape), " and ".join(steps))
 
     def read(shown: Any) -> NDArray[np.uint8]:
         value = _value(entry, where, shown, shape)
-        return _bytes(_channels_last(value, channel), where, unit)
+        pixels = _bytes(_channels_last(value, channel), where, unit)
+        return fit_picture(pixels, size, Picture(sides)) if shown_as != sides else pixels
 
-    height, width = sides
-    channels = 1 if channel is None else min(3, shape[channel])
-    return Reader(synthetic.picture(entry.name, (height, width, channels)), read)
+    size = (*shown_as, 1 if channel is None else min(3, shape[channel]))
+    return Reader(synthetic.picture(entry.name, size), read)
 
 
 def _channels_last(value: NDArray[Any], channel: int | None) -> NDArray[Any]:

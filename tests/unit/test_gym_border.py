@@ -123,7 +123,6 @@ def test_pictures_in_every_layout(
 @pytest.mark.parametrize(
     ("space", "words"),
     [
-        (byte_box(84, 84, 3), "84 x 84; its sides must be multiples of 16 from 48 to 256"),
         (byte_box(4, 84, 84), "four pictures one after the other, or RGBA"),
         (spaces.Box(-1, 1, (200, 200, 3)), "a vector of 120000 numbers, at most 16384"),
         (spaces.Discrete(300_000), "a vector of 300000 numbers"),
@@ -138,6 +137,22 @@ def test_what_remains_huge_or_of_no_use_is_refused(space: spaces.Space[Any], wor
     with pytest.raises(SpecError) as error:
         told(space)
     assert words in str(error.value) and "Told-v0" in str(error.value)
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(210, 160, 64), (84, 84, 64), (128, 100, 64), (56, 80, 48)])
+def test_a_picture_of_a_size_that_no_network_takes_is_shrunk(
+    height: int, width: int, side: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    with caplog.at_level("INFO"):
+        environment, _ = told(byte_box(height, width, 3), show=lambda step: pixels)
+    picture = environment.reset().observation["observation"]
+    assert picture.shape == environment.spec.observations[0].shape == (side, side, 3)
+    assert picture.mean() == pytest.approx(pixels.mean(), abs=1) and picture.std() < pixels.std()
+    left, right = picture[:, : side // 2].mean(), picture[:, side // 2 :].mean()
+    assert left == pytest.approx(pixels[:, : width // 2].mean(), abs=1)
+    assert right == pytest.approx(pixels[:, width // 2 :].mean(), abs=1)
+    assert f"is shrunk to {side} x {side}" in caplog.text
 
 
 def test_a_small_map_is_a_vector() -> None:
