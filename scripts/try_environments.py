@@ -11,39 +11,22 @@ from __future__ import annotations
 
 import argparse
 import collections
-import subprocess
+import contextlib
+import multiprocessing
+import os
 import sys
 import tempfile
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
 
-ONE = """
-import sys, tempfile
 from robot_dreamer.learner.local import LocalActor
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.policy import RandomPolicy
 from robot_dreamer.spec import SpecError
 from sim.environments import make_environment
-for package in ("ale_py", "minigrid"):
-    try:
-        import gymnasium
-        gymnasium.register_envs(__import__(package))
-    except ImportError:
-        pass
-name, steps = sys.argv[1], int(sys.argv[2])
-try:
-    environment = make_environment(name, seed=0)
-except SpecError as error:
-    print("refused:", " ".join(str(error).split()))
-    raise SystemExit(0)
-with tempfile.TemporaryDirectory() as folder:
-    store = ExperienceStore(Path(folder) / "store.sqlite", environment.spec)
-    actor = LocalActor(environment, RandomPolicy(environment.spec, 0), store)
-    for _ in range(steps):
-        actor.step()
-    actor.flush()
-    print("trained:", store.count(), "rows")
-    store.close()
-environment.close()
-"""
+
+_FORK = multiprocessing.get_context("fork")  # everything is imported once
 
 
 def names() -> list[str]:
@@ -66,25 +49,48 @@ def names() -> list[str]:
     return [*found, "crafter:reward", "crafter:noreward"]
 
 
+def live(name: str, steps: int, folder: Path) -> tuple[str, str]:
+    """(trained or refused, what there is to say); everything that is raised is a failure."""
+    try:
+        environment = make_environment(name, seed=0)
+    except SpecError as error:
+        return "refused", " ".join(str(error).split())
+    store = ExperienceStore(folder / "store.sqlite", environment.spec)
+    actor = LocalActor(environment, RandomPolicy(environment.spec, 0), store)
+    for _ in range(steps):
+        actor.step()
+    actor.flush()
+    rows = store.count()
+    store.close()
+    environment.close()
+    return "trained", f"{rows} rows"
+
+
+def _report(name: str, steps: int, folder: Path, answer: Connection) -> None:
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = live(name, steps, folder)
+    except BaseException:
+        found = "failed", traceback.format_exc().strip().splitlines()[-1]
+    answer.send(found)
+
+
 def attempt(name: str, steps: int, seconds: float) -> tuple[str, str]:
-    """(trained, refused or failed; what it said)."""
+    """(trained, refused or failed; what it said), from a process of its own."""
+    ours, theirs = _FORK.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
+        process = _FORK.Process(target=_report, args=(name, steps, Path(folder), theirs))
+        process.start()
+        theirs.close()
         try:
-            done = subprocess.run(
-                [sys.executable, "-c", ONE, name, str(steps)],
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                cwd=folder,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return "failed", f"not done after {seconds:g} s"
-    last = (done.stdout.strip().splitlines() or [""])[-1]
-    kind, _, text = last.partition(":")
-    if done.returncode == 0 and kind in ("trained", "refused"):
-        return kind, text.strip()
-    return "failed", (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            found: tuple[str, str] = ours.recv() if ours.poll(seconds) else ("failed", f"not done after {seconds:g} s")
+        except EOFError:
+            process.join(10.0)
+            found = "failed", f"its process ended with status {process.exitcode}"
+        process.kill()
+        process.join()
+    return found
 
 
 def main() -> int:

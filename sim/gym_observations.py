@@ -147,7 +147,8 @@ def _picture(entry: Entry, space: spaces.Box, where: str) -> Reader | None:
     channel = next((i for i in (2, 0) if len(shape) == 3 and shape[i] in (1, 3, 4)), None)
     if len(shape) == 3 and channel is None:
         return None
-    sides = shape if len(shape) == 2 else tuple(n for i, n in enumerate(shape) if i != channel)
+    height, width = shape if len(shape) == 2 else tuple(n for i, n in enumerate(shape) if i != channel)
+    sides = height, width
     if min(sides) < PICTURE_SIDES[0]:
         return None  # a board, a map: its numbers are what counts
     if channel == 0 and shape[0] == 4:
@@ -171,7 +172,7 @@ def _picture(entry: Entry, space: spaces.Box, where: str) -> Reader | None:
         pixels = _bytes(_channels_last(value, channel), where, unit)
         return fit_picture(pixels, size, Picture(sides)) if shown_as != sides else pixels
 
-    size = (*shown_as, 1 if channel is None else min(3, shape[channel]))
+    size = (shown_as[0], shown_as[1], 1 if channel is None else min(3, shape[channel]))
     return Reader(synthetic.picture(entry.name, size), read)
 
 
