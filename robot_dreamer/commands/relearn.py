@@ -60,8 +60,16 @@ def run(args: argparse.Namespace) -> int:
             start_from(trainer, args.source, fresh=task_modules(trainer.agent))
 
     status = learn_offline(spec, config, logdir, Budget(0, args.minutes * 60, args.epochs), begin)
-    plain_console().print(f"the robot with its new task: {logdir / ROBOT_FILE}", soft_wrap=True)
+    plain_console().print(f"the robot with its new task: {logdir / ROBOT_FILE}{_beside(spec)}", soft_wrap=True)
     return status
+
+
+def _beside(spec: RobotSpec) -> str:
+    """What is to be done about a model that lies beside the robot's own file."""
+    kind, _, path = str(spec.simulation.get("model", "")).partition(":")
+    if kind not in ("mjcf", "urdf") or Path(path).is_absolute():
+        return ""
+    return f"; its model {path} is found from the robot's own file: lay this one beside it to simulate"
 
 
 def _config(args: argparse.Namespace) -> Config:
