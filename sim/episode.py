@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.onboard.controller import Controller, Sample
@@ -26,11 +27,13 @@ class Episode:
       score: its return.
       length: in actions.
       lost: the simulation lost itself; score and length are what they were by then.
+      drawn: how it differed from the nominal model; see `sim.gap`.
     """
 
     score: float
     length: int
     lost: bool = False
+    drawn: dict[str, Any] = field(default_factory=dict)
 
 
 def run_episode(
@@ -68,16 +71,18 @@ def run_episode(
         decision = controller.tick(sample)
         watch(sample, controller)
         if decision.fault is not None and decision.fault.terminal and controller.episodes:
-            return Episode(controller.last_return, controller.last_length)  # a fall ends it, as on the robot
+            return Episode(
+                controller.last_return, controller.last_length, drawn=robot.drawn
+            )  # a fall ends it, as on the robot
         if decision.fault or decision.refused:
             raise RuntimeError(f"episode with seed {seed} stopped: {decision.fault or decision.refused}")
         if decision.command is None:
-            return Episode(controller.last_return, controller.last_length)
+            return Episode(controller.last_return, controller.last_length, drawn=robot.drawn)
         controller.applied(sensors.stamp)
         try:
             sensors = robot.step(decision.command)
         except EpisodeBroken as error:
             _log.warning("episode with seed %d failed after %d actions: %s", seed, length, error)
-            return Episode(total, length, lost=True)
+            return Episode(total, length, True, robot.drawn)
         total, length = total + sensors.reward, length + 1
-    return Episode(total, length)
+    return Episode(total, length, drawn=robot.drawn)

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Evaluation:
       failed: episodes whose simulation lost itself; they count with what they had by then.
       mean: of the returns.
       interval: of the mean, 95 %, by Student's t; None for a single episode.
+      drawn: how each episode differed from the nominal model; empty where nothing varies.
     """
 
     robot: str
@@ -58,6 +59,7 @@ class Evaluation:
     mean: float
     interval: tuple[float, float] | None
     failed: int = 0
+    drawn: list[dict[str, Any]] = field(default_factory=list)
 
 
 def evaluate(
@@ -107,6 +109,7 @@ def evaluate(
         mean=float(np.mean(returns)),
         interval=student_interval(returns),
         failed=sum(episode.lost for episode in found),
+        drawn=[episode.drawn for episode in found if episode.drawn],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 
 import mujoco
@@ -61,9 +62,11 @@ class OwnModelWorld(PhysicsWorld):
                     self.data.qpos[address] = position
                 self._physics.after_reset()
 
-    def step(self, control: NDArray[np.float64]) -> tuple[float, bool]:
+    def step(self, control: NDArray[np.float64], before: Callable[[], None] | None = None) -> tuple[float, bool]:
         with whole():
             self._physics.set_control(control)
+            if before is not None:
+                before()
             self._physics.step()
         return 0.0, False
 

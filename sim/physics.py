@@ -51,6 +51,11 @@ class PhysicsWorld:
     def data(self) -> mujoco.MjData:
         return self._physics.data.ptr
 
+    def settle(self) -> None:
+        """Compute anew what follows from the state, after the model has changed."""
+        with whole():
+            self._physics.after_reset()
+
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
         """RGB picture [height, width, 3] by a camera of the model, -1: by a free one. Raises RuntimeError."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import mujoco
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import RobotSpec, SpecError
 from sim.actuators import driven_actuators
+from sim.gap import Gap
 from sim.sensors import (
     JointReader,
+    Readings,
     Sensors,
     array_readers,
     camera_views,
@@ -58,10 +61,14 @@ class SimRobot:
             self._odometry = odometry_readers(spec, simulation, self._world.model)
             self._arrays = array_readers(spec, simulation, self._world.model)
             self._cameras = camera_views(spec, simulation, self._world.model)
+            self._gap = Gap(simulation, self._world, self._read(pictures=False), seed)
         except (SpecError, msgspec.ValidationError) as error:
             model = f" as {spec.simulation['model']}" if "model" in spec.simulation else ""
             raise SpecError(f"robot {spec.name!r} cannot be simulated{model}: {error}") from error
         self._control = np.zeros(self._world.model.nu)
+        self._neutral = np.zeros(self._world.model.nu)
+        for action in spec.actions:
+            self._neutral[self._actuators[action.name]] = action.neutral_command()
         self._tick = 0
         self._terminal: bool | None = None  # None: before the first reset
 
@@ -69,6 +76,11 @@ class SimRobot:
     def joint_names(self) -> list[str]:
         """Hinge and slide joints of the model, in its order."""
         return list(self._joints.names)
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """How this episode differs from the nominal model, as plain JSON types; see `sim.gap`."""
+        return self._gap.drawn
 
     @property
     def physics(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
@@ -79,7 +91,10 @@ class SimRobot:
         """Begin an episode, a second later. With a seed, what follows depends on it alone, not on what went before."""
         if seed is not None:
             self._world.seed(seed)
+            self._gap.seed(seed)
+        self._gap.restore()
         self._world.reset()
+        self._gap.begin(self._neutral)
         self._terminal = False
         self._tick += math.ceil(_RESET_TIME * self.spec.rate)
         return replace(self._sense(0.0, {a.name: a.to_command(a.zero()) for a in self.spec.actions}), reward=0.0)
@@ -96,29 +111,39 @@ class SimRobot:
             if command.shape != (action.size,) or not np.isfinite(command).all():
                 raise ValueError(f"command {action.name}: expected {action.size} finite numbers, found {command}")
             self._control[self._actuators[action.name]] = command
+        self._gap.command(self._control)
         reward = 0.0
         for _ in range(self._substeps):
             if self._terminal:
                 break
-            gained, self._terminal = self._world.step(self._control)
+            gained, self._terminal = self._world.step(self._control, self._gap.before_step)
             reward += gained
         return self._sense(reward, commands)
 
     def _sense(self, reward: float, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
         self._tick += 1  # from 1: a stamp of 0 means "no time yet" in ROS
-        data = self._world.data
-        terminal = bool(self._terminal)
+        seen, terminal = self._gap.see(self._read), bool(self._terminal)
         sensors = Sensors(
+            joints=seen.joints | self._joints.judged(reward, terminal),
+            imus=seen.imus,
+            images=seen.images,
+            odometry=seen.odometry,
+            arrays=seen.arrays,
             stamp=round(self._tick * 1e9 / self.spec.rate),
-            joints=self._joints.read(data, reward, terminal),
-            imus={topic: read(data) for topic, read in self._imus.items()},
-            images={topic: self._picture(*camera) for topic, camera in self._cameras.items()},
-            odometry={topic: read(data) for topic, read in self._odometry.items()},
-            arrays={topic: read(data) for topic, read in self._arrays.items()},
             reward=reward,
             terminal=terminal,
         )
         return self._judge(sensors, commands) if self.spec.expressions else sensors
+
+    def _read(self, pictures: bool = True) -> Readings:
+        data = self._world.data
+        return Readings(
+            joints=self._joints.read(data),
+            imus={topic: read(data) for topic, read in self._imus.items()},
+            images={topic: self._picture(*camera) for topic, camera in self._cameras.items() if pictures},
+            odometry={topic: read(data) for topic, read in self._odometry.items()},
+            arrays={topic: read(data) for topic, read in self._arrays.items()},
+        )
 
     def _judge(self, sensors: Sensors, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
         """The reward as the spec computes it, in place of the world's own, and the task's end, if either says so."""

@@ -39,23 +39,28 @@ class ImuReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Sensors:
-    """All sensors at one control tick, by topic.
+class Readings:
+    """What the sensors show at one moment, by topic; images are uint8 [height, width, 1 or 3]."""
 
-    Attributes:
-      stamp: simulation time, ns; grows with every tick, over resets too.
-      joints: joint states; the topics of reward and terminal are among them.
-      imus, images: images are uint8 [height, width, 1 or 3].
-      reward: sum since the previous tick; 0 after a reset.
-      terminal: the task has ended for good.
-    """
-
-    stamp: int
     joints: dict[str, JointReading]
     imus: dict[str, ImuReading]
     images: dict[str, NDArray[np.uint8]]
     odometry: dict[str, OdometryReading]
     arrays: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sensors(Readings):
+    """All that a robot says at one control tick.
+
+    Attributes:
+      joints: the topics of reward and terminal are among them.
+      stamp: simulation time, ns; grows with every tick, over resets too.
+      reward: sum since the previous tick; 0 after a reset.
+      terminal: the task has ended for good.
+    """
+
+    stamp: int
     reward: float
     terminal: bool
 
@@ -120,14 +125,18 @@ class JointReader:
         self._units = {topic: Units(found, self.names, topic) for topic, found in self._topics.items()}
         self._signal_names = {t: [s.names[0] for s in self._signals.values() if s.topic == t] for t in signal_topics}
 
-    def read(self, data: mujoco.MjData, reward: float, terminal: bool) -> dict[str, JointReading]:
+    def read(self, data: mujoco.MjData) -> dict[str, JointReading]:
+        """Joint states by topic."""
         columns = {"position": data.qpos[self._qpos], "velocity": data.qvel[self._dof]}
         columns["effort"] = data.qfrc_actuator[self._dof]
         readings = {}
         for topic, units in self._units.items():
             readings[topic] = JointReading(self.names, **{f: units.driver(f, x) for f, x in columns.items()})
-        for topic, names in self._signal_names.items():
-            readings[topic] = JointReading(names, *np.zeros((3, len(names))))
+        return readings
+
+    def judged(self, reward: float, terminal: bool) -> dict[str, JointReading]:
+        """The topics of reward and terminal."""
+        readings = {t: JointReading(names, *np.zeros((3, len(names)))) for t, names in self._signal_names.items()}
         for label, source in self._signals.items():
             reading = readings[source.topic]
             value = reward if label == "reward" else terminal

@@ -8,6 +8,7 @@ clocks: in `lockstep` the world waits for the command that answers the sensors' 
 from __future__ import annotations
 
 import functools
+import json
 import math
 import random
 import time
@@ -82,7 +83,7 @@ class SimulatedRobot:
         self.counters = Counters()
         self._random = random.Random(p.seed)
         self._robot = SimRobot(self.spec, p.seed)
-        self._sensors = self._robot.reset()
+        self._sensors = self._begin_episode()
         self._readers = {action.name: CommandReader(action) for action in self.spec.actions}
         self._commands: dict[str, NDArray[np.float64]] = {}  # lockstep: answers so far; realtime: the latest
         self._fresh = True  # the present sensors have not been published yet
@@ -156,7 +157,13 @@ class SimulatedRobot:
         except EpisodeBroken as error:
             self.counters.diverged += 1
             self._logger.error(f"{error}: a new world begins")
-            return self._robot.reset()
+            return self._begin_episode()
+
+    def _begin_episode(self) -> Sensors:
+        sensors = self._robot.reset()
+        if self._robot.drawn:
+            self._logger.info(f"episode: {json.dumps(self._robot.drawn)}")
+        return sensors
 
     def _command(self, action: ActionSpec) -> NDArray[np.float64]:
         """The latest command; neutral before the first of an episode, and while the watchdog misses the heartbeat."""
@@ -214,7 +221,7 @@ class SimulatedRobot:
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Begin an episode. The answer's message is the stamp of its first sensors, ns; older ones are not of it."""
-        self._sensors = self._robot.reset()
+        self._sensors = self._begin_episode()
         self.counters.resets += 1
         if self._clock == LOCKSTEP:
             self._begin_stamp(time.monotonic())

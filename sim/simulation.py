@@ -9,6 +9,9 @@ import msgspec
 
 from robot_dreamer.spec.check import require
 
+EPISODE = "episode"
+MOST_DELAY = 5.0  # s
+
 
 class ImuModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where an IMU's readings come from: MuJoCo sensors, and the body whose orientation it shows."""
@@ -42,6 +45,56 @@ class Drive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             require(not value or gain in (*allowed, "force"), f"a {self.kind} drive has no {gain}, found {value:g}")
 
 
+class Vary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A quantity that differs from episode to episode: one row of the table `simulation.vary`."""
+
+    quantity: str  # see sim.quantities; or noise, bias (of sensors), push
+    range: tuple[float, float]  # of what is drawn, evenly
+    of: str = "*"  # pattern of names (*, ?, [abc]) of what has it
+    how: Literal["", "scale", "add", "set"] = ""  # what is done with what is drawn; default: the quantity's first
+    when: str | float | tuple[float, float] = EPISODE  # episode; or seconds between two draws, themselves drawn evenly
+
+    def __post_init__(self) -> None:
+        low, high = self.range
+        good = math.isfinite(low) and math.isfinite(high) and low <= high
+        require(good, f"range must be two finite numbers, the lower one first, found {[low, high]}")
+        if isinstance(self.when, str):
+            require(self.when == EPISODE, f"when must be {EPISODE} or seconds, found {self.when!r}")
+        else:
+            least, most = self.interval
+            require(0 < least <= most < math.inf, f"when must be positive seconds, found {self.when}")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Least and most seconds between two draws; infinite: one draw an episode."""
+        if isinstance(self.when, str):
+            return math.inf, math.inf
+        return (self.when, self.when) if isinstance(self.when, float | int) else self.when
+
+
+class Lag(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How late something comes, and how much of it never does."""
+
+    seconds: tuple[float, float] = (0.0, 0.0)  # drawn evenly, once an episode
+    jitter: float = 0.0  # most seconds that one sample or command may be later than that, drawn evenly
+    loss: float = 0.0  # probability that a sample or command never arrives, so that the one before it stays
+
+    def __post_init__(self) -> None:
+        low, high = self.seconds
+        require(
+            0 <= low <= high <= MOST_DELAY, f"seconds must be two numbers from 0 to {MOST_DELAY:g}, found {[low, high]}"
+        )
+        require(0 <= self.jitter <= MOST_DELAY, f"jitter must be from 0 to {MOST_DELAY:g} s, found {self.jitter}")
+        require(0 <= self.loss < 1, f"loss must be from 0 to below 1, found {self.loss}")
+
+
+class Delay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Time that passes between robot and policy, either way."""
+
+    sensors: Lag = Lag()
+    commands: Lag = Lag()
+
+
 class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole section."""
 
@@ -53,4 +106,6 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imus: dict[str, ImuModel] = {}  # IMU topic -> its sensors
     odometry: dict[str, str] = {}  # Odometry topic -> body
     arrays: dict[str, tuple[str, ...]] = {}  # Float64MultiArray topic -> MuJoCo sensors, whose numbers are joined
+    vary: tuple[Vary, ...] = ()  # what differs from episode to episode
+    delay: Delay = Delay()
     actuators: dict[str, tuple[str, ...]] = {}  # action -> joints or actuators that it drives; default: its names

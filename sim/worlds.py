@@ -44,8 +44,14 @@ class World(Protocol):
     def reset(self) -> None:
         """Begin a new episode."""
 
-    def step(self, control: NDArray[np.float64]) -> tuple[float, bool]:
-        """Apply control (actuators of the model, in order) for one control step. Returns reward and terminal."""
+    def settle(self) -> None:
+        """Compute anew what follows from the state, after the model has changed."""
+
+    def step(self, control: NDArray[np.float64], before: Callable[[], None] | None = None) -> tuple[float, bool]:
+        """Apply control (actuators of the model, in order) for one control step. Returns reward and terminal.
+
+        before: called before each of its physics steps, it may change the control and the forces in `data`.
+        """
 
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
         """RGB picture [height, width, 3]."""
@@ -64,6 +70,7 @@ class DmControlWorld(PhysicsWorld):
         self._environment = suite.load(domain, task, task_kwargs={"random": seed, "time_limit": float("inf")})
         super().__init__(self._environment.physics)
         self.control_step = float(self._environment.control_timestep())
+        self._physics_steps = round(self.control_step / self._physics.timestep())
 
     def seed(self, seed: int) -> None:
         self._environment.task.random.seed(seed)
@@ -71,10 +78,20 @@ class DmControlWorld(PhysicsWorld):
     def reset(self) -> None:
         self._environment.reset()
 
-    def step(self, control: NDArray[np.float64]) -> tuple[float, bool]:
+    def step(self, control: NDArray[np.float64], before: Callable[[], None] | None = None) -> tuple[float, bool]:
+        """As dm_control's Environment does it, with a look in between."""
+        task, physics = self._environment.task, self._physics
         with whole():
-            timestep = self._environment.step(control)
-        return float(timestep.reward), timestep.discount == 0
+            task.before_step(control, physics)
+            if before is None:
+                physics.step(self._physics_steps)
+            else:
+                for _ in range(self._physics_steps):
+                    before()
+                    physics.step()
+            task.after_step(physics)
+            reward, discount = task.get_reward(physics), task.get_termination(physics)
+        return float(reward), discount == 0
 
 
 def _dm_control(rest: str, simulation: Simulation, folder: Path | None, seed: int) -> World:
