@@ -13,6 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import Bool
 
 from robot_dreamer.onboard.buttons import Buttons
+from robot_dreamer.onboard.guard import Fault
 from ros_nodes.companion import Companion
 from ros_nodes.graph import mismatch, publishers
 
@@ -45,9 +46,9 @@ class EStop:
         """The last word of any button is true."""
         return self.buttons.pressed
 
-    def problem(self) -> str:
-        """Why a fault must not be cleared; empty if it may."""
-        return self.buttons.problem()
+    def clear(self) -> Fault | None:
+        """See Buttons.clear."""
+        return self.buttons.clear()
 
     def require_type(self) -> None:
         """Refuse buttons that are there and cannot be heard; those that come later latch.

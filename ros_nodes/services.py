@@ -93,8 +93,11 @@ class Services:
 
 
 def _clear(components: Components) -> tuple[bool, str]:
-    problem = components.e_stop.problem() or components.outlets.rivals()
-    if problem:
-        return False, problem
-    fault = components.controller.guard.clear()
+    rivals = components.outlets.rivals()
+    if rivals:
+        return False, rivals
+    try:
+        fault = components.e_stop.clear()
+    except ValueError as error:
+        return False, str(error)
     return True, f"cleared: {fault}" if fault is not None else "there was no fault"

@@ -154,6 +154,18 @@ class Buttons:
                 return f"the emergency stop was pressed by a button that is gone ({gone}); {_FORGET}"
             return self._foreign or (self._silence() if self._timeout else "")
 
+    def clear(self) -> Fault | None:
+        """Clear what the guard has latched, whatever the rule. No press comes between the look at the buttons and this.
+
+        Raises:
+          ValueError: a button forbids it; says why.
+        """
+        with self._lock:
+            problem = self.problem()
+            if problem:
+                raise ValueError(problem)
+            return self._guard.clear() if self._guard is not None else None
+
     def forget(self) -> str:
         """A person has made sure that the buttons that are gone are not pressed. Returns what was forgotten, in words.
 

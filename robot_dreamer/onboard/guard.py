@@ -5,7 +5,8 @@
                                              (robot_dreamer/spec/safety.py) and no policy, until a person clears it
 
 Rules about commands are here, those about the robot in rules.py. Faults may be latched and cleared in any thread,
-without a lock: there is one cell, the first fault takes it, and whoever acts on a fault reads it once.
+without a lock: there is one cell, the first fault takes it, and whoever acts on a fault reads it once. A person's stop
+takes it from every other rule: what a gentler reaction is doing to the robot ends when somebody presses.
 """
 
 from __future__ import annotations
@@ -95,9 +96,11 @@ class Guard:
         return self._surprise.threshold if self._surprise else math.inf
 
     def latch(self, rule: Rule, reason: str) -> Fault:
-        """Fault until `clear`; the first one stays. Returns the one that is latched."""
+        """Fault until `clear`; the first one stays, but for `e_stop`. Returns the one that is latched."""
         fault = Fault(rule, reason, self._safety.reaction(rule))
         latched = self._cell.setdefault("fault", fault)
+        if rule == "e_stop" and latched.rule != "e_stop":
+            latched = self._cell["fault"] = fault
         if latched is fault:
             self.latest = fault
             self.faults[rule] += 1

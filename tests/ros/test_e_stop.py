@@ -139,7 +139,7 @@ def test_a_button_that_died_pressed_must_be_forgotten_by_a_person(make: Make, bu
     known(stage)
     assert not stage.call("policy/forget_e_stop").success  # it is there
     finger.go()
-    stage.until(lambda: "is gone (/button)" in stage.components.e_stop.problem(), "its end")
+    stage.until(lambda: "is gone (/button)" in stage.components.e_stop.buttons.problem(), "its end")
     answer = stage.call("policy/clear_fault")
     assert not answer.success and "then call ~/forget_e_stop" in answer.message
     assert stage.call("policy/forget_e_stop").message == "forgotten: /button"
@@ -186,7 +186,7 @@ def test_a_button_of_another_type_that_comes_later_latches(make: Make) -> None:
     assert "expected std_msgs/msg/Bool, found std_msgs/msg/Int8" in faulted(stage, "e_stop")
     assert "cannot be heard" in stage.call("policy/clear_fault").message
     other.destroy_publisher(publisher)
-    stage.until(lambda: not stage.components.e_stop.problem(), "its end")
+    stage.until(lambda: not stage.components.e_stop.buttons.problem(), "its end")
     goes_on(stage)
 
 

@@ -12,7 +12,7 @@ import pytest
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Bool
 
-from tests.onboard_models import make_bundle
+from tests.onboard_models import TOY, make_bundle
 from tests.ros.guarded import LONG, NEUTRAL, Make, faulted, goes_on
 
 
@@ -55,7 +55,7 @@ def test_a_silent_emergency_stop_counts_as_pressed(make: Make) -> None:
     button = stage.robot.create_publisher(Bool, "e_stop", 1)
     stage.also.append(lambda stamp: button.publish(Bool(data=False)))
     assert faulted(stage, "e_stop") == "topic e_stop has not spoken yet"
-    stage.until(lambda: not stage.components.e_stop.problem(), "to be heard")
+    stage.until(lambda: not stage.components.e_stop.buttons.problem(), "to be heard")
     assert stage.robot.commands == []
     goes_on(stage)
     stage.also.clear()
@@ -71,6 +71,29 @@ def test_the_emergency_stop_service(make: Make) -> None:
     assert faulted(stage, "e_stop") == "the service e_stop was called"
     stage.only(NEUTRAL)
     goes_on(stage)
+
+
+@pytest.mark.parametrize("way", ["topic", "service"])
+@pytest.mark.parametrize("reaction", ["hold", "ramp"])
+def test_the_stop_ends_what_the_reaction_of_another_fault_does(make: Make, way: str, reaction: str) -> None:
+    """It holds the last command, or is on a long way to the safe pose: somebody presses, and it stops."""
+    spec = f"{TOY}safety: {{ramp_seconds: 20, reactions: {{link: {reaction}, e_stop: stop}}}}\n"
+    stage = make(max_steps=10_000, spec=spec)
+    heartbeat = stage.watch(Bool, "policy/heartbeat")
+    button = stage.robot.create_publisher(Bool, "e_stop", 1)
+    stage.until(lambda: stage.controller.steps >= 2 and button.get_subscription_count() >= 1, "steps")
+    stage.controller.guard.latch("link", "the disk is full")
+    faulted(stage, "link")
+    assert stage.sent[-1] != NEUTRAL
+    if way == "topic":
+        button.publish(Bool(data=True))
+        stage.until(lambda: stage.controller.guard.faults["e_stop"], "the press")
+    else:
+        answer = stage.call("policy/e_stop")
+        assert answer.success and answer.message == "stopped: e_stop: the service e_stop was called"
+    faulted(stage, "e_stop")
+    stage.only(NEUTRAL)
+    assert not heartbeat[-1].data
 
 
 def test_a_clock_that_leaps_forward_cuts_the_episode(make: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Hashable
 from typing import Any
 
@@ -54,6 +55,25 @@ def test_it_is_pressed_as_long_as_the_last_word_of_any_button_is_true(words: Any
     assert desk.buttons.pressed == any(last.values())
     assert desk.buttons.problem() == (PRESSED if any(last.values()) else "")
     assert bool(desk.fault) == any(pressed for _, pressed in words)
+
+
+def test_a_press_while_a_person_clears_another_fault_is_not_cleared_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    limit, clear = desk.guard.latch("limit", "too warm"), desk.guard.clear
+    tap = threading.Thread(target=lambda: (desk.says(A, True), desk.says(A, False)))
+
+    def at_the_worst_moment() -> Any:
+        tap.start()
+        tap.join(0.2)
+        return clear()
+
+    monkeypatch.setattr(desk.guard, "clear", at_the_worst_moment)
+    assert desk.buttons.clear() is limit
+    tap.join()
+    assert desk.fault == PRESSED and not desk.buttons.pressed
+    desk.says(A, True)
+    with pytest.raises(ValueError, match="pressed"):
+        desk.buttons.clear()
 
 
 def test_a_word_that_comes_twice_counts_once_and_an_older_one_does_not_release() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from robot_dreamer.onboard.guard import Fault, Guard
 from robot_dreamer.spec import parse_spec
-from robot_dreamer.spec.safety import RULES, TERMINAL_RULES
+from robot_dreamer.spec.safety import RULES, TERMINAL_RULES, Rule
 from tests.onboard_models import TOY, discrete_spec, toy_spec
 
 SLOW_TEXT = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [10.0, 5.0], neutral: [0.0, 0.5]")
@@ -64,6 +64,18 @@ def test_not_finite_latches_until_cleared(bad: float) -> None:
     assert guard.clear() is checked.fault and guard.clear() is None
     np.testing.assert_allclose(sent(guard, 0.1, 0.5), [0.1, 0.5])
     assert guard.latest is checked.fault
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "e_stop"])
+def test_the_stop_goes_before_every_other_fault(rule: Rule) -> None:
+    guard = Guard(parse_spec(f"{TOY}safety: {{reactions: {{e_stop: damp, {rule}: hold}}}}"))
+    assert sent(guard, 1.0, 0.5) == [1.0, 0.5]
+    first = guard.latch(rule, "the robot goes on with its last command")
+    assert guard.react(first) is not None
+    pressed = guard.latch("e_stop", "pressed")
+    assert guard.fault is pressed is guard.latest and pressed.rule == "e_stop" and guard.react(pressed) is None
+    assert guard.latch("e_stop", "again") is pressed and guard.latch(rule, "later") is pressed
+    assert guard.faults == {rule: 1, "e_stop": 1}
 
 
 def test_a_fault_cleared_while_it_is_checked_lets_no_nan_out(monkeypatch: pytest.MonkeyPatch) -> None:
