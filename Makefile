@@ -19,7 +19,7 @@ train: environment
 	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small --minutes 10 --speed 4 --logdir runs/cartpole $(ARGS)
 
 test: environment
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 learn: environment
 	@exec $(BIN)/python -m pytest tests/learning $(ARGS)

@@ -1,10 +1,11 @@
-"""Tries once every environment that the installed packages register: trained, refused with its reason, or failed.
+"""Tries once every environment that the installed packages register: trained, refused, broken by itself, or failed.
 
     python scripts/try_environments.py [--steps 200] [--only gym] [--seconds 60]
 
 gymnasium (with what ale-py, minigrid and others register there), dm_control's suite, crafter; each in a process of its
 own, by random actions through the very path of `train --env`: adapter, controller, store. Prints a table of counts,
-refusals by reason, and every failure; exit status 1 if something failed. Takes as long as it takes: minutes to hours.
+refusals by reason, what broke in the environment's own code (which is named), and every failure; status 1 if something
+failed. Takes as long as it takes: minutes to hours.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from robot_dreamer.environment import EnvironmentFailed
 from robot_dreamer.learner.local import LocalActor
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.policy import RandomPolicy
@@ -50,7 +52,7 @@ def names() -> list[str]:
 
 
 def live(name: str, steps: int, folder: Path) -> tuple[str, str]:
-    """(trained or refused, what there is to say); everything that is raised is a failure."""
+    """(trained or refused, what there is to say). Raises EnvironmentFailed where the environment's own code does."""
     try:
         environment = make_environment(name, seed=0)
     except SpecError as error:
@@ -71,13 +73,15 @@ def _report(name: str, steps: int, folder: Path, answer: Connection) -> None:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             found = live(name, steps, folder)
+    except EnvironmentFailed as error:
+        found = "broken", str(error)
     except BaseException:
         found = "failed", traceback.format_exc().strip().splitlines()[-1]
     answer.send(found)
 
 
 def attempt(name: str, steps: int, seconds: float) -> tuple[str, str]:
-    """(trained, refused or failed; what it said), from a process of its own."""
+    """(trained, refused, broken or failed; what it said), from a process of its own."""
     ours, theirs = _FORK.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
         process = _FORK.Process(target=_report, args=(name, steps, Path(folder), theirs))
@@ -108,8 +112,8 @@ def main() -> int:
         if kind != "trained":
             reasons[f"{kind}: {text.replace(name.partition(':')[2], '…')}"].append(name)
         print(f"{name}: {kind} {text}", file=sys.stderr, flush=True)
-    print("| trained | refused | failed |\n|---|---|---|")
-    print(f"| {counts['trained']} | {counts['refused']} | {counts['failed']} |\n")
+    kinds = ("trained", "refused", "broken", "failed")
+    print(f"| {' | '.join(kinds)} |\n{'|---' * len(kinds)}|\n| {' | '.join(str(counts[kind]) for kind in kinds)} |\n")
     for reason, which in sorted(reasons.items(), key=lambda item: -len(item[1])):
         print(f"- {len(which)} x {reason[:300]} ({', '.join(which[:3])}{', …' * (len(which) > 3)})")
     return 1 if counts["failed"] else 0

@@ -32,6 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ROS_LOG_DIR"] = _stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_dreamer-ros-log-"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two workers run the tests: those that start programs and wait for them one after the other, in one worker;
+    of the rest each file in one."""
+    for item in items:
+        folder = item.path.parent.name
+        group = "programs" if folder in ("ros", "e2e") else f"{folder}/{item.path.name}"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Gives the domain back."""
     _stack.close()
