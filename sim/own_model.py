@@ -89,7 +89,8 @@ def model_file(kind: str, name: str, folder: Path | None) -> Path:
 
 def _compile(file: Path, kind: str, drives: tuple[Drive, ...]) -> mujoco.MjModel:
     try:
-        root = ElementTree.parse(file).getroot().tag
+        _, element = next(ElementTree.iterparse(file, ("start",)))  # the rest may be what only MuJoCo forgives
+        root = element.tag
         found = _ROOTS.get(root)
         if found != kind:
             meant = f"which is {found}:" if found else f"expected {' or '.join(_ROOTS)}"
@@ -98,6 +99,8 @@ def _compile(file: Path, kind: str, drives: tuple[Drive, ...]) -> mujoco.MjModel
         for mesh in spec.meshes:
             if mesh.file.startswith(_PACKAGE):
                 mesh.file = str(_in_package(mesh.file, file))
+        if kind == URDF:
+            _complete(spec)
         model = spec.compile()
         if drives:
             _add_drives(spec, model, drives, file)
@@ -109,6 +112,12 @@ def _compile(file: Path, kind: str, drives: tuple[Drive, ...]) -> mujoco.MjModel
             raise
         raise SpecError(f"{file}: MuJoCo cannot read the model: {error}") from error
     return model
+
+
+def _complete(spec: mujoco.MjSpec) -> None:
+    """Give a URDF what it cannot say: an integrator that keeps stiff drives on light links stable, and some light."""
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.8] * 3
 
 
 def _in_package(uri: str, file: Path) -> Path:

@@ -90,6 +90,10 @@ def test_drives_are_what_their_kind_says(tmp_path: Path) -> None:
     shown = sensors.joints["joint_states"]
     np.testing.assert_allclose(shown.velocity[:3], [0.5, -0.25, 0.1], atol=0.05)
     np.testing.assert_allclose(shown.position[3:], [0.3, -0.2, 0.6], atol=0.05)
+    stiff = {"kv: 4.0, force: 8.0": "kv: 400.0"}  # at 0.002 s the explicit integrator loses it
+    steady = SimRobot(load_spec(place("arm", tmp_path, **stiff)), 0)
+    steady.reset()
+    assert max(abs(steady.step(commanded).joints["joint_states"].velocity[1]) for _ in range(50)) < 0.5
     text = {"position, kp: 200.0, kv: 10.0": "torque"}
     torque = SimRobot(load_spec(place("arm", tmp_path, **text)), 0)
     torque.reset()
@@ -181,7 +185,8 @@ DRIVE = 'model.xml", drives: [{joints: [%s], kind: %s}]'
     [
         (("model.xml", "absent.xml"), None, ["there is no file", "absent.xml", "from the robot's file"]),
         (("mjcf:", "urdf:"), None, ["root element <mujoco>", "which is mjcf:"]),
-        (None, ("</worldbody>", ""), ["model.xml is not XML", "line 3"]),
+        (None, ("</worldbody>", ""), ["model.xml: MuJoCo cannot read the model", "XML"]),
+        (None, (PENDULUM, "a model"), ["model.xml is not XML", "line 1"]),
         (None, ('joint="elbow"', 'joint="knee"'), ["model.xml: MuJoCo cannot read", "knee"]),
         (("elbow]", "knee]"), None, ["no joint knee", "shoulder, elbow"]),
         (None, ('<motor name="s" joint="shoulder"/>', ""), ["which of these it drives: elbow"]),
