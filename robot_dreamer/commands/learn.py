@@ -21,7 +21,8 @@ from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.data.source import STORE_FILE
 from robot_dreamer.learner.memory import OutOfMemory, keep_freed_memory
-from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.learner.proven import Proven
+from robot_dreamer.learner.run import BUNDLES, Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.learner.transfer import start_from
@@ -81,6 +82,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
     training: Run | None = None
     try:
         trainer = Trainer(spec, config, store, logdir, team)
+        trainer.episodes.proven = Proven(logdir, logdir / BUNDLES)
         if trainer.resume():
             _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
         else:

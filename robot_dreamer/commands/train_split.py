@@ -13,7 +13,8 @@ from rich.console import Console
 from export.reconstruct import reconstructor
 from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.records import log_directory, record_command
-from robot_dreamer.onboard.bundle import written_bundles
+from robot_dreamer.learner.run import BUNDLES
+from robot_dreamer.onboard.bundle import bundle_number, proven_bundles, written_bundles
 from robot_dreamer.processes import Options, processes
 from robot_dreamer.processes.own_address import own_address
 from robot_dreamer.processes.ros_domain import own_domain
@@ -31,6 +32,7 @@ from sim.film import Film
 
 _log = logging.getLogger(__name__)
 EVALUATION_SEED = 1000  # far from the seeds of training
+CHOICE_SEED = 2000  # of the episodes by which a bundle is chosen: others than those by which it is judged
 
 
 def train_split(args: argparse.Namespace) -> int:
@@ -78,8 +80,8 @@ def _phase(logdir: Path) -> str:
 
 
 def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> None:
-    """Evaluate the newest bundle and a random policy on the same seeds; write and print everything."""
-    bundle = written_bundles(logdir / "bundles")[-1]
+    """Evaluate the best bundle and a random policy on the same seeds; write and print everything."""
+    bundle = _best(spec, logdir / BUNDLES, episodes)
     results: list[Evaluation] = []
     if episodes:
         results = compare([bundle, None], spec, episodes, EVALUATION_SEED)
@@ -101,6 +103,21 @@ def _report(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> N
     console.print("everything of this run:")
     for label, place in places.items():
         console.print(f"  {label:15} {place}", highlight=False, soft_wrap=True)
+
+
+def _best(spec: RobotSpec, bundles: Path, episodes: int) -> Path:
+    """The newest bundle, or the proven one of the training's episodes: whichever has the higher mean return here.
+
+    Without evaluation the proven one, if there is one.
+    """
+    newest, proven = written_bundles(bundles)[-1], proven_bundles(bundles)
+    if not proven or bundle_number(proven[-1]) == bundle_number(newest):
+        return newest
+    if not episodes:
+        return proven[-1]
+    candidates: list[Path | None] = [newest, proven[-1]]
+    means = [result.mean for result in compare(candidates, spec, episodes, CHOICE_SEED)]
+    return newest if means[0] >= means[1] else proven[-1]
 
 
 def _film(bundle: Path, spec: RobotSpec, logdir: Path) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.learner.proven import Proven
 from robot_dreamer.record import StepRecord
 
 _log = logging.getLogger(__name__)
@@ -88,13 +89,14 @@ class ScoreLog:
 class EpisodeLog:
     """Sums rewards of the running episodes and appends each finished one to episodes.jsonl.
 
-    A restarted learner reads its store again; episodes that the file already holds are not written twice. `scores` is
-    told of each finished episode too.
+    A restarted learner reads its store again; episodes that the file already holds are not written twice. `scores` and
+    `proven` are told of each finished episode too.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.scores: ScoreLog | None = None
+        self.proven: Proven | None = None
         self.returns: deque[float] = deque(maxlen=10)
         self.last_length = 0  # actions of the newest finished episode
         self.count = 0
@@ -120,6 +122,8 @@ class EpisodeLog:
         self.last_length = length
         if self.scores is not None:
             self.scores.add(env_step, total)
+        if self.proven is not None:
+            self.proven.add(row.policy_version, total)
         if env_step > self._logged_until:
             entry = {
                 "env_step": env_step,

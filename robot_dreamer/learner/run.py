@@ -17,12 +17,13 @@ from robot_dreamer.learner.gallery import Gallery
 from robot_dreamer.learner.portrait import summary
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.onboard.bundle import bundle_number, written_bundles
+from robot_dreamer.onboard.bundle import bundle_number, bundle_path, written_bundles
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.strips import cameras, strip_pixels
 from robot_dreamer.run_status import STATUS_FILE, RunStatus
 
 _log = logging.getLogger(__name__)
+BUNDLES = "bundles"  # folder in the log directory
 STATUS_EVERY = 1.0  # seconds
 METRICS_EVERY = 10.0
 READ = 1024  # rows of experience between two updates, at most
@@ -83,7 +84,7 @@ class Run:
         self._publish, self._robots, self._link, self._step_environment = publish, robots, link, step_environment
         self._report = report
         self._gallery = Gallery(trainer, trainer.config.run.portrait_every)
-        self._bundles = trainer.logdir / "bundles"
+        self._bundles = trainer.logdir / BUNDLES
         self._bundles.mkdir(parents=True, exist_ok=True)
         # versions rise over all starts, also when files were deleted: robots refuse older ones
         written = map(bundle_number, written_bundles(self._bundles))
@@ -104,7 +105,7 @@ class Run:
     @property
     def bundle(self) -> Path:
         """The newest bundle."""
-        return self._bundles / f"bundle-{self.version:08d}.zip"
+        return bundle_path(self._bundles, self.version)
 
     def loop(self) -> bool:
         """Train until the budget is spent (True) or `stop` is called (False); saves and publishes at the end."""

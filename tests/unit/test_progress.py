@@ -66,11 +66,18 @@ def test_metrics_are_appended(tmp_path: Path) -> None:
 class Trained:
     env_steps = 100
     training_seconds = 30.0
+    due = False
+
+
+class Owing(Trained):
+    due = True
 
 
 def test_a_budget_of_zero_is_none() -> None:
     assert not Budget().spent(Trained())  # type: ignore[arg-type]
     assert Budget(env_steps=100).spent(Trained())  # type: ignore[arg-type]
+    assert not Budget(env_steps=100).spent(Owing())  # type: ignore[arg-type]
+    assert Budget(env_steps=100, seconds=30).spent(Owing())  # type: ignore[arg-type]
     assert not Budget(env_steps=101, seconds=31).spent(Trained())  # type: ignore[arg-type]
     assert Budget(env_steps=101, seconds=30).spent(Trained())  # type: ignore[arg-type]
 

@@ -1,0 +1,92 @@
+"""The proven bundle of a run: not the last one, nor that of one lucky episode.
+
+Rule: after each finished episode of the robots the last WINDOW returns give a lower bound of their mean (95 %,
+Student's t, one-sided); the bundle that flew the newest of these episodes is the proven one if its bound is the highest
+so far. These are episodes of training, with the noise that actions have there, so it is a ranking and no promise.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import deque
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from scipy import stats
+
+from robot_dreamer.durable import sync
+from robot_dreamer.onboard.bundle import PROVEN, bundle_path, proven_bundles
+from robot_dreamer.record import RANDOM_POLICY
+
+WINDOW = 10  # episodes
+CONFIDENCE = 0.95
+FILE = "proven.json"
+
+_log = logging.getLogger(__name__)
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """Why a bundle is the proven one: lower bound and mean of the returns of `episodes` episodes."""
+
+    version: int
+    low: float
+    mean: float
+    episodes: int = WINDOW
+
+
+def lower_bound(returns: list[float]) -> float:
+    """Of the mean of at least two values, one-sided."""
+    error = np.std(returns, ddof=1) / np.sqrt(len(returns))
+    return float(np.mean(returns) - stats.t.ppf(CONFIDENCE, len(returns) - 1) * error)
+
+
+class Proven:
+    """Keeps a copy of the proven bundle beside the last ones, and says in proven.json why it is.
+
+    A restarted learner tells it of old episodes again: a bundle whose file is gone is not looked at a second time.
+
+    Args:
+      logdir, bundles: of the run, and its folder of bundles.
+    """
+
+    def __init__(self, logdir: Path, bundles: Path) -> None:
+        self._file, self._bundles = logdir / FILE, bundles
+        self._returns: deque[float] = deque(maxlen=WINDOW)
+        self.best = self._read()
+
+    def add(self, version: int, total: float) -> None:
+        """An episode of this return has ended under the bundle of this version."""
+        self._returns.append(total)
+        if version <= RANDOM_POLICY or len(self._returns) < WINDOW:
+            return
+        low, found = lower_bound(list(self._returns)), bundle_path(self._bundles, version)
+        if (self.best is None or low > self.best.low) and found.exists():
+            self._keep(found, Proof(version, low, float(np.mean(self._returns))))
+
+    def _keep(self, bundle: Path, proof: Proof) -> None:
+        before, kept = proven_bundles(self._bundles), bundle_path(self._bundles, proof.version, PROVEN)
+        if kept not in before:
+            temporary = kept.with_suffix(".tmp")
+            shutil.copyfile(bundle, temporary)
+            sync(temporary)
+            temporary.replace(kept)
+        for old in before:
+            if old != kept:
+                old.unlink()
+        self.best = proof
+        temporary = self._file.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.json.encode(proof))
+        temporary.replace(self._file)
+
+    def _read(self) -> Proof | None:
+        """What an earlier start has found, if its bundle is still there."""
+        if not self._file.exists():
+            return None
+        try:
+            proof = msgspec.json.decode(self._file.read_bytes(), type=Proof)
+        except msgspec.DecodeError as error:
+            _log.warning("%s cannot be read (%s): which bundle is the proven one is found anew", self._file, error)
+            return None
+        return proof if bundle_path(self._bundles, proof.version, PROVEN).exists() else None

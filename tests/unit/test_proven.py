@@ -1,0 +1,112 @@
+"""Which bundle of a run is the proven one, and that its file stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.commands import train_split
+from robot_dreamer.learner.proven import WINDOW, Proven, lower_bound
+from robot_dreamer.learner.run import BUNDLES
+from robot_dreamer.onboard.bundle import bundle_path, proven_bundles
+from robot_dreamer.record import INTERVENTION, RANDOM_POLICY
+from robot_dreamer.spec import load_spec
+from tests.unit.test_trainer import make, rows
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Path:
+    folder = tmp_path / BUNDLES
+    folder.mkdir()
+    for version in range(1, 9):
+        bundle_path(folder, version).write_text(f"bundle {version}")
+    return folder
+
+
+def fly(proven: Proven, version: int, returns: list[float]) -> None:
+    for total in returns:
+        proven.add(version, total)
+
+
+def kept(bundles: Path) -> list[str]:
+    return [path.read_text() for path in proven_bundles(bundles)]
+
+
+def test_the_bound_is_that_of_students_t() -> None:
+    assert lower_bound([1.0, 2.0, 3.0]) == pytest.approx(2.0 - 2.919986 / 3**0.5, abs=1e-5)
+    assert lower_bound([4.0, 4.0]) == 4.0
+
+
+def test_nothing_is_proven_before_enough_episodes_nor_by_chance_actions(tmp_path: Path, bundles: Path) -> None:
+    proven = Proven(tmp_path, bundles)
+    fly(proven, RANDOM_POLICY, [900.0] * 20)
+    fly(proven, INTERVENTION, [900.0] * 20)
+    assert proven.best is None and not kept(bundles)
+    again = Proven(tmp_path, bundles)
+    fly(again, 1, [100.0] * (WINDOW - 1))
+    assert again.best is None
+    fly(again, 1, [100.0])
+    assert again.best is not None and again.best.version == 1 and kept(bundles) == ["bundle 1"]
+
+
+def test_a_lucky_episode_proves_nothing_and_a_later_collapse_leaves_the_best(tmp_path: Path, bundles: Path) -> None:
+    proven = Proven(tmp_path, bundles)
+    fly(proven, 2, [500.0, 510.0] * 5)
+    fly(proven, 3, [990.0])  # the mean rises, and so does its doubt
+    assert proven.best is not None and proven.best.version == 2
+    fly(proven, 4, [700.0, 690.0] * 5)
+    assert proven.best.version == 4 and kept(bundles) == ["bundle 4"]
+    bundle_path(bundles, 4).unlink()  # only the last few stay
+    fly(proven, 5, [100.0] * 30)
+    assert kept(bundles) == ["bundle 4"]
+    told = json.loads((tmp_path / "proven.json").read_text())
+    assert (told["version"], told["mean"], told["episodes"]) == (4, 695.0, 10) and 690 < told["low"] < 695
+
+
+def test_a_restarted_learner_keeps_what_was_proven(tmp_path: Path, bundles: Path) -> None:
+    fly(Proven(tmp_path, bundles), 4, [700.0, 690.0] * 5)
+    for version in range(1, 9):
+        bundle_path(bundles, version).unlink()
+    again = Proven(tmp_path, bundles)
+    fly(again, 6, [800.0] * 10)  # that one is gone
+    assert again.best is not None and again.best.version == 4 and kept(bundles) == ["bundle 4"]
+
+
+def test_a_broken_note_is_said_and_found_anew(tmp_path: Path, bundles: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "proven.json").write_text("{")
+    proven = Proven(tmp_path, bundles)
+    assert proven.best is None and "proven.json cannot be read" in caplog.text
+    fly(proven, 4, [700.0, 690.0] * 5)
+    assert kept(bundles) == ["bundle 4"]
+
+
+def test_the_learner_tells_it_of_every_finished_episode(tmp_path: Path) -> None:
+    trainer, told = make(tmp_path), []
+
+    class Told:
+        def add(self, version: int, total: float) -> None:
+            told.append((version, total))
+
+    trainer.episodes.proven = Told()
+    trainer.store.add(rows(0, 70))
+    trainer.ingest()
+    assert [version for version, _ in told] == [0, 0] and told[-1][1] == trainer.episodes.returns[-1]
+
+
+@pytest.mark.parametrize(("newest", "proven", "best"), [(800, 750, "bundle-8"), (600, 750, "proven-4")])
+def test_what_is_handed_over_is_the_better_of_newest_and_proven(
+    tmp_path: Path, bundles: Path, monkeypatch: pytest.MonkeyPatch, newest: float, proven: float, best: str
+) -> None:
+    fly(Proven(tmp_path, bundles), 4, [700.0, 690.0] * 5)
+    asked = []
+
+    def compare(candidates: list[Path], spec: object, episodes: int, seed: int) -> list[object]:
+        asked.append((episodes, seed))
+        return [type("Result", (), {"mean": mean}) for mean in (newest, proven)]
+
+    monkeypatch.setattr(train_split, "compare", compare)
+    found = train_split._best(load_spec("cartpole"), bundles, 10)
+    assert found.name.replace("0000000", "") == f"{best}.zip" and asked == [(10, train_split.CHOICE_SEED)]
+    assert train_split._best(load_spec("cartpole"), bundles, 0).name == "proven-00000004.zip"
