@@ -39,6 +39,7 @@ COMMANDS = {
     ),
     "link-status": ("robot_dreamer.commands.link_status", "show the robots that a learner knows"),
     "data": ("robot_dreamer.commands.data", "list what a store holds; export it to a bag, import bags into it"),
+    "latency": ("robot_dreamer.commands.latency", "how late a robot's sensors are, by recordings, for its simulation"),
     "list": ("robot_dreamer.commands.list", "list the known robots and presets"),
 }
 

@@ -135,7 +135,7 @@ def count_messages(bag: Path, topics: dict[str, TopicFacts]) -> int:
 def inspect(bag: Path, spec: RobotSpec, namespace: str, progress: Callable[[], None] = lambda: None) -> Inspection:
     """Read a bag once. Raises DataError if it cannot be read."""
     topics = needed_topics(spec, namespace)
-    problems = list(_topic_problems(bag, topics))
+    problems = list(missing_topics(bag, topics))
     if problems:
         return Inspection(topics, problems, [], "")
     digest = hashlib.sha256()
@@ -159,7 +159,8 @@ def require_usable(bag: Path, inspection: Inspection) -> None:
         raise DataError(f"{bag} does not fit the spec:\n{listed}")
 
 
-def _topic_problems(bag: Path, topics: dict[str, TopicFacts]) -> Iterator[str]:
+def missing_topics(bag: Path, topics: dict[str, TopicFacts]) -> Iterator[str]:
+    """Reasons to refuse a bag that need no message read: topics that it lacks, or that have another type."""
     with open_bag(bag) as reader:
         found = {(c.topic, c.msgtype): c.msgcount for c in reader.connections}
     counts: dict[str, int] = {}
