@@ -24,6 +24,7 @@ COMMANDS = {
         "train: the whole split with a simulated robot, or an environment in this process",
     ),
     "learn": ("robot_dreamer.commands.learn", "the learner alone, for a workstation; the robot is elsewhere"),
+    "sweep": ("robot_dreamer.commands.sweep", "one training command with several seeds, and their common result"),
     "relearn": ("robot_dreamer.commands.relearn", "another task from a run's experience, without new robot time"),
     "evaluate": ("sim.evaluate", "run a bundle on the simulated robot with the onboard code and print its returns"),
     "sim": ("sim.play", "look at a simulated robot: still, at random or under a bundle; its speed, a film, a viewer"),

@@ -282,6 +282,11 @@ class Trainer:
         tensors, meta = load_checkpoint(
             self.logdir, spec=self.spec, config=self.config, check=self._require_whole_latents
         )
+        if (began := meta.configuration().run.seed) != self.config.run.seed:
+            text = (
+                "this run began with seed %d and goes on with its random streams; seed %d changes no more than acting"
+            )
+            _log.warning(text, began, self.config.run.seed)
         self._reload_rows(meta.cursor)
         self.replay.load_state(meta.replay)
         self._latents.load(meta.latents)

@@ -314,3 +314,13 @@ def test_a_result_that_arrives_late_is_finished_by_the_next_update_or_a_checkpoi
     trainer.save()
     assert trainer.updates == 3
     assert load_checkpoint(tmp_path)[1].training_step == 3
+
+
+def test_another_seed_on_resume_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = make(tmp_path)
+    train(trainer, 0, 60)
+    trainer.save()
+    trainer.store.close()
+    assert make(tmp_path).resume() and "began with seed" not in caplog.text
+    assert make(tmp_path, config("seed=7")).resume()
+    assert "this run began with seed 0 and goes on with its random streams; seed 7 changes no more than" in caplog.text

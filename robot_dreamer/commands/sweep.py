@@ -1,0 +1,168 @@
+"""`robot-dreamer sweep`: one training command with several seeds, and what they have in common."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+from rich.table import Table
+from scipy import stats
+
+from robot_dreamer.commands.records import log_directory
+from robot_dreamer.option_types import whole_number
+from robot_dreamer.report.console import plain_console
+from robot_dreamer.report.history import EpisodeReader
+
+WINDOW = 10  # last episodes of a run without an evaluation
+_OWN = ("--seed", "--logdir")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one seed came to.
+
+    Attributes:
+      status: exit status.
+      value: mean return of its evaluation, or of its last WINDOW episodes; None if there is neither.
+      measured: which of the two.
+    """
+
+    seed: int
+    logdir: Path
+    status: int
+    value: float | None
+    measured: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--seeds", type=whole_number(1), default=5, help="how many seeds: first, first + 1, …")
+    parser.add_argument("--first", type=whole_number(0), default=0, help="the first seed")
+    parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time; a split run needs two cores")
+    parser.add_argument("--logdir", type=Path, default=Path("runs/sweep"), help="a folder for each seed is made in it")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="train …, without --seed and --logdir")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run all seeds; those that are done already are not run again. Returns 0, or 1 if one failed."""
+    words = _checked(args.command)
+    logdir = log_directory(args)
+    seeds = range(args.first, args.first + args.seeds)
+    outcomes = _run_all(words, seeds, logdir, args.jobs)
+    told = summary(outcomes)
+    (logdir / "sweep.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    console = plain_console()
+    console.print(_table(outcomes))
+    console.print(_words(told), soft_wrap=True)
+    return 1 if any(outcome.status for outcome in outcomes) else 0
+
+
+def _checked(command: Sequence[str]) -> list[str]:
+    if not command or command[0] != "train":
+        raise ValueError("sweep: expected a training command behind the options, such as: train --env dmc:walker_walk")
+    for word in command:
+        if word.partition("=")[0] in _OWN:
+            raise ValueError(f"sweep: {word} is set for each seed; give it to sweep, not to train")
+    return list(command)
+
+
+def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int) -> list[Outcome]:
+    waiting, running, outcomes = list(seeds), dict[int, subprocess.Popen[bytes]](), list[Outcome]()
+    with Progress(console=plain_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("seeds", total=len(seeds))
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    seed = waiting.pop(0)
+                    running[seed] = _start(words, seed, logdir)
+                for seed, process in list(running.items()):
+                    if process.poll() is not None:
+                        outcomes.append(_outcome(seed, logdir / f"seed-{seed}", process.returncode))
+                        del running[seed]
+                        bar.advance(task)
+                time.sleep(0.2)
+        finally:
+            for process in running.values():  # an interrupt reaches them too; they save, and end
+                process.terminate()
+            for process in running.values():
+                process.wait()
+    return sorted(outcomes, key=lambda outcome: outcome.seed)
+
+
+def _start(words: list[str], seed: int, logdir: Path) -> subprocess.Popen[bytes]:
+    """A run whose budget is spent already ends at once by itself."""
+    own = logdir / f"seed-{seed}"
+    own.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "robot_dreamer.cli", *words, "--seed", str(seed), "--logdir", str(own)]
+    _log.info("seed %d: %s", seed, own)
+    with (own / "output.log").open("ab") as output:
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+
+
+def _outcome(seed: int, logdir: Path, status: int) -> Outcome:
+    evaluation = logdir / "evaluation.json"
+    if status == 0 and evaluation.exists():
+        mean = json.loads(evaluation.read_text(encoding="utf-8"))["evaluation"]["mean"]
+        return Outcome(seed, logdir, status, float(mean), "evaluation")
+    last = [episode.total for episode in EpisodeReader(logdir / "episodes.jsonl").read()][-WINDOW:]
+    value = float(np.mean(last)) if last and status == 0 else None
+    return Outcome(seed, logdir, status, value, f"last {len(last)} episodes" if last else "no episode")
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """All values, their interquartile mean with a 95 % bootstrap interval, mean, least and most; as JSON.
+
+    Interquartile mean: of the middle half, as Agarwal et al. 2021 (Deep RL at the edge of the statistical precipice)
+    advise; interval: percentile bootstrap over seeds, None for fewer than two.
+    """
+    values = [outcome.value for outcome in outcomes if outcome.value is not None]
+    found: dict[str, object] = {
+        "values": {str(outcome.seed): outcome.value for outcome in outcomes},
+        "failed": [outcome.seed for outcome in outcomes if outcome.status],
+        "interquartile_mean": None,
+        "interval": None,
+    }
+    if values:
+        found |= {"interquartile_mean": middle(values), "mean": float(np.mean(values))}
+        found |= {"least": min(values), "most": max(values)}
+    if len(values) > 1:
+        drawn = np.random.default_rng(0).choice(values, (10_000, len(values)))
+        found["interval"] = np.quantile(stats.trim_mean(drawn, 0.25, axis=1), (0.025, 0.975)).tolist()
+    return found
+
+
+def middle(values: Sequence[float]) -> float:
+    """Interquartile mean."""
+    return float(stats.trim_mean(values, 0.25))
+
+
+def _table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table(title=f"{len(outcomes)} seeds")
+    for column in ("seed", "return", "of", "log directory"):
+        table.add_column(column, justify="right" if column in ("seed", "return") else "left", overflow="fold")
+    for outcome in outcomes:
+        value = "–" if outcome.value is None else f"{outcome.value:.1f}"
+        told = f"failed with status {outcome.status}, see output.log" if outcome.status else outcome.measured
+        table.add_row(str(outcome.seed), value, told, str(outcome.logdir))
+    return table
+
+
+def _words(told: dict[str, object]) -> str:
+    if told["interquartile_mean"] is None:
+        return "no run has come to a return"
+    interval = told["interval"]
+    between = f", 95 % {interval[0]:.1f} to {interval[1]:.1f}" if isinstance(interval, list) else ""
+    return (
+        f"interquartile mean {told['interquartile_mean']:.1f}{between}; "
+        f"mean {told['mean']:.1f}, from {told['least']:.1f} to {told['most']:.1f}"
+    )

@@ -1,0 +1,78 @@
+"""Several seeds by one command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.cli import main
+from robot_dreamer.commands import sweep
+from robot_dreamer.commands.sweep import Outcome, middle, summary
+
+
+def outcomes(*values: float | None) -> list[Outcome]:
+    return [Outcome(i, Path(f"seed-{i}"), int(value is None), value, "evaluation") for i, value in enumerate(values)]
+
+
+def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end() -> None:
+    assert middle([0.0, 10.0, 20.0, 1000.0]) == 15.0
+    told = summary(outcomes(*[float(x) for x in range(8)]))
+    assert told["interquartile_mean"] == 3.5 and (told["least"], told["most"], told["mean"]) == (0.0, 7.0, 3.5)
+    low, high = told["interval"]
+    assert 0.5 < low < 2.5 and 4.5 < high < 6.5
+    assert summary(outcomes(5.0, 5.0, 5.0))["interval"] == [5.0, 5.0]
+
+
+def test_one_seed_has_no_interval_and_none_no_mean() -> None:
+    assert summary(outcomes(5.0))["interval"] is None
+    told = summary(outcomes(None, None))
+    assert told["interquartile_mean"] is None and told["failed"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "expected a training command"),
+        (["evaluate"], "expected a training command"),
+        (["train", "--seed", "3"], "--seed is set for each seed"),
+        (["train", "--logdir=x"], "--logdir=x is set for each seed"),
+    ],
+)
+def test_what_is_no_training_command_is_named(words: list[str], expected: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["sweep", *words]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_seeds_run_in_folders_of_their_own_and_a_failed_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"""#!{sys.executable}
+import json, sys
+from pathlib import Path
+words = sys.argv[1:]
+assert words[:6] == ["-m", "robot_dreamer.cli", "train", "--env", "x", "--seed"], words
+seed, logdir = int(words[6]), Path(words[8])
+print("seed", seed)
+if seed == 4:
+    raise SystemExit(2)
+if seed == 3:
+    (logdir / "evaluation.json").write_text(json.dumps({{"evaluation": {{"mean": 30.0}}}}))
+entry = dict(env_step=1, robot="r", length=1, policy_version=0, time=0.0)
+(logdir / "episodes.jsonl").write_text("".join(json.dumps(entry | {{"return": float(i)}}) + "\\n" for i in range(12)))
+""")
+    program.chmod(0o755)
+    monkeypatch.setattr(sweep.sys, "executable", str(program))
+    place = tmp_path / "sweep"
+    assert (
+        main(["sweep", "--seeds", "3", "--first", "2", "--jobs", "2", "--logdir", str(place), "train", "--env", "x"])
+        == 1
+    )
+    told = json.loads((place / "sweep.json").read_text())
+    assert told["values"] == {"2": 6.5, "3": 30.0, "4": None} and told["failed"] == [4]
+    shown = capsys.readouterr().out
+    assert "failed with status 2" in shown and "interquartile mean 18.2" in shown
+    assert (place / "seed-2/output.log").read_text() == "seed 2\n"
