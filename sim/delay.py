@@ -17,19 +17,16 @@ class Channel:
       timestep: seconds of a physics step.
 
     Attributes:
+      used: anything is late or lost at all.
       most: steps that nothing is later than, once something has come.
     """
 
     def __init__(self, lag: Lag, timestep: float) -> None:
         self._lag, self._timestep = lag, timestep
+        self.used = lag != Lag()
         self.most = round((lag.seconds[1] + lag.jitter) / timestep)
         self._seconds = 0.0
         self._last = 0
-
-    @property
-    def used(self) -> bool:
-        """Whether anything is late or lost at all."""
-        return self._lag != Lag()
 
     def begin(self, generator: Generator) -> float:
         """A new episode; returns its lag, s."""

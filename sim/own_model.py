@@ -37,6 +37,8 @@ class OwnModelWorld(PhysicsWorld):
 
     def __init__(self, file: Path, kind: str, simulation: Simulation) -> None:
         model = _compile(file, kind, simulation.drives)
+        if kind == URDF:
+            _complete(model)
         model.vis.global_.offheight = max(model.vis.global_.offheight, _PICTURE[0])
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, _PICTURE[1])
         if model.nu == 0:
@@ -62,12 +64,10 @@ class OwnModelWorld(PhysicsWorld):
                     self.data.qpos[address] = position
                 self._physics.after_reset()
 
-    def step(self, control: NDArray[np.float64], before: Callable[[], None] | None = None) -> tuple[float, bool]:
+    def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
         with whole():
             self._physics.set_control(control)
-            if before is not None:
-                before()
-            self._physics.step()
+            self._advance(steps, before)
         return 0.0, False
 
 
@@ -99,8 +99,6 @@ def _compile(file: Path, kind: str, drives: tuple[Drive, ...]) -> mujoco.MjModel
         for mesh in spec.meshes:
             if mesh.file.startswith(_PACKAGE):
                 mesh.file = str(_in_package(mesh.file, file))
-        if kind == URDF:
-            _complete(spec)
         model = spec.compile()
         if drives:
             _add_drives(spec, model, drives, file)
@@ -114,10 +112,10 @@ def _compile(file: Path, kind: str, drives: tuple[Drive, ...]) -> mujoco.MjModel
     return model
 
 
-def _complete(spec: mujoco.MjSpec) -> None:
+def _complete(model: mujoco.MjModel) -> None:
     """Give a URDF what it cannot say: an integrator that keeps stiff drives on light links stable, and some light."""
-    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.4] * 3, [0.8] * 3
+    model.opt.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    model.vis.headlight.ambient[:], model.vis.headlight.diffuse[:] = 0.4, 0.8
 
 
 def _in_package(uri: str, file: Path) -> Path:

@@ -7,7 +7,7 @@ import ctypes
 import importlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -50,6 +50,15 @@ class PhysicsWorld:
     @property
     def data(self) -> mujoco.MjData:
         return self._physics.data.ptr
+
+    def _advance(self, steps: int, before: Callable[[], None] | None) -> None:
+        """Some physics steps, each after a call of `before`."""
+        if before is None:
+            self._physics.step(steps)
+            return
+        for _ in range(steps):
+            before()
+            self._physics.step()
 
     def settle(self) -> None:
         """Compute anew what follows from the state, after the model has changed."""

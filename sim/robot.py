@@ -113,11 +113,8 @@ class SimRobot:
             self._control[self._actuators[action.name]] = command
         self._gap.command(self._control)
         reward = 0.0
-        for _ in range(self._substeps):
-            if self._terminal:
-                break
-            gained, self._terminal = self._world.step(self._control, self._gap.before_step)
-            reward += gained
+        if not self._terminal:
+            reward, self._terminal = self._world.step(self._control, self._substeps, self._gap.before_step)
         return self._sense(reward, commands)
 
     def _sense(self, reward: float, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:

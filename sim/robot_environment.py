@@ -28,8 +28,9 @@ class RobotEnvironment:
         self._steps: int | None = None  # since the reset; None: reset needed
 
     def reset(self) -> TimeStep:
+        sensors = self._robot.reset()
         self._steps = 0
-        return self._show(self._robot.reset())
+        return self._show(sensors)
 
     def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if self._steps is None:

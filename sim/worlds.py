@@ -47,10 +47,13 @@ class World(Protocol):
     def settle(self) -> None:
         """Compute anew what follows from the state, after the model has changed."""
 
-    def step(self, control: NDArray[np.float64], before: Callable[[], None] | None = None) -> tuple[float, bool]:
-        """Apply control (actuators of the model, in order) for one control step. Returns reward and terminal.
+    def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
+        """Hold control (actuators of the model, in order) for some control steps, or until the task has ended.
 
-        before: called before each of its physics steps, it may change the control and the forces in `data`.
+        Args:
+          before: called before each physics step, it may change the control and the forces in `data`.
+
+        Returns the sum of their rewards, and whether the task has ended.
         """
 
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -78,20 +81,18 @@ class DmControlWorld(PhysicsWorld):
     def reset(self) -> None:
         self._environment.reset()
 
-    def step(self, control: NDArray[np.float64], before: Callable[[], None] | None = None) -> tuple[float, bool]:
+    def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
         """As dm_control's Environment does it, with a look in between."""
-        task, physics = self._environment.task, self._physics
-        with whole():
-            task.before_step(control, physics)
-            if before is None:
-                physics.step(self._physics_steps)
-            else:
-                for _ in range(self._physics_steps):
-                    before()
-                    physics.step()
-            task.after_step(physics)
-            reward, discount = task.get_reward(physics), task.get_termination(physics)
-        return float(reward), discount == 0
+        task, physics, reward = self._environment.task, self._physics, 0.0
+        for _ in range(steps):
+            with whole():
+                task.before_step(control, physics)
+                self._advance(self._physics_steps, before)
+                task.after_step(physics)
+                reward += float(task.get_reward(physics))
+                if task.get_termination(physics) == 0:
+                    return reward, True
+        return reward, False
 
 
 def _dm_control(rest: str, simulation: Simulation, folder: Path | None, seed: int) -> World:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robot_dreamer.spec import load_spec
 from tests.varied import varied
 
 pytest.importorskip("dm_control")
@@ -116,3 +117,34 @@ LATE_SENSORS = "delay: {sensors: {seconds: [0.04, 0.04]}}"
 def test_what_cannot_be_late_is_refused(delay: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=words):
         SimRobot(varied(tmp_path, f"delay: {delay}"), 0)
+
+
+CAMERA = """
+rate: 50.0
+observations:
+  - {name: image, shape: [64, 64, 3], dtype: uint8,
+     source: {topic: camera, type: sensor_msgs/msg/Image, field: data}}
+"""
+
+
+def test_late_pictures_are_those_of_the_past(tmp_path: Path) -> None:
+    def seeing(simulation: str) -> SimRobot:
+        varied(tmp_path, simulation)
+        file = tmp_path / "varied.yaml"
+        file.write_text(file.read_text().replace("\nrate: 50.0\nobservations:\n", CAMERA))
+        return SimRobot(load_spec(file), 0)
+
+    try:
+        expected, found = episode(seeing(""), COMMANDS), episode(seeing(LATE_SENSORS), COMMANDS)
+    except RuntimeError as error:
+        if "cannot take a picture" not in str(error):
+            raise
+        pytest.skip(str(error))  # a machine without OpenGL
+    pictures = [s.images["camera"] for s in expected]
+    assert any((one != other).any() for one, other in zip(pictures, pictures[1:], strict=False))
+    for late, true in zip(found[2:], pictures, strict=False):
+        np.testing.assert_array_equal(late.images["camera"], true)
+    dark = seeing(
+        "vary: [{quantity: light, range: [0.1, 0.1]}, {quantity: colour, of: upper, how: set, range: [1, 1]}]"
+    )
+    assert dark.reset(3).images["camera"].mean() < 0.9 * pictures[0].mean()
