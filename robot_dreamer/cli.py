@@ -23,6 +23,10 @@ COMMANDS = {
         "robot_dreamer.commands.train",
         "train: the whole split with a simulated robot, or an environment in this process",
     ),
+    "check": (
+        "robot_dreamer.commands.check",
+        "GO or NO-GO: a RobotSpec, its bundle, and the robot itself, live or in a bag, before a motor moves",
+    ),
     "learn": ("robot_dreamer.commands.learn", "the learner alone, for a workstation; the robot is elsewhere"),
     "sweep": ("robot_dreamer.commands.sweep", "one training command with several seeds, and their common result"),
     "relearn": ("robot_dreamer.commands.relearn", "another task from a run's experience, without new robot time"),

@@ -23,16 +23,17 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def number(least: float) -> Callable[[str], float]:
-    """Type of an option: a finite number of at least `least`; argparse names the option."""
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """Type of an option: a finite number of at least `least`, at most `most`; argparse names the option."""
 
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < least:
-            raise argparse.ArgumentTypeError(f"expected a number of at least {least:g}, found {text!r}")
+        if not math.isfinite(value) or not least <= value <= most:
+            bounds = f"of at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"expected a number {bounds}, found {text!r}")
         return value
 
     return parse

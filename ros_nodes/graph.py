@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from rclpy.duration import Infinite
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
@@ -60,15 +62,18 @@ def mismatch(topic: str, kind: str, found: list[Endpoint]) -> str:
 
 
 def deafness(node: Node, topic: str, kind: str, qos: QoSProfile) -> str:
-    """Why nobody gets what is published on a topic with this type and QoS; empty if somebody does."""
-    name = node.resolve_topic_name(topic)
-    found = subscriptions(node, name)
+    """Why nobody else gets what is published on a topic with this type and QoS; empty if somebody does."""
+    name, mine = node.resolve_topic_name(topic), node.get_fully_qualified_name()
+    found = [x for x in subscriptions(node, name) if x.node != mine]
     if not found:
         return f"nobody subscribes to {name} (expected {kind})"
     ours = [x for x in found if x.kind == kind]
     if not ours:
         return mismatch(name, kind, found)
-    verdicts = [(x, *qos_check_compatible(qos, x.qos)) for x in ours]
+    offered = copy.copy(qos)
+    # What is not said is 0 in a profile of ours and infinite in what the graph shows of others.
+    offered.deadline = offered.lifespan = offered.liveliness_lease_duration = Infinite
+    verdicts = [(x, *qos_check_compatible(offered, x.qos)) for x in ours]
     if any(verdict != QoSCompatibility.ERROR for _, verdict, _ in verdicts):
         return ""
     wrong = [f"node {x.node or 'unknown'} ({reason.strip(' ;')})" for x, _, reason in verdicts]

@@ -28,6 +28,11 @@ _KNOWN: Mapping[str, tuple[str, float]] = {  # what it measures, and how much of
 }
 
 
+def measure(unit: str) -> str:
+    """What a unit measures, such as "angle"; empty of one that is not known."""
+    return _KNOWN.get(unit.strip(), ("", 0.0))[0]
+
+
 def disagreement(found: str, expected: str) -> str:
     """Why numbers in the unit `found` must not stand for such in `expected`, with the scale that mends it.
 

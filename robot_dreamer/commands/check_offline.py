@@ -1,0 +1,90 @@
+"""What can be said of a robot without hearing it: its spec, what learns from it, its simulation, its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from robot_dreamer.config import load_config
+from robot_dreamer.missing import advice
+from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.manifest import BundleError
+from robot_dreamer.preflight.findings import Finding, note, stop, warning
+from robot_dreamer.spec import RobotSpec, SpecError, require_lockstep
+
+
+def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
+    """Of a spec that could be loaded: what is allowed, and should be thought of."""
+    sizes = ", ".join(f"{o.name} {list(o.shape)}" for o in spec.observations)
+    yield note("spec", f"{spec.name} at {spec.rate:g} Hz sees {sizes}; does {', '.join(a.name for a in spec.actions)}")
+    if not (spec.safety.limits or spec.safety.tilt):
+        yield warning(
+            "spec",
+            "no safety.limits and no safety.tilt: the guard knows only the limits of commands",
+            "say within which positions, velocities or tilts the robot may be",
+        )
+    if not spec.episode.reset_service:
+        yield note("spec", "no reset_service: an episode begins where the one before ended")
+    free = [o.name for o in spec.observations if o.dtype == "float32" and o.encoding == "raw" and not o.range]
+    if free:
+        text = f"no range says what can be: {', '.join(free)}"
+        yield warning("spec", text, "give each a range: [lowest, highest], so that one erring reading is refused")
+    try:
+        require_lockstep(spec)
+    except SpecError as error:
+        yield note("spec", f"real time only: {error}")
+
+
+def learner_findings(spec: RobotSpec, preset: str) -> Iterator[Finding]:
+    """Whether the networks of a preset take what the robot sees and does."""
+    where = f"preset {preset}"
+    try:
+        config = load_config(preset)
+    except ValueError as error:
+        yield stop(where, str(error), "choose one of: robot-dreamer list")
+        return
+    try:
+        import torch
+
+        from robot_dreamer.learner.objectives import OBJECTIVES
+        from robot_dreamer.world_model.fields import action_fields_of, fields_of
+    except ModuleNotFoundError as error:
+        yield note(where, f"not tried with its networks: {advice(error) or error}")
+        return
+    try:
+        with torch.device("meta"):  # shapes without memory
+            observations = fields_of(spec.observation_space())
+            OBJECTIVES[config.objective].build(observations, action_fields_of(spec.action_space()), config)
+    except ValueError as error:
+        yield stop(where, str(error), "change the shape in the spec, or choose another preset")
+        return
+    yield note(where, "its networks take these observations and actions")
+
+
+def simulation_findings(spec: RobotSpec) -> Iterator[Finding]:
+    """Whether the spec and the simulation's model fit: names, limits, cameras."""
+    if not spec.simulation:
+        yield note("simulation", "the spec has none; what learns on it learns on the robot from its first row")
+        return
+    try:
+        from sim.robot import SimRobot
+    except ModuleNotFoundError as error:
+        yield note("simulation", f"not tried: {advice(error) or error}")
+        return
+    try:
+        SimRobot(spec, 0)
+    except SpecError as error:
+        yield stop("simulation", str(error), "mend the spec's names and limits, or its section simulation")
+        return
+    yield note("simulation", "names and limits fit the model")
+
+
+def bundle_findings(spec: RobotSpec, bundle: Path) -> Iterator[Finding]:
+    """Whether a bundle is whole and made for this robot."""
+    where = f"bundle {bundle}"
+    try:
+        manifest = read_bundle(bundle, spec).manifest
+    except BundleError as error:
+        yield stop(where, str(error), "take a bundle of this spec, or the spec that it was made for")
+        return
+    yield note(where, f"version {manifest.version}, whole and made for this robot")

@@ -1,0 +1,1 @@
+"""Whether a robot is as its RobotSpec says, found out before a motor moves."""

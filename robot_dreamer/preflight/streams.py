@@ -1,0 +1,153 @@
+"""Findings about messages as such: whether they come, how often, how old, by which clock, from whom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from robot_dreamer.preflight.evidence import Evidence, Stream
+from robot_dreamer.preflight.findings import Finding, note, stop, warning
+from robot_dreamer.spec import RobotSpec
+
+_SLOW, _TOO_SLOW = 0.9, 0.5  # of the spec's rate
+_SPEED = 0.1  # that stamps and receipts may run apart
+_OTHER_CLOCK = 3600.0  # seconds; as the policy node sees it
+_AHEAD = 0.1  # seconds that a stamp may be after now
+_GAP = 1.5  # usual steps; a longer one has lost messages
+_LOST, _MANY_LOST = 0.02, 0.2  # shares of messages
+_PLACES = 3  # gaps; fewer are a pause of a driver, or of ours
+_FEW = 10  # messages; of fewer nothing is said of rates
+_CLOCKS = "synchronise the clocks of all computers (chrony), and let the driver stamp when it measures"
+
+
+def stream_findings(evidence: Evidence, seconds: float, told: Collection[str] = ()) -> Iterator[Finding]:
+    """Of all topics that the spec reads; see `judge.findings_of`."""
+    for stream in evidence.streams.values():
+        if stream.source is None:
+            continue
+        where = f"topic {stream.topic}"
+        if not stream.count:
+            if stream.topic in told:
+                continue
+            yield stop(
+                where,
+                f"no {stream.kind} came within {seconds:.3g} s",
+                "start the driver; or mend the topic in the spec (a namespace?), or its type",
+            )
+            continue
+        if stream.source.hold:
+            continue
+        signals = {source.topic for source in evidence.spec.signals.values()}
+        yield from _age(where, stream, stream.source.max_age, evidence.spec.period)
+        if stream.topic not in signals:  # events come when they come
+            yield from _rate(where, stream, evidence.spec)
+        yield from _lost(where, stream)
+        yield from _sources(where, stream)
+    for problem, count in evidence.signal_problems.items():
+        yield stop("reward, terminal or commands", f"{problem} ({count} times)", "mend the driver, or the spec")
+
+
+def _rate(where: str, stream: Stream, spec: RobotSpec) -> Iterator[Finding]:
+    rate = stream.pace.rate
+    if stream.count < _FEW:
+        yield stop(where, f"only {stream.count} messages came", "let it be published at the spec's rate at least")
+    elif rate < _TOO_SLOW * spec.rate:
+        yield stop(
+            where,
+            f"expected {spec.rate:g} Hz at least (the rate of the spec), found {rate:.3g} Hz",
+            "speed the driver up, or lower `rate` in the spec: most observations would be repetitions",
+        )
+    elif rate < _SLOW * spec.rate:
+        yield warning(
+            where,
+            f"expected {spec.rate:g} Hz at least, found {rate:.3g} Hz: values repeat",
+            "speed the driver up, or lower `rate` in the spec",
+        )
+    else:
+        yield note(where, f"{rate:.3g} Hz")
+
+
+def _age(where: str, stream: Stream, max_age: float, period: float) -> Iterator[Finding]:
+    if stream.pace.unstamped:
+        yield warning(
+            where,
+            f"{stream.pace.unstamped} of {stream.count} messages have no stamp; the time of their receipt counts",
+            "let the driver stamp them when it measures: without, nobody sees how old they are",
+        )
+    if stream.count >= _FEW and len(set(stream.stamps)) == 1:
+        yield stop(
+            where,
+            f"all {len(stream.stamps)} stamps are the same: its messages go stale after {max_age:g} s",
+            "let the driver stamp each measurement anew",
+        )
+        return
+    if not stream.ages:
+        return
+    if abs(stream.pace.speed - 1.0) > _SPEED:
+        yield stop(
+            where,
+            f"stamps run {stream.pace.speed:.3g} times as fast as the clock: they are of a simulation",
+            "use its time (--sim-time; for a bag: ros2 bag record --use-sim-time), or let it run in real time",
+        )
+    age, spread = float(np.median(stream.ages)), float(np.percentile(stream.ages, 95))
+    if abs(age) > _OTHER_CLOCK:
+        behind = "behind" if age > 0 else "ahead of"
+        yield stop(where, f"its stamps are {abs(age):.6g} s {behind} our clock: another clock than ours", _CLOCKS)
+    elif age < -_AHEAD:
+        yield stop(where, f"its stamps are {-age:.3g} s ahead of our clock: its age cannot be told", _CLOCKS)
+    elif spread > max_age:
+        yield stop(
+            where,
+            f"messages are up to {spread:.3g} s old when they come, allowed are {max_age:g} s: stale",
+            "find the delay (network, encoding, a queue of the driver), or synchronise the clocks; max_age is no cure",
+        )
+    elif age > max(2 * period, 0.05):
+        yield warning(
+            where,
+            f"messages are {age:.3g} s old when they come, more than two control periods: a delay",
+            "find it (network, encoding, a queue of the driver): what the robot does comes later by as much",
+        )
+    if stream.pace.backwards:
+        yield warning(
+            where,
+            f"{stream.pace.backwards} stamps go backwards",
+            "look for two publishers, or a driver that sends out of order: late messages are dropped",
+        )
+
+
+def _lost(where: str, stream: Stream) -> Iterator[Finding]:
+    """Steps between stamps that are longer than usual."""
+    if len(stream.stamps) < _FEW or (stream.source is not None and stream.source.parts):
+        return
+    steps = np.diff(np.asarray(stream.stamps, np.float64))
+    usual = float(np.median(steps))
+    if usual <= 0:
+        return
+    gaps = steps[steps > _GAP * usual]
+    missing = float(np.rint(gaps / usual - 1).sum())
+    share = missing / (missing + len(steps))
+    if share > _LOST and len(gaps) >= _PLACES:
+        yield (stop if share > _MANY_LOST else warning)(
+            where,
+            f"{missing:.0f} messages are missing, {share:.0%} of all (steps of {usual / 1e6:.3g} ms have gaps)",
+            "look at the network (Wi-Fi, QoS, a full CPU), or at a driver that skips",
+        )
+
+
+def _sources(where: str, stream: Stream) -> Iterator[Finding]:
+    parts = stream.source is not None and stream.source.parts
+    signs = "" if parts else stream.interleaving.signs()
+    if signs:
+        yield stop(
+            where,
+            f"two streams interleave ({signs} alternate): two nodes publish it",
+            "end one of them, or give it a topic of its own; parts: true if each has some of the joints",
+        )
+    if len(stream.frames) > 1 and not parts:
+        told = ", ".join(f"{frame or 'none'} ({count})" for frame, count in stream.frames.most_common(4))
+        yield warning(
+            where,
+            f"its messages are of several frames: {told}",
+            "one quantity has one frame: look for two publishers, or a driver that changes it",
+        )

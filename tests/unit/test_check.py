@@ -1,0 +1,82 @@
+"""`robot-dreamer check` without hearing the robot: spec, networks, simulation, bundle; one verdict and its status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.cli import main
+from robot_dreamer.preflight.findings import note, stop, table, warning
+from robot_dreamer.spec import ROBOTS_DIRECTORY
+from tests.onboard_models import TOY, make_bundle, toy_spec
+
+
+def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    status = main(["check", *arguments])
+    return status, " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> str:
+    (tmp_path / "toy.yaml").write_text(TOY)
+    return str(tmp_path / "toy.yaml")
+
+
+def test_a_shipped_robot_is_go(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("dm_control")
+    status, out = check(capsys, "cartpole", "--preset", "nano")
+    assert status == 0 and "names and limits fit the model" in out and " GO (" in out
+    assert "its networks take these observations and actions" in out
+
+
+def test_the_gravest_comes_first_and_decides() -> None:
+    lines = table([note("a", "well"), warning("b", "odd", "look"), stop("c", "broken", "mend it")]).splitlines()
+    assert [line.split()[0] for line in lines] == ["NO-GO", "->", "warning", "->", "note", "NO-GO"]
+    assert lines[-1] == "NO-GO (1 to mend, 1 to look at)" and table([note("a", "well")]).endswith("\nGO (0 to look at)")
+
+
+def test_a_broken_spec_is_named_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "toy.yaml").write_text(TOY.replace("rate: 50.0", "rate: 0"))
+    status, out = check(capsys, str(tmp_path / "toy.yaml"))
+    assert status == 1 and "toy.yaml" in out and "rate must be in (0, 1000] Hz, found 0" in out
+
+
+def test_pictures_that_these_networks_do_not_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    camera = (
+        "{name: eye, shape: [96, 96, 3], dtype: uint8, source: {topic: eye, type: sensor_msgs/msg/Image, field: data}}"
+    )
+    (tmp_path / "toy.yaml").write_text(TOY.replace("actions:", f"  - {camera}\nactions:"))
+    assert check(capsys, str(tmp_path / "toy.yaml"), "--preset", "nano")[0] == 0
+    status, out = check(capsys, str(tmp_path / "toy.yaml"), "--preset", "dreamer_v1:cpu")
+    assert status == 1 and "preset dreamer_v1:cpu" in out and "96" in out
+
+
+def test_a_preset_that_is_unknown(toy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out = check(capsys, toy, "--preset", "huge")
+    assert status == 1 and "unknown preset 'huge'" in out
+
+
+def test_limits_that_exceed_those_of_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("dm_control")
+    text = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text().replace("high: [1.0]", "high: [2.0]")
+    (tmp_path / "cartpole.yaml").write_text(text)
+    status, out = check(capsys, str(tmp_path / "cartpole.yaml"), "--preset", "nano")
+    assert status == 1 and "exceed [-1.0, 1.0] of actuator" in out
+
+
+def test_a_bundle_of_this_robot_and_one_of_another(
+    tmp_path: Path, toy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = str(make_bundle(tmp_path / "toy.bundle", toy_spec()))
+    assert check(capsys, toy, "--preset", "nano", "--bundle", bundle)[0] == 0
+    Path(toy).write_text(TOY.replace("rate: 50.0", "rate: 40.0"))
+    status, out = check(capsys, toy, "--preset", "nano", "--bundle", bundle)
+    assert status == 1 and "rate: ours 40.0, theirs 50.0" in out
+
+
+def test_live_takes_seconds_and_not_a_bag_too(toy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for options, text in ((["--live", "0"], "from 1 to 600"), (["--live", "5", "--bag", "x"], "not allowed with")):
+        with pytest.raises(SystemExit):
+            main(["check", toy, *options])
+        assert text in capsys.readouterr().err
