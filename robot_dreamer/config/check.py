@@ -1,4 +1,4 @@
-"""Dataclasses from nested mappings, and checks of their values. Every error is a ValueError that names the field."""
+"""Dataclasses from nested mappings, and checks of their values. Every error is a SettingError that names the field."""
 
 from __future__ import annotations
 
@@ -9,17 +9,29 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 
+class SettingError(ValueError):
+    """A setting that cannot be.
+
+    Attributes:
+      path: its name with its section, such as model.deter.
+    """
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(text)
+        self.path = path
+
+
 def build(cls: type, data: Any, path: str) -> Any:
     """Build dataclass `cls` from a mapping, checking every name and type on the way."""
     if not isinstance(data, Mapping):
-        raise ValueError(f"{path or 'configuration'}: expected a mapping, found {data!r}")
+        raise SettingError(path, f"{path or 'configuration'}: expected a mapping, found {data!r}")
     hints = typing.get_type_hints(cls)
     known = [item.name for item in dataclasses.fields(cls)]
     values = {}
     for key, value in data.items():
         full = f"{path}.{key}" if path else str(key)
         if key not in known:
-            raise ValueError(f"unknown field {full!r}; known fields: {', '.join(known)}")
+            raise SettingError(full, f"unknown field {full!r}; known fields: {', '.join(known)}")
         kind = hints[key]
         nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
         values[key] = build(kind, value, full) if nested else _convert(kind, value, full)
@@ -48,7 +60,7 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
 
 def require(condition: bool, path: str, expected: str, found: Any) -> None:
     if not condition:
-        raise ValueError(f"{path}: expected {expected}, found {found!r}")
+        raise SettingError(path, f"{path}: expected {expected}, found {found!r}")
 
 
 def require_range(path: str, value: float, low: float, high: float) -> None:

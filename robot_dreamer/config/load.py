@@ -2,7 +2,8 @@
 
 They compose from left to right with colons, e.g. `dreamer_v3:12m:dmc_vision`. The first names the generation; what
 follows is looked up among that generation's own files first (`presets/planet/cpu.yaml` for `planet:cpu`), then among
-the common ones. A common preset alone (`cpu_small`) is of DreamerV3, whose settings are the defaults.
+the common ones. A common preset alone (`cpu_small`) is of DreamerV3, whose settings are the defaults. A name that ends
+in .yaml is a file of one's own (`own_preset.py`), alone or behind others: `planet:cpu:mine.yaml`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from robot_dreamer import plain_yaml
+from robot_dreamer.config.check import SettingError
+from robot_dreamer.config.own_preset import OwnPreset, is_own
 from robot_dreamer.config.reads import require_read
 from robot_dreamer.config.schema import Config, with_run_settings
 
@@ -34,13 +37,16 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
 
     `preset` is one name or several joined by colons (`dreamer_v3:12m`); later ones win. An override is
     `field=value` or `section.field=value`, the value in YAML. Raises ValueError that lists the known presets or fields,
-    or names the field, what it expects and what it found.
+    or names the field, what it expects and what it found, and where it stands in a file of one's own.
     """
     merged: dict[str, Any] = {}
     generation, *_ = names = preset.split(":")
-    _require_composition(preset, names)
+    own = [OwnPreset(name) for name in names if is_own(name)]
+    _require_composition(preset, [name for name in names if not is_own(name)])
+    files = iter(own)
     for name in names:
-        _merge(merged, with_run_settings(_read_preset(generation, name)))
+        data = next(files).settings if is_own(name) else _read_preset(generation, name)
+        _merge(merged, with_run_settings(data))
     for override in overrides:
         path, separator, text = override.partition("=")
         if not separator:
@@ -48,15 +54,22 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
         _merge(merged, with_run_settings(_nest(path.strip(), _parse(path, text))))
     if "name" not in merged:
         merged["name"] = preset + "".join(f" {override}" for override in overrides)
-    config = Config.from_dict(merged)
-    require_read(config, overrides)
+    try:
+        config = Config.from_dict(merged)
+        require_read(config, [*(path for file in own for path in file.paths), *overrides])
+    except SettingError as error:
+        said = {override.partition("=")[0].strip() for override in overrides}
+        guilty = None if error.path in said else next((f for f in reversed(own) if f.says(error.path)), None)
+        if guilty is None:
+            raise
+        raise SettingError(error.path, f"{guilty.place(error.path)}: {error}") from error
     return config
 
 
 def _require_composition(preset: str, names: Sequence[str]) -> None:
     """Raise ValueError for presets that each exist and do not go together: says why, and what does."""
     others = {folder.name: sorted(_names(folder)) for folder in _FOLDER.iterdir() if folder.is_dir()}
-    first, *rest = names
+    first, *rest = names or [_DEFAULT]
     for name in rest:
         if name in others or name == _DEFAULT:
             known = [_DEFAULT, *sorted(others)]
@@ -71,11 +84,17 @@ def _require_composition(preset: str, names: Sequence[str]) -> None:
         raise ValueError(f"preset {preset!r}: {reason}")
 
 
+def preset_file(preset: str) -> Path:
+    """The file of one of `known_presets`."""
+    return _FOLDER / f"{preset.replace(':', '/')}.yaml"
+
+
 def _read_preset(generation: str, name: str) -> dict[str, Any]:
     own = _FOLDER / generation
     of_generation = own.is_dir() and name in _names(own)
     if not of_generation and name not in _names(_FOLDER):
-        raise ValueError(f"unknown preset {name!r}; known presets: {', '.join(known_presets())}")
+        known = f"known presets: {', '.join(known_presets())}; or a file of one's own, NAME.yaml"
+        raise ValueError(f"unknown preset {name!r}; {known}")
     path = (own if of_generation else _FOLDER) / f"{name}.yaml"
     try:
         data = plain_yaml.read(plain_yaml.read_file(path)).value or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robot_dreamer.config.check import SettingError
 from robot_dreamer.config.schema import Config
 
 _OF_SOME = {
@@ -29,11 +30,23 @@ _OF_SOME = {
 
 
 def require_read(config: Config, overrides: Sequence[str]) -> None:
-    """Raise ValueError for an override `field=value` of a setting that the objective does not read."""
+    """Raise SettingError for a setting that the objective does not read; overrides: `field=value`, or `field`."""
     for override in overrides:
         path = override.partition("=")[0].strip()
-        key = next((key for key in _OF_SOME if path == key or path.startswith(f"{key}.")), None)
-        if key is not None and config.objective not in _OF_SOME[key]:
+        if not is_read(config, path):
             advice = "; its exploration is planner.exploration" if path == "behavior.exploration" else ""
-            readers = " and ".join(_OF_SOME[key])
-            raise ValueError(f"{path}: the objective {config.objective} does not read it ({readers} would){advice}")
+            readers = " and ".join(_readers(path))
+            text = f"{path}: the objective {config.objective} does not read it ({readers} would){advice}"
+            raise SettingError(path, text)
+
+
+def is_read(config: Config, path: str) -> bool:
+    """Whether the objective reads a setting, or anything of a section."""
+    readers = _readers(path)
+    return not readers or config.objective in readers
+
+
+def _readers(path: str) -> tuple[str, ...]:
+    """The objectives that read a setting; empty: all."""
+    key = next((key for key in _OF_SOME if path == key or path.startswith(f"{key}.")), None)
+    return () if key is None else _OF_SOME[key]

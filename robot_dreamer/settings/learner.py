@@ -18,7 +18,8 @@ class LearnerSettings:
 
     robot: str = same(PolicyNodeSettings, "robot")
     preset: str = setting(
-        DEFAULT_PRESET, "training configuration, several presets joined by colons (robot-dreamer list)"
+        DEFAULT_PRESET,
+        "training configuration, presets (robot-dreamer list) or files of your own (NAME.yaml), joined by colons",
     )
     overrides: tuple[str, ...] = setting(
         (), "change to the preset, FIELD=VALUE, for instance model.deter=512", option="set"

@@ -58,6 +58,15 @@ def test_list_shows_robots_and_presets(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["list"]) == 0
     output = capsys.readouterr().out
     assert "cartpole" in output and "dreamer_v3" in output
+    assert "planet                   PlaNet (Hafner et al. 2019) with the constants of its published code" in output
+    assert "batch_size=16 " in output and "Sequences per update" in output and "planner.iterations" not in output
+
+
+def test_list_shows_the_fields_of_a_preset_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "fields", "--preset", "planet:cpu"]) == 0
+    output = capsys.readouterr().out
+    assert "planner.candidates=200 " in output and "loss_scales.policy" not in output and "cartpole" not in output
+    assert all(len(line.split(maxsplit=1)) == 2 for line in output.splitlines()), "a field without a word about it"
 
 
 def test_an_error_that_no_user_made_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
