@@ -15,9 +15,18 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot_dreamer.onboard.command_codec import CommandWriter, make_writer
 from robot_dreamer.ros_types import message_class, new_message
 from robot_dreamer.spec import ActionSpec, RobotSpec
+from ros_nodes.distro import PublisherEventCallbacks
 
 COMMANDS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 _ARRIVAL = 0.2  # seconds; a subscriber that was killed answers no more
+
+
+def claim(node: Node, kind: type, topic: str, qos: QoSProfile) -> Any:
+    """A publisher that is gone as soon as it is destroyed, so that whoever looks finds the topic free: without handlers
+    of events, which an executor keeps alive until it spins again.
+    """
+    silent = PublisherEventCallbacks(use_default_callbacks=False)
+    return node.create_publisher(kind, topic, qos, event_callbacks=silent)
 
 
 class _Line(NamedTuple):
@@ -55,7 +64,7 @@ class Commander:
         """Claim the topics."""
         for action, _, publishers in self._lines:
             kind = message_class(action.command.type)
-            publishers += [self._node.create_publisher(kind, topic, COMMANDS) for topic in action.command.topics]
+            publishers += [claim(self._node, kind, topic, COMMANDS) for topic in action.command.topics]
 
     def unheard(self) -> list[str]:
         """Topics that have no subscriber of their type and QoS, as the middleware knows at this moment."""

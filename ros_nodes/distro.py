@@ -7,11 +7,11 @@ from typing import Any
 from rclpy.executors import Executor, SingleThreadedExecutor
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
-__all__ = ["SubscriptionEventCallbacks", "make_executor"]
+__all__ = ["PublisherEventCallbacks", "SubscriptionEventCallbacks", "make_executor"]
 
 
 def make_executor(node: Any) -> Executor:

@@ -8,6 +8,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
+from ros_nodes.commander import claim
+
 _RATE = 20.0  # Hz, at most
 TOPIC, KIND = "~/heartbeat", "std_msgs/msg/Bool"
 QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -42,7 +44,7 @@ class Heartbeat:
     def open(self) -> None:
         """Claim the topic."""
         self._left = 0
-        self._publisher = self._node.create_publisher(Bool, TOPIC, QOS)
+        self._publisher = claim(self._node, Bool, TOPIC, QOS)
 
     def unheard(self) -> list[str]:
         """The topic, if it is required and has no subscriber of its type and QoS."""

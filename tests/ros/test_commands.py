@@ -209,7 +209,7 @@ def test_all_topics_are_given_back_in_the_time_of_one(monkeypatch: pytest.Monkey
             now += waits[-1]
 
     monkeypatch.setattr("ros_nodes.commander.time.monotonic", lambda: now)
-    node = SimpleNamespace(create_publisher=lambda *_: Unheard(), destroy_publisher=lambda _: None)
+    node = SimpleNamespace(create_publisher=lambda *_, **__: Unheard(), destroy_publisher=lambda _: None)
     commander = Commander(node, spec)  # type: ignore[arg-type]
     commander.open()
     commander.close()

@@ -15,6 +15,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
@@ -25,6 +27,7 @@ from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
 from tests.ros.stage import MOVES
 
+_DOWN_AND_UP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE
 NOBODY = "tcp://127.0.0.1:9"  # the discard port: no learner there
 
 
@@ -80,6 +83,20 @@ def test_signal_means_neutral_command_flushed_link_and_status_0(
     link.stop()
     actions = len({tick for tick, _ in robot.answered})
     assert actions <= rows <= actions * 6 / 5 + 2  # an episode of 5 actions has 6 rows
+
+
+def test_who_was_deactivated_may_be_activated_at_once(start: Callable[..., Process], ros: Ros) -> None:
+    """Its own publishers of a moment ago are no rival."""
+    robot = ros.add(FakeRobot(ros.context))
+    process = start(clock="realtime")
+    life = robot.create_client(ChangeState, "policy/change_state")
+    down, up = (ChangeState.Request(transition=Transition(id=number)) for number in _DOWN_AND_UP)
+    for _ in range(4):
+        before = len(robot.commands)
+        ros.until(lambda before=before: len(robot.commands) > before + 5, "commands", each=robot.poke)
+        answers = [life.call_async(down), life.call_async(up)]
+        ros.until(lambda answers=answers: all(a.done() for a in answers), "both answers", each=robot.poke)
+        assert all(answer.result().success for answer in answers), process.text
 
 
 def test_an_absent_learner_is_said_and_does_not_matter(start: Callable[..., Process], ros: Ros) -> None:
