@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import random
+import resource
 import shutil
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -25,13 +29,11 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, str]]:
     return made
 
 
-@pytest.mark.parametrize("seed", [*range(20), *(pytest.param(i, marks=pytest.mark.soak) for i in range(20, 2000))])
-def test_any_bytes_give_rows_or_a_reason(
-    bags: list[tuple[Path, str]], seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def mutated(bags: list[tuple[Path, str]], seed: int, folder: Path) -> tuple[Path, str]:
+    """A copy of one of the bags in which some bytes are others, and the file of its spec."""
     chance = random.Random(seed)
     bag, spec = chance.choice(bags)
-    copy = tmp_path / bag.name
+    copy = folder / bag.name
     shutil.copytree(bag, copy) if bag.is_dir() else shutil.copy(bag, copy)
     victim = chance.choice([path for path in copy.rglob("*") if path.is_file()]) if copy.is_dir() else copy
     content = bytearray(victim.read_bytes())
@@ -47,10 +49,58 @@ def test_any_bytes_give_rows_or_a_reason(
         else:
             content[at:at] = chance.randbytes(chance.randint(1, 50))
     victim.write_bytes(bytes(content))
-    status = main(["data", "import", str(copy), "--spec", spec, "--store", str(tmp_path / "store.sqlite")])
+    return copy, spec
+
+
+def load_mutated(bags: list[tuple[Path, str]], seed: int, folder: Path) -> tuple[int, str]:
+    """Status of the import of a mutated bag, and the name of the file."""
+    copy, spec = mutated(bags, seed, folder)
+    store = str(folder / "store.sqlite")
+    return main(["data", "import", str(copy), "--spec", spec, "--store", store]), copy.name
+
+
+@pytest.mark.parametrize("seed", [*range(20), *(pytest.param(i, marks=pytest.mark.soak) for i in range(20, 2000))])
+def test_any_bytes_give_rows_or_a_reason(
+    bags: list[tuple[Path, str]], seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, name = load_mutated(bags, seed, tmp_path)
     errors = capsys.readouterr().err
     assert status in (0, 1, 2) and "Traceback" not in errors
-    assert status != 2 or bag.name in errors
+    assert status != 2 or name in errors
+
+
+def most_memory(bags: list[tuple[Path, str]], count: int, folder: Path, say: Connection) -> None:
+    """Import mutated bags one after the other; says seed and KiB whenever this process has held more than before."""
+    most = 0
+    for seed in range(count):
+        place = folder / str(seed)
+        place.mkdir()
+        load_mutated(bags, seed, place)
+        shutil.rmtree(place)
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if held > most:
+            most = held
+            say.send((seed, held))
+    say.close()
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(2000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+def test_lengths_in_a_file_are_not_believed(bags: list[tuple[Path, str]], count: int, tmp_path: Path) -> None:
+    """Whatever they claim, an import stays below 1 GB. In a process of its own, which held nothing before."""
+    spawn = multiprocessing.get_context("spawn")
+    hear, say = spawn.Pipe(duplex=False)
+    child = spawn.Process(target=most_memory, args=(bags, count, tmp_path, say))
+    child.start()
+    say.close()
+    said: list[tuple[int, int]] = []
+    with contextlib.suppress(EOFError):
+        while True:
+            said.append(hear.recv())
+    child.join()
+    assert child.exitcode == 0
+    seed, most = said[-1]
+    print(f"{most >> 10} MiB, first held for seed {seed}")
+    assert most < 1 << 20, f"seed {seed}: {most >> 10} MiB"
 
 
 def test_a_whole_one_is_read(tmp_path: Path) -> None:
