@@ -144,7 +144,8 @@ class Diagnosis:
     def _episodes(self) -> _Judged:
         controller = self._components.controller
         values: dict[str, Any] = {"episodes": controller.episodes, "abandoned": controller.abandoned}
-        return _OK, "", values | {"steps": controller.steps, "last_return": controller.last_return}
+        values |= {"steps": controller.steps, "last_return": controller.last_return}
+        return _OK, "", values | {"rulings_lost": controller.rulings.lost}
 
 
 def _link(link: RobotLinkStatus) -> _Judged:

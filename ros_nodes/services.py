@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
+from robot_dreamer.onboard.rulings import Ruling
 from robot_dreamer.onboard.states import DriveState
 from ros_nodes.components import Components
 from ros_nodes.e_stop import EStop
@@ -35,6 +37,8 @@ class Services:
         for state in (DriveState.PASSIVE, DriveState.STAND, DriveState.POLICY):
             node.create_service(Trigger, f"~/{state.value}", self._trigger(self._want(state)))
         e_stop.companion.serve(Trigger, "~/e_stop", self._stop)
+        for ruling in Ruling:
+            node.create_service(Trigger, f"~/{ruling.value}", self._trigger(partial(_rule, ruling)))
         node.create_service(Trigger, "~/clear_fault", self._trigger(_clear))
         node.create_service(Trigger, "~/forget_e_stop", self._forget)
         node.create_service(SetBool, "~/take_over", self._take_over)
@@ -90,6 +94,13 @@ class Services:
         response.message = "a person commands, until this is switched off" if request.data else "handed back"
         self._logger.info(response.message)
         return response
+
+
+def _rule(ruling: Ruling, components: Components) -> tuple[bool, str]:
+    if not components.controller.running:
+        return False, f"no episode is running that {ruling.value} could end"
+    components.controller.rulings.say(ruling)
+    return True, f"{ruling.value}: the episode ends with its next row"
 
 
 def _clear(components: Components) -> tuple[bool, str]:

@@ -14,6 +14,7 @@ from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import PolicyFault, PolicyOutput
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec
 from tests.onboard_models import toy_spec
 
 SPEC = toy_spec()  # 5 actions per episode
@@ -50,11 +51,11 @@ class Scripted:
 class Run:
     """A controller with a clock: sample t has speed t, reward 10 t, stamp 1000 t."""
 
-    def __init__(self, guard: Guard | None = None) -> None:
+    def __init__(self, guard: Guard | None = None, spec: RobotSpec = SPEC) -> None:
         self.rows: list[StepRecord] = []
         self.policy = Scripted()
-        slot = PolicySlot(SPEC, self.policy)
-        self.controller = Controller(SPEC, slot, robot="r", boot="b", record=self.rows.append, guard=guard)
+        slot = PolicySlot(spec, self.policy)
+        self.controller = Controller(spec, slot, robot="r", boot="b", record=self.rows.append, guard=guard)
         self.time = 0
 
     def sample(self, terminal: bool = False, **changes: Any) -> Sample:

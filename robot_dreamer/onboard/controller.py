@@ -23,6 +23,7 @@ from robot_dreamer.onboard.limits import Commands
 from robot_dreamer.onboard.low_pass import CommandLowPass
 from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import ActingPolicy, PolicyFault, PolicyOutput
+from robot_dreamer.onboard.rulings import Rulings
 from robot_dreamer.onboard.sample import Decision, Sample
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.stages import StageTimes
@@ -50,6 +51,7 @@ class Controller:
       interventions: actions that a person gave.
       refused: refused samples by kind; last_refusal says why the last one was.
       seen, output: observation and result of the last policy step, for its monitors; None before the first.
+      rulings: what a person says of the running episode.
       stages: times of inference, guard and recording; whoever drives the controller begins it and adds the others.
     """
 
@@ -78,6 +80,7 @@ class Controller:
         self.output: PolicyOutput | None = None
         self.seen: Arrays | None = None
         self.stages = StageTimes()
+        self.rulings = Rulings(spec)
         self._spec = spec
         self._slot = slot
         self._books = EpisodeBooks(spec, robot, boot)
@@ -126,7 +129,7 @@ class Controller:
         if problem:
             return self.refuse(kind, problem)
         try:
-            sample = books.judge(sample)
+            sample = self.rulings.apply(books.judge(sample), books.running)
         except ExpressionFault as error:
             return self.refuse("reward", str(error))
         problem = reward_problem(sample.reward)

@@ -23,6 +23,7 @@ from robot_dreamer.spec.check import FieldError, require, require_finite, requir
 from robot_dreamer.spec.contract import as_spelled, contract, differences, digest
 from robot_dreamer.spec.expression import Expression, ExpressionError
 from robot_dreamer.spec.observation import PICTURE_SIDES, ObservationSpec
+from robot_dreamer.spec.operator import Operator
 from robot_dreamer.spec.safety import Safety, check_safety
 from robot_dreamer.spec.signal import Signal, variable_of
 from robot_dreamer.spec.source import TWIST, TWIST_STAMPED, Source
@@ -66,6 +67,7 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     episode: Episode
     terminal: Signal | None = None  # the task has ended for good
     reward_range: tuple[float, ...] = ()  # lowest and highest possible reward of a row; rows outside are refused
+    operator: Operator = Operator()  # what the word of a person is worth
     watched: tuple[ObservationSpec, ...] = ()  # what guard and expressions see and the policy does not; see `contract`
     safety: Safety = Safety()  # not part of the contract
     description: str = ""  # not part of the contract
@@ -87,6 +89,9 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         _ = self.expressions  # a wrong one is refused here
         require_finite(self.simulation, "simulation")
         require_range("reward_range", self.reward_range)
+        for name in ("success", "failure"):
+            value, (low, high) = getattr(self.operator, name), self.reward_range or (-math.inf, math.inf)
+            require(low <= value <= high, f"operator.{name} must be within reward_range, found {value:g}")
         check_safety(self.safety, {o.name: o for o in self.quantities}, {a.name: a for a in self.actions})
 
     @property
