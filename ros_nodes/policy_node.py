@@ -59,7 +59,7 @@ class PolicyNode(ShieldedNode):
         self._ended: Callable[[], bool] = lambda: False
         self.components: Components | None = None
         self._diagnosis: Diagnosis | None = None
-        self._acting = False
+        self._acting = self._shut_down = False
         self._outside: OutsideFaults | None = None
         self._status_log = StatusLog(self, self.parameters.learner)
         self._health = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -116,7 +116,8 @@ class PolicyNode(ShieldedNode):
 
     @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """From any state."""
+        """From any state. Nothing follows but the end of the process."""
+        self._shut_down = True
         return self._dismantle()
 
     @reported
@@ -202,7 +203,8 @@ class PolicyNode(ShieldedNode):
                 executor.spin_once(timeout_sec=_SPIN)
             return 1 if self.failure else 0
         finally:
-            self.trigger_shutdown()
+            if not self._shut_down:  # as a lifecycle manager may have done
+                self.trigger_shutdown()
             executor.shutdown()
 
 

@@ -99,6 +99,18 @@ def test_who_was_deactivated_may_be_activated_at_once(start: Callable[..., Proce
         assert all(answer.result().success for answer in answers), process.text
 
 
+def test_a_signal_ends_a_node_that_was_shut_down_before(start: Callable[..., Process], ros: Ros) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    process = start(clock="realtime")
+    life = robot.create_client(ChangeState, "policy/change_state")
+    ros.until(lambda: len(robot.commands) > 5, "commands", each=robot.poke)
+    answer = life.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVE_SHUTDOWN)))
+    ros.until(lambda: answer.done() and robot.commands[-1] == ("", [0.0, 0.0]), "the neutral command")
+    assert answer.result().success
+    process.process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0 and "Traceback" not in process.text, process.text
+
+
 def test_an_absent_learner_is_said_and_does_not_matter(start: Callable[..., Process], ros: Ros) -> None:
     robot = ros.add(FakeRobot(ros.context))
     process = start(learner=NOBODY)
