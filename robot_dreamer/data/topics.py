@@ -76,6 +76,8 @@ class TopicWriter:
 
 def _source_values(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[Any]:
     """Undo `encode_observation`, as far as that can be: of a direction of gravity without its heading."""
+    if spec.history > 1:
+        values = values[-spec.reading_shape[0] :]
     if spec.encoding == "cos_sin":
         pairs = values.astype(np.float64).reshape(-1, 2)
         values = np.arctan2(pairs[:, 1], pairs[:, 0])

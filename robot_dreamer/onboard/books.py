@@ -5,7 +5,7 @@ Alignment: row t holds observation_t, the reward that arrived with it, and the a
 N actions has N+1 rows; the last row's action is zero. A time limit is is_last without is_terminal. The first row's
 reward is 0.
 
-    sample = books.judge(sample)             # where the spec has expressions for reward and terminal
+    sample = books.judge(sample)             # history; reward and terminal where the spec has expressions for them
     is_first = books.open(sample)            # row t: its observation and reward
     if books.over:
         row = books.close(version)           # the episode's last one
@@ -16,7 +16,12 @@ reward is 0.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from robot_dreamer.onboard.sample import Sample
 from robot_dreamer.record import Arrays, StepRecord
@@ -58,6 +63,8 @@ class EpisodeBooks:
         self._boot = boot
         self._actions = spec.actions
         self._expressions = spec.expressions
+        self._memory = [(o.name, o.history) for o in spec.observations if o.history > 1]
+        self._past: dict[str, deque[NDArray[Any]]] = {}
         self._seen = [o.name for o in spec.observations]
         self._limit = spec.episode.max_steps
         self._episode = -1
@@ -81,13 +88,17 @@ class EpisodeBooks:
         return sample.terminal or sample.last or self.length >= self._limit
 
     def judge(self, sample: Sample) -> Sample:
-        """The sample with what the spec's expressions say of it: its reward, and whether it is terminal.
+        """The sample with the history of its observations, and with what the spec's expressions say of it: its reward,
+        and whether it is terminal. Once per tick.
 
         The action that they see is the executed one that led here; before an episode's first it is the zero action.
+        Before that, as far as the history knows, the robot stood still.
 
         Raises:
           ExpressionFault: an expression has no value.
         """
+        if self._memory:
+            sample = replace(sample, observation=sample.observation | self._remembered(sample.observation))
         if not self._expressions:
             return sample
         executed = self.executed if self.running else self._zero
@@ -148,6 +159,15 @@ class EpisodeBooks:
         """Cut the episode: its rows stay, but the open one, and the next is_first. Returns whether one was running."""
         was, self.running, self._row = self.running, False, None
         return was
+
+    def _remembered(self, observation: Arrays) -> Arrays:
+        for name, ticks in self._memory:
+            now = observation[name]
+            if self.running:
+                self._past[name].append(now)
+            else:
+                self._past[name] = deque([now] * ticks, maxlen=ticks)
+        return {name: np.concatenate(self._past[name]) for name, _ in self._memory}
 
     def _open_row(self) -> _Row:
         if self._row is None:

@@ -88,7 +88,7 @@ class Controller:
         self._noise = NoiseSource(seed, deterministic)
         self._filter = CommandLowPass(spec.actions, spec.rate)
         self._ranges = {o.name: o.limits for o in spec.observations if o.limits}
-        self._expected = [(o.name, o.shape, np.dtype(o.dtype)) for o in spec.quantities]
+        self._expected = [(o.name, o.reading_shape, np.dtype(o.dtype)) for o in spec.quantities]
         self._pilot: ActingPolicy | None = None  # who has driven the episode alone so far
 
     @property

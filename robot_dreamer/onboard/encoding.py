@@ -17,7 +17,7 @@ class ObservationError(ValueError):
 
 
 def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[Any]:
-    """Encode the values of `spec.source` as the observation, shape and dtype as in the spec.
+    """Encode the values of `spec.source` as the observation at one tick, dtype and `reading_shape` as in the spec.
 
     Args:
       spec: the observation.
@@ -28,8 +28,9 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
       ObservationError: wrong shape or dtype, or a number that is not finite.
     """
     encoded = _picture(spec, np.asarray(values)) if spec.dtype == "uint8" else _vector(spec, values)
-    if encoded.shape != spec.shape:
-        raise ObservationError(f"observation {spec.name}: expected {list(spec.shape)}, found {list(encoded.shape)}")
+    if encoded.shape != spec.reading_shape:
+        expected, found = list(spec.reading_shape), list(encoded.shape)
+        raise ObservationError(f"observation {spec.name}: expected {expected}, found {found}")
     return encoded
 
 

@@ -15,8 +15,8 @@ class Sample:
     """All that the robot says at one tick.
 
     Attributes:
-      observation: all quantities of the spec by name, shape and dtype as there. The controller keeps it: never
-        change it afterwards.
+      observation: all quantities of the spec by name, dtype and `reading_shape` as there (EpisodeBooks adds the
+        history). The controller keeps it: never change it afterwards.
       reward: sum since the previous sample.
       terminal: the task has ended for good.
       stamp: when the observation was taken, ns on the robot's ROS clock.

@@ -55,6 +55,7 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # Lowest and highest possible number; rows outside are refused; default: any finite. Of distances: nearest and
     # farthest that count, m; others become the nearest or the farthest. With it an Image shows depth.
     range: tuple[float, ...] = ()
+    history: int = 1  # how many ticks' vectors it holds, one behind the other, the newest last
     picture: Picture | None = None  # images: size and part of the camera's picture; default: it has the right shape
 
     def __post_init__(self) -> None:
@@ -67,6 +68,7 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             require(all(math.isfinite(x) for x in numbers), f"{label} must be finite")
         require(all(self.scale), "scale must not be 0")
         require_range("range", self.range)
+        require(1 <= self.history <= 64, f"history must be 1 to 64 ticks, found {self.history}")
         if self.source.type in PICTURES:
             self._check_picture()
             return
@@ -82,13 +84,15 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         require(not problem, f"unit of {self.name}, for encoding cos_sin: {problem}")
         width = len(self.components)
         require(
-            self.shape == (width,), f"shape must be [{width}] to fit its source and encoding, found {list(self.shape)}"
+            self.shape == (width,),
+            f"shape must be [{width}] to fit its source, encoding and history, found {list(self.shape)}",
         )
 
     def _check_picture(self) -> None:
         require(self.dtype == "uint8", "dtype of an image must be uint8")
         require(len(self.shape) == 3 and self.shape[2] in (1, 3), "shape of an image must be [height, width, 1 or 3]")
         require(self.encoding == "raw", "encoding of an image must be raw")
+        require(self.history == 1, "history is for vectors only")
         if self.range:
             require(self.source.type == IMAGE, "range is for raw images only: with it they show depth")
             require(self.shape[2] == 1, f"depth has one channel, found {self.shape[2]} in shape")
@@ -105,12 +109,16 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What each number is called, in the order of the flattened value; empty for pictures."""
         if self.dtype == "uint8":
             return ()
-        if self.encoding == "projected_gravity":
-            return ("x", "y", "z")
-        names = self.source.elements
+        names = ("x", "y", "z") if self.encoding == "projected_gravity" else self.source.elements
         if self.encoding == "cos_sin":
-            return tuple(f"{function} {name}" for name in names for function in ("cos", "sin"))
-        return names
+            names = tuple(f"{function} {name}" for name in names for function in ("cos", "sin"))
+        past = tuple(f"{name} t-{k}" for k in range(self.history - 1, 0, -1) for name in names)
+        return past + names
+
+    @property
+    def reading_shape(self) -> tuple[int, ...]:
+        """Of what one tick's message gives; `shape` holds the whole history."""
+        return self.shape if self.history == 1 else (self.shape[0] // self.history,)
 
     @property
     def limits(self) -> tuple[float, ...]:

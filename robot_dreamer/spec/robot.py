@@ -81,6 +81,8 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         names = [x.name for x in self.quantities] + [x.name for x in self.actions]
         twice = sorted({n for n in names if names.count(n) > 1})
         require(not twice, f"names must be unique, found twice: {', '.join(twice)}")
+        past = [o.name for o in self.watched if o.history > 1]
+        require(not past, f"history is for observations, not for what is watched: {', '.join(past)}")
         _check_sources([o.source for o in self.quantities], self.signals)
         for action in self.actions:
             if action.filter is not None:
@@ -114,7 +116,9 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     @functools.cached_property
     def expressions(self) -> dict[str, Expression]:
         """`reward` and `terminal`, as far as they are computed from quantities and actions. Raises FieldError."""
-        scope = {o.name: variable_of(o) for o in self.quantities} | {a.name: variable_of(a) for a in self.actions}
+        scope = {o.name: variable_of(o) for o in self.quantities if o.history == 1} | {
+            a.name: variable_of(a) for a in self.actions
+        }
         found = {}
         for name, signal in (("reward", self.reward), ("terminal", self.terminal)):
             if signal is not None and signal.expression:

@@ -144,7 +144,7 @@ def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], acti
         if found is None:
             known = ", ".join(quantities)
             raise ValueError(f"safety.{where}: no observation or watched quantity is called {name!r}; known: {known}")
-        fits = len(found.shape) == 1 and found.encoding == "raw" and found.dtype == "float32"
+        fits = found.encoding == "raw" and found.dtype == "float32" and found.history == 1
         require(fits, f"safety.{where}: {name} must be a vector of raw numbers; declare such a one under watched")
         return found
 

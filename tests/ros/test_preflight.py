@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from robot_dreamer.preflight.findings import Finding, Weight, is_go
 from robot_dreamer.ros_types import message_class, new_message
-from ros_nodes.preflight import Preflight
+from ros_nodes.preflight import Preflight, listen
 from tests.planted_robot import NAMED, RATE, Drivers, planted_spec
 
 QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
@@ -123,3 +123,9 @@ def test_each_of_the_twenty_planted_errors_is_found_and_named(ros: Any, plant: s
     findings = listened(ros, plant, 5.0)
     shown = told(findings, Weight.STOP) + told(findings, Weight.WARNING)
     assert NAMED[plant] in shown, shown
+
+
+def test_a_namespace_is_where_the_robot_is_looked_for(ros_domain: int) -> None:
+    shown = told(listen(planted_spec(), 0.3, "/arm1", False), Weight.STOP)
+    assert "nobody publishes /arm1/joint_states" in shown and "nobody subscribes to /arm1/arm/commands" in shown
+    assert "nobody offers the service /arm1/reset" in shown
