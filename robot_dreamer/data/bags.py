@@ -134,4 +134,6 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _told(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it claims a length that does not fit into the memory"
     return str(error) or type(error).__name__

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("rosbags")
 from robot_dreamer.cli import main
+from robot_dreamer.data.bags import DataError, _explained
 from tests.recorded_bags import OTHERS, SPEC, lived, load, sent, spec_file, write
 
 
@@ -101,6 +102,14 @@ def test_lengths_in_a_file_are_not_believed(bags: list[tuple[Path, str]], count:
     seed, most = said[-1]
     print(f"{most >> 10} MiB, first held for seed {seed}")
     assert most < 1 << 20, f"seed {seed}: {most >> 10} MiB"
+
+
+def test_a_length_that_no_memory_holds_is_told_in_words() -> None:
+    with (
+        pytest.raises(DataError, match=r"^x\.mcap cannot be read as a bag: it claims a length"),
+        _explained(Path("x.mcap")),
+    ):
+        raise MemoryError
 
 
 def test_a_whole_one_is_read(tmp_path: Path) -> None:
