@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rclpy.duration import Infinite
+from rclpy.duration import Duration
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 _PATIENCE = 1.0  # seconds in which publishers that run already are discovered
 _POLL = 0.02
+_INFINITE = Duration(nanoseconds=(1 << 63) - 1)  # as the middleware says it
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"  # what the middleware calls it
 
 
@@ -72,7 +73,7 @@ def deafness(node: Node, topic: str, kind: str, qos: QoSProfile) -> str:
         return mismatch(name, kind, found)
     offered = copy.copy(qos)
     # What is not said is 0 in a profile of ours and infinite in what the graph shows of others.
-    offered.deadline = offered.lifespan = offered.liveliness_lease_duration = Infinite
+    offered.deadline = offered.lifespan = offered.liveliness_lease_duration = _INFINITE
     verdicts = [(x, *qos_check_compatible(offered, x.qos)) for x in ours]
     if any(verdict != QoSCompatibility.ERROR for _, verdict, _ in verdicts):
         return ""

@@ -51,9 +51,10 @@ def fit_picture(pixels: NDArray[np.uint8], shape: tuple[int, ...], picture: Pict
 def depth_picture(metres: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
     """Depth as grey: `near` and what is nearer is 0, `far` and what is farther 255; what was not measured (NaN) counts
     as far. float32 of any shape, m."""
-    share = (metres - np.float32(near)) / np.float32(far - near)
-    seen: NDArray[np.float32] = np.where(np.isnan(share), np.float32(1), np.clip(share, 0, 1))
-    return np.rint(seen * 255).astype(np.uint8)
+    grey: NDArray[np.float32] = (metres - np.float32(near)) * np.float32(255 / (far - near))
+    grey[np.isnan(grey)] = 255
+    np.clip(grey, 0, 255, out=grey)
+    return np.rint(grey).astype(np.uint8)
 
 
 def _average(values: NDArray[np.float32] | NDArray[np.uint8], axis: int, size: int) -> NDArray[np.float32]:

@@ -81,6 +81,10 @@ def _agreement(heard: Heard, other: str, velocity: Track) -> Iterator[Finding]:
                 )
         elif abs(found.correlation) > _ALIKE:
             yield _contradiction(where, name, other, found)
+    rested = [name for i, name in enumerate(names) if follows(moved[:, i], said[:, i]) is None]
+    if rested:
+        text = f"{', '.join(rested)} moved too little to be compared with {other}"
+        yield note(where, f"{text}: sign and scale are not known; move it by hand and check again")
     if well:
         yield note(where, f"agrees with {other} in sign and scale: {', '.join(well)}")
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from robot_dreamer.preflight.evidence import Evidence, Heard
 from robot_dreamer.preflight.findings import Finding, note, stop, warning
 from robot_dreamer.spec import RobotSpec
-from robot_dreamer.spec.source import DISTANCES, IMAGE, IMU, JOINT_STATE, LASER_SCAN
+from robot_dreamer.spec.source import BATTERY, DISTANCES, IMU, JOINT_STATE
 
-_NOISY = (IMU, LASER_SCAN, IMAGE)  # of which two readings are never the same to the last bit
 _ENOUGH = 5  # readings before anything is said of movement
 _TURNS = 4 * math.pi  # rad; more than two turns of a joint are probably degrees
 _SLACK = 0.02  # of a span, that a reading may be beyond it
@@ -52,18 +51,18 @@ def reading_findings(evidence: Evidence) -> Iterator[Finding]:
 
 def _movement(where: str, heard: Heard) -> Iterator[Finding]:
     source = heard.spec.source
-    if not heard.changed and not source.hold:
-        if source.type in _NOISY:
+    if not heard.changed and not source.hold and source.type != BATTERY:
+        if source.type == IMU:  # even at rest it is never the same to the last bit
             yield stop(
                 where,
-                f"frozen: {heard.read} readings are the same to the last bit, which no real {source.type} shows",
+                f"frozen: {heard.read} readings are the same to the last bit, which no real IMU shows",
                 "look at the driver: it sends an old reading again and again",
             )
         else:
             yield warning(
                 where,
                 f"frozen: {heard.read} readings are the same to the last bit",
-                "move the robot by hand and check again: it must change",
+                "move the robot, or what it sees, and check again: it must change",
             )
         return
     if source.type != JOINT_STATE or not heard.track.values:

@@ -77,3 +77,15 @@ def test_what_is_not_finite_and_what_stands_still_is_named(tmp_path: Path, capsy
     assert "25% of its messages have numbers that are not finite" in out
     assert "a, c never changed" in out and "all 40 stamps are the same" in out
     assert "no sensor_msgs/msg/Imu came" in out
+
+
+def test_what_did_not_move_is_said_to_be_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    joints = new_message("sensor_msgs/msg/JointState")
+    joints.name, joints.velocity = ["a", "b", "c"], np.zeros(3)
+    with new_bag(tmp_path / "bag.mcap", "mcap") as bag:
+        for n in range(40):
+            joints.header.stamp.sec, joints.header.stamp.nanosec = divmod(START + n * 20_000_000, 10**9)
+            joints.position = np.array([0.1, 0.2, 0.3]) + 1e-5 * (n % 2)
+            bag.write("/joint_states", "sensor_msgs/msg/JointState", START + n * 20_000_000, joints)
+    _, out = check(tmp_path, tmp_path / "bag.mcap", capsys)
+    assert "a, b, c moved too little to be compared with observation speed: sign and scale are not known" in out

@@ -25,7 +25,13 @@ LEARNER_ONLY = (
     "matplotlib",
     "scipy",
 )
-ROOMS = ["robot_dreamer.spec", "robot_dreamer.record", "robot_dreamer.link", "robot_dreamer.onboard"]
+ROOMS = [
+    "robot_dreamer.spec",
+    "robot_dreamer.record",
+    "robot_dreamer.link",
+    "robot_dreamer.onboard",
+    "robot_dreamer.preflight",
+]
 
 SCRIPT = """
 import importlib, importlib.util, pkgutil, sys
@@ -69,6 +75,8 @@ def test_every_module_of_the_robot_side_imports(environment: dict[str, str]) -> 
 def test_the_robots_commands_work(environment: dict[str, str]) -> None:
     assert "keys" in run(environment, "-m", "robot_dreamer.cli", "--help")
     run(environment, "-m", "robot_dreamer.cli", "keys", "--help")
+    checked = run(environment, "-m", "robot_dreamer.cli", "check", "a1")
+    assert "not tried with its networks: torch is missing" in " ".join(checked.split()) and "GO (" in checked
 
 
 def test_only_modules_of_rclpy_that_humble_has_are_imported() -> None:
