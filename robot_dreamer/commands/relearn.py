@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
+import msgspec
 import torch
-import yaml
 
 from robot_dreamer.commands.offline import learn_offline
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
@@ -99,8 +98,7 @@ def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
         old.close()
     if result.rejected:
         raise DataError(f"rows do not fit the new task: {dict(result.rejected)}")
-    content = yaml.safe_dump(json.loads(spec.to_json()), sort_keys=False, allow_unicode=True)
-    (logdir / ROBOT_FILE).write_text(content, encoding="utf-8")
+    (logdir / ROBOT_FILE).write_bytes(msgspec.yaml.encode(spec))
     return spec
 
 

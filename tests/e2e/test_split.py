@@ -26,6 +26,8 @@ QUICK = [
     "--set",
     "publish_every=2",
     "--set",
+    "train_ratio=1",
+    "--set",
     "checkpoint_every=5",
     "--set",
     "device=cpu",
