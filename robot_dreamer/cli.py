@@ -38,6 +38,10 @@ COMMANDS = {
     ),
     "watch": ("robot_dreamer.commands.watch", "the live panel of a run that goes on elsewhere on this machine"),
     "keys": ("robot_dreamer.link.keys", "create, list and revoke the keys of robots and learner"),
+    "call": (
+        "robot_dreamer.commands.call",
+        "a word to a policy node: policy, stand, passive, e_stop, clear_fault, take_over, success, …",
+    ),
     "flown": (
         "robot_dreamer.commands.flown",
         "which bundles have flown on a robot; let one fly again",

@@ -13,7 +13,8 @@ from tests.onboard_models import TOY
 
 
 def test_success_failure_and_end_are_in_the_rows(make: Callable[..., Any]) -> None:
-    stage = make(max_steps=10_000, spec=TOY + "\noperator: {success: 100.0, failure: -100.0}\n")
+    text = TOY + "\noperator: {success: 100.0, failure: -100.0}\n"
+    stage = make(max_steps=10_000, max_age=30.0, spec=text)  # a busy machine cuts no episode
     for service, terminal, worth in (("success", True, 100), ("failure", True, -100), ("end_episode", False, 0)):
         stage.until(lambda: stage.controller.running, "an episode")
         count = len(stage.rows)

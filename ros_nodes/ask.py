@@ -1,0 +1,52 @@
+"""Asks a policy node for something, by one of its services, where ROS 2's own command line is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import SetBool, Trigger
+
+_HAND_BACK = "hand_back"  # the other word of take_over
+
+
+def ask(word: str, node_name: str, seconds: float) -> tuple[bool, str]:
+    """Whether the node did it, and its words.
+
+    Args:
+      word: name of the service; `take_over` and `hand_back` are one service.
+      node_name: of the policy node, with its namespace.
+      seconds: to wait for the service, and then for its answer.
+    """
+    switch = word in ("take_over", _HAND_BACK)
+    kind: Any = SetBool if switch else Trigger
+    request = SetBool.Request(data=word != _HAND_BACK) if switch else Trigger.Request()
+    service = f"{node_name.rstrip('/')}/{'take_over' if switch else word}"
+    context = rclpy.Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("robot_dreamer_call", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        client: Any = node.create_client(kind, service)
+        if not client.wait_for_service(seconds):
+            return (
+                False,
+                f"nobody offers {service} within {seconds:g} s: is the policy node running, and is it called so?",
+            )
+        future = client.call_async(request)
+        executor.spin_until_future_complete(future, seconds)
+        if not future.done():
+            return (
+                False,
+                f"{service} did not answer within {seconds:g} s; stop the robot by its own means if it must stop",
+            )
+        answer: Any = future.result()
+        return answer.success, answer.message
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
