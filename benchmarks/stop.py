@@ -248,11 +248,11 @@ def cell(found: Sequence[Overrun]) -> str:
 
 
 def table(ways: Sequence[str], states: Sequence[str], cells: Mapping[tuple[str, str], str]) -> str:
-    """Markdown: a row for each state, a column for each way."""
-    lines = ["| | " + " | ".join(WAYS[way].shown for way in ways) + " |", "|---" * (len(ways) + 1) + "|"]
-    for state in states:
-        row = (cells.get((way, state), NO_STOP) for way in ways)
-        lines.append(f"| {STATES[state].shown} | " + " | ".join(row) + " |")
+    """Markdown: a row for each way, a column for each state."""
+    lines = ["| | " + " | ".join(STATES[state].shown for state in states) + " |", "|---" * (len(states) + 1) + "|"]
+    for way in ways:
+        row = (cells.get((way, state), NO_STOP) for state in states)
+        lines.append(f"| {WAYS[way].shown} | " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 

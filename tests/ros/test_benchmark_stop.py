@@ -45,7 +45,7 @@ def test_the_table_has_the_longest_of_all_repeats_and_a_dash_where_there_is_noth
     assert cell([Overrun(0.0, 0), Overrun(0.0214, 2), Overrun(0.003, 3)]) == "21 ms, 3"
     assert cell([Overrun(0.0, 0)]) == "0"
     text = table(["service", "take_over"], ["running", "standing"], {("service", "running"): "3 ms, 1"})
-    assert text.splitlines()[2:] == ["| POLICY, an episode | 3 ms, 1 | – |", "| STAND, there | – | – |"]
+    assert text.splitlines()[2:] == ["| service `~/e_stop` | 3 ms, 1 | – |", "| service `~/take_over` | – | – |"]
 
 
 class Deaf:

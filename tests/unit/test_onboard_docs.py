@@ -1,4 +1,4 @@
-"""docs/onboard.md says what the code does: its tests exist, its rules, fields and parameters are those of the code."""
+"""docs/onboard.md and safety.md say what the code does: tests exist; rules, fields, parameters are the code's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ TEXT = (ROOT / "docs" / "onboard.md").read_text()
 NAMED = re.findall(r"`(test_\w+\.py)::(test_\w+)`", TEXT)
 
 
+SAFETY = (ROOT / "docs" / "safety.md").read_text()
 RULE_TABLE = TEXT.split("| rule | trips when | reaction | test |")[1].split("\n\n")[0]
 
 
@@ -59,6 +60,22 @@ def test_the_example_shows_every_field_and_the_true_defaults() -> None:
     )  # fmt: skip
     spec = parse_spec(f"{robot}\nwatched:{example}")
     assert spec.safety.surprise is not None and spec.safety.limits[1].after == 1.0
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_is_on_the_page_for_the_person_beside_the_robot(rule: str) -> None:
+    assert f"`{rule}`" in SAFETY
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(Safety), ids=lambda field: field.name)
+def test_each_setting_of_safety_is_there_too(field: msgspec.structs.FieldInfo) -> None:
+    assert f"`{field.name}`" in SAFETY or f"`safety.{field.name}`" in SAFETY
+
+
+def test_each_reaction_is_explained_with_its_heartbeat() -> None:
+    table = SAFETY.split("| reaction | commands | heartbeat | mind |")[1].split("\n\n")[0]
+    said = dict(re.findall(r"\| \*\*(\w+)\*\*[^|]*\|[^|]*\| (true|false) \|", table))
+    assert said == {"ramp": "true", "stop": "false", "hold": "true", "damp": "false"}
 
 
 def test_each_service_is_documented() -> None:
