@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,17 @@ def test_a_torn_checkpoint_is_skipped_with_a_warning(
     damage(tmp_path / "00000001")
     with pytest.raises(CheckpointError, match="none of the 2 checkpoints"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_whoever_may_read_one_file_of_a_checkpoint_may_read_the_other(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        folder = save(tmp_path, 1)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert modes == dict.fromkeys(("meta.json", "tensors.safetensors"), 0o666 & ~mask)
 
 
 def test_a_future_format_is_refused_not_skipped(tmp_path: Path) -> None:
