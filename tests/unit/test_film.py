@@ -78,7 +78,9 @@ def test_a_checkpoint_of_another_generation_is_refused_and_both_are_named(tmp_pa
     train(trainer, 0, 60)
     trainer.save()
     spec, bundle = trainer.spec, tmp_path / "a.zip"
-    config = load_config("planet:cpu", ["planner.candidates=4", "planner.elites=2"])
+    config = load_config(
+        "planet:cpu", ["planner.candidates=4", "planner.elites=2", "planner.horizon=2", "planner.iterations=1"]
+    )
     other = Agent(spec.observation_space(), spec.action_space(), config)
     BundleExporter(other.policy_step(), spec, config).export(bundle, 1, 1)
     with pytest.raises(ValueError, match=r"checkpoint .* is of 'nano.*bundle .*a.zip of 'planet:cpu planner"):
