@@ -8,6 +8,7 @@ so far. These are episodes of training, with the noise that actions have there, 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections import deque
 from pathlib import Path
@@ -68,7 +69,7 @@ class Proven:
     def _keep(self, bundle: Path, proof: Proof) -> None:
         before, kept = proven_bundles(self._bundles), bundle_path(self._bundles, proof.version, PROVEN)
         if kept not in before:
-            temporary = kept.with_suffix(".tmp")
+            temporary = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
             shutil.copyfile(bundle, temporary)
             sync(temporary)
             temporary.replace(kept)

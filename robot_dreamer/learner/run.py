@@ -17,7 +17,7 @@ from robot_dreamer.learner.gallery import Gallery
 from robot_dreamer.learner.portrait import summary
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.onboard.bundle import bundle_number, bundle_path, written_bundles
+from robot_dreamer.onboard.bundle import bundle_number, bundle_path, remove_unfinished, written_bundles
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.strips import cameras, strip_pixels
 from robot_dreamer.run_status import STATUS_FILE, RunStatus
@@ -86,6 +86,7 @@ class Run:
         self._gallery = Gallery(trainer, trainer.config.run.portrait_every)
         self._bundles = trainer.logdir / BUNDLES
         self._bundles.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self._bundles)
         # versions rise over all starts, also when files were deleted: robots refuse older ones
         written = map(bundle_number, written_bundles(self._bundles))
         self.version = max(0, trainer.store.published()[0], *written)

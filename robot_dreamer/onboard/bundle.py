@@ -118,6 +118,12 @@ def read_bundle(path: Path, spec: RobotSpec) -> Bundle:
     return Bundle(manifest, contents[MODEL], recording, spec, path.name)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `write_bundle` left in a learner's own folder when it was killed."""
+    for leftover in folder.glob(".*.zip.*.tmp"):
+        leftover.unlink()
+
+
 def written_bundles(folder: Path) -> list[Path]:
     """Bundles that a learner wrote there, by their names, oldest first; a person may keep others beside them."""
     return _numbered(folder, WRITTEN)

@@ -56,6 +56,7 @@ def test_bundles_that_a_person_keeps_there_are_neither_counted_nor_deleted(tmp_p
     trainer = make(tmp_path)
     folder = tmp_path / "bundles"
     folder.mkdir()
+    (folder / ".bundle-00000042.zip.17.tmp").write_text("half")
     kept = ["bundle-best.zip", "bundle-7.zip", "bundle-00000002 (copy).zip", "notes"]
     for name in (*kept, "bundle-00000041.zip"):
         (folder / name).write_text("x")
@@ -67,6 +68,7 @@ def test_bundles_that_a_person_keeps_there_are_neither_counted_nor_deleted(tmp_p
         run.publish()
     assert [path.name for path in written_bundles(folder)] == [f"bundle-{n:08d}.zip" for n in range(45, 50)]
     assert all((folder / name).read_text() == "x" for name in kept)
+    assert not list(folder.glob(".*"))  # what a killed learner left
 
 
 def finish(trainer: Trainer, budget: Budget) -> Run:
