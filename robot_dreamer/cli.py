@@ -31,6 +31,10 @@ COMMANDS = {
     "sweep": ("robot_dreamer.commands.sweep", "one training command with several seeds, and their common result"),
     "relearn": ("robot_dreamer.commands.relearn", "another task from a run's experience, without new robot time"),
     "evaluate": ("sim.evaluate", "run a bundle on the simulated robot with the onboard code and print its returns"),
+    "gate": (
+        "sim.gate.command",
+        "try a bundle under all that varies, comes late and pushes; exit status 0 if it passed",
+    ),
     "sim": ("sim.play", "look at a simulated robot: still, at random or under a bundle; its speed, a film, a viewer"),
     "report": (
         "robot_dreamer.commands.report",

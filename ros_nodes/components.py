@@ -12,7 +12,7 @@ from typing import Any
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.robot import RobotLink
-from robot_dreamer.onboard.bundle import BundleError, read_bundle
+from robot_dreamer.onboard.bundle import BundleError
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.observer import Observer
@@ -21,6 +21,7 @@ from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.states import StateMachine
+from robot_dreamer.onboard.verdict import read_admitted
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.settings.policy_node import PolicyNodeSettings
 from robot_dreamer.spec import load_spec, require_lockstep
@@ -77,7 +78,9 @@ class Components:
             self.link = self._make_link(p, stack)
             lockstep = p.clock == "lockstep"
             probation = Probation(None if lockstep else spec.period, p.rollback_episodes)
-            self.slot = PolicySlot(spec, policy, p.threads, p.provider, probation, lineage, logbook)
+            self.slot = PolicySlot(
+                spec, policy, p.threads, p.provider, probation, lineage, logbook, gated=p.require_gate
+            )
             stack.callback(self.slot.stop)
             received = self.link.take_bundle() if self.link else None
             if received is not None and not (isinstance(policy, OnnxPolicy) and policy.source == received.name):
@@ -156,10 +159,10 @@ class Components:
 
     def _first_policy(self, p: PolicyNodeSettings, logbook: Logbook | None, ended: Callable[[], bool]) -> ActingPolicy:
         """`bundle`; or the one that acted last, where it is a newer one of the same run or no other is named."""
-        named = read_bundle(Path(p.bundle), self.spec) if p.bundle else None
+        named = read_admitted(Path(p.bundle), self.spec, p.require_gate) if p.bundle else None
         if logbook is not None and logbook.acting is not None:
             try:
-                kept = read_bundle(logbook.acting, self.spec)
+                kept = read_admitted(logbook.acting, self.spec, p.require_gate)
                 if named is None or kept.manifest.replaces(named.manifest):
                     return prove(logbook.acting, kept, p.threads, p.provider, ended)
             except BundleError as error:

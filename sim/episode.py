@@ -28,12 +28,30 @@ class Episode:
       length: in actions.
       lost: the simulation lost itself; score and length are what they were by then.
       drawn: how it differed from the nominal model; see `sim.gap`.
+      terminal: the task ended for good, or the robot harmed itself.
+      faults: what stopped it on board, by the guard's rule or the kind of a refused sample.
+      limited: commands that the guard clipped or slewed.
     """
 
     score: float
     length: int
     lost: bool = False
     drawn: dict[str, Any] = field(default_factory=dict)
+    terminal: bool = False
+    faults: dict[str, int] = field(default_factory=dict)
+    limited: int = 0
+
+
+class EpisodeStopped(RuntimeError):
+    """The guard stopped an episode, or a sample was refused.
+
+    Attributes:
+      episode: what it had come to.
+    """
+
+    def __init__(self, text: str, episode: Episode) -> None:
+        super().__init__(text)
+        self.episode = episode
 
 
 def run_episode(
@@ -53,7 +71,7 @@ def run_episode(
       most: actions after which it is cut; None: at its end.
 
     Raises:
-      RuntimeError: the guard stopped the episode.
+      EpisodeStopped: the guard stopped the episode.
     """
     spec = robot.spec
     controller = Controller(
@@ -66,23 +84,31 @@ def run_episode(
         seed=seed,
     )
     sensors, total, length = robot.reset(seed), 0.0, 0
+
+    def come_to(score: float, length: int, **how: Any) -> Episode:
+        guard = controller.guard
+        faults: dict[str, int] = {str(rule): count for rule, count in guard.faults.items()}
+        faults |= controller.refused
+        limited = guard.limits.clipped + guard.limits.slewed
+        return Episode(score, length, drawn=robot.drawn, faults=faults, limited=limited, **how)
+
     while most is None or length < most:
         sample = Sample(observe(spec, sensors), sensors.reward, sensors.terminal, sensors.stamp)
         decision = controller.tick(sample)
         watch(sample, controller)
         if decision.fault is not None and decision.fault.terminal and controller.episodes:
-            return Episode(
-                controller.last_return, controller.last_length, drawn=robot.drawn
-            )  # a fall ends it, as on the robot
+            # a fall ends it, as on the robot
+            return come_to(controller.last_return, controller.last_length, terminal=True)
         if decision.fault or decision.refused:
-            raise RuntimeError(f"episode with seed {seed} stopped: {decision.fault or decision.refused}")
+            text = f"episode with seed {seed} stopped: {decision.fault or decision.refused}"
+            raise EpisodeStopped(text, come_to(total, length))
         if decision.command is None:
-            return Episode(controller.last_return, controller.last_length, drawn=robot.drawn)
+            return come_to(controller.last_return, controller.last_length, terminal=sensors.terminal)
         controller.applied(sensors.stamp)
         try:
             sensors = robot.step(decision.command)
         except EpisodeBroken as error:
             _log.warning("episode with seed %d failed after %d actions: %s", seed, length, error)
-            return Episode(total, length, True, robot.drawn)
+            return come_to(total, length, lost=True)
         total, length = total + sensors.reward, length + 1
-    return Episode(total, length, drawn=robot.drawn)
+    return come_to(total, length)

@@ -39,12 +39,14 @@ class SimRobot:
     Args:
       spec: the robot; its `simulation` section says which model.
       seed: of everything random in the world. The same seed and commands give the same sensors.
+      control_steps: of the world in a control period, where it goes on faster or slower than those on board believe;
+        None: as many as the spec's rate says.
 
     Raises:
       SpecError: the spec asks for something that the model does not have; the message lists what it has.
     """
 
-    def __init__(self, spec: RobotSpec, seed: int) -> None:
+    def __init__(self, spec: RobotSpec, seed: int, control_steps: int | None = None) -> None:
         self.spec = spec
         try:
             if not spec.simulation:
@@ -54,7 +56,9 @@ class SimRobot:
             self._world = make_world(simulation, spec.folder, seed)
             if not self._world.has_task:
                 _require_judged(spec)
-            self._substeps = _whole_multiple(spec, self._world.control_step)
+            nominal = _whole_multiple(spec, self._world.control_step)
+            self._substeps = control_steps or nominal
+            self._reward_scale = nominal / self._substeps  # a task's reward is a sum over control steps
             self._actuators = driven_actuators(spec, simulation, self._world.model)
             self._joints = JointReader(spec, self._world.model)
             self._imus = imu_readers(spec, simulation, self._world.model)
@@ -76,6 +80,11 @@ class SimRobot:
     def joint_names(self) -> list[str]:
         """Hinge and slide joints of the model, in its order."""
         return list(self._joints.names)
+
+    @property
+    def control_steps(self) -> int:
+        """The world's control steps in a control period."""
+        return self._substeps
 
     @property
     def drawn(self) -> dict[str, Any]:
@@ -115,7 +124,7 @@ class SimRobot:
         reward = 0.0
         if not self._terminal:
             reward, self._terminal = self._world.step(self._control, self._substeps, self._gap.before_step)
-        return self._sense(reward, commands)
+        return self._sense(reward * self._reward_scale, commands)
 
     def _sense(self, reward: float, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
         self._tick += 1  # from 1: a stamp of 0 means "no time yet" in ROS

@@ -33,7 +33,7 @@ class SensorNoise:
     """
 
     def __init__(self, table: Iterable[tuple[int, Vary]], example: Readings) -> None:
-        sizes = {name: len(values) for name, values in _numbers(example).items()}
+        sizes = {name: len(values) for name, values in numbers_of(example).items()}
         self._rows: list[tuple[Vary, dict[str, int]]] = []
         for number, vary in table:
             where = f"simulation.vary[{number}], {vary.quantity}"
@@ -73,7 +73,7 @@ class SensorNoise:
         if not self._rows:
             return readings
         changes: dict[str, NDArray[np.float64]] = {}
-        numbers = _numbers(readings)
+        numbers = numbers_of(readings)
         for (vary, _), drawn in zip(self._rows, self._drawn, strict=True):
             for name, much in drawn.items():
                 exact = changes.get(name, numbers[name])
@@ -85,7 +85,7 @@ class SensorNoise:
         return _changed(readings, changes)
 
 
-def _numbers(readings: Readings) -> dict[str, NDArray[np.float64]]:
+def numbers_of(readings: Readings) -> dict[str, NDArray[np.float64]]:
     """`topic.field` -> numbers; pictures have none."""
     found = {f"{topic}.data": values for topic, values in readings.arrays.items()}
     for group in (readings.joints, readings.imus, readings.odometry):

@@ -18,11 +18,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from robot_dreamer.onboard.bundle import BundleError, read_bundle
+from robot_dreamer.onboard.bundle import BundleError
 from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy
 from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.onboard.proof import PATIENCE, prove
+from robot_dreamer.onboard.verdict import read_admitted
 from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
 
@@ -47,6 +48,7 @@ class PolicySlot:
       lineage: of the only bundles that may take over; None: of any.
       logbook: what has flown before this start, and where it is written down; None: nowhere.
       patience: seconds that a proof may take, see `prove`.
+      gated: refuse offers without a passed verdict, see verdict.py.
 
     Attributes:
       swaps, refused, rollbacks: counters; last_refusal and last_rollback say why the last one happened.
@@ -62,6 +64,7 @@ class PolicySlot:
         lineage: str | None = None,
         logbook: Logbook | None = None,
         patience: float = PATIENCE,
+        gated: bool = False,
     ) -> None:
         self.swaps = 0
         self.refused = 0
@@ -77,6 +80,7 @@ class PolicySlot:
         self._lineage = lineage
         self._logbook = logbook
         self._patience = patience
+        self._gated = gated
         self._floors = dict(logbook.flown.floors) if logbook else {}  # newest that has flown of each lineage
         if policy.version > self._floor(policy.lineage):
             self._floors[policy.lineage] = policy.version
@@ -179,7 +183,7 @@ class PolicySlot:
                 self._refuse(f"bundle {path}: {type(error).__name__}: {error}")
 
     def _prepare(self, path: Path) -> OnnxPolicy:
-        bundle = read_bundle(path, self._spec)
+        bundle = read_admitted(path, self._spec, self._gated)
         version, lineage = bundle.manifest.version, bundle.manifest.lineage
         if self._lineage is not None and lineage != self._lineage:
             wanted = f"{self._lineage!r}, that of the bundle which this robot was told to begin with"

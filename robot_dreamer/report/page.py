@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import jinja2
 
 import robot_dreamer
+from robot_dreamer.report.blocks import Section
 from robot_dreamer.report.run_files import RunFiles, read_run
 from robot_dreamer.report.sections.behavior import behavior
 from robot_dreamer.report.sections.model import model
@@ -25,8 +27,11 @@ def write_report(logdir: Path) -> Path:
 
     Raises NoRun (a ValueError) for a folder that holds nothing of a run.
     """
-    text = render(read_run(logdir))
-    path = logdir / REPORT_FILE
+    return write_page(logdir / REPORT_FILE, render(read_run(logdir)))
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write a page at once, so that no browser sees a half; returns the file."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
@@ -36,6 +41,15 @@ def write_report(logdir: Path) -> Path:
 def render(files: RunFiles) -> str:
     """The page as HTML."""
     sections = [make(files) for make in SECTIONS]  # they may find more that is missing
+    name = files.spec.name if files.spec is not None else "robot not known"
+    title = f"{files.logdir.resolve().name}: {files.run.get('environment') or name}"
+    phase = files.status.phase if files.status is not None else "no word from the learner"
+    told = (files.config.get("name", "configuration not known"), phase, str(files.logdir))
+    return render_page(title, told, sections, files.missing)
+
+
+def render_page(title: str, told: Sequence[str], sections: Sequence[Section], missing: Sequence[str]) -> str:
+    """A page of sections as HTML; told: what stands below the title; missing: what a reader should know first."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -43,14 +57,11 @@ def render(files: RunFiles) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    name = files.spec.name if files.spec is not None else "robot not known"
     return environment.get_template("report.html.j2").render(
-        title=f"{files.logdir.resolve().name}: {files.run.get('environment') or name}",
-        configuration=files.config.get("name", "configuration not known"),
-        phase=files.status.phase if files.status is not None else "no word from the learner",
-        logdir=files.logdir,
+        title=title,
+        told=told,
         sections=sections,
-        missing=files.missing,
+        missing=missing,
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         version=robot_dreamer.__version__,
     )

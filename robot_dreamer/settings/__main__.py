@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robot_dreamer.processes.launch_arguments import ARGUMENTS
+from robot_dreamer.settings.gate import GateSettings
 from robot_dreamer.settings.learner import LearnerSettings
 from robot_dreamer.settings.play import PlaySettings
 from robot_dreamer.settings.policy_node import PolicyNodeSettings
@@ -27,6 +28,7 @@ def page() -> str:
         ("Policy node", "`ros2 run robot_dreamer policy_node --ros-args -p name:=value`", PolicyNodeSettings),
         ("Simulated robot", "`ros2 run robot_dreamer sim_robot --ros-args -p name:=value`", SimRobotSettings),
         ("Simulation without ROS 2", "`robot-dreamer sim --name value`", PlaySettings),
+        ("Gate", "`robot-dreamer gate --name value`", GateSettings),
         ("Learner", "`robot-dreamer learn --name value` (`overrides` is `--set`)", LearnerSettings),
     )
     parts = [_HEAD]

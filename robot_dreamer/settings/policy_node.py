@@ -27,6 +27,11 @@ class PolicyNodeSettings:
         "bundle to begin with. Only a newer one of its own run replaces it, whether the learner sends it now or it "
         "acted before a restart: start without to let another run take over. Empty: the one that acted last",
     )
+    require_gate: bool = setting(
+        False,
+        "refuse what has no passed verdict of its own bytes beside it (docs/gate.md): `bundle`, one that acted before, "
+        "one that the learner sends; and random_actions",
+    )
     logdir: str = setting("", "folder of the spool and the received bundles; empty: ~/.ros/robot_dreamer/<robot_id>")
     deterministic: bool = setting(
         False, "no action noise: the mean or most likely action; may change while the node runs", changes=True
@@ -98,6 +103,10 @@ class PolicyNodeSettings:
         check_all(self)
         if self.rollback_episodes == 1:  # a range has no holes
             raise ValueError("rollback_episodes: expected 0 (never), or 2 to 1000, found 1")
+        if self.require_gate and self.random_actions:
+            raise ValueError(
+                "random_actions: expected false with require_gate, random actions pass no gate; found true"
+            )
 
     def directory(self, robot_id: str) -> Path:
         """Where the link keeps its files."""

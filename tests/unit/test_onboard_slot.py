@@ -207,3 +207,14 @@ def test_a_failing_first_bundle_latches_and_does_not_give_way_to_random_actions(
     assert decision.fault is not None and decision.fault.rule == "policy"
     assert bench.slot.current.version == 1 and bench.slot.rollbacks == 0
     assert [r.policy_version for r in rows] == [1]
+
+
+def test_a_gated_slot_takes_what_has_passed_and_refuses_the_rest(tmp_path: Path) -> None:
+    gated = Bench(tmp_path, PolicySlot(SPEC, RandomPolicy(SPEC, 0), gated=True))
+    try:
+        assert not gated.swap(1)
+        assert (
+            "require_gate: " in gated.slot.last_refusal and "1.bundle.gate.json is missing" in gated.slot.last_refusal
+        )
+    finally:
+        gated.slot.stop()

@@ -1,0 +1,1 @@
+"""The gate: may a bundle go onto a robot? docs/gate.md explains it."""
