@@ -149,6 +149,7 @@ def test_without_a_robot_it_says_which_topics_are_missing(start: Callable[..., P
             {"random_actions": False, "learner": NOBODY},
             "would act at random until the learner sends one; name a bundle",
         ),
+        ({"require_gate": True}, "random_actions: expected false with require_gate"),
         ({"learner": "localhost:5555"}, "address 'localhost:5555' has no scheme: write tcp://localhost:5555"),
         ({"learner": "tcp://192.0.2.1:5555"}, "insecure"),
     ],
@@ -165,6 +166,15 @@ def test_bundle_of_another_robot_is_refused(start: Callable[..., Process], tmp_p
     process = start(bundle=bundle)
     assert process.wait() == 2
     assert "rate: ours 50.0, theirs 100.0" in process.text
+
+
+def test_a_bundle_without_a_passed_verdict_of_its_own_bytes_is_refused(
+    start: Callable[..., Process], tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "some.bundle", toy_spec())
+    process = start(bundle=bundle, require_gate=True, random_actions=False)
+    assert process.wait() == 2
+    assert "some.bundle.gate.json is missing; robot-dreamer gate" in process.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -141,3 +141,9 @@ def test_a_verdict_holds_for_its_own_bytes(tmp_path: Path) -> None:
     bundle.write_bytes(bundle.read_bytes() + b" ")
     with pytest.raises(BundleError, match="other bytes: expected sha256"):
         require_passed(bundle)
+
+
+def test_the_docs_show_the_criteria_that_hold() -> None:
+    root = Path(__file__).parents[2]
+    _, criteria = (root / "sim/gate/criteria.yaml").read_text().split("\n", 1)
+    assert criteria in (root / "docs/gate.md").read_text()
