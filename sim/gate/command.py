@@ -168,8 +168,10 @@ def _table(bundle: dict[str, Any], found: Sequence[Result], checks: Sequence[Che
         title=f"bundle {bundle['version']}: {criteria.episodes} episodes each, seeds {criteria.seed} to {last}"
     )
     table.caption = "worst first; share: of nominal's return above random actions; 95 % intervals"
-    for column in ("condition", "return", "95 % interval", "share", "faults", ""):
-        table.add_column(column, justify="left" if column in ("condition", "") else "right", no_wrap=True)
+    table.add_column("condition")  # the one that may wrap: numbers must not be cut
+    for column in ("return", "95 % interval", "share", "faults"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for result in worst_first(found):
         mine = [check.passed for check in checks if check.condition == result.condition.name]
         table.add_row(
