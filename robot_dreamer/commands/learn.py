@@ -14,6 +14,7 @@ import msgspec
 import torch
 
 from export.exporter import BundleExporter
+from robot_dreamer.commands.beginning import resume_or_begin
 from robot_dreamer.commands.offline import learn_offline
 from robot_dreamer.commands.options import chosen_config
 from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
@@ -25,7 +26,6 @@ from robot_dreamer.learner.proven import Proven
 from robot_dreamer.learner.run import BUNDLES, Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer, TrainingError
-from robot_dreamer.learner.transfer import start_from
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
@@ -66,12 +66,8 @@ def _offline(args: argparse.Namespace, spec: RobotSpec, config: Config) -> int:
     if not (logdir / STORE_FILE).exists():
         advice = "`robot-dreamer data import BAG --store LOGDIR` makes one"
         raise ValueError(f"--offline: there is no store in {logdir} ({STORE_FILE}); {advice}")
-    return learn_offline(spec, config, logdir, Budget(0, args.minutes * 60, args.epochs), partial(_begin, args))
-
-
-def _begin(args: argparse.Namespace, trainer: Trainer) -> None:
-    if args.init_from:
-        start_from(trainer, Path(args.init_from).expanduser())
+    begin = partial(resume_or_begin, init_from=args.init_from)
+    return learn_offline(spec, config, logdir, Budget(0, args.minutes * 60, args.epochs), begin)
 
 
 def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team | None) -> int:
@@ -83,10 +79,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
     try:
         trainer = Trainer(spec, config, store, logdir, team)
         trainer.episodes.proven = Proven(logdir, logdir / BUNDLES)
-        if trainer.resume():
-            _log.info("resumed at %d updates, %d environment steps", trainer.updates, trainer.env_steps)
-        else:
-            _begin(args, trainer)
+        resume_or_begin(trainer, args.init_from)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
 
         def publish(path: Path, version: int, training_step: int) -> None:

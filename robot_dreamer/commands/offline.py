@@ -23,31 +23,34 @@ _log = logging.getLogger(__name__)
 
 
 def learn_offline(
-    spec: RobotSpec, config: Config, logdir: Path, budget: Budget, begin: Callable[[Trainer], None] = lambda _: None
+    spec: RobotSpec, config: Config, logdir: Path, budget: Budget, begin: Callable[[Trainer], object]
 ) -> int:
     """Train on the store in a log directory until the budget is spent; running again goes on.
 
     Args:
-      begin: given the trainer of a run that has no checkpoint yet; where its parameters may be set.
+      begin: resumes, or gives the parameters to begin with.
 
     Returns 0, or 130 when a signal ended it.
 
     Raises:
       ValueError: no budget; TrainingError: the store holds no window to learn from.
     """
-    if not (budget.seconds or budget.epochs):
-        raise ValueError("learning offline never ends by itself: give --minutes or --epochs")
+    require_end(budget)
     # nobody waits for bundles
     config = config.with_run(publish_every=max(config.run.publish_every, config.run.checkpoint_every))
     store = ExperienceStore(logdir / STORE_FILE, spec)
     try:
         trainer = Trainer(spec, config, store, logdir, offline=True)
-        if trainer.resume():
-            _log.info("resumed at %d updates", trainer.updates)
-        else:
-            begin(trainer)
+        begin(trainer)
         while trainer.ingest():
             pass
+        if budget.spent(trainer):
+            text = "%s: %d updates were made before, which is the whole budget: nothing is left to be done"
+            _log.info(text, logdir, trainer.updates)
+            return 0
+        if trainer.env_steps > trainer.replay.capacity:
+            text = "the replay holds the last %d of %d rows: more with --set replay_capacity=%d"
+            _log.warning(text, trainer.replay.capacity, trainer.env_steps, trainer.env_steps)
         if not trainer.replay.windows:
             raise TrainingError(
                 f"{store.path} holds {trainer.env_steps} rows and no {trainer.replay.length} in a row without a gap: "
@@ -68,3 +71,9 @@ def learn_offline(
     finally:
         store.close()
     return 0 if finished else STOPPED
+
+
+def require_end(budget: Budget) -> None:
+    """Raise ValueError for a budget that would never be spent."""
+    if not (budget.seconds or budget.epochs):
+        raise ValueError("learning offline never ends by itself: give --minutes or --epochs")

@@ -55,7 +55,10 @@ def chosen_config(args: argparse.Namespace, environment: str | None = None) -> C
             raise ValueError(f"--set {override}: {name} is set twice, by --set {said[name]} already")
         said[name] = override
     preset = preset_for(environment, args.preset, args.set) if environment else args.preset or DEFAULT_PRESET
-    freeze = [f"freeze=[{args.freeze}]"] if getattr(args, "freeze", "") else []
+    frozen = [name.strip() for name in getattr(args, "freeze", "").split(",")]
+    if not all(frozen) and args.freeze:
+        raise ValueError(f"--freeze {args.freeze!r}: expected modules separated by commas, such as encoder,decoder")
+    freeze = [f"freeze=[{', '.join(frozen)}]"] if all(frozen) else []
     if freeze and "freeze" in said:
         raise ValueError(f"--freeze {args.freeze}: frozen already by --set {said['freeze']}")
     return load_config(preset, [*args.set, *freeze, f"seed={args.seed}"])

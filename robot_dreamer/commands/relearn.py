@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import torch
 
-from robot_dreamer.commands.offline import learn_offline
+from robot_dreamer.commands.offline import learn_offline, require_end
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
 from robot_dreamer.commands.records import log_directory
 from robot_dreamer.config import Config
@@ -17,7 +18,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.relabel import Coverage, covered, relabelled, with_task
 from robot_dreamer.data.source import STORE_FILE, open_store, rows_of, store_rows
 from robot_dreamer.data.survey import Survey
-from robot_dreamer.learner.checkpoint import has_checkpoint, load_checkpoint
+from robot_dreamer.learner.checkpoint import CheckpointError, has_checkpoint, load_checkpoint
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.run import Budget
 from robot_dreamer.learner.trainer import Trainer
@@ -26,7 +27,7 @@ from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.settings.learner import LearnerSettings
 from robot_dreamer.settings.setting import add_options
-from robot_dreamer.spec import RobotSpec
+from robot_dreamer.spec import RobotSpec, SpecError, load_spec
 
 ROBOT_FILE = "robot.yaml"  # in the log directory: the robot with its new task
 _log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Relabel, train in imagination, write a bundle. Returns 0, or 130 when a signal ended it."""
+    budget = Budget(0, args.minutes * 60, args.epochs)
+    require_end(budget)
     config = _config(args)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
@@ -55,12 +58,24 @@ def run(args: argparse.Namespace) -> int:
     spec = _relabel(args, logdir)
 
     def begin(trainer: Trainer) -> None:
-        if not args.from_scratch and has_checkpoint(args.source):
-            start_from(trainer, args.source, fresh=task_modules(trainer.agent))
+        if trainer.resume():
+            _log.info("resumed at %d updates; how it began stays", trainer.updates)
+        elif args.from_scratch or not has_checkpoint(args.source):
+            _log.info("beginning with a fresh world model")
+        else:
+            _begin_from(args.source, trainer)
 
-    status = learn_offline(spec, config, logdir, Budget(0, args.minutes * 60, args.epochs), begin)
+    status = learn_offline(spec, config, logdir, budget, begin)
     plain_console().print(f"the robot with its new task: {logdir / ROBOT_FILE}{_beside(spec)}", soft_wrap=True)
     return status
+
+
+def _begin_from(source: Path, trainer: Trainer) -> None:
+    """What sees, remembers and predicts, from the run; what knows the task is drawn anew."""
+    try:
+        start_from(trainer, source, fresh=task_modules(trainer.agent))
+    except CheckpointError as error:
+        raise ValueError(f"{error}\nor begin with a fresh world model: --from-scratch") from error
 
 
 def _beside(spec: RobotSpec) -> str:
@@ -80,7 +95,10 @@ def _config(args: argparse.Namespace) -> Config:
     if args.set:
         raise ValueError("--set goes with --preset; without one the settings are those of the run")
     _, meta = load_checkpoint(args.source)
-    return meta.configuration().with_run(seed=args.seed)
+    config = replace(meta.configuration(), freeze=())  # what was frozen there would never learn the task here
+    if config.objective == "world_models" and not args.from_scratch:
+        raise ValueError("the memory of World Models predicts the reward itself: relearn it with --from-scratch")
+    return config.with_run(seed=args.seed)
 
 
 def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
@@ -89,6 +107,7 @@ def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
     try:
         spec = with_task(old.spec, args.reward, args.terminal)
         _tell(covered(rows_of(old), spec), spec)  # refused before anything is written
+        _require_ours(logdir / ROBOT_FILE, spec)
         new = ExperienceStore(logdir / STORE_FILE, spec)
         try:
             result = store_rows(relabelled(rows_of(old), spec, Coverage()), new, Survey(spec))
@@ -98,8 +117,20 @@ def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
         old.close()
     if result.rejected:
         raise DataError(f"rows do not fit the new task: {dict(result.rejected)}")
-    (logdir / ROBOT_FILE).write_bytes(msgspec.yaml.encode(spec))
+    temporary = logdir / f".{ROBOT_FILE}.tmp"
+    temporary.write_bytes(msgspec.yaml.encode(spec))
+    temporary.replace(logdir / ROBOT_FILE)
     return spec
+
+
+def _require_ours(file: Path, spec: RobotSpec) -> None:
+    """Raise ValueError for a robot's file in the log directory that is not of this task."""
+    try:
+        known = not file.exists() or load_spec(file).hash == spec.hash
+    except SpecError:
+        known = False
+    if not known:
+        raise ValueError(f"{file} is there and is another robot's, or of another task: choose another --logdir")
 
 
 def _tell(coverage: Coverage, spec: RobotSpec) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy import stats
 
+from robot_dreamer.commands import train
+from robot_dreamer.commands.options import chosen_config
 from robot_dreamer.commands.records import log_directory
 from robot_dreamer.option_types import whole_number
 from robot_dreamer.report.console import plain_console
@@ -50,16 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=whole_number(0), default=0, help="the first seed")
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time; a split run needs two cores")
     parser.add_argument("--logdir", type=Path, default=Path("runs/sweep"), help="a folder for each seed is made in it")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="train …, without --seed and --logdir")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="train …", help="without --seed and --logdir")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run all seeds; those that are done already are not run again. Returns 0, or 1 if one failed."""
-    words = _checked(args.command)
+    """Run all seeds, or go on with them. Returns 0, or 1 if one failed."""
+    words = _checked(args.words)
     logdir = log_directory(args)
     seeds = range(args.first, args.first + args.seeds)
     outcomes = _run_all(words, seeds, logdir, args.jobs)
-    told = summary(outcomes)
+    told = {"command": words} | summary(outcomes)
     (logdir / "sweep.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     console = plain_console()
     console.print(_table(outcomes))
@@ -67,19 +70,29 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(outcome.status for outcome in outcomes) else 0
 
 
-def _checked(command: Sequence[str]) -> list[str]:
-    if not command or command[0] != "train":
-        raise ValueError("sweep: expected a training command behind the options, such as: train --env dmc:walker_walk")
-    for word in command:
-        if word.partition("=")[0] in _OWN:
-            raise ValueError(f"sweep: {word} is set for each seed; give it to sweep, not to train")
-    return list(command)
+def _checked(words: Sequence[str]) -> list[str]:
+    """The command, if train would take it, and it is whole but for what each seed gets."""
+    if not words or words[0] != "train":
+        raise ValueError("expected a training command behind the options, such as: train --env dmc:walker_walk")
+    parser = argparse.ArgumentParser(prog="robot-dreamer sweep … train", allow_abbrev=False)
+    train.add_arguments(parser)
+    for action in [action for action in parser._actions if set(_OWN) & set(action.option_strings)]:
+        action.default = argparse.SUPPRESS
+    found = parser.parse_args(words[1:])
+    for option in _OWN:
+        if option.strip("-") in found:
+            raise ValueError(f"{option} is set for each seed; give it to sweep, not to train")
+    if not (found.minutes or found.steps):
+        raise ValueError("a training command without --minutes or --steps never ends: give it one of them")
+    chosen_config(argparse.Namespace(**vars(found), seed=0), found.env)
+    return list(words)
 
 
 def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int) -> list[Outcome]:
     waiting, running, outcomes = list(seeds), dict[int, subprocess.Popen[bytes]](), list[Outcome]()
     with Progress(console=plain_console(stderr=True), transient=True) as bar:
         task = bar.add_task("seeds", total=len(seeds))
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # either ends the runs too
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:

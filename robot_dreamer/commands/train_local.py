@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from export.exporter import BundleExporter
+from robot_dreamer.commands.beginning import resume_or_begin
 from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
@@ -22,7 +23,6 @@ from robot_dreamer.learner.progress import ScoreLog
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.learner.transfer import start_from
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.report.display import Display
 from sim.environments import make_environment
@@ -65,15 +65,8 @@ def _lead(
         trainer.episodes.scores = ScoreLog(
             logdir / "scores.csv", "robot_dreamer", spec.name, config.run.seed, config.action_repeat
         )
-        if trainer.resume():
-            _log.info(
-                "resumed at %d updates, %d rows: learner and replay as they were; a new episode begins, "
-                "with another seed of environment and noise",
-                trainer.updates,
-                trainer.env_steps,
-            )
-        elif args.init_from:
-            start_from(trainer, Path(args.init_from).expanduser())
+        if resume_or_begin(trainer, args.init_from):
+            _log.info("a new episode begins, with another seed of environment and noise")
         policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
         actor = LocalActor(environment, policy, store)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)

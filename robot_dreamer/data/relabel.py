@@ -13,6 +13,7 @@ from robot_dreamer.record import Arrays, StepRecord
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.spec.check import FieldError
 from robot_dreamer.spec.expression import ExpressionFault
+from robot_dreamer.spec.operator import Operator
 from robot_dreamer.spec.signal import Signal
 
 NEAR = 0.5  # of the way from the lowest to the highest possible reward: what rows should have come to
@@ -29,7 +30,7 @@ def with_task(spec: RobotSpec, reward: str, terminal: str | None = None) -> Robo
     if terminal is not None:
         signals["terminal"] = Signal(expression=terminal)
     try:
-        new = changed(spec, **signals, reward_range=())
+        new = changed(spec, **signals, reward_range=(), operator=Operator())  # a person's words were about the old task
     except FieldError as error:
         raise DataError(f"--{error.field.partition('.')[0]}: {error}") from error
     unseen = {o.name for o in spec.watched}.intersection(*(), *(e.names for e in new.expressions.values()))
@@ -48,7 +49,8 @@ class Coverage:
     Attributes:
       rewards: of all rows but the first ones of episodes, whose reward is 0.
       returns: of the episodes that have their last row.
-      faults: rows for which an expression has no value; they are left out.
+      faults: rows for which an expression has no value, because a number is out of its range or the action before
+        was not recorded; they are left out.
       dropped: rows behind the end of the new task.
     """
 
@@ -68,7 +70,7 @@ class Coverage:
         if self.dropped:
             parts.append(f"{self.dropped} behind the end of the task left out")
         if self.faults:
-            parts.append(f"{self.faults} for which the expression has no value left out")
+            parts.append(f"{self.faults} for which it has no value left out")
         return "; ".join(parts) or "none"
 
     def warning(self, low: float, high: float) -> str:
@@ -109,9 +111,9 @@ def relabelled(rows: Iterable[StepRecord], spec: RobotSpec, coverage: Coverage) 
             continue
         try:
             yield boot.judge(row, coverage)
-        except ExpressionFault:
+        except (ExpressionFault, _UnknownAction):
             coverage.faults += 1
-            boot.gap()
+            boot.leave_out(row)
 
 
 def covered(rows: Iterable[StepRecord], spec: RobotSpec) -> Coverage:
@@ -120,6 +122,10 @@ def covered(rows: Iterable[StepRecord], spec: RobotSpec) -> Coverage:
     for _ in relabelled(rows, spec, coverage):
         pass
     return coverage
+
+
+class _UnknownAction(Exception):
+    """The expression reads the action that led to a row, and the row before is missing."""
 
 
 class _Boot:
@@ -132,25 +138,29 @@ class _Boot:
         self.over = False
         self._spec = spec
         self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
-        self._executed, self._total = self._zero, 0.0
+        self._acts = any(e.names & self._zero.keys() for e in spec.expressions.values())
+        self._executed: Arrays | None = self._zero
+        self._total = 0.0
         self._read, self._written = -1, -1  # sequence numbers
 
     def follow(self, row: StepRecord) -> None:
         """The next row as it was recorded."""
         if row.sequence != self._read + 1:
-            self.gap()
+            self._written, self._executed = self._written + 1, None
         self._read = row.sequence
         if row.is_first:
             self.over, self._executed, self._total = False, self._zero, 0.0
 
-    def gap(self) -> None:
-        """A row is missing here, so what came before the next one is not known."""
-        self._written += 1
-        self._executed = self._zero
+    def leave_out(self, row: StepRecord) -> None:
+        """Nothing is known of what this row is worth: it leaves a gap."""
+        self._written, self._executed = self._written + 1, row.action
 
     def judge(self, row: StepRecord, coverage: Coverage) -> StepRecord:
         spec = self._spec
-        values = row.observation | {a.name: a.to_command(self._executed[a.name]) for a in spec.actions}
+        if self._executed is None and self._acts:
+            raise _UnknownAction
+        executed = self._executed or self._zero
+        values = row.observation | {a.name: a.to_command(executed[a.name]) for a in spec.actions}
         found = {name: expression(values) for name, expression in spec.expressions.items()}
         reward = 0.0 if row.is_first else found["reward"]
         terminal = bool(found["terminal"]) if "terminal" in found else row.is_terminal

@@ -102,7 +102,7 @@ def trained_parameters(model: nn.Module, groups: Mapping[str, Sequence[str]], fr
         return any(name.startswith(f"{member}.") for member in members)
 
     own = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    known = dict.fromkeys(part for name, _ in own for part in name.split(".")[:-1][:2])
+    known = dict.fromkeys(module for name, _ in own for module in _modules(name))
     for stranger in (name for name in frozen if name not in known):
         raise ValueError(f"freeze: expected modules of {', '.join(known)}, found {stranger!r}")
     for name, parameter in own:
@@ -117,7 +117,13 @@ def trained_parameters(model: nn.Module, groups: Mapping[str, Sequence[str]], fr
 
 def belongs_to(parameter: str, modules: Sequence[str]) -> bool:
     """Whether a parameter, by its dotted name, is of one of these modules: `encoder` has `world_model.encoder.out`."""
-    return any(module in parameter.split(".")[:-1][:2] for module in modules)
+    return any(module in _modules(parameter) for module in modules)
+
+
+def _modules(parameter: str) -> list[str]:
+    """A module of the agent; of the world model, which is one, its own modules too."""
+    first, second = parameter.split(".")[:2]
+    return [first, second] if first == "world_model" else [first]
 
 
 def make_optimizers(trained: Trained, config: Config) -> dict[str, Optimizer]:

@@ -59,8 +59,11 @@ class Proven:
 
     def add(self, version: int, total: float) -> None:
         """An episode of this return has ended under the bundle of this version."""
+        if version <= RANDOM_POLICY:  # no bundle's: a person's, or chance
+            self._returns.clear()
+            return
         self._returns.append(total)
-        if version <= RANDOM_POLICY or len(self._returns) < WINDOW:
+        if len(self._returns) < WINDOW:
             return
         low, found = lower_bound(list(self._returns)), bundle_path(self._bundles, version)
         if (self.best is None or low > self.best.low) and found.exists():
@@ -73,13 +76,14 @@ class Proven:
             shutil.copyfile(bundle, temporary)
             sync(temporary)
             temporary.replace(kept)
-        for old in before:
-            if old != kept:
-                old.unlink()
         self.best = proof
         temporary = self._file.with_suffix(".tmp")
         temporary.write_bytes(msgspec.json.encode(proof))
+        sync(temporary)
         temporary.replace(self._file)
+        for old in before:  # last: a crash leaves one too many, not one too few
+            if old != kept:
+                old.unlink()
 
     def _read(self) -> Proof | None:
         """What an earlier start has found, if its bundle is still there."""

@@ -115,7 +115,7 @@ class Run:
         due = {
             "status": 0.0,
             "metrics": 0.0,
-            "publish": 0.0,
+            "publish": time.monotonic() + trainer.config.run.publish_every if trainer.offline else 0.0,
             "save": time.monotonic() + trainer.config.run.checkpoint_every,
         }
         try:

@@ -47,6 +47,9 @@ def test_nothing_is_proven_before_enough_episodes_nor_by_chance_actions(tmp_path
     again = Proven(tmp_path, bundles)
     fly(again, 1, [100.0] * (WINDOW - 1))
     assert again.best is None
+    fly(again, INTERVENTION, [900.0])  # a person's episode in between: the count begins anew
+    fly(again, 1, [100.0] * (WINDOW - 1))
+    assert again.best is None
     fly(again, 1, [100.0])
     assert again.best is not None and again.best.version == 1 and kept(bundles) == ["bundle 1"]
 

@@ -64,10 +64,14 @@ def test_an_old_end_that_is_none_any_more_is_a_cut() -> None:
 
 def test_rows_that_were_missing_stay_missing_and_what_led_behind_them_is_not_known() -> None:
     experience = [row for row in rows(0, 30) if row.sequence not in (7, 8, 9)]
-    found = relabel(experience)
+    found = relabel(experience, "cart_position")
     assert [row.sequence for row in found] == [*range(7), *range(8, 28)]
-    behind = found[7]
-    assert behind.reward == pytest.approx(behind.observation["cart_position"][0])
+    coverage = Coverage()
+    judged = list(relabelled(experience, with_task(SPEC, POSITION), coverage))  # what led to row 10 is not known
+    assert [row.stamp_capture for row in judged] == [*range(7), *range(11, 30)] and coverage.faults == 1
+    behind = judged[7]
+    force = experience[7].action["force"][0]
+    assert behind.reward == pytest.approx(behind.observation["cart_position"][0] - 2 * force, abs=1e-6)
 
 
 def test_rows_for_which_there_is_no_value_are_left_out_and_counted() -> None:

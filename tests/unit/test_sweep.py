@@ -37,13 +37,21 @@ def test_one_seed_has_no_interval_and_none_no_mean() -> None:
     [
         ([], "expected a training command"),
         (["evaluate"], "expected a training command"),
-        (["train", "--seed", "3"], "--seed is set for each seed"),
-        (["train", "--logdir=x"], "--logdir=x is set for each seed"),
+        (["train", "--minutes", "1", "--seed", "3"], "--seed is set for each seed"),
+        (["train", "--minutes", "1", "--logdir=x"], "--logdir is set for each seed"),
+        (["train", "--env", "dmc:walker_walk"], "without --minutes or --steps never ends"),
+        (["train", "--minutes", "1", "--preset", "cpu_smal"], "unknown preset 'cpu_smal'"),
     ],
 )
 def test_what_is_no_training_command_is_named(words: list[str], expected: str, capsys: pytest.CaptureFixture) -> None:
     assert main(["sweep", *words]) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_an_abbreviation_is_no_way_round(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["sweep", "train", "--minutes", "1", "--see", "9"])
+    assert "unrecognized arguments: --see" in capsys.readouterr().err
 
 
 def test_seeds_run_in_folders_of_their_own_and_a_failed_one_is_told(
@@ -54,8 +62,8 @@ def test_seeds_run_in_folders_of_their_own_and_a_failed_one_is_told(
 import json, sys
 from pathlib import Path
 words = sys.argv[1:]
-assert words[:6] == ["-m", "robot_dreamer.cli", "train", "--env", "x", "--seed"], words
-seed, logdir = int(words[6]), Path(words[8])
+assert words[:8] == ["-m", "robot_dreamer.cli", "train", "--env", "x", "--steps", "9", "--seed"], words
+seed, logdir = int(words[8]), Path(words[10])
 print("seed", seed)
 if seed == 4:
     raise SystemExit(2)
@@ -68,7 +76,24 @@ entry = dict(env_step=1, robot="r", length=1, policy_version=0, time=0.0)
     monkeypatch.setattr(sweep.sys, "executable", str(program))
     place = tmp_path / "sweep"
     assert (
-        main(["sweep", "--seeds", "3", "--first", "2", "--jobs", "2", "--logdir", str(place), "train", "--env", "x"])
+        main(
+            [
+                "sweep",
+                "--seeds",
+                "3",
+                "--first",
+                "2",
+                "--jobs",
+                "2",
+                "--logdir",
+                str(place),
+                "train",
+                "--env",
+                "x",
+                "--steps",
+                "9",
+            ]
+        )
         == 1
     )
     told = json.loads((place / "sweep.json").read_text())

@@ -1,0 +1,90 @@
+"""`learn --offline` and `relearn` as a person calls them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.cli import main
+from robot_dreamer.onboard.bundle import read_bundle, written_bundles
+from robot_dreamer.spec import load_spec
+from tests.unit.test_trainer import config, make, train
+
+REWARD = "(pole_angle[0] + 1) / 2"
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run that froze what knows the task."""
+    trainer = make(tmp_path / "run", config("freeze=[reward, policy]"))
+    train(trainer, 0, 120)
+    trainer.save()
+    trainer.store.close()
+    return tmp_path / "run"
+
+
+def test_another_task_is_learned_by_all_that_knows_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    place = tmp_path / "new"
+    words = ["relearn", str(run), "--reward", REWARD, "--logdir", str(place), "--epochs", "2"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "the rows with the new reward: from 0" in shown and str(place / "robot.yaml") in shown
+    spec = load_spec(place / "robot.yaml")
+    assert spec.reward.expression == REWARD and spec.simulation == load_spec("cartpole").simulation
+    (newest,) = written_bundles(place / "bundles")  # nobody waited for one before the end
+    bundle = read_bundle(newest, spec)
+    assert bundle.manifest.training_step > 3
+    assert json.loads((place / "run.json").read_text())["config"]["freeze"] == []
+    assert main(words) == 0 and written_bundles(place / "bundles") == [newest]  # the budget is spent
+    (place / "robot.yaml").write_text(load_spec("cartpole_slow").to_json())
+    assert main(words) == 2 and "robot.yaml is there and is another robot's" in capsys.readouterr().err
+
+
+def test_what_cannot_be_is_said_before_anything_is_written(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    place = tmp_path / "new"
+    for words, expected in (
+        (["relearn", str(run), "--reward", REWARD], "give --minutes or --epochs"),
+        (["relearn", str(run), "--reward", "3.0", "--epochs", "1"], "the same in all"),
+        (["relearn", str(run), "--reward", "pole", "--epochs", "1"], "--reward: "),
+        (["relearn", str(run), "--reward", REWARD, "--epochs", "1", "--set", "seed=1"], "--set goes with --preset"),
+        (["learn", "--offline", "--epochs", "1"], "there is no store in"),
+        (["learn", "--offline", "--epochs", "1", "--steps", "5"], "--steps: not with --offline"),
+        (["learn", "--epochs", "1"], "--epochs 1: only with --offline"),
+        (["learn", "--freeze", "encoder,,policy"], "expected modules separated by commas"),
+    ):
+        assert main([*words, "--logdir", str(place)]) == 2, words
+        assert expected in capsys.readouterr().err
+        assert not list(place.glob("*")), words
+
+
+def test_a_store_is_learned_from_and_begins_as_another_run_did(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = tmp_path / "offline"
+    store = ["data", "salvage", str(run), "--output", str(place / "experience.sqlite")]
+    place.mkdir()
+    assert main(store) == 0
+    words = ["learn", "--offline", "--robot", "cartpole", "--preset", "nano", "--logdir", str(place)]
+    words += ["--init-from", str(run), "--set", "replay_capacity=50", "--set", "device=cpu"]
+    with caplog.at_level("INFO"):
+        assert main([*words, "--epochs", "3"]) == 0
+        assert main([*words, "--epochs", "4"]) == 0
+        assert main([*words, "--epochs", "4"]) == 0
+    assert "starting from" in caplog.text and "is not read again" in caplog.text
+    assert "the replay holds the last 50 of 120 rows" in caplog.text
+    assert "nothing is left to be done" in caplog.text
+    assert [json.loads(line) for line in (place / "commands.jsonl").read_text().splitlines()]
