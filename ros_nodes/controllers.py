@@ -1,5 +1,5 @@
 """Whether those who take the commands take what the spec says: controllers of ros2_control name their joints and their
-interface in parameters. Other nodes have none of these, and nothing is said of them.
+interface in parameters. Other nodes have none of these, and nothing is said of them; of those that do not answer it is.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ class Controllers:
     def findings(self) -> Iterator[Finding]:
         """What the answers so far say."""
         for action, owner, _ in self._owners:
+            if not all(self._answered(action.name, owner, name) for name in _ASKED):
+                text = f"{owner} of {action.command.topic} did not answer {owner}/get_parameters"
+                yield note(f"action {action.name}", f"{text}: its joints and interface were not looked at")
             said = {name: self._said(action.name, owner, name) for name in _ASKED}
             yield from _judge(action, owner, said["joints"], said["interface_name"] or said["command_interfaces"])
 
@@ -58,12 +61,15 @@ class Controllers:
                 if key not in self._answers and client.service_is_ready():
                     self._answers[key] = client.call_async(GetParameters.Request(names=[name]))
 
-    def _said(self, *key: str) -> list[str]:
+    def _answered(self, action: str, owner: str, name: str) -> bool:
+        answer = self._answers.get((action, owner, name))
+        return answer is not None and answer.done() and answer.result() is not None
+
+    def _said(self, action: str, owner: str, name: str) -> list[str]:
         """The texts of a parameter; none if it is no text, not declared, or not answered."""
-        answer = self._answers.get((key[0], key[1], key[2]))
-        if answer is None or not answer.done() or answer.result() is None or not answer.result().values:
+        if not self._answered(action, owner, name) or not self._answers[action, owner, name].result().values:
             return []
-        (value,) = answer.result().values
+        (value,) = self._answers[action, owner, name].result().values
         return list(value.string_array_value) or [text for text in (value.string_value,) if text]
 
 

@@ -47,6 +47,7 @@ class Preflight:
         self.evidence = Evidence(spec)
         self.controllers = Controllers(node, spec)
         self._node, self._spec = node, spec
+        self._simulated = bool(node.get_parameter("use_sim_time").value)
         self._unread: dict[str, str] = {}
         for topic, stream in self.evidence.streams.items():
             kind = message_class(stream.kind)
@@ -72,9 +73,13 @@ class Preflight:
             yield stop(f"topic {topic}", problem, "mend the driver")
         yield from findings_of(self.evidence, seconds, told)
 
-    def _hear(self, topic: str, message: Any) -> None:
+    def _hear(self, topic: str, message: Any, info: Any) -> None:
+        """When it came is what the middleware says (0: it does not): here it has waited for those before it. In a
+        simulation's time only our own clock can tell.
+        """
+        received = 0 if self._simulated else int(info["received_timestamp"])
         try:
-            self.evidence.hear(topic, message, int(self._node.get_clock().now().nanoseconds))
+            self.evidence.hear(topic, message, received or int(self._node.get_clock().now().nanoseconds))
         except Exception as error:  # of a message that nobody thought of: said, and the others are still heard
             self._unread[topic] = f"a message of it cannot be used ({error!r:.200})"
 

@@ -24,6 +24,8 @@ observations:
      source: {topic: imu, type: sensor_msgs/msg/Imu, field: orientation}}
   - {name: gyro, shape: [3], unit: rad/s, range: [-20.0, 20.0],
      source: {topic: imu, type: sensor_msgs/msg/Imu, field: angular_velocity}}
+  - {name: force, shape: [3], unit: m/s^2, range: [-40.0, 40.0],
+     source: {topic: imu, type: sensor_msgs/msg/Imu, field: linear_acceleration}}
   - {name: eye, shape: [48, 48, 3], dtype: uint8,
      source: {topic: camera, type: sensor_msgs/msg/Image, field: data}}
 actions:

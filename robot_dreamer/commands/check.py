@@ -11,6 +11,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.option_types import number
 from robot_dreamer.preflight.findings import Finding, is_go, stop, table
 from robot_dreamer.spec import RobotSpec, SpecError, load_spec
+from robot_dreamer.spec.check import require_topic
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,15 +29,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="listen to the robot for so long; nothing is sent. Move it by hand meanwhile: signs and scales show",
     )
-    parser.add_argument("--namespace", default="/", help="where the spec's topics are, e.g. /arm1")
+    parser.add_argument("--namespace", help="with --live or --bag: where the spec's topics are, e.g. /arm1")
     parser.add_argument("--sim-time", action="store_true", help="with --live: the robot's time is that of /clock")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print all findings and the verdict."""
+    """Print all findings and the verdict. Raises ValueError for an option that nobody would read."""
+    _require_read(args)
     findings = list(_findings(args))
-    print(table(findings))
+    print(table(findings, _grounds(args)))
     return 0 if is_go(findings) else 1
+
+
+def _require_read(args: argparse.Namespace) -> None:
+    if args.sim_time and args.live is None:
+        raise ValueError("--sim-time is read with --live alone: leave it out, or add --live SECONDS")
+    if args.namespace is not None and args.live is None and args.bag is None:
+        raise ValueError("--namespace is read with --live or --bag alone: leave it out, or add one of them")
+    if args.namespace not in (None, "/"):
+        try:
+            require_topic(f"/{args.namespace.removeprefix('/')}")
+        except ValueError as error:
+            raise ValueError(f"--namespace: {error}; such as /arm1") from error
+
+
+def _grounds(args: argparse.Namespace) -> str:
+    """What the verdict rests on."""
+    if args.live is not None:
+        return f"after {args.live:g} s of listening"
+    if args.bag is not None:
+        return f"by the recording {args.bag}"
+    return "on paper: nothing was heard of the robot, see --live and --bag"
 
 
 def _findings(args: argparse.Namespace) -> Iterable[Finding]:
@@ -51,11 +74,11 @@ def _findings(args: argparse.Namespace) -> Iterable[Finding]:
     if args.bundle is not None:
         yield from bundle_findings(spec, args.bundle)
     if args.bag is not None:
-        yield from _recorded(spec, args.bag, args.namespace)
+        yield from _recorded(spec, args.bag, args.namespace or "/")
     if args.live is not None:
         from ros_nodes.preflight import listen
 
-        yield from listen(spec, args.live, args.namespace, args.sim_time)
+        yield from listen(spec, args.live, args.namespace or "/", args.sim_time)
 
 
 def _recorded(spec: RobotSpec, bag: Path, namespace: str) -> Iterable[Finding]:

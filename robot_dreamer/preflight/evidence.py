@@ -20,7 +20,9 @@ from robot_dreamer.onboard.messages import Reader, make_reader, stamp_of
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source
 from robot_dreamer.spec.source import DISTANCES, FIELDS, IMU, JOINT_STATE
 
-_MOST = 100_000  # messages of a topic; of later ones only the number is kept
+MOST = (
+    100_000  # messages of a topic whose times and numbers are kept; later ones are read, counted and judged one by one
+)
 _PICTURE_EVERY = 400_000_000  # ns between two pictures that are looked at: they are large
 
 
@@ -53,7 +55,7 @@ class Stream:
         self.pace.add(received, stamp)
         header = getattr(message, "header", None)
         self.frames[header.frame_id if header is not None else ""] += 1
-        if stamp and len(self.stamps) < _MOST:
+        if stamp and len(self.stamps) < MOST:
             self.stamps.append(stamp)
             self.received.append(received)
             self.ages.append((received - stamp) / 1e9)
@@ -61,17 +63,30 @@ class Stream:
 
 @dataclass
 class Track:
-    """Vectors over time. `times`: seconds, by the stamps where there are any."""
+    """Vectors over time.
+
+    Attributes:
+      times: seconds, by the stamps where there are any.
+      broken: vectors that were left out, because a number was not finite; see `add_finite`.
+    """
 
     names: tuple[str, ...]
     unit: str = ""
     times: list[float] = field(default_factory=list)
     values: list[NDArray[np.float64]] = field(default_factory=list)
+    broken: int = 0
 
     def add(self, time: float, value: NDArray[Any]) -> None:
-        if len(self.times) < _MOST:
+        if len(self.times) < MOST:
             self.times.append(time)
             self.values.append(np.asarray(value, np.float64))
+
+    def add_finite(self, time: float, value: NDArray[Any]) -> None:
+        """Add it if all of it is finite."""
+        if np.isfinite(value).all():
+            self.add(time, value)
+        else:
+            self.broken += 1
 
     @property
     def array(self) -> NDArray[np.float64]:
@@ -196,7 +211,7 @@ class Evidence:
     def _hear_imu(self, topic: str, message: Any, time: float) -> None:
         for field_name, track in self.imus[topic].items():
             try:
-                track.add(time, self._imu_readers[topic, field_name](message))
+                track.add_finite(time, self._imu_readers[topic, field_name](message))
             except ObservationError:  # said by the quantity that reads it; else it does not matter
                 continue
 

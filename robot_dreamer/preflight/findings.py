@@ -56,10 +56,10 @@ def note(where: str, found: str) -> Finding:
     return Finding(Weight.NOTE, where, found)
 
 
-def table(findings: Iterable[Finding]) -> str:
-    """All findings, the gravest first, and the verdict."""
+def table(findings: Iterable[Finding], grounds: str) -> str:
+    """All findings, the gravest first, and the verdict; grounds: what it rests on."""
     ordered = sorted(findings, key=lambda finding: list(Weight).index(finding.weight))
-    return "\n".join([*map(str, ordered), verdict(ordered)])
+    return "\n".join([*map(str, ordered), verdict(ordered, grounds)])
 
 
 def is_go(findings: Sequence[Finding]) -> bool:
@@ -67,9 +67,9 @@ def is_go(findings: Sequence[Finding]) -> bool:
     return all(finding.weight is not Weight.STOP for finding in findings)
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def verdict(findings: Sequence[Finding], grounds: str) -> str:
     """One line."""
     stops = sum(finding.weight is Weight.STOP for finding in findings)
     warnings = sum(finding.weight is Weight.WARNING for finding in findings)
     told = f"{stops} to mend, {warnings} to look at" if stops else f"{warnings} to look at"
-    return f"{'GO' if not stops else 'NO-GO'} ({told})"
+    return f"{'GO' if not stops else 'NO-GO'} ({told}) {grounds}"

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
@@ -129,3 +130,29 @@ def test_a_namespace_is_where_the_robot_is_looked_for(ros_domain: int) -> None:
     shown = told(listen(planted_spec(), 0.3, "/arm1", False), Weight.STOP)
     assert "nobody publishes /arm1/joint_states" in shown and "nobody subscribes to /arm1/arm/commands" in shown
     assert "nobody offers the service /arm1/reset" in shown
+
+
+def test_what_takes_commands_and_does_not_answer_is_named(ros: Any) -> None:
+    mute = ros.add(Node("mute", context=ros.context, start_parameter_services=False))
+    mute.create_subscription(Float64MultiArray, "arm/commands", lambda message: None, 10)
+    node = ros.add(ros.node("preflight"))
+    preflight = Preflight(node, planted_spec())
+    ros.until(lambda: node.get_subscriptions_info_by_topic("/arm/commands"), "the subscription is known")
+    preflight.acquainted()
+    notes = told(list(preflight.findings(0.3)), Weight.NOTE)
+    assert "/mute of arm/commands did not answer /mute/get_parameters" in notes
+
+
+def test_the_age_of_a_message_does_not_grow_while_it_waits_for_us(ros: Any) -> None:
+    driver, listener = ros.add(ros.node("driver")), ros.add(ros.node("preflight"))
+    stream = Preflight(listener, planted_spec()).evidence.streams["imu"]
+    publisher = driver.create_publisher(message_class("sensor_msgs/msg/Imu"), "imu", QOS)
+    ros.until(publisher.get_subscription_count, "the two know each other")
+    for n in range(3):
+        message = new_message("sensor_msgs/msg/Imu")
+        message.orientation.w, message.header.stamp.sec = 1.0, n + 1
+        publisher.publish(message)
+    time.sleep(0.5)  # delivered, and not taken yet
+    taken = listener.get_clock().now().nanoseconds
+    ros.until(lambda: stream.count == 3, "all have come")
+    assert all(received < taken for received in stream.received)

@@ -28,12 +28,15 @@ def test_a_shipped_robot_is_go(capsys: pytest.CaptureFixture[str]) -> None:
     status, out = check(capsys, "cartpole", "--preset", "nano")
     assert status == 0 and "names and limits fit the model" in out and " GO (" in out
     assert "its networks take these observations and actions" in out
+    assert out.endswith("on paper: nothing was heard of the robot, see --live and --bag")
 
 
 def test_the_gravest_comes_first_and_decides() -> None:
-    lines = table([note("a", "well"), warning("b", "odd", "look"), stop("c", "broken", "mend it")]).splitlines()
+    findings = [note("a", "well"), warning("b", "odd", "look"), stop("c", "broken", "mend it")]
+    lines = table(findings, "on paper").splitlines()
     assert [line.split()[0] for line in lines] == ["NO-GO", "->", "warning", "->", "note", "NO-GO"]
-    assert lines[-1] == "NO-GO (1 to mend, 1 to look at)" and table([note("a", "well")]).endswith("\nGO (0 to look at)")
+    assert lines[-1] == "NO-GO (1 to mend, 1 to look at) on paper"
+    assert table(findings[:1], "on paper").endswith("\nGO (0 to look at) on paper")
 
 
 def test_a_broken_spec_is_named_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,3 +83,22 @@ def test_live_takes_seconds_and_not_a_bag_too(toy: str, capsys: pytest.CaptureFi
         with pytest.raises(SystemExit):
             main(["check", toy, *options])
         assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--sim-time"], "--sim-time is read with --live alone"),
+        (["--sim-time", "--bag", "x"], "--sim-time is read with --live alone"),
+        (["--namespace", "/arm1"], "--namespace is read with --live or --bag alone"),
+        (["--live", "1", "--namespace", "a b"], "--namespace: '/a b' is no ROS 2 name"),
+        (["--live", "1", "--namespace", "~/arm1"], "--namespace: '/~/arm1' is no ROS 2 name"),
+        (["--live", "1", "--namespace", "/not a/name//"], "--namespace: '/not a/name//' is no ROS 2 name"),
+    ],
+)
+def test_an_option_that_nobody_would_read_is_refused_in_one_line(
+    options: list[str], text: str, toy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", toy, "--preset", "nano", *options]) == 2
+    out, err = capsys.readouterr()
+    assert text in err and err.count("\n") == 1 and not out
