@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from robot_dreamer.processes.ros_domain import own_domain
 
 
 class Ros:
@@ -64,12 +68,26 @@ class Ros:
                 each()
 
 
+_recent: deque[ExitStack] = deque()  # domains of the last tests, still locked
+
+
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
-    """The domain of these tests, see tests/conftest.py, which child processes get too; logs go to the test's folder."""
+    """A domain for this test, which child processes get too; logs go to the test's folder.
+
+    None of the last tests had it: whom they left behind is still in the graph for a while, and a button of theirs that
+    vanishes from it would stop the next test's robot.
+    """
     pytest.importorskip("rclpy")
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
     monkeypatch.setenv("ROS_HOME", str(tmp_path / "ros_home"))
+    monkeypatch.delenv("ROS_DOMAIN_ID")
+    held = ExitStack()
+    for name, value in held.enter_context(own_domain()).items():
+        monkeypatch.setenv(name, value)
+    _recent.append(held)
+    if len(_recent) > 16:
+        _recent.popleft().close()
     return int(os.environ["ROS_DOMAIN_ID"])
 
 
