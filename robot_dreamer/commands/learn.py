@@ -72,7 +72,7 @@ def _offline(args: argparse.Namespace, spec: RobotSpec, config: Config) -> int:
 
 def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team | None) -> int:
     logdir = log_directory(args)
-    store = ExperienceStore(logdir / "experience.sqlite", spec)
+    store = ExperienceStore(logdir / STORE_FILE, spec)
     server = LinkServer(store, spec, args.bind, keys=Path(args.keys) if args.keys else None, insecure=args.insecure)
     server.start()  # before the long set-up: robots connect and send meanwhile
     training: Run | None = None

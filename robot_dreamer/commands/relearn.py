@@ -18,6 +18,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.relabel import Coverage, covered, relabelled, with_task
 from robot_dreamer.data.source import STORE_FILE, open_store, rows_of, store_rows
 from robot_dreamer.data.survey import Survey
+from robot_dreamer.durable import replace_file
 from robot_dreamer.learner.checkpoint import CheckpointError, has_checkpoint, load_checkpoint
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.run import Budget
@@ -117,9 +118,7 @@ def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
         old.close()
     if result.rejected:
         raise DataError(f"rows do not fit the new task: {dict(result.rejected)}")
-    temporary = logdir / f".{ROBOT_FILE}.tmp"
-    temporary.write_bytes(msgspec.yaml.encode(spec))
-    temporary.replace(logdir / ROBOT_FILE)
+    replace_file(logdir / ROBOT_FILE, msgspec.yaml.encode(spec))
     return spec
 
 

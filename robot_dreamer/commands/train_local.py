@@ -15,6 +15,7 @@ from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
+from robot_dreamer.data.source import STORE_FILE
 from robot_dreamer.environment import Environment
 from robot_dreamer.learner.checkpoint import FOLDER, kept_metas
 from robot_dreamer.learner.local import LivePolicy, LocalActor
@@ -57,7 +58,7 @@ def _lead(
 ) -> int:
     spec = environment.spec
     logdir = log_directory(args)
-    store = ExperienceStore(logdir / "experience.sqlite", spec)
+    store = ExperienceStore(logdir / STORE_FILE, spec)
     try:
         trainer = Trainer(spec, config, store, logdir, team)
         record_command(logdir)

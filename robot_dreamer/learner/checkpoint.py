@@ -13,7 +13,6 @@ unpickled. The latents of the replay are beside these folders (`latents.py`): an
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ import safetensors.torch
 import torch
 
 from robot_dreamer.config import Config, differences
-from robot_dreamer.durable import sync
+from robot_dreamer.durable import sha256_of, sync
 from robot_dreamer.learner.checkpoint_meta import (
     FORMAT,
     CheckpointMeta,
@@ -82,7 +81,7 @@ def save_checkpoint(
     temporary.mkdir()
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     safetensors.torch.save_file(on_cpu, temporary / _TENSORS)
-    written = TensorsFile((temporary / _TENSORS).stat().st_size, _sha256(temporary / _TENSORS))
+    written = TensorsFile((temporary / _TENSORS).stat().st_size, sha256_of(temporary / _TENSORS))
     (temporary / _META).write_text(meta_json(progress, spec, config, written), encoding="utf-8")
     shutil.copymode(temporary / _META, temporary / _TENSORS)  # safetensors writes for the owner only
     for path in (temporary / _TENSORS, temporary / _META, temporary):
@@ -165,7 +164,7 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], CheckpointMeta]:
     size = file.stat().st_size if file.is_file() else 0
     if size != stated.bytes:
         raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} has {size} bytes, expected {stated.bytes}")
-    if _sha256(file) != stated.sha256:
+    if sha256_of(file) != stated.sha256:
         raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} is damaged (its sha256 is not the one in {_META})")
     try:
         return safetensors.torch.load_file(file), meta
@@ -207,11 +206,3 @@ def _numbered(directory: Path) -> list[Path]:
 
 def _is_checkpoint(path: Path) -> bool:
     return (path / _META).is_file() or (path / _TENSORS).is_file()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from scipy import stats
 
-from robot_dreamer.durable import sync
+from robot_dreamer.durable import replace_file, sync
 from robot_dreamer.onboard.bundle import PROVEN, bundle_path, proven_bundles
 from robot_dreamer.record import RANDOM_POLICY
 
@@ -77,10 +77,7 @@ class Proven:
             sync(temporary)
             temporary.replace(kept)
         self.best = proof
-        temporary = self._file.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(proof))
-        sync(temporary)
-        temporary.replace(self._file)
+        replace_file(self._file, msgspec.json.encode(proof))
         for old in before:  # last: a crash leaves one too many, not one too few
             if old != kept:
                 old.unlink()

@@ -6,18 +6,16 @@ experience store of the learner: within it an older one is refused, and a new st
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
 from collections import Counter
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from robot_dreamer.bounds import Count
-from robot_dreamer.durable import sync
+from robot_dreamer.durable import sha256_of, sync
 from robot_dreamer.link.messages import Announcement, Fetch, Hash, Id, Piece
 from robot_dreamer.link.timing import LinkLimits, Timing
 
@@ -169,7 +167,7 @@ class Inbox:
     def _finish(self, wanted: CurrentBundle, now: float) -> None:
         part = self._part(wanted)
         self._wanted = None
-        if not _has_sha256(part, wanted.sha256):
+        if sha256_of(part) != wanted.sha256:
             part.unlink()
             self.problems["bundle_corrupt"] += 1
             self.last_error = f"bundle version {wanted.version} is corrupt: it does not have the announced sha256"
@@ -196,7 +194,7 @@ class Inbox:
             return None
         try:
             current = msgspec.json.decode(manifest.read_bytes(), type=CurrentBundle)
-            if _has_sha256(self.directory / current.file, current.sha256):
+            if sha256_of(self.directory / current.file) == current.sha256:
                 return current
             problem = "its sha256 is wrong"
         except (msgspec.MsgspecError, OSError) as error:
@@ -212,16 +210,3 @@ class Inbox:
 
     def _part(self, wanted: CurrentBundle) -> Path:
         return self.directory / f"{wanted.sha256}.part"
-
-
-def sha256_of(file: BinaryIO) -> str:
-    """sha256 (hex) of an open file, from its position on."""
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def _has_sha256(path: Path, expected: str) -> bool:
-    with path.open("rb") as file:
-        return sha256_of(file) == expected

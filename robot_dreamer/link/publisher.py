@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from robot_dreamer.durable import sha256_of_rest
 from robot_dreamer.link.errors import LinkError
-from robot_dreamer.link.inbox import sha256_of
 from robot_dreamer.link.messages import Announcement, Fetch, Piece
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LinkLimits, Timing
@@ -47,7 +47,7 @@ class Publisher:
         """
         try:
             file = bundle.open("rb", buffering=0)
-            digest, size = sha256_of(file), file.tell()
+            digest, size = sha256_of_rest(file), file.tell()
         except OSError as error:
             raise LinkError(f"cannot publish bundle {bundle}: {error.strerror}") from error
         newest, newest_digest = self._store.published()

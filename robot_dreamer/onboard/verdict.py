@@ -6,13 +6,11 @@ a thief from the robot.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 import msgspec
 
-from robot_dreamer.durable import sync
+from robot_dreamer.durable import replace_file, sha256_of
 from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
 from robot_dreamer.spec import RobotSpec
 
@@ -48,22 +46,10 @@ def verdict_path(bundle: Path) -> Path:
     return bundle.with_name(f"{bundle.name}.gate.json")
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file, hex. Raises OSError."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
-
-
 def write_verdict(bundle: Path, verdict: Verdict) -> Path:
     """Write it beside the bundle, all or nothing; returns the file. Raises OSError."""
     path = verdict_path(bundle)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n")
-    sync(temporary)
-    temporary.replace(path)
+    replace_file(path, msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n")
     return path
 
 

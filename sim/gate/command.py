@@ -21,9 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import robot_dreamer
+from robot_dreamer.durable import sha256_of
 from robot_dreamer.onboard.bundle import Bundle, read_bundle
 from robot_dreamer.onboard.proof import prove
-from robot_dreamer.onboard.verdict import Verdict, sha256_of, write_verdict
+from robot_dreamer.onboard.verdict import Verdict, write_verdict
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.gate import FILM, GATE_FILE, write_gate_page
 from robot_dreamer.settings.gate import GateSettings

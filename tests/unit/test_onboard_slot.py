@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from robot_dreamer.durable import sha256_of
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import OnnxPolicy, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
-from robot_dreamer.onboard.verdict import Verdict, sha256_of, write_verdict
+from robot_dreamer.onboard.verdict import Verdict, write_verdict
 from robot_dreamer.record import RANDOM_POLICY, StepRecord
 from tests.onboard_models import make_bundle, toy_spec
 from tests.slots import SPEC, Bench, until
