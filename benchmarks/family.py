@@ -29,11 +29,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import machine  # noqa: E402
+from robot_dreamer.intervals import student  # noqa: E402
 from robot_dreamer.report.curve import running_mean  # noqa: E402
 from robot_dreamer.report.history import EpisodeReader  # noqa: E402
 from robot_dreamer.run_status import read_status  # noqa: E402
 from robot_dreamer.spec import load_spec  # noqa: E402
-from sim.evaluate import student_interval  # noqa: E402
 
 Interval = tuple[float, float]
 BLUE, ORANGE = "#0072B2", "#D55E00"  # told apart by everyone
@@ -180,7 +180,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
                 f"| {o.random_mean:.0f} ({_span(o.random_interval)}) | {'yes' if o.learned else 'no'} |"
             )
         means = [o.mean for o in runs if not o.problem]
-        if interval := student_interval(means):  # over seeds, each a mean over episodes
+        if interval := student(means):  # over seeds, each a mean over episodes
             lines.append(f"{name} | {len(means)} seeds | | | {np.mean(means):.0f} | {_span(interval)} | | |")
     return "\n".join(lines)
 

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.intervals import student
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec, load_spec
-from sim.evaluate import student_interval
 from sim.robot import SimRobot
 from sim.sensors import observe
 
@@ -101,7 +101,7 @@ def main() -> None:
         pairs = zip(found, halves["whole episode"], strict=True)
         away = np.mean([np.abs(h.action - reference.action).mean() for h, reference in pairs])
         returns = [h.total for h in found]
-        low, high = student_interval(returns) or (np.nan, np.nan)
+        low, high = student(returns) or (np.nan, np.nan)
         numbers = f"{after[0]:11.3f}{after[1]:9.3f}{after[2]:9.3f}{away:9.4f}{np.mean(returns):9.1f}"
         print(f"{way:16}{numbers}{f'{low:.1f} to {high:.1f}':>20}")
 

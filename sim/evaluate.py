@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 from rich.table import Table
-from scipy import stats
 
+from robot_dreamer.intervals import student
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
@@ -30,7 +30,6 @@ from sim.film import Film, Reconstruct
 from sim.robot import SimRobot
 
 FORMAT = 1  # of the JSON file
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -107,18 +106,10 @@ def evaluate(
         returns=returns,
         lengths=[episode.length for episode in found],
         mean=float(np.mean(returns)),
-        interval=student_interval(returns),
+        interval=student(returns),
         failed=sum(episode.lost for episode in found),
         drawn=[episode.drawn for episode in found if episode.drawn],
     )
-
-
-def student_interval(values: list[float]) -> tuple[float, float] | None:
-    """95 % confidence interval of the mean by Student's t; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values) - margin), float(np.mean(values) + margin)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

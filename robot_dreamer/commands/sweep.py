@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 from rich.table import Table
-from scipy import stats
 
 from robot_dreamer.commands import train
 from robot_dreamer.commands.options import chosen_config
 from robot_dreamer.commands.records import log_directory
+from robot_dreamer.intervals import bootstrap, middle_of
 from robot_dreamer.option_types import whole_number
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.history import EpisodeReader
@@ -135,8 +135,7 @@ def _outcome(seed: int, logdir: Path, status: int) -> Outcome:
 def summary(outcomes: Sequence[Outcome]) -> dict[str, object]:
     """All values, their interquartile mean with a 95 % bootstrap interval, mean, least and most; as JSON.
 
-    Interquartile mean: of the middle half, as Agarwal et al. 2021 (Deep RL at the edge of the statistical precipice)
-    advise; interval: percentile bootstrap over seeds, None for fewer than two.
+    The interval is that of the interquartile mean over seeds, None for fewer than two.
     """
     values = [outcome.value for outcome in outcomes if outcome.value is not None]
     found: dict[str, object] = {
@@ -146,17 +145,11 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, object]:
         "interval": None,
     }
     if values:
-        found |= {"interquartile_mean": middle(values), "mean": float(np.mean(values))}
+        found |= {"interquartile_mean": float(middle_of(np.asarray(values))), "mean": float(np.mean(values))}
         found |= {"least": min(values), "most": max(values)}
     if len(values) > 1:
-        drawn = np.random.default_rng(0).choice(values, (10_000, len(values)))
-        found["interval"] = np.quantile(stats.trim_mean(drawn, 0.25, axis=1), (0.025, 0.975)).tolist()
+        found["interval"] = list(bootstrap(values, middle_of))
     return found
-
-
-def middle(values: Sequence[float]) -> float:
-    """Interquartile mean."""
-    return float(stats.trim_mean(values, 0.25))
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from robot_dreamer.intervals import Interval, bootstrap, wilson
 from sim.episode import Episode
 from sim.gate.conditions import ALL, EACH, NOMINAL, RANDOM, Condition
 from sim.gate.criteria import Criteria, Nominal, Success, Threshold
-from sim.gate.intervals import Interval, bootstrap, wilson
 
 LOST = "simulation lost"
 

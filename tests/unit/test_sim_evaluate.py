@@ -14,7 +14,7 @@ from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec, parse_spec
 from tests.onboard_models import make_bundle, toy_spec
 
 pytest.importorskip("dm_control")
-from sim.evaluate import evaluate, student_interval
+from sim.evaluate import evaluate
 from sim.robot import SimRobot
 
 SPEC = load_spec("cartpole")
@@ -51,15 +51,6 @@ def test_random_policy_return_is_the_robots_reward() -> None:
         total += robot.step({"force": np.float64(action)}).reward
     assert result.returns == [pytest.approx(total)]
     assert (result.policy, result.version, result.deterministic) == ("random", -1, False)
-
-
-def test_students_interval() -> None:
-    # t(0.975, 3) = 3.1824; standard deviation of 1, 2, 3, 4 is 1.29099
-    low, high = student_interval([1.0, 2.0, 3.0, 4.0]) or (0, 0)
-    assert (low, high) == (
-        pytest.approx(2.5 - 3.18245 * 1.290994 / 2, 1e-5),
-        pytest.approx(2.5 + 3.18245 * 1.290994 / 2, 1e-5),
-    )
 
 
 def test_bundle_of_another_robot_is_refused(tmp_path: Path) -> None:
