@@ -56,6 +56,9 @@ class OwnModelWorld(PhysicsWorld):
     def seed(self, seed: int) -> None:
         """Nothing in it is random."""
 
+    def observe(self) -> dict[str, NDArray[np.float64]]:
+        return {}
+
     def reset(self) -> None:
         with whole():
             self._physics.reset(self._keyframe)

@@ -27,6 +27,7 @@ from sim.sensors import (
     require_simulated,
 )
 from sim.simulation import Simulation
+from sim.task_observations import TaskObservations
 from sim.worlds import make_world
 
 _RESET_TIME = 1.0  # s; the stamps leap, so that a reset which the policy did not ask for cannot pass as a step
@@ -64,6 +65,7 @@ class SimRobot:
             self._imus = imu_readers(spec, simulation, self._world.model)
             self._odometry = odometry_readers(spec, simulation, self._world.model)
             self._arrays = array_readers(spec, simulation, self._world.model)
+            self._task = TaskObservations(spec, simulation, self._world)
             self._cameras = camera_views(spec, simulation, self._world.model)
             self._gap = Gap(simulation, self._world, self._read(pictures=False), seed)
         except (SpecError, msgspec.ValidationError) as error:
@@ -148,7 +150,7 @@ class SimRobot:
             imus={topic: read(data) for topic, read in self._imus.items()},
             images={topic: self._picture(*camera) for topic, camera in self._cameras.items() if pictures},
             odometry={topic: read(data) for topic, read in self._odometry.items()},
-            arrays={topic: read(data) for topic, read in self._arrays.items()},
+            arrays={topic: read(data) for topic, read in self._arrays.items()} | self._task.read(),
         )
 
     def _judge(self, sensors: Sensors, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:

@@ -226,6 +226,8 @@ def array_readers(
     """A reader per Float64MultiArray topic. Raises SpecError naming sensors that are not given or do not fit."""
     readers = {}
     for topic, observations in _topics(spec, NUMBERS).items():
+        if topic in simulation.task_observations:
+            continue
         if not simulation.arrays.get(topic):
             raise SpecError(f"array {topic!r}: simulation.arrays must name its sensors")
         readers[topic] = array_reader(model, simulation.arrays[topic], topic, observations)

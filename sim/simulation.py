@@ -106,6 +106,7 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imus: dict[str, ImuModel] = {}  # IMU topic -> its sensors
     odometry: dict[str, str] = {}  # Odometry topic -> body
     arrays: dict[str, tuple[str, ...]] = {}  # Float64MultiArray topic -> MuJoCo sensors, whose numbers are joined
+    task_observations: dict[str, str] = {}  # dm_control: Float64MultiArray topic -> what the task observes
     vary: tuple[Vary, ...] = ()  # what differs from episode to episode
     delay: Delay = Delay()
     actuators: dict[str, tuple[str, ...]] = {}  # action -> joints or actuators that it drives; default: its names

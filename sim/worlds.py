@@ -47,6 +47,9 @@ class World(Protocol):
     def settle(self) -> None:
         """Compute anew what follows from the state, after the model has changed."""
 
+    def observe(self) -> dict[str, NDArray[np.float64]]:
+        """What the task itself observes, by name, each flat; nothing where there is no task."""
+
     def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
         """Hold control (actuators of the model, in order) for some control steps, or until the task has ended.
 
@@ -77,6 +80,10 @@ class DmControlWorld(PhysicsWorld):
 
     def seed(self, seed: int) -> None:
         self._environment.task.random.seed(seed)
+
+    def observe(self) -> dict[str, NDArray[np.float64]]:
+        shown = self._environment.task.get_observation(self._physics)
+        return {name: np.array(value, np.float64).reshape(-1) for name, value in shown.items()}
 
     def reset(self) -> None:
         self._environment.reset()

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = (args.what,) if args.what else _WHAT
     config = load_config(args.preset)
     if "robots" in chosen:
-        print("robots (or a path to a RobotSpec in YAML):")
+        print("robots (or a path to a RobotSpec in YAML, or dmc:<domain>_<task> of dm_control's suite):")
         for name in known_robots():
             print(f"  {name:24} {load_spec(name).description}")
     if "presets" in chosen:

@@ -174,7 +174,7 @@ def _sim_robot(options: Options) -> Process:
 
 
 def _policy_node(options: Options) -> Process:
-    folder = f"robot-{options.robot_id or Path(options.spec).stem}"
+    folder = f"robot-{options.robot_id or Path(options.spec).stem.replace(':', '_')}"
     parameters: dict[str, Parameter] = {
         "robot": options.spec,
         "robot_id": options.robot_id,

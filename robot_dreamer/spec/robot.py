@@ -18,10 +18,12 @@ import msgspec
 import numpy as np
 
 from robot_dreamer import plain_yaml
+from robot_dreamer.missing import advice
 from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import FieldError, require, require_finite, require_name, require_range, require_topic
 from robot_dreamer.spec.contract import as_spelled, contract, differences, digest
 from robot_dreamer.spec.expression import Expression, ExpressionError
+from robot_dreamer.spec.families import in_family, make_spec
 from robot_dreamer.spec.observation import PICTURE_SIDES, ObservationSpec
 from robot_dreamer.spec.operator import Operator
 from robot_dreamer.spec.safety import Safety, check_safety
@@ -197,17 +199,20 @@ def known_robots() -> list[str]:
 
 
 def load_spec(robot: str | Path) -> RobotSpec:
-    """Load a RobotSpec by shipped name ("cartpole") or by path to a YAML file.
+    """Load a RobotSpec by shipped name ("cartpole"), by path to a YAML file, or by family ("dmc:walker_walk").
 
     Raises:
       SpecError: unknown name (the message lists the known ones), a broken file (file, line, field), or pictures that no
         network takes.
     """
     path = Path(robot)
+    if in_family(str(robot)):
+        return _made(str(robot))
     if path.suffix not in (".yaml", ".yml"):
         if str(robot) not in known_robots():
             raise SpecError(
-                f"unknown robot {str(robot)!r}; known: {', '.join(known_robots())}; or give a path to a .yaml file"
+                f"unknown robot {str(robot)!r}; known: {', '.join(known_robots())}; or give a path to a .yaml file, or "
+                "a task of dm_control's suite, such as dmc:walker_walk"
             )
         path = ROBOTS_DIRECTORY / f"{robot}.yaml"
     try:
@@ -223,6 +228,13 @@ def load_spec(robot: str | Path) -> RobotSpec:
         raise SpecError(f"{path}, line {document.line_of(field)}, field {field}: {problem}")
     spec.__dict__["folder"] = path.absolute().parent  # what is cached, as it is no part of the spec
     return spec
+
+
+def _made(robot: str) -> RobotSpec:
+    try:
+        return make_spec(robot)
+    except ModuleNotFoundError as error:
+        raise SpecError(f"robot {robot}: {advice(error) or error}") from error
 
 
 def unlearnable(spec: RobotSpec) -> tuple[str, str] | None:
