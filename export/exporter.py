@@ -12,6 +12,7 @@ import torch
 
 import robot_dreamer
 from export.compare import OnnxSide
+from export.metadata import describe
 from export.ports import Ports
 from export.rollout import record, step
 from export.trace import fill, trace
@@ -92,6 +93,7 @@ class BundleExporter:
         """The float32 ONNX model with the weights of the last refresh; traced at the first use."""
         if self._model is None:
             self._model = trace(self.policy, self.ports, split_above=self.format.split_above)
+            describe(self._model, self._spec, self.ports, self._config.name)
         return self._model
 
     def refresh(self) -> None:
