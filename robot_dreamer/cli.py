@@ -46,6 +46,10 @@ COMMANDS = {
         "robot_dreamer.commands.call",
         "a word to a policy node: policy, stand, passive, e_stop, clear_fault, take_over, success, …",
     ),
+    "pilot": (
+        "robot_dreamer.commands.pilot",
+        "a console for whoever stands beside the robot: state, health, and a key for each word to the policy node",
+    ),
     "flown": (
         "robot_dreamer.commands.flown",
         "which bundles have flown on a robot; let one fly again",

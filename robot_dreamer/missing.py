@@ -9,7 +9,7 @@ EXTRAS = {
     "tensorboard": "learner",
     "onnx": "learner",
     "onnxscript": "learner",
-    "rich": "learner",
+    "rich": "pilot",
     "matplotlib": "learner",
     "jinja2": "learner",
     "cma": "learner",

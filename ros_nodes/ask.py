@@ -11,20 +11,31 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
 _HAND_BACK = "hand_back"  # the other word of take_over
+STOP_YOURSELF = "stop the robot by its own means if it must stop"
+
+
+def request_of(word: str, node_name: str) -> tuple[str, Any, Any]:
+    """A word as ROS 2 has it: name of the service, its type, the request. `take_over` and `hand_back` are one service.
+
+    Args:
+      node_name: of the policy node, with its namespace.
+    """
+    switch = word in ("take_over", _HAND_BACK)
+    service = f"{node_name.rstrip('/')}/{'take_over' if switch else word}"
+    if switch:
+        return service, SetBool, SetBool.Request(data=word != _HAND_BACK)
+    return service, Trigger, Trigger.Request()
 
 
 def ask(word: str, node_name: str, seconds: float) -> tuple[bool, str]:
     """Whether the node did it, and its words.
 
     Args:
-      word: name of the service; `take_over` and `hand_back` are one service.
+      word: name of the service, or `hand_back`.
       node_name: of the policy node, with its namespace.
       seconds: to wait for the service, and then for its answer.
     """
-    switch = word in ("take_over", _HAND_BACK)
-    kind: Any = SetBool if switch else Trigger
-    request = SetBool.Request(data=word != _HAND_BACK) if switch else Trigger.Request()
-    service = f"{node_name.rstrip('/')}/{'take_over' if switch else word}"
+    service, kind, request = request_of(word, node_name)
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("robot_dreamer_call", context=context)
@@ -40,10 +51,7 @@ def ask(word: str, node_name: str, seconds: float) -> tuple[bool, str]:
         future = client.call_async(request)
         executor.spin_until_future_complete(future, seconds)
         if not future.done():
-            return (
-                False,
-                f"{service} did not answer within {seconds:g} s; stop the robot by its own means if it must stop",
-            )
+            return False, f"{service} did not answer within {seconds:g} s; {STOP_YOURSELF}"
         answer: Any = future.result()
         return answer.success, answer.message
     finally:

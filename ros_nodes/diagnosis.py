@@ -49,7 +49,8 @@ class Diagnosis:
         array.header.stamp = self._node.get_clock().now().to_msg()
         for name, (level, message, values) in parts.items():
             shown = [KeyValue(key=k, value=f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in values.items()]
-            whole, robot = f"{self._node.get_name()}: {name}", self._components.robot_id
+            owner = self._node.get_fully_qualified_name().lstrip("/")  # of several robots all are called policy
+            whole, robot = f"{owner}: {name}", self._components.robot_id
             array.status.append(
                 DiagnosticStatus(level=level, name=whole, hardware_id=robot, message=message, values=shown)
             )
@@ -145,6 +146,7 @@ class Diagnosis:
         controller = self._components.controller
         values: dict[str, Any] = {"episodes": controller.episodes, "abandoned": controller.abandoned}
         values |= {"steps": controller.steps, "last_return": controller.last_return}
+        values |= {"running": controller.running, "return": controller.total, "length": controller.length}
         return _OK, "", values | {"rulings_lost": controller.rulings.lost}
 
 

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import argparse
+from typing import NamedTuple
 
 from robot_dreamer.option_types import number
 
+
+class Word(NamedTuple):
+    """What a person may say to a policy node.
+
+    Attributes:
+      key: of robot-dreamer pilot; a capital letter for what may make a robot move.
+    """
+
+    key: str
+    text: str
+
+
 WORDS = {
-    "policy": "the policy shall act",
-    "stand": "go to the safe pose and stay there",
-    "passive": "send nothing",
-    "e_stop": "stop, and latch a fault; no replacement of an emergency stop",
-    "clear_fault": "clear what is latched",
-    "forget_e_stop": "a button that went away pressed is not",
-    "take_over": "a person commands",
-    "hand_back": "and no more",
-    "success": "the running episode has succeeded",
-    "failure": "the running episode has failed",
-    "end_episode": "the running episode ends, as by a time limit",
+    "policy": Word("P", "the policy shall act"),
+    "stand": Word("S", "go to the safe pose and stay there"),
+    "passive": Word("x", "send nothing"),
+    "e_stop": Word(" ", "stop, and latch a fault; no replacement of an emergency stop"),
+    "clear_fault": Word("C", "clear what is latched"),
+    "forget_e_stop": Word("F", "a button that went away pressed is not"),
+    "take_over": Word("t", "a person commands"),
+    "hand_back": Word("H", "and no more"),
+    "success": Word("y", "the running episode has succeeded"),
+    "failure": Word("n", "the running episode has failed"),
+    "end_episode": Word("e", "the running episode ends, as by a time limit"),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    told = "; ".join(f"{word}: {text}" for word, text in WORDS.items())
+    told = "; ".join(f"{name}: {word.text}" for name, word in WORDS.items())
     parser.add_argument("word", choices=WORDS, metavar="word", help=told)
     parser.add_argument("--node", default="/policy", help="name of the policy node, with its namespace")
     parser.add_argument("--timeout", type=number(0.1, 600), default=5.0, help="seconds to wait for its answer")

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robot_dreamer.commands.check_offline import bundle_findings, learner_findings, simulation_findings, spec_findings
+from robot_dreamer.commands.names import require_namespace
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.option_types import number
 from robot_dreamer.preflight.findings import Finding, is_go, stop, table
 from robot_dreamer.spec import RobotSpec, SpecError, load_spec
-from robot_dreamer.spec.check import require_topic
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +46,7 @@ def _require_read(args: argparse.Namespace) -> None:
         raise ValueError("--sim-time is read with --live alone: leave it out, or add --live SECONDS")
     if args.namespace is not None and args.live is None and args.bag is None:
         raise ValueError("--namespace is read with --live or --bag alone: leave it out, or add one of them")
-    if args.namespace not in (None, "/"):
-        try:
-            require_topic(f"/{args.namespace.removeprefix('/')}")
-        except ValueError as error:
-            raise ValueError(f"--namespace: {error}; such as /arm1") from error
+    require_namespace(args.namespace or "/")
 
 
 def _grounds(args: argparse.Namespace) -> str:

@@ -105,6 +105,16 @@ class Controller:
         """An episode is running."""
         return self._books.running
 
+    @property
+    def total(self) -> float:
+        """Rewards of the running or the last episode so far."""
+        return self._books.total
+
+    @property
+    def length(self) -> int:
+        """Actions of the running or the last episode so far."""
+        return self._books.length
+
     def tick(self, sample: Sample, person: Mapping[str, NDArray[Any]] | None = None) -> Decision:
         """One control tick. Begins an episode when none runs.
 
