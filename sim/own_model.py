@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.spec import SpecError
+from sim.beginnings import Beginnings, joint_names
 from sim.physics import PhysicsWorld, import_dm_control, whole
 from sim.simulation import Drive, Simulation
 from sim.units import require_known
@@ -22,12 +23,13 @@ _PICTURE = (960, 1280)  # height, width of the largest picture, px; MuJoCo's def
 
 
 class OwnModelWorld(PhysicsWorld):
-    """The model of a file. Episodes begin with its keyframe; a step is a timestep of the model.
+    """The model of a file. Episodes begin with its keyframe, or near it; a step is a timestep of the model.
 
     Args:
       file: of the model; meshes lie where it says.
       kind: MJCF or URDF.
       simulation: says how episodes begin, and which actuators are added.
+      seed: of where they begin.
 
     Raises:
       SpecError: the file cannot be read, or lacks what `simulation` names.
@@ -35,7 +37,7 @@ class OwnModelWorld(PhysicsWorld):
 
     has_task = False
 
-    def __init__(self, file: Path, kind: str, simulation: Simulation) -> None:
+    def __init__(self, file: Path, kind: str, simulation: Simulation, seed: int) -> None:
         model = _compile(file, kind, simulation.drives)
         if kind == URDF:
             _complete(model)
@@ -43,18 +45,20 @@ class OwnModelWorld(PhysicsWorld):
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, _PICTURE[1])
         if model.nu == 0:
             advice = "simulation.drives adds some, such as {joints: […], kind: position, kp: 20.0, kv: 1.0}"
-            raise SpecError(f"{file}: the model has no actuators; {advice}; its joints: {', '.join(_joints(model))}")
+            joints = ", ".join(joint_names(model))
+            raise SpecError(f"{file}: the model has no actuators; {advice}; its joints: {joints}")
         keyframes = [model.key(i).name for i in range(model.nkey)]
         if simulation.keyframe:
             require_known("keyframe", [simulation.keyframe], keyframes, str(file))
         self._keyframe = keyframes.index(simulation.keyframe) if simulation.keyframe else 0 if keyframes else None
-        self._start = _start(model, simulation.start, file)
+        self._beginnings = Beginnings(model, simulation.start, file)
         dm_control = import_dm_control("mujoco")
         super().__init__(dm_control.Physics.from_model(dm_control.wrapper.MjModel(model)))
         self.control_step = float(model.opt.timestep)
+        self.seed(seed)
 
     def seed(self, seed: int) -> None:
-        """Nothing in it is random."""
+        self._generator = np.random.default_rng(seed)
 
     def observe(self) -> dict[str, NDArray[np.float64]]:
         return {}
@@ -62,9 +66,8 @@ class OwnModelWorld(PhysicsWorld):
     def reset(self) -> None:
         with whole():
             self._physics.reset(self._keyframe)
-            if self._start:
-                for address, position in self._start.items():
-                    self.data.qpos[address] = position
+            if self._beginnings:
+                self._beginnings.apply(self.data, self._generator)
                 self._physics.after_reset()
 
     def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
@@ -137,21 +140,10 @@ def _in_package(uri: str, file: Path) -> Path:
     )
 
 
-def _start(model: mujoco.MjModel, start: dict[str, float], file: Path) -> dict[int, float]:
-    """Address in qpos -> position. Raises SpecError for what the model has not, or not there."""
-    require_known("hinge or slide joint", start, _joints(model), f"{file}, simulation.start")
-    for name, position in start.items():
-        joint = model.joint(name)
-        low, high = joint.range
-        if model.jnt_limited[joint.id] and not low <= position <= high:
-            raise SpecError(f"{file}, simulation.start: joint {name}: expected {low:g} to {high:g}, found {position:g}")
-    return {int(model.joint(name).qposadr[0]): position for name, position in start.items()}
-
-
 def _add_drives(spec: mujoco.MjSpec, model: mujoco.MjModel, drives: tuple[Drive, ...], file: Path) -> None:
     """Give joints the actuators that `simulation.drives` says, named like the joint, after those of the model."""
     names = [name for drive in drives for name in drive.joints]
-    require_known("hinge or slide joint", names, _joints(model), f"{file}, simulation.drives")
+    require_known("hinge or slide joint", names, joint_names(model), f"{file}, simulation.drives")
     on_joints = [i for i in range(model.nu) if model.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_JOINT)]
     driven = {model.joint(model.actuator_trnid[i, 0]).name for i in on_joints}
     taken = driven | {model.actuator(i).name for i in range(model.nu)}
@@ -171,9 +163,3 @@ def _add_drives(spec: mujoco.MjSpec, model: mujoco.MjModel, drives: tuple[Drive,
             joint = model.joint(name)
             if drive.kind == "position" and model.jnt_limited[joint.id]:
                 actuator.ctrllimited, actuator.ctrlrange = True, joint.range.tolist()
-
-
-def _joints(model: mujoco.MjModel) -> list[str]:
-    """Names of the hinge and slide joints."""
-    kinds = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
-    return [model.joint(i).name for i in range(model.njnt) if model.jnt_type[i] in kinds and model.joint(i).name]

@@ -45,6 +45,32 @@ class Drive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             require(not value or gain in (*allowed, "force"), f"a {self.kind} drive has no {gain}, found {value:g}")
 
 
+Draw = float | tuple[float, float]  # a number, or the range from which it is drawn evenly, episode by episode
+
+
+class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a body begins an episode that is free, or moved by the simulation alone (mocap), in the world's frame."""
+
+    x: Draw | None = None  # m; None: as the keyframe says
+    y: Draw | None = None
+    z: Draw | None = None
+    turn: Draw = 0.0  # rad, about the vertical, on top of the keyframe's orientation
+    tumbled: bool = False  # any orientation, all of them alike, instead of the keyframe's
+
+    def __post_init__(self) -> None:
+        for field in ("x", "y", "z", "turn"):
+            draw = getattr(self, field)
+            if draw is not None:
+                require_draw(field, draw)
+
+
+def require_draw(label: str, draw: Draw) -> None:
+    """Raise ValueError unless it is a finite number, or a range of two with the lower one first."""
+    low, high = draw if isinstance(draw, tuple) else (draw, draw)
+    good = math.isfinite(low) and math.isfinite(high) and low <= high
+    require(good, f"{label} must be a finite number or two, the lower one first, found {draw}")
+
+
 class Vary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A quantity that differs from episode to episode: one row of the table `simulation.vary`."""
 
@@ -100,7 +126,7 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model: str  # see sim.worlds
     keyframe: str = ""  # mjcf: name of the model's keyframe that episodes begin with; default: its first, if any
-    start: dict[str, float] = {}  # mjcf, urdf: joint -> its position then, rad or m; the others as the keyframe says
+    start: dict[str, Draw | Place] = {}  # mjcf, urdf: joint -> rad or m then, free body -> place; else as the keyframe
     drives: tuple[Drive, ...] = ()  # mjcf, urdf: actuators that are added to the model
     cameras: dict[str, str | int] = {}  # image topic -> MuJoCo camera (name or index); default: camera 0
     imus: dict[str, ImuModel] = {}  # IMU topic -> its sensors
@@ -110,3 +136,8 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vary: tuple[Vary, ...] = ()  # what differs from episode to episode
     delay: Delay = Delay()
     actuators: dict[str, tuple[str, ...]] = {}  # action -> joints or actuators that it drives; default: its names
+
+    def __post_init__(self) -> None:
+        for name, begin in self.start.items():
+            if not isinstance(begin, Place):
+                require_draw(f"start of {name}", begin)

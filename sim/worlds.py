@@ -110,7 +110,7 @@ def _dm_control(rest: str, simulation: Simulation, folder: Path | None, seed: in
 
 
 def _own(kind: str, rest: str, simulation: Simulation, folder: Path | None, seed: int) -> World:
-    return OwnModelWorld(model_file(kind, rest, folder), kind, simulation)
+    return OwnModelWorld(model_file(kind, rest, folder), kind, simulation, seed)
 
 
 KINDS: dict[str, Callable[[str, Simulation, Path | None, int], World]] = {

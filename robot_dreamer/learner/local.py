@@ -158,7 +158,11 @@ class LocalActor:
             raise ValueError(f"rows of the environment were refused: {dict(result.rejected)}")
 
     def _begin(self) -> TimeStep:
-        self._controller.guard.limits.start({})  # a world that was set up anew has no command in force
+        guard = self._controller.guard
+        if self._environment.spec.episode.reset_service:
+            guard.limits.start({})  # a world that was set up anew has no command in force
+        else:
+            guard.neutral()  # the command between two episodes of a robot that goes on
         return self._environment.reset()
 
     def _keep(self, row: StepRecord) -> None:

@@ -16,6 +16,7 @@ pytest.importorskip("dm_control")
 pytest.importorskip("gymnasium")
 from sim.evaluate import evaluate
 from sim.robot import SimRobot
+from sim.robot_environment import RobotEnvironment
 from sim.sensors import Sensors, observe
 
 
@@ -204,6 +205,10 @@ DRIVE = 'model.xml", drives: [{joints: [%s], kind: %s}]'
         (('mjcf:model.xml"', 'dm_control:cartpole/swingup", keyframe: up'), None, ["keyframe: only a model"]),
         (('model.xml"', 'model.xml", start: {knee: 0.0}'), None, ["simulation.start", "joint knee", "shoulder, elbow"]),
         (('model.xml"', 'model.xml", start: {shoulder: 2}'), None, ["expected -1.5708 to 1.5708, found 2"]),
+        (('model.xml"', 'model.xml", start: {shoulder: [-1, 2]}'), None, ["expected -1.5708 to 1.5708, found 2"]),
+        (('model.xml"', 'model.xml", start: {elbow: [1, 0]}'), None, ["start of elbow", "the lower one first"]),
+        (('model.xml"', 'model.xml", start: {elbow: {x: 1}}'), None, ["free joint or mocap body elbow", "has: none"]),
+        (('model.xml"', 'model.xml", start: {b: {z: [1, 0]}}'), None, ["z must be", "the lower one first", "start"]),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(
@@ -213,3 +218,56 @@ def test_what_does_not_fit_is_named(
         pendulum(tmp_path, ROBOT.replace(*robot or ("", "")), PENDULUM.replace(*model or ("", "")))
     for word in ["robot 'pendulum' cannot be simulated", *words]:
         assert word in str(caught.value)
+
+
+def test_episodes_begin_anywhere_that_start_says(tmp_path: Path) -> None:
+    drawn = 'model.xml", start: {elbow: [-1.0, 1.0], shoulder: 0.25}'
+    robot = pendulum(tmp_path, ROBOT.replace('model.xml"', drawn))
+
+    def start(seed: int | None = None) -> list[float]:
+        return robot.reset(seed).joints["joint_states"].position.tolist()
+
+    begun = [start(3), *(start() for _ in range(50))]
+    assert begun == [start(3), *(start() for _ in range(50))] != [start(4), *(start() for _ in range(50))]
+    shoulders, elbows = zip(*begun, strict=True)
+    assert set(shoulders) == {0.25} and len(set(elbows)) == 51
+    assert -1.0 <= min(elbows) < -0.8 and 0.8 < max(elbows) <= 1.0
+
+
+BODIES = """<body name="ball" pos="0 0 2"><freejoint/><geom size=".05"/></body>
+<body name="goal" mocap="true" pos="0 0 1" quat="0 1 0 0"/></worldbody>"""
+
+
+def test_free_bodies_and_goals_begin_anywhere(tmp_path: Path) -> None:
+    places = "{ball: {x: [-1, 1], tumbled: true}, goal: {z: 0.5, turn: [0.0, 3.0]}}"
+    robot = pendulum(
+        tmp_path,
+        ROBOT.replace('model.xml"', f'model.xml", start: {places}'),
+        PENDULUM.replace("</worldbody>", BODIES).replace(KEYFRAMES, ""),
+    )
+    data = robot.physics[1]
+    ups, turns = [], []
+    for _ in range(200):
+        robot.reset()
+        (x, y, z), goal = data.body("ball").xpos, data.body("goal")
+        assert -1 <= x <= 1 and (y, z) == (0.0, 2.0) and goal.xpos.tolist() == [0.0, 0.0, 0.5]
+        ups.append(data.body("ball").xmat[8])
+        matrix = goal.xmat.reshape(3, 3)
+        assert matrix[2, 2] == pytest.approx(-1.0)  # it stays upside down
+        turns.append(np.arctan2(matrix[1, 0], matrix[0, 0]))
+    assert abs(np.mean(ups)) < 0.1 and min(ups) < -0.95 and max(ups) > 0.95  # all orientations alike
+    assert 0.0 < min(turns) < 0.2 and 2.8 < max(turns) < 3.0
+
+
+def test_a_robot_that_nobody_resets_goes_on(tmp_path: Path) -> None:
+    """After one period of the neutral command, as the policy node sends it between two episodes."""
+    held, neutral = {"torques": np.array([1.0, -1.0])}, {"torques": np.zeros(2)}
+    robot = pendulum(tmp_path)
+    environment, seen = RobotEnvironment(str(tmp_path / "robot.yaml"), 0), []
+    for _ in range(2):
+        steps = [environment.reset(), *(environment.step(held) for _ in range(10))]
+        assert steps[0].reward == 0.0 and [step.is_last for step in steps] == [False] * 10 + [True]
+        seen += [step.observation["joints"].tolist() for step in steps]
+    shown = [robot.reset(), *(robot.step(held) for _ in range(10))]
+    shown += [robot.step(neutral), *(robot.step(held) for _ in range(10))]
+    assert seen == [np.float32(sensors.joints["joint_states"].position).tolist() for sensors in shown]

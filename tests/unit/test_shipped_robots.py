@@ -1,0 +1,151 @@
+"""All that a shipped simulated robot owes: Gymnasium's interface, seeds, bounds, steadiness, and its page."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("dm_control")
+pytest.importorskip("gymnasium")
+
+import gymnasium
+from gymnasium.utils.env_checker import check_env
+
+from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, SpecError, known_robots, load_spec
+from sim.gymnasium_ids import ANY, IDS
+from sim.robot import SimRobot
+from sim.sensors import Sensors, observe
+
+SIMULATED = [name for name in known_robots() if load_spec(name).simulation]
+PAGE = (Path(__file__).parents[2] / "docs/robots.md").read_text()
+MODELS = {load_spec(name).simulation["model"]: name for name in reversed(SIMULATED)}  # one robot of each
+STEPS = 10_000
+
+
+def commands(spec: RobotSpec, generator: np.random.Generator) -> dict[str, np.ndarray]:
+    """Anything that the robot may be told."""
+    return {
+        a.name: a.to_command(generator.integers(len(a.values)) if a.discrete else generator.uniform(-1, 1, a.size))
+        for a in spec.actions
+    }
+
+
+def blind(robot: SimRobot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Black pictures: rendering would take most of the time."""
+    monkeypatch.setattr(robot._world, "render", lambda camera, height, width: np.zeros((height, width, 3), np.uint8))
+
+
+def flat(sensors: Sensors) -> list[bytes]:
+    """All that the sensors say, time aside."""
+    topics = [
+        list(reading.values()) if isinstance(reading, dict) else [reading]
+        for _, _, reading in ((t, k, _fields(r)) for t, k, r in sensors.by_topic())
+    ]
+    numbers = [np.asarray(x).tobytes() for parts in topics for x in parts if x is not None]
+    return [*numbers, np.float64([sensors.reward, sensors.terminal]).tobytes()]
+
+
+def _fields(reading: Any) -> Any:
+    if isinstance(reading, np.ndarray):
+        return reading
+    return {f.name: getattr(reading, f.name) for f in dataclasses.fields(reading)}
+
+
+def test_each_has_an_id() -> None:
+    assert sorted(IDS.values()) == SIMULATED
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_gymnasiums_checker_passes(name: str) -> None:
+    environment = gymnasium.make(name, render_mode="rgb_array")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*Box observation space (min|max)imum value is -?infinity.*")
+        check_env(environment.unwrapped)
+    environment.close()
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_the_same_seed_and_commands_give_the_same_to_the_last_bit(name: str) -> None:
+    def run(robot: SimRobot, seed: int) -> list[list[bytes]]:
+        generator = np.random.default_rng(1)
+        shown = [flat(robot.reset(seed))]
+        shown += [flat(robot.step(commands(robot.spec, generator))) for _ in range(10)]
+        shown.append(flat(robot.reset()))
+        return shown + [flat(robot.step(commands(robot.spec, generator))) for _ in range(5)]
+
+    robot = SimRobot(load_spec(name), seed=7)
+    first = run(robot, 3)
+    assert run(robot, 3) == first == run(SimRobot(load_spec(name), seed=0), 3)
+    assert run(robot, 4) != first
+
+
+@pytest.mark.parametrize("name", MODELS.values())
+def test_ten_thousand_random_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing diverges, all is finite, and rewards are within what the spec says (of dm_control: 0 to 1 a step)."""
+    spec = load_spec(name)
+    robot, generator = SimRobot(spec, seed=0), np.random.default_rng(0)
+    blind(robot, monkeypatch)
+    low, high = spec.reward_range or (0.0, float(robot.control_steps))
+    rewards = np.zeros(STEPS)
+    sensors, steps = robot.reset(), 0
+    for i in range(STEPS):
+        if sensors.terminal or steps == spec.episode.max_steps:
+            sensors, steps = robot.reset(), 0
+        sensors, steps = robot.step(commands(spec, generator)), steps + 1
+        rewards[i] = sensors.reward
+        assert all(np.isfinite(x).all() for x in observe(spec, sensors).values())
+    assert low <= rewards.min() and rewards.max() <= high
+    assert rewards.std() > 0
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_its_page_says_what_it_does(name: str) -> None:
+    spec = load_spec(name)
+    _, found, rest = PAGE.partition(f"\n## {name}\n")
+    assert found, f"docs/robots.md has no section {name}"
+    section = re.split(r"\n## ", rest)[0]
+    (identity,) = [i for i, robot in IDS.items() if robot == name]
+    assert f"`{identity}`" in section
+    words = " ".join(section.split())
+    for signal in (spec.reward, spec.terminal):
+        if signal is not None and signal.expression:
+            assert " ".join(signal.expression.split()) in words
+    for quantity in (*spec.quantities, *spec.actions):
+        assert f"`{quantity.name}`" in section, f"docs/robots.md, {name}: {quantity.name} is missing"
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", section)
+    assert all((Path(__file__).parents[2] / "docs" / picture).is_file() for picture in pictures)
+    assert pictures or spec.simulation["model"].startswith("dm_control:")
+
+
+def test_any_robots_file_has_an_environment(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text((ROBOTS_DIRECTORY / "cartpole.yaml").read_text().replace("max_steps: 250", "max_steps: 3"))
+    environment = gymnasium.make(ANY, robot=str(file))
+    shown, info = environment.reset(seed=0)
+    again, _ = environment.reset(seed=0)
+    assert info == {"drawn": {}} and all(np.array_equal(shown[k], again[k]) for k in shown)
+    ends = [environment.step(environment.action_space.sample())[2:4] for _ in range(3)]
+    assert ends == [(False, False), (False, False), (False, True)]
+    with pytest.raises(SpecError, match="unknown robot 'catpole'"):
+        gymnasium.make(ANY, robot="catpole")
+
+
+def test_actions_pass_filter_and_rate(tmp_path: Path) -> None:
+    """As on board: what the world gets is slower than what the learner asks for."""
+    file = tmp_path / "mine.yaml"
+    text = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
+    file.write_text(
+        text.replace("    neutral: [0.0]\n", "    neutral: [0.0]\n    filter: {cutoff: 3.0}\n    max_rate: [8.0]\n")
+    )
+    environment = gymnasium.make(ANY, robot=str(file))
+    environment.reset(seed=0)
+    sent = [environment.step(np.float32([1.0]))[4]["command"]["force"].item() for _ in range(40)]
+    assert sent[0] == pytest.approx(0.084, abs=0.01)  # of a Butterworth of second order at 3 of 25 Hz
+    assert max(np.diff(sent)) <= 8.0 / 25.0 + 1e-9 and sent[-1] == pytest.approx(1.0, abs=0.01)
