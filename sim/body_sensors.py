@@ -1,4 +1,4 @@
-"""Odometry of a body, and arrays of whatever MuJoCo's sensors measure: foot forces, distances."""
+"""Odometry and pose of a body, and arrays of whatever MuJoCo's sensors measure: foot forces, distances."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ class OdometryReading:
 
 def odometry_reader(model: mujoco.MjModel, body: str, topic: str) -> Callable[[mujoco.MjData], OdometryReading]:
     """Reads the body of this name. Raises SpecError with the known ones if the model lacks it."""
+    return functools.partial(_read_odometry, model, _body(model, body, f"odometry {topic!r}"))
+
+
+def _body(model: mujoco.MjModel, name: str, where: str) -> int:
     names = [model.body(i).name for i in range(model.nbody)]
-    require_known("body", [body], names, f"odometry {topic!r}")
-    return functools.partial(_read_odometry, model, names.index(body))
+    require_known("body", [name], names, where)
+    return names.index(name)
 
 
 def _read_odometry(model: mujoco.MjModel, body: int, data: mujoco.MjData) -> OdometryReading:
@@ -36,6 +40,20 @@ def _read_odometry(model: mujoco.MjModel, body: int, data: mujoco.MjData) -> Odo
     mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, body, velocity, 1)
     orientation = data.xquat[body][[1, 2, 3, 0]]  # MuJoCo's is w, x, y, z
     return OdometryReading(data.xpos[body].copy(), orientation, velocity[3:].copy(), velocity[:3].copy())
+
+
+@dataclass(frozen=True, slots=True)
+class PoseReading:
+    """What a PoseStamped topic shows of a body: where it is in the world."""
+
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]  # x, y, z, w
+
+
+def pose_reader(model: mujoco.MjModel, body: str, topic: str) -> Callable[[mujoco.MjData], PoseReading]:
+    """Reads the body of this name. Raises SpecError with the known ones if the model lacks it."""
+    index = _body(model, body, f"pose {topic!r}")
+    return lambda data: PoseReading(data.xpos[index].copy(), data.xquat[index][[1, 2, 3, 0]])
 
 
 def array_reader(

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
-from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
-from sim.body_sensors import OdometryReading
+from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY, POSE
+from sim.body_sensors import OdometryReading, PoseReading
 from sim.sensors import ImuReading, JointReading
 
 
@@ -39,8 +40,7 @@ def fill_imu(message: Imu, time: Time, reading: ImuReading) -> None:
         if values is None:
             getattr(message, f"{field}_covariance")[0] = -1.0
             continue
-        for axis, value in zip("xyzw", values.tolist(), strict=False):
-            setattr(getattr(message, field), axis, value)
+        _set(getattr(message, field), values)
 
 
 def fill_image(message: Image, time: Time, picture: NDArray[np.uint8]) -> None:
@@ -60,8 +60,13 @@ def fill_odometry(message: Odometry, time: Time, reading: OdometryReading) -> No
         (twist.linear, reading.linear_velocity),
         (twist.angular, reading.angular_velocity),
     ):
-        for axis, value in zip("xyzw", values.tolist(), strict=False):
-            setattr(vector, axis, value)
+        _set(vector, values)
+
+
+def fill_pose(message: PoseStamped, time: Time, reading: PoseReading) -> None:
+    message.header.stamp = time
+    _set(message.pose.position, reading.position)
+    _set(message.pose.orientation, reading.orientation)
 
 
 def fill_array(message: Float64MultiArray, time: Time, reading: NDArray[np.float64]) -> None:
@@ -69,6 +74,12 @@ def fill_array(message: Float64MultiArray, time: Time, reading: NDArray[np.float
     stamp = str(time.sec * 1_000_000_000 + time.nanosec)
     message.layout.dim = [MultiArrayDimension(label=stamp, size=len(reading), stride=len(reading))]
     message.data = _doubles(reading)
+
+
+def _set(vector: Any, values: NDArray[np.float64]) -> None:
+    """Its x, y, z and, where there are four numbers, w."""
+    for axis, value in zip("xyzw", values.tolist(), strict=False):
+        setattr(vector, axis, value)
 
 
 def _doubles(values: NDArray[Any]) -> array.array[float]:
@@ -80,5 +91,6 @@ FILL: Mapping[str, Callable[[Any, Time, Any], None]] = {
     IMU: fill_imu,
     IMAGE: fill_image,
     ODOMETRY: fill_odometry,
+    POSE: fill_pose,
     NUMBERS: fill_array,
 }

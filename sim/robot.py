@@ -24,6 +24,7 @@ from sim.sensors import (
     camera_views,
     imu_readers,
     odometry_readers,
+    pose_readers,
     require_simulated,
 )
 from sim.simulation import Simulation
@@ -64,6 +65,7 @@ class SimRobot:
             self._joints = JointReader(spec, self._world.model)
             self._imus = imu_readers(spec, simulation, self._world.model)
             self._odometry = odometry_readers(spec, simulation, self._world.model)
+            self._poses = pose_readers(spec, simulation, self._world.model)
             self._arrays = array_readers(spec, simulation, self._world.model)
             self._task = TaskObservations(spec, simulation, self._world)
             self._cameras = camera_views(spec, simulation, self._world.model)
@@ -76,6 +78,7 @@ class SimRobot:
         for action in spec.actions:
             self._neutral[self._actuators[action.name]] = action.neutral_command()
         self._tick = 0
+        self._judged: dict[str, NDArray[Any]] = {}  # what the expressions saw in the row before; empty: there is none
         self._terminal: bool | None = None  # None: before the first reset
 
     @property
@@ -106,7 +109,7 @@ class SimRobot:
         self._gap.restore()
         self._world.reset()
         self._gap.begin(self._neutral)
-        self._terminal = False
+        self._terminal, self._judged = False, {}
         self._tick += math.ceil(_RESET_TIME * self.spec.rate)
         return replace(self._sense(0.0, {a.name: a.to_command(a.zero()) for a in self.spec.actions}), reward=0.0)
 
@@ -136,6 +139,7 @@ class SimRobot:
             imus=seen.imus,
             images=seen.images,
             odometry=seen.odometry,
+            poses=seen.poses,
             arrays=seen.arrays,
             stamp=round(self._tick * 1e9 / self.spec.rate),
             reward=reward,
@@ -150,6 +154,7 @@ class SimRobot:
             imus={topic: read(data) for topic, read in self._imus.items()},
             images={topic: self._picture(*camera) for topic, camera in self._cameras.items() if pictures},
             odometry={topic: read(data) for topic, read in self._odometry.items()},
+            poses={topic: read(data) for topic, read in self._poses.items()},
             arrays={topic: read(data) for topic, read in self._arrays.items()} | self._task.read(),
         )
 
@@ -159,7 +164,9 @@ class SimRobot:
         values = {
             o.name: encode_observation(o, sensors.values(o.source)) for o in self.spec.quantities if o.name in used
         }
-        found = {name: expression({**values, **commands}) for name, expression in self.spec.expressions.items()}
+        values |= commands
+        before, self._judged = self._judged or values, values
+        found = {name: expression(values, before) for name, expression in self.spec.expressions.items()}
         self._terminal = sensors.terminal or bool(found.get("terminal", 0.0))
         return replace(sensors, reward=found.get("reward", sensors.reward), terminal=self._terminal)
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, SpecError
-from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY
-from sim.body_sensors import OdometryReading, array_reader, odometry_reader
+from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY, POSE
+from sim.body_sensors import OdometryReading, PoseReading, array_reader, odometry_reader, pose_reader
 from sim.simulation import ImuModel, Simulation
 from sim.units import Units, require_known
 
@@ -46,6 +46,7 @@ class Readings:
     imus: dict[str, ImuReading]
     images: dict[str, NDArray[np.uint8]]
     odometry: dict[str, OdometryReading]
+    poses: dict[str, PoseReading]
     arrays: dict[str, NDArray[np.float64]]
 
 
@@ -70,17 +71,18 @@ class Sensors(Readings):
         yield from ((topic, IMU, reading) for topic, reading in self.imus.items())
         yield from ((topic, IMAGE, reading) for topic, reading in self.images.items())
         yield from ((topic, ODOMETRY, reading) for topic, reading in self.odometry.items())
+        yield from ((topic, POSE, reading) for topic, reading in self.poses.items())
         yield from ((topic, NUMBERS, reading) for topic, reading in self.arrays.items())
 
     def values(self, source: Source) -> NDArray[Any]:
-        """The numbers of a source: [names], [3 or 4] of an IMU or odometry, or an image."""
+        """The numbers of a source: [names], [3 or 4] of an IMU, odometry or pose, or an image."""
         if source.type == IMAGE:
             return self.images[source.topic]
         if source.type == NUMBERS:
             return self.arrays[source.topic]
-        if source.type in (IMU, ODOMETRY):
-            readings: Mapping[str, Any] = self.imus if source.type == IMU else self.odometry
-            reading: NDArray[np.float64] = getattr(readings[source.topic], source.field)
+        by_type: Mapping[str, Mapping[str, Any]] = {IMU: self.imus, ODOMETRY: self.odometry, POSE: self.poses}
+        if source.type in by_type:
+            reading: NDArray[np.float64] = getattr(by_type[source.type][source.topic], source.field)
             return reading
         joints = self.joints[source.topic]
         column: NDArray[np.float64] = getattr(joints, source.field)
@@ -89,7 +91,7 @@ class Sensors(Readings):
 
 def require_simulated(spec: RobotSpec) -> None:
     """Raise SpecError for a quantity that no simulated robot shows."""
-    shown = (JOINT_STATE, IMU, IMAGE, ODOMETRY, NUMBERS)
+    shown = (JOINT_STATE, IMU, IMAGE, ODOMETRY, POSE, NUMBERS)
     for o in spec.quantities:
         if o.source.type not in shown or (o.source.type == IMAGE and o.range):
             what = "depth" if o.range and o.source.type == IMAGE else f"a {o.source.type}"
@@ -217,6 +219,18 @@ def odometry_readers(
         if topic not in simulation.odometry:
             raise SpecError(f"odometry {topic!r}: simulation.odometry must name its body")
         readers[topic] = odometry_reader(model, simulation.odometry[topic], topic)
+    return readers
+
+
+def pose_readers(
+    spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel
+) -> dict[str, Callable[[mujoco.MjData], PoseReading]]:
+    """A reader per PoseStamped topic. Raises SpecError naming a body that is not given, or that the model lacks."""
+    readers = {}
+    for topic in _topics(spec, POSE):
+        if topic not in simulation.poses:
+            raise SpecError(f"pose {topic!r}: simulation.poses must name its body")
+        readers[topic] = pose_reader(model, simulation.poses[topic], topic)
     return readers
 
 

@@ -131,6 +131,7 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cameras: dict[str, str | int] = {}  # image topic -> MuJoCo camera (name or index); default: camera 0
     imus: dict[str, ImuModel] = {}  # IMU topic -> its sensors
     odometry: dict[str, str] = {}  # Odometry topic -> body
+    poses: dict[str, str] = {}  # PoseStamped topic -> body
     arrays: dict[str, tuple[str, ...]] = {}  # Float64MultiArray topic -> MuJoCo sensors, whose numbers are joined
     task_observations: dict[str, str] = {}  # dm_control: Float64MultiArray topic -> what the task observes
     vary: tuple[Vary, ...] = ()  # what differs from episode to episode

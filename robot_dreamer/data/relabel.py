@@ -49,8 +49,8 @@ class Coverage:
     Attributes:
       rewards: of all rows but the first ones of episodes, whose reward is 0.
       returns: of the episodes that have their last row.
-      faults: rows for which an expression has no value, because a number is out of its range or the action before
-        was not recorded; they are left out.
+      faults: rows for which an expression has no value, because a number is out of its range, or the row before, whose
+        action or numbers it reads, was not recorded; they are left out.
       dropped: rows behind the end of the new task.
     """
 
@@ -111,7 +111,7 @@ def relabelled(rows: Iterable[StepRecord], spec: RobotSpec, coverage: Coverage) 
             continue
         try:
             yield boot.judge(row, coverage)
-        except (ExpressionFault, _UnknownAction):
+        except (ExpressionFault, _UnknownPast):
             coverage.faults += 1
             boot.leave_out(row)
 
@@ -124,12 +124,12 @@ def covered(rows: Iterable[StepRecord], spec: RobotSpec) -> Coverage:
     return coverage
 
 
-class _UnknownAction(Exception):
-    """The expression reads the action that led to a row, and the row before is missing."""
+class _UnknownPast(Exception):
+    """The expression reads the row before, or the action in it that led here, and that row is missing."""
 
 
 class _Boot:
-    """The rows of one boot: what was executed before the next one, and whether its episode is over.
+    """The rows of one boot: what the row before the next one showed and executed, and whether its episode is over.
 
     Rows that are left out behind the end of a task leave no gap; those that were missing already stay missing.
     """
@@ -139,17 +139,19 @@ class _Boot:
         self._spec = spec
         self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
         self._acts = any(e.names & self._zero.keys() for e in spec.expressions.values())
+        self._looks_back = any(e.looks_back for e in spec.expressions.values())
         self._executed: Arrays | None = self._zero
+        self._values: Arrays | None = None  # what the expressions saw in the row before
         self._total = 0.0
         self._read, self._written = -1, -1  # sequence numbers
 
     def follow(self, row: StepRecord) -> None:
         """The next row as it was recorded."""
         if row.sequence != self._read + 1:
-            self._written, self._executed = self._written + 1, None
+            self._written, self._executed, self._values = self._written + 1, None, None
         self._read = row.sequence
         if row.is_first:
-            self.over, self._executed, self._total = False, self._zero, 0.0
+            self.over, self._executed, self._values, self._total = False, self._zero, None, 0.0
 
     def leave_out(self, row: StepRecord) -> None:
         """Nothing is known of what this row is worth: it leaves a gap."""
@@ -158,10 +160,13 @@ class _Boot:
     def judge(self, row: StepRecord, coverage: Coverage) -> StepRecord:
         spec = self._spec
         if self._executed is None and self._acts:
-            raise _UnknownAction
+            raise _UnknownPast
         executed = self._executed or self._zero
         values = row.observation | {a.name: a.to_command(executed[a.name]) for a in spec.actions}
-        found = {name: expression(values) for name, expression in spec.expressions.items()}
+        before, self._values = values if row.is_first else self._values, values
+        if before is None and self._looks_back:
+            raise _UnknownPast
+        found = {name: expression(values, before or values) for name, expression in spec.expressions.items()}
         reward = 0.0 if row.is_first else found["reward"]
         terminal = bool(found["terminal"]) if "terminal" in found else row.is_terminal
         last = row.is_last or terminal

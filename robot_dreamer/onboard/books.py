@@ -64,6 +64,7 @@ class EpisodeBooks:
         self._actions = spec.actions
         self._expressions = spec.expressions
         self._memory = [(o.name, o.history) for o in spec.observations if o.history > 1]
+        self._judged: Arrays = {}  # what the expressions saw in the row before
         self._past: dict[str, deque[NDArray[Any]]] = {}
         self._seen = [o.name for o in spec.observations]
         self._limit = spec.episode.max_steps
@@ -103,7 +104,8 @@ class EpisodeBooks:
             return sample
         executed = self.executed if self.running else self._zero
         values = sample.observation | {a.name: a.to_command(executed[a.name]) for a in self._actions}
-        found = {name: expression(values) for name, expression in self._expressions.items()}
+        before, self._judged = self._judged if self.running else values, values
+        found = {name: expression(values, before) for name, expression in self._expressions.items()}
         terminal = bool(found.get("terminal", sample.terminal))
         return replace(sample, reward=found.get("reward", sample.reward), terminal=terminal)
 

@@ -1,7 +1,7 @@
 """Reward and end of a task as expressions over a robot's quantities: read, checked, compiled; never run as code.
 
     expression = Expression("exp(-10 * norm(tip - goal) ** 2) - 0.01 * norm(joints) ** 2", scope)
-    reward = expression(values)
+    reward = expression(values, values_of_the_row_before)
 
 The text is parsed by Python's grammar; of its tree only what `_Reader` names is taken, and becomes closures over numpy.
 Whatever is wrong is found when the spec is loaded: unknown names, shapes and units that do not go together, and what
@@ -40,6 +40,7 @@ _COMPARE: Mapping[type[ast.cmpop], str] = {
     ast.NotEq: "!=",
 }
 _CONSTANTS = {"pi": math.pi}
+_BEFORE = "before"
 
 
 class ExpressionError(ValueError):
@@ -77,6 +78,7 @@ class Expression:
 
     Attributes:
       names: those of the scope that it uses.
+      looks_back: it has a part `before(…)`, which is computed from the row before.
       low, high: what its values lie between, for all that the scope says.
 
     Raises:
@@ -102,12 +104,23 @@ class Expression:
         if condition and not term.condition:
             raise ExpressionError("expected a condition such as height < 0.2, found a number")
         self.names = frozenset(reader.used)
+        self.looks_back = reader.looks_back
         self.low, self.high = term.low, term.high
         self._read = term.read
 
-    def __call__(self, values: Values) -> float:
-        """Its value. Args: `values` by name, [size] of each of `names`. Raises ExpressionFault where it has none."""
+    def __call__(self, values: Values, before: Values) -> float:
+        """Its value.
+
+        Args:
+          values: by name, [size] of each of `names`.
+          before: those of the row before; in an episode's first row the same. Read if it looks back.
+
+        Raises:
+          ExpressionFault: it has none.
+        """
         taken = {name: np.asarray(values[name], np.float64) for name in self.names}
+        if self.looks_back:
+            taken |= {_past(name): np.asarray(before[name], np.float64) for name in self.names}
         try:
             with np.errstate(divide="raise", invalid="raise", over="raise"):
                 return float(self._read(taken))
@@ -121,6 +134,8 @@ class _Reader:
 
     def __init__(self, scope: Mapping[str, Variable]) -> None:
         self.used: set[str] = set()
+        self.looks_back = False
+        self._looking_back = False
         self._scope = scope
 
     def read(self, node: ast.expr) -> Term:
@@ -158,7 +173,7 @@ class _Reader:
                 return self._element(node, name, index)
         raise ExpressionError(
             f"{self._where(node)}: {ast.unparse(node)!r} is not of the language, which has numbers, names, "
-            f"name[index], + - * / **, comparisons, and, or, not, a if c else b, {', '.join(FUNCTIONS)}"
+            f"name[index], + - * / **, comparisons, and, or, not, a if c else b, before, {', '.join(FUNCTIONS)}"
         )
 
     def _number(self, node: ast.expr, value: float) -> Term:
@@ -174,13 +189,13 @@ class _Reader:
         units = _units(variable)
         unit = units[0] if len(set(units)) == 1 else ""  # a vector of several units has none of its own
         shape = (variable.size,)
-        term = Term(shape, lambda values: values[name], variable.low, variable.high, unit)
+        term = Term(shape, self._reading(name), variable.low, variable.high, unit)
         return terms.pick(term, 0, unit) if variable.size == 1 else term
 
     def _element(self, node: ast.expr, name: str, index: ast.expr) -> Term:
         variable = self._variable(node, name)
         self.used.add(name)
-        term = Term((variable.size,), lambda values: values[name], variable.low, variable.high)
+        term = Term((variable.size,), self._reading(name), variable.low, variable.high)
         match index:
             case ast.Constant(value=str() as element):
                 if element not in variable.elements:
@@ -207,6 +222,19 @@ class _Reader:
             f"{self._where(node)}: an index is a number from 0, a range such as 0:3, or an element's name in quotes"
         )
 
+    def _reading(self, name: str) -> Callable[[Values], Any]:
+        key = _past(name) if self._looking_back else name
+        return lambda values: values[key]
+
+    def _before(self, node: ast.expr, arguments: list[ast.expr]) -> Term:
+        """What its argument was worth in the row before."""
+        if len(arguments) != 1 or self._looking_back:
+            raise ExpressionError(f"{self._where(node)}: {_BEFORE} takes one argument, without another {_BEFORE} in it")
+        self.looks_back = self._looking_back = True
+        term = self.read(arguments[0])
+        self._looking_back = False
+        return term
+
     def _end(self, node: ast.expr | None, default: int) -> int:
         if node is None:
             return default
@@ -215,8 +243,10 @@ class _Reader:
         raise ExpressionError(f"{self._where(node)}: the ends of a range are whole numbers from 0, written out")
 
     def _call(self, node: ast.expr, name: str, arguments: list[ast.expr]) -> Term:
+        if name == _BEFORE:
+            return self._before(node, arguments)
         if name not in FUNCTIONS:
-            raise ExpressionError(f"{self._where(node)}: there is no function {_suggest(name, FUNCTIONS)}")
+            raise ExpressionError(f"{self._where(node)}: there is no function {_suggest(name, (*FUNCTIONS, _BEFORE))}")
         function, fewest, most = FUNCTIONS[name]
         if not fewest <= len(arguments) <= most:
             expected = str(fewest) if fewest == most else f"{fewest} to {most}"
@@ -237,6 +267,11 @@ class _Reader:
 
     def _where(self, node: ast.expr) -> str:
         return f"character {node.col_offset + 1}"
+
+
+def _past(name: str) -> str:
+    """Where the values of an expression keep a quantity of the row before; no quantity can have such a name."""
+    return f"{name} before"
 
 
 def _reduce(rule: Callable[[Term, Term], Term], parts: list[Term]) -> Term:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray
@@ -16,7 +17,7 @@ from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.messages import make_reader, stamp_of
 from robot_dreamer.spec import Source
 from sim import messages
-from sim.body_sensors import OdometryReading
+from sim.body_sensors import OdometryReading, PoseReading
 from sim.sensors import ImuReading, JointReading
 
 STAMP = 12_345_678_901
@@ -65,6 +66,16 @@ def test_odometry() -> None:
     messages.fill_odometry(message, TIME, reading)
     for field in ("position", "orientation", "linear_velocity", "angular_velocity"):
         read = make_reader(Source("topic", "nav_msgs/msg/Odometry", field))
+        np.testing.assert_array_equal(read(message), getattr(reading, field))
+    assert stamp_of(message) == STAMP
+
+
+def test_pose() -> None:
+    reading = PoseReading(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.3, 0.3, 0.9]))
+    message = PoseStamped()
+    messages.fill_pose(message, TIME, reading)
+    for field in ("position", "orientation"):
+        read = make_reader(Source("topic", "geometry_msgs/msg/PoseStamped", field))
         np.testing.assert_array_equal(read(message), getattr(reading, field))
     assert stamp_of(message) == STAMP
 

@@ -120,6 +120,13 @@ def test_an_expression_sees_what_is_observed_watched_and_was_executed() -> None:
     assert books.judge(sample(2)).reward == pytest.approx(2 + zero)  # of the next episode, no action yet
 
 
+def test_an_expression_looks_back_one_row_and_not_beyond_its_episode() -> None:
+    books = EpisodeBooks(judged("speed - before(speed) + 100 * before(watched)", "speed > 3"), "r", "b")
+    rows = [advance(books, books.judge(sample(t))) for t in (1, 2, 4)]
+    assert [row.reward for row in rows] == pytest.approx([0.0, 1.0, 2.0]) and rows[-1].is_terminal
+    assert books.judge(sample(2)).reward == 0.0  # the next episode's first row has none before it
+
+
 def test_a_topic_says_what_no_expression_does() -> None:
     now = sample(1)
     assert EpisodeBooks(SPEC, "r", "b").judge(now) is now

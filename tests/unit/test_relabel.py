@@ -74,6 +74,18 @@ def test_rows_that_were_missing_stay_missing_and_what_led_behind_them_is_not_kno
     assert behind.reward == pytest.approx(behind.observation["cart_position"][0] - 2 * force, abs=1e-6)
 
 
+def test_a_reward_that_looks_back_needs_the_row_before() -> None:
+    experience = [row for row in rows(0, 30) if row.sequence not in (7, 8, 9)]
+    coverage = Coverage()
+    found = list(relabelled(experience, with_task(SPEC, "cart_position - before(cart_position)"), coverage))
+    assert [row.stamp_capture for row in found] == [*range(7), *range(11, 30)] and coverage.faults == 1
+    for before, row in zip(experience[:-1], experience[1:], strict=True):
+        (judged,) = [new for new in found if new.stamp_capture == row.stamp_capture] or [None]
+        if judged is not None:
+            step = row.observation["cart_position"][0] - before.observation["cart_position"][0]
+            assert judged.reward == pytest.approx(step, abs=1e-6)
+
+
 def test_rows_for_which_there_is_no_value_are_left_out_and_counted() -> None:
     ranged = SPEC.to_json().replace('"range":[]', '"range":[0.5,2.0]', 1)  # the first observation's
     experience, spec = rows(0, 30), with_task(parse_spec(ranged), "1 / cart_position")

@@ -271,15 +271,18 @@ observations:
   - {name: orientation, shape: [4], source: {<<: *odometry, field: orientation}}
   - {name: velocity, shape: [3], source: {<<: *odometry, field: linear_velocity}}
   - {name: spin, shape: [3], source: {<<: *odometry, field: angular_velocity}}
+  - {name: foot, shape: [3], source: &pose {topic: foot_pose, type: geometry_msgs/msg/PoseStamped, field: position}}
+  - {name: foot_turn, shape: [4], source: {<<: *pose, field: orientation}}
 actions:
   - {name: motors, low: [-1, -1, -1, -1], high: [1, 1, 1, 1], command: {topic: commands}}
 reward: {topic: task, type: sensor_msgs/msg/JointState, field: position, names: [reward]}
 episode: {max_steps: 100}
-simulation: {model: "dm_control:hopper/hop", odometry: {odom: torso}, arrays: {feet: [touch_toe, touch_heel]}}
+simulation: {model: "dm_control:hopper/hop", odometry: {odom: torso}, poses: {foot_pose: foot},
+  arrays: {feet: [touch_toe, touch_heel]}}
 """
 
 
-def test_odometry_and_arrays() -> None:
+def test_odometry_poses_and_arrays() -> None:
     spec = parse_spec(HOPPER)
     robot = SimRobot(spec, seed=0)
     sensors = robot.reset()
@@ -298,6 +301,8 @@ def test_odometry_and_arrays() -> None:
     np.testing.assert_allclose(world, data.qvel[root[:2]], atol=1e-9)
     np.testing.assert_allclose(odometry.angular_velocity, [0.0, data.qvel[root[2]], 0.0], atol=1e-9)
     np.testing.assert_allclose(seen["spin"], odometry.angular_velocity, rtol=1e-6)
+    np.testing.assert_allclose(seen["foot"], data.body("foot").xpos, rtol=1e-6)
+    np.testing.assert_allclose(seen["foot_turn"], data.body("foot").xquat[[1, 2, 3, 0]], rtol=1e-6)
     toe, heel = (float(data.sensor(n).data[0]) for n in ("touch_toe", "touch_heel"))
     np.testing.assert_allclose(sensors.arrays["feet"], [toe / 2.0, heel + 1.0])  # as the driver sends it
     np.testing.assert_allclose(seen["touch"], [toe, heel], rtol=1e-5, atol=1e-6)
@@ -307,29 +312,33 @@ def test_odometry_and_arrays() -> None:
     ("old", "new", "words"),
     [
         ("odometry: {odom: torso}, ", "", "odometry 'odom': simulation.odometry must name its body"),
+        ("poses: {foot_pose: foot},", "", "pose 'foot_pose': simulation.poses must name its body"),
+        ("{foot_pose: foot}", "{foot_pose: paw}", "pose 'foot_pose': the model has no body paw; it has: .*foot"),
         ("{odom: torso}", "{odom: trunk}", "odometry 'odom': the model has no body trunk; it has: .*torso"),
         ("arrays: {feet: [touch_toe, touch_heel]}", "seed: 1", "unknown field `seed`"),
-        (", arrays: {feet: [touch_toe, touch_heel]}", "", "array 'feet': simulation.arrays must name its sensors"),
+        (",\n  arrays: {feet: [touch_toe, touch_heel]}", "", "array 'feet': simulation.arrays must name its sensors"),
         ("[touch_toe, touch_heel]", "[touch_toe]", "observation 'touch' names 2 numbers, simulation.arrays gives 1"),
         ("[touch_toe, touch_heel]", "[touch_toe, touch_ear]", "array 'feet': the model has no sensor touch_ear"),
     ],
 )
-def test_what_odometry_and_arrays_need_is_named(old: str, new: str, words: str) -> None:
+def test_what_odometry_poses_and_arrays_need_is_named(old: str, new: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         SimRobot(changed(old, new, HOPPER), seed=0)
 
 
 def test_an_expression_stands_in_place_of_the_tasks_reward_and_end() -> None:
     """What the in-process environment says is what the onboard books make of the same rows."""
-    text = re.sub(r"^reward: .*$", 'reward: {expression: "2 * cart_position + force ** 2"}', CARTPOLE_TEXT, flags=re.M)
+    text = re.sub(
+        r"^reward: .*$", 'reward: {expression: "2 * cart_position + before(force ** 2)"}', CARTPOLE_TEXT, flags=re.M
+    )
     text = re.sub(r"^terminal: .*$", 'terminal: {expression: "abs(cart_position) > 0.2"}', text, flags=re.M)
     robot = SimRobot(parse_spec(text), seed=3)
     first = robot.reset()
     assert first.reward == 0.0 and not first.terminal and "task" not in first.joints
-    for _ in range(200):
+    for step in range(200):
         sensors = robot.step(force(0.9))
         position = float(np.float32(sensors.joints["joint_states"].position[0]))
-        assert sensors.reward == pytest.approx(2 * position + 0.81, rel=1e-12)
+        assert sensors.reward == pytest.approx(2 * position + 0.81 * (step > 0), rel=1e-12)
         assert sensors.terminal == (abs(position) > 0.2)
         if sensors.terminal:
             break

@@ -61,12 +61,33 @@ TERMINAL = "terminal: {topic: task, type: sensor_msgs/msg/JointState, field: pos
     ],
 )
 def test_values(text: str, expected: float) -> None:
-    assert Expression(text, SCOPE)(VALUES) == pytest.approx(expected, rel=1e-6)
+    assert Expression(text, SCOPE)(VALUES, VALUES) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("before(norm(tip - goal)) - norm(tip - goal)", 2.0 - 0.5),
+        ("joints[0] - before(joints[0]) + before(2)", 1.5 - 0.5 + 2.0),
+        ("1 if height < 0.3 and not before(height < 0.3) else 0", 1.0),
+    ],
+)
+def test_what_was_before(text: str, expected: float) -> None:
+    past = {"tip": [0.0, 2.0, 0.0], "goal": [0.0, 0.0, 0.0], "joints": [0.5, 0.0], "height": [0.3]}
+    before = {name: np.asarray(numbers) for name, numbers in past.items()}
+    expression = Expression(text, SCOPE)
+    assert expression(VALUES, before) == pytest.approx(expected, rel=1e-6) and expression.looks_back
+    assert not Expression("norm(tip - goal)", SCOPE).looks_back
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ("before(before(angle))", "character 8: before takes one argument, without another before in it"),
+        ("before(angle, 1)", "before takes one argument"),
+        ("befor(angle)", "there is no function 'befor' (nearest: before)"),
+        ("sqrt(before(tip[0]))", "sqrt: its argument must be between 0 and inf, and is between -2 and 2"),
+        ("before(joints[0]) - before(wheels[0])", "-: rad and deg do not go together"),
         ("hight + 1", "character 1: the robot has no 'hight' (nearest: height); known: angle, camera, goal"),
         ("1 + nrom(tip)", "character 5: there is no function 'nrom' (nearest: norm)"),
         ("1 +\n  nrom(tip)", "character 7: there is no function 'nrom'"),
@@ -139,7 +160,8 @@ def test_every_value_lies_in_the_interval_that_the_check_saw(
 ) -> None:
     expression = Expression(text, SCOPE)
     values = {"tip": tip, "height": [height], "joints": free[:2], "angle": free[2:]}
-    value = expression({name: np.asarray(numbers) for name, numbers in values.items()})
+    taken = {name: np.asarray(numbers) for name, numbers in values.items()}
+    value = expression(taken, taken)
     slack = 1e-9 * max(1.0, abs(value))
     assert expression.low - slack <= value <= expression.high + slack
 
@@ -147,7 +169,7 @@ def test_every_value_lies_in_the_interval_that_the_check_saw(
 def test_numbers_outside_of_the_stated_range_have_no_value_and_say_so() -> None:
     expression = Expression("1 / (2.5 + tip[0])", SCOPE)
     with pytest.raises(ExpressionFault, match=r"has no value: divide by zero .*tip \[-2.5, 0.0, 0.0\]"):
-        expression({"tip": np.array([-2.5, 0.0, 0.0])})
+        expression({"tip": np.array([-2.5, 0.0, 0.0])}, {})
 
 
 def changed(reward: str, terminal: str = TERMINAL, more: str = "") -> str:
