@@ -22,6 +22,7 @@ from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.spec import RobotSpec, load_spec, require_same_spec
+from robot_dreamer.spec.contract import tuned
 
 
 def show(args: argparse.Namespace) -> int:
@@ -87,20 +88,48 @@ def _write(
 
 
 def load(args: argparse.Namespace) -> int:
-    """Read a bag into a store."""
+    """Read a bag, or another store, into a store."""
     from robot_dreamer.data.restore import archived_spec, count_rows, restore_rows
 
+    if store_path(args.bag).is_file():
+        return _import_store(args)
     theirs = archived_spec(args.bag)
     if theirs is None:
         return _import_recording(args)
-    spec = theirs
-    if args.spec is not None:
-        spec = load_spec(args.spec)
-        require_same_spec(spec, theirs, f"bag {args.bag}")
+    spec = _agreed(args.spec, theirs, f"bag {args.bag}")
     survey = Survey(spec)
     with _store(args.store, spec) as store, _progress("importing", count_rows(args.bag)) as advance:
         result = restore_rows(args.bag, store, survey, advance)
     return _outcome(store_path(args.store), survey, result)
+
+
+def _import_store(args: argparse.Namespace) -> int:
+    source = open_store(args.bag)
+    try:
+        spec = _agreed(args.spec, source.spec, f"store {source.path}")
+        survey = Survey(spec)
+        with _store(args.store, spec) as store, _progress("importing", source.count()) as advance:
+            result = store_rows(_advancing(rows_of(source), advance), store, survey)
+    finally:
+        source.close()
+    return _outcome(store_path(args.store), survey, result)
+
+
+def _advancing(rows: Iterable[StepRecord], advance: Callable[[], None]) -> Iterator[StepRecord]:
+    for row in rows:
+        advance()
+        yield row
+
+
+def _agreed(given: str | None, theirs: RobotSpec, whose: str) -> RobotSpec:
+    """The spec to import with: the given one if its contract is theirs, else SpecMismatch; says what is taken."""
+    if given is None:
+        return theirs
+    spec = load_spec(given)
+    for line in tuned(spec, theirs):
+        print(f"taken, it merely tunes: {line}")
+    require_same_spec(spec, theirs, whose)
+    return spec
 
 
 def _import_recording(args: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@
 
     offset  size  meaning
     0       4     CRC-32 (zlib) of the rest
-    4       8     first 8 bytes of the spec's hash: names, shapes, dtypes and order of the arrays follow from the spec
+    4       8     first 8 bytes of the spec's hash: names, shapes, dtypes and order of the arrays follow from the spec;
+                  what older programs stored has the first 8 of that spec's older hash
     12      2     H, bytes of the header
     14      H     MessagePack array: robot, boot, number of rows N
     14+H    -     columns, N values each: sequence, episode, stamp_capture, stamp_applied, policy_version (int64),
@@ -132,15 +133,18 @@ class Block:
 class BlockCodec:
     """Turns rows of one spec into bytes and back.
 
+    Args:
+      made_for: a spec of the same contract, whose older hashes blocks may have; default: `spec`.
+
     Attributes:
       row_bytes: bytes of one row in a block.
 
     Raises ValueError for a spec whose rows are larger than a message may be.
     """
 
-    def __init__(self, spec: RobotSpec) -> None:
+    def __init__(self, spec: RobotSpec, made_for: RobotSpec | None = None) -> None:
         self.spec = spec
-        self._stamps = [bytes.fromhex(found)[:8] for found in spec.hashes]  # the first is ours
+        self._stamp, *_ = self._known = [bytes.fromhex(found)[:8] for found in (made_for or spec).hashes]
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(BlockHeader)
         observations = [(o.name, o.shape, np.dtype(o.dtype).newbyteorder("<")) for o in spec.observations]
@@ -155,6 +159,15 @@ class BlockCodec:
     def rows_in(self, size: int) -> int:
         """Rows that a block of about `size` bytes holds; at least one."""
         return min(MAX_ROWS, max(1, (size - _HEADER_ROOM) // self.row_bytes))
+
+    def restamped(self, blob: Buffer) -> Buffer:
+        """A block of an older program under today's hash; any other as it is. Raises RowError if it was changed."""
+        if blob[4:12] == self._stamp or blob[4:12] not in self._known:
+            return blob
+        self.decode(blob)  # else the new checksum would be right for wrong bytes
+        block = bytearray(blob)
+        block[4:12] = self._stamp
+        return _checked(block)
 
     def encode(self, rows: Sequence[StepRecord]) -> bytearray:
         """Rows of one robot and boot -> block. Raises RecordError unless they fit the spec and their sequence rises."""
@@ -185,7 +198,7 @@ class BlockCodec:
         if len(blob) < _PREFIX.size:
             raise RowError("truncated", f"block of {len(blob)} bytes is shorter than its prefix")
         checksum, stamp, header_size = _PREFIX.unpack_from(blob)
-        if stamp not in self._stamps:
+        if stamp not in self._known:
             raise RowError("spec", f"block was recorded for spec {stamp.hex()}..., ours is {self.spec.hash[:16]}...")
         view = memoryview(blob)
         if zlib.crc32(view[4:]) != checksum:
@@ -283,9 +296,8 @@ class BlockCodec:
 
     def _seal(self, robot: str, boot: str, count: int, parts: list[Any]) -> bytearray:
         header = self._encoder.encode(BlockHeader(robot, boot, count))
-        blob = bytearray().join((_PREFIX.pack(0, self._stamps[0], len(header)), header, *parts))
-        struct.pack_into("<I", blob, 0, zlib.crc32(memoryview(blob)[4:]))
-        return blob
+        blob = bytearray().join((_PREFIX.pack(0, self._stamp, len(header)), header, *parts))
+        return _checked(blob)
 
     def _view(self, blob: Buffer, robot: str, boot: str, count: int) -> Block:
         offset = len(blob) - count * self.row_bytes
@@ -298,6 +310,12 @@ class BlockCodec:
                 offset += size * dtype.itemsize
             groups.append(group)
         return Block(robot, boot, *groups)
+
+
+def _checked(blob: bytearray) -> bytearray:
+    """With its checksum written in."""
+    struct.pack_into("<I", blob, 0, zlib.crc32(memoryview(blob)[4:]))
+    return blob
 
 
 def _rises(sequence: NDArray[np.int64]) -> bool:

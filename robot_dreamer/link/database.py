@@ -21,7 +21,8 @@ import msgspec
 from robot_dreamer.link.errors import DamagedFile, LinkError
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
-FORMAT = "2"
+FORMAT = "3"
+_OLDER = ("2",)  # become ones of today's format when they are opened to be written
 _CHECKPOINT = 4 << 20  # bytes of log copied into the file at a time: a commit that does it waits for all of them
 
 
@@ -59,6 +60,9 @@ class Database:
       spec: a file of another spec is refused.
       row_bytes: size of a row's arrays; a new file gets pages to suit.
 
+    Attributes:
+      spec: that the file was made for; its contract is the same, and its blocks may have its older hashes.
+
     Raises:
       SpecMismatch: with both sides shown.
       LinkError: the file is in use, or is something else.
@@ -92,11 +96,13 @@ class Database:
             self.set_meta("format", FORMAT)
             self.set_meta("id", uuid.uuid4().hex)
             self.set_meta("spec", spec.to_json())
-        if self.meta("kind") != kind or self.meta("format") != FORMAT:
+        if self.meta("kind") != kind or self.meta("format") not in (FORMAT, *_OLDER):
             found = f"{self.meta('kind')} of format {self.meta('format')}"
             raise LinkError(f"{self.path} is a {found}, expected a {kind} of format {FORMAT}; choose another directory")
-        theirs = msgspec.json.decode(self.meta("spec") or "", type=RobotSpec)
-        require_same_spec(spec, theirs, f"experience {kind} {self.path}")
+        self.spec = msgspec.json.decode(self.meta("spec") or "", type=RobotSpec)
+        require_same_spec(spec, self.spec, f"experience {kind} {self.path}")
+        if self.meta("format") != FORMAT:
+            self.set_meta("format", FORMAT)
         for statement in filter(str.strip, schema.split(";")):
             db.execute(statement)
         db.execute("COMMIT")
@@ -124,7 +130,7 @@ def stored_spec(path: Path, kind: str) -> RobotSpec:
             meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
         finally:
             db.close()
-        if (meta.get("kind"), meta.get("format")) != (kind, FORMAT):
+        if meta.get("kind") != kind or meta.get("format") not in (FORMAT, *_OLDER):
             found = f"{meta.get('kind')} of format {meta.get('format')}"
             raise LinkError(f"{path} is a {found}, expected a {kind} of format {FORMAT}")
         return msgspec.json.decode(meta["spec"], type=RobotSpec)

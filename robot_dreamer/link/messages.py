@@ -24,7 +24,7 @@ from msgspec import Meta
 from robot_dreamer.bounds import Count, CountOrNone, Seconds, Shown
 from robot_dreamer.link.errors import FrameError
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAGIC = b"RDL"
 MAX_MESSAGE = 16 << 20  # bytes of one frame; the sockets refuse larger ones before they are read
 MAX_ROWS = 1 << 16  # rows of one message

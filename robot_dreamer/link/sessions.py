@@ -140,8 +140,8 @@ class Sessions:
             owner = self._keys.allowed().get(key)
             if owner != hello.robot:
                 return Refused("not_allowed", f"this key belongs to {owner or 'nobody'}, not to robot {hello.robot!r}")
-        if hello.spec_hash not in self._spec.hashes:
-            return Refused("spec", self._difference(hello))
+        if difference := self._difference(hello):
+            return Refused("spec", difference[:16384])
         if self.holder(hello, identity) is not None:
             text = f"robot id {hello.robot!r} is in use by another live connection; give each robot its own id"
             return Refused("claimed", text)
@@ -150,12 +150,14 @@ class Sessions:
         return None
 
     def _difference(self, hello: Hello) -> str:
-        hashes = f"spec hash {hello.spec_hash[:12]} is not ours ({self._spec.hash[:12]})"
+        """Why a robot's spec is not ours; empty if it is, as far as it means something."""
         try:
             theirs = msgspec.json.decode(hello.spec, type=RobotSpec)
             require_same_spec(self._spec, theirs, f"robot {hello.robot!r}")
         except SpecMismatch as error:
-            return str(error)[:16384]
+            return str(error)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            return f"{hashes}, and the spec sent with it is broken: {error}"[:16384]
-        return f"{hashes}, though the spec sent with it is"
+            return f"the spec of the robot is broken: {error}"
+        if hello.spec_hash != theirs.hash:
+            return f"spec hash {hello.spec_hash[:12]} is not that of the spec sent with it ({theirs.hash[:12]})"
+        return ""

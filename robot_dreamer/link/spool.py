@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from robot_dreamer.link.blocks import BlockCodec, Buffer
 from robot_dreamer.link.database import Database, disk_advice, looked_into
-from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.errors import LinkError, RowError
 from robot_dreamer.link.messages import MAX_ROWS
 from robot_dreamer.spec import RobotSpec
 
@@ -46,7 +46,7 @@ class SpoolBlock(NamedTuple):
     boot: str
     last: int
     rows: int
-    blob: bytes
+    blob: Buffer
 
 
 class SpoolResult(NamedTuple):
@@ -75,6 +75,7 @@ class Spool:
         self.path, self._limit, self._when_full = path, limit, when_full
         self._lock = threading.Lock()
         self._database = Database(path, "spool", _SCHEMA, spec, BlockCodec(spec).row_bytes)
+        self._codec = BlockCodec(spec, self._database.spec)
         self._db = self._database.connection
         owner = self._database.meta("robot")
         if owner is None:
@@ -138,10 +139,16 @@ class Spool:
                 rows += block.rows
                 if chunk and (block.boot != chunk[0].boot or size > max_bytes or rows > MAX_ROWS):
                     break
-                chunk.append(block)
+                chunk.append(block._replace(blob=self._of_today(block.blob)))
                 if len(chunk) >= max_blocks:
                     break
             return chunk
+
+    def _of_today(self, blob: Buffer) -> Buffer:
+        try:
+            return self._codec.restamped(blob)
+        except RowError:  # the learner refuses it, and counts it
+            return blob
 
     def newest_of(self, boot: str) -> int:
         """Highest sequence number of a boot that is here; -1 for none."""

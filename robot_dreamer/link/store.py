@@ -84,9 +84,9 @@ class ExperienceStore:
 
     def __init__(self, path: Path, spec: RobotSpec) -> None:
         self.path, self.spec = Path(path), spec
-        self._codec = BlockCodec(spec)
         self._write_lock = threading.RLock()
-        self._database = Database(self.path, "store", _SCHEMA, spec, self._codec.row_bytes)
+        self._database = Database(self.path, "store", _SCHEMA, spec, BlockCodec(spec).row_bytes)
+        self._codec = BlockCodec(spec, self._database.spec)
         self._db = self._database.connection
         self._reader = StoreReader(self.path)  # with a connection of its own
         self.id = self._database.meta("id") or ""

@@ -1,45 +1,53 @@
-"""What of a RobotSpec its hash covers, in one spelling: equal contracts have equal hashes, however written."""
+"""What of a RobotSpec its hash covers, in one spelling: equal contracts have equal hashes, however written.
+
+Version 2 covers what numbers mean (`meaning.py` has the table). Version 1 covered topics, ages and limits of episodes
+too, and its forerunner the spelling. What they made carries its spec beside the hash: it is recognised by its own hash,
+and judged by version 2 of that spec.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from robot_dreamer.spec.action import ActionSpec
+from robot_dreamer.spec.meaning import FIELDS
 from robot_dreamer.spec.observation import ObservationSpec
 
 if TYPE_CHECKING:
     from robot_dreamer.spec.robot import RobotSpec
 
-_NOT_CONTRACT = ("description", "simulation", "watched", "safety")
+_NOT_IN_VERSION_1 = ("description", "simulation", "watched", "safety")
 
 
 def contract(spec: RobotSpec) -> dict[str, Any]:
-    """The hashed part as plain JSON types; numbers by their declared type, what has no effect left out, and the neutral
-    command of each action written out.
+    """The hashed part as plain JSON types; numbers by their declared type, and what has no effect left out.
 
     A field that is as its default says is left out, so that a further optional field leaves the hash of older robots
     alone. A default must therefore never change. What is watched belongs to it as far as rewards are computed from it.
     """
-    typed = msgspec.convert(msgspec.to_builtins(spec, enc_hook=_plain), type(spec))
-    return as_spelled(
-        msgspec.structs.replace(
-            typed,
-            observations=tuple(map(_observation, typed.observations)),
-            watched=tuple(map(_observation, typed.watched)),
-            actions=tuple(map(_action, typed.actions)),
-        )
-    )
+    return _hashed(_typed(spec), _means)
+
+
+def version_1(spec: RobotSpec) -> dict[str, Any]:
+    """What hashes of version 1 covered."""
+    return as_spelled(_typed(spec))
 
 
 def as_spelled(spec: RobotSpec) -> dict[str, Any]:
-    """The same as it is written, which is what hashes covered until version 0.2."""
-    plain = {k: v for k, v in _without_defaults(spec).items() if k not in _NOT_CONTRACT}
-    judged = spec.recorded[len(spec.observations) :]
-    return plain | {"watched": _without_defaults(judged)} if judged else plain
+    """What hashes before version 1 covered: the same as it is written."""
+    return _hashed(spec, lambda struct, field: field not in _NOT_IN_VERSION_1)
+
+
+def tuned(ours: RobotSpec, theirs: RobotSpec) -> list[str]:
+    """One line for each field that merely tunes and in which two specs differ."""
+    lines = differences(_without_defaults(_typed(ours)), _without_defaults(_typed(theirs)))
+    refused = {line.partition(":")[0] for line in differences(contract(ours), contract(theirs))}
+    return [line for line in lines if line.partition(":")[0] not in refused]
 
 
 def digest(plain: dict[str, Any]) -> str:
@@ -56,6 +64,17 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         return [x for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) for x in differences(a, b, f"{path}[{i}]")]
     return [] if ours == theirs else [f"{path}: ours {_show(ours)}, theirs {_show(theirs)}"]
+
+
+def _typed(spec: RobotSpec) -> RobotSpec:
+    """With numbers of the declared types, what has no effect left out, and the neutral commands written out."""
+    typed = msgspec.convert(msgspec.to_builtins(spec, enc_hook=_plain), type(spec))
+    return msgspec.structs.replace(
+        typed,
+        observations=tuple(map(_observation, typed.observations)),
+        watched=tuple(map(_observation, typed.watched)),
+        actions=tuple(map(_action, typed.actions)),
+    )
 
 
 def _plain(number: Any) -> Any:
@@ -77,11 +96,30 @@ def _effective(scaled: Any) -> dict[str, tuple[float, ...]]:
     return {"scale": scale, "offset": scaled.offset if any(scaled.offset) else ()}
 
 
-def _without_defaults(value: Any) -> Any:
+def _means(struct: msgspec.Struct, field: str) -> bool:
+    return FIELDS[f"{type(struct).__name__}.{field}"].means
+
+
+def _hashed(spec: RobotSpec, counts: Callable[[msgspec.Struct, str], bool]) -> dict[str, Any]:
+    plain = {name: value for name, value in _without_defaults(spec, counts).items() if name != "watched"}
+    judged = spec.recorded[len(spec.observations) :]
+    return plain | {"watched": _without_defaults(judged, counts)} if judged else plain
+
+
+def _any(struct: msgspec.Struct, field: str) -> bool:
+    return True
+
+
+def _without_defaults(value: Any, counts: Callable[[msgspec.Struct, str], bool] = _any) -> Any:
+    """Plain JSON types; of structs the fields that count and are not as their default says."""
     if isinstance(value, msgspec.Struct):
         given = {f.name: (getattr(value, f.name), f.default) for f in msgspec.structs.fields(value)}
-        return {name: _without_defaults(found) for name, (found, default) in given.items() if found != default}
-    return [_without_defaults(x) for x in value] if isinstance(value, tuple) else value
+        return {
+            name: _without_defaults(found, counts)
+            for name, (found, default) in given.items()
+            if found != default and counts(value, name)
+        }
+    return [_without_defaults(x, counts) for x in value] if isinstance(value, tuple) else value
 
 
 def _show(value: Any) -> str:

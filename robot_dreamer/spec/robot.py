@@ -9,6 +9,7 @@ Needs numpy, PyYAML and msgspec only, so that the robot side can import it.
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from robot_dreamer import plain_yaml
 from robot_dreamer.missing import advice
 from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import FieldError, require, require_finite, require_name, require_range, require_topic
-from robot_dreamer.spec.contract import as_spelled, contract, differences, digest
+from robot_dreamer.spec.contract import as_spelled, contract, differences, digest, tuned, version_1
 from robot_dreamer.spec.expression import Expression, ExpressionError
 from robot_dreamer.spec.families import in_family, make_spec
 from robot_dreamer.spec.observation import PICTURE_SIDES, ObservationSpec
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from gymnasium import spaces
 
 ROBOTS_DIRECTORY = Path(__file__).parents[1] / "robots"
+
+_LOG = logging.getLogger(__name__)
 
 
 class SpecError(ValueError):
@@ -71,9 +74,9 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
     reward_range: tuple[float, ...] = ()  # lowest and highest possible reward of a row; rows outside are refused
     operator: Operator = Operator()  # what the word of a person is worth
     watched: tuple[ObservationSpec, ...] = ()  # what guard and expressions see and the policy does not; see `contract`
-    safety: Safety = Safety()  # not part of the contract
-    description: str = ""  # not part of the contract
-    simulation: dict[str, Any] = {}  # how sim/ builds this robot; not part of the contract
+    safety: Safety = Safety()
+    description: str = ""
+    simulation: dict[str, Any] = {}  # how sim/ builds this robot
 
     def __post_init__(self) -> None:
         require_name(self.name)
@@ -151,8 +154,8 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
 
     @functools.cached_property
     def hashes(self) -> tuple[str, ...]:
-        """The hash, and the one that the same spec had in files and programs until version 0.2."""
-        return tuple(dict.fromkeys((self.hash, digest(as_spelled(self)))))
+        """The hash, and those that the same spec had in files of older programs."""
+        return self.hash, *dict.fromkeys((digest(version_1(self)), digest(as_spelled(self))))
 
     def to_json(self) -> str:
         """The whole spec as JSON, for the handshake, the checkpoint and the bundle."""
@@ -283,14 +286,31 @@ def _parse(text: str, file: str) -> tuple[RobotSpec, plain_yaml.Document]:
 
 
 def require_same_spec(ours: RobotSpec, theirs: RobotSpec, whose: str) -> None:
-    """Raise SpecMismatch that shows both sides unless the two contracts are the same."""
-    if ours.hash == theirs.hash:
+    """Raise SpecMismatch that shows both sides unless the two contracts are the same.
+
+    What merely tunes may differ; it is told in the log, once in a process.
+    """
+    if ours == theirs:
         return
-    lines = "\n".join(f"  {x}" for x in differences(ours.contract(), theirs.contract()))
+    if ours.hash == theirs.hash:
+        if found := tuned(ours, theirs):
+            _tell(f"{whose} has the same contract, and differs in what merely tunes:\n" + _indented(found))
+        return
+    lines = _indented(differences(ours.contract(), theirs.contract()))
     raise SpecMismatch(
         f"{whose} was made for robot {theirs.name!r} (spec {theirs.hash[:12]}), "
         f"ours is {ours.name!r} (spec {ours.hash[:12]}):\n{lines}"
     )
+
+
+def _indented(lines: list[str]) -> str:
+    more = [f"and {len(lines) - 20} more"] if len(lines) > 20 else []
+    return "\n".join(f"  {line[:1000]}" for line in [*lines[:20], *more])
+
+
+@functools.lru_cache(64)  # once: a learner's bundles come again and again
+def _tell(text: str) -> None:
+    _LOG.warning("%s", text)
 
 
 def require_lockstep(spec: RobotSpec) -> None:
