@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robot_dreamer.commands.check_offline import bundle_findings, learner_findings, simulation_findings, spec_findings
+from robot_dreamer.commands.check_wiggle import require_person, wiggle_findings
 from robot_dreamer.commands.names import require_namespace
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.option_types import number
-from robot_dreamer.preflight.findings import Finding, is_go, stop, table
+from robot_dreamer.preflight.findings import Finding, is_go, stop, table, warning
 from robot_dreamer.spec import RobotSpec, SpecError, load_spec
 
 
@@ -30,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="listen to the robot for so long; nothing is sent. Move it by hand meanwhile: signs and scales show",
     )
     parser.add_argument("--namespace", help="with --live or --bag: where the spec's topics are, e.g. /arm1")
+    parser.add_argument(
+        "--wiggle",
+        action="store_true",
+        help="with --live: if nothing stops it, MOVE one joint after the other, a little; a person agrees and watches",
+    )
     parser.add_argument("--sim-time", action="store_true", help="with --live: the robot's time is that of /clock")
 
 
@@ -37,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """Print all findings and the verdict. Raises ValueError for an option that nobody would read."""
     _require_read(args)
     findings = list(_findings(args))
+    if args.wiggle:
+        findings += _wiggled(args, findings)
     print(table(findings, _grounds(args)))
     return 0 if is_go(findings) else 1
 
@@ -46,13 +54,17 @@ def _require_read(args: argparse.Namespace) -> None:
         raise ValueError("--sim-time is read with --live alone: leave it out, or add --live SECONDS")
     if args.namespace is not None and args.live is None and args.bag is None:
         raise ValueError("--namespace is read with --live or --bag alone: leave it out, or add one of them")
+    if args.wiggle:
+        if args.live is None:
+            raise ValueError("--wiggle needs --live SECONDS: nothing is moved before the robot was listened to")
+        require_person()
     require_namespace(args.namespace or "/")
 
 
 def _grounds(args: argparse.Namespace) -> str:
     """What the verdict rests on."""
     if args.live is not None:
-        return f"after {args.live:g} s of listening"
+        return f"after {args.live:g} s of listening{' and a wiggle' if args.wiggle else ''}"
     if args.bag is not None:
         return f"by the recording {args.bag}"
     return "on paper: nothing was heard of the robot, see --live and --bag"
@@ -75,6 +87,13 @@ def _findings(args: argparse.Namespace) -> Iterable[Finding]:
         from ros_nodes.preflight import listen
 
         yield from listen(spec, args.live, args.namespace or "/", args.sim_time)
+
+
+def _wiggled(args: argparse.Namespace, findings: list[Finding]) -> Iterable[Finding]:
+    if not is_go(findings):
+        return [warning("wiggle", "nothing was moved: what stops the robot comes first", "mend that and check again")]
+    print(table(findings, "so far"))
+    return wiggle_findings(load_spec(args.robot), args.namespace or "/", args.sim_time)
 
 
 def _recorded(spec: RobotSpec, bag: Path, namespace: str) -> Iterable[Finding]:

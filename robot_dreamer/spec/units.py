@@ -33,6 +33,11 @@ def measure(unit: str) -> str:
     return _KNOWN.get(unit.strip(), ("", 0.0))[0]
 
 
+def si(unit: str) -> float:
+    """How much of the SI unit it is; 1 of one that is not known."""
+    return _KNOWN.get(unit.strip(), ("", 1.0))[1]
+
+
 def disagreement(found: str, expected: str) -> str:
     """Why numbers in the unit `found` must not stand for such in `expected`, with the scale that mends it.
 
