@@ -42,6 +42,10 @@ COMMANDS = {
     ),
     "watch": ("robot_dreamer.commands.watch", "the live panel of a run that goes on elsewhere on this machine"),
     "keys": ("robot_dreamer.link.keys", "create, list and revoke the keys of robots and learner"),
+    "policy": (
+        "robot_dreamer.commands.policy",
+        "push, pull and list signed bundles: a folder, an HTTP server, the Hugging Face hub",
+    ),
     "call": (
         "robot_dreamer.commands.call",
         "a word to a policy node: policy, stand, passive, e_stop, clear_fault, take_over, success, …",

@@ -21,6 +21,8 @@ EXTRAS = {
     "imageio": "film",
     "imageio_ffmpeg": "film",
     "rerun": "rerun",
+    "cryptography": "sign",
+    "huggingface_hub": "hub",
     "ale_py": "atari",
     "crafter": "crafter",
     "onnxruntime": "onnx-cpu",

@@ -12,6 +12,7 @@ from typing import Any
 
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.robot import RobotLink
+from robot_dreamer.missing import advice
 from robot_dreamer.onboard.bundle import BundleError
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.logbook import Logbook
@@ -159,6 +160,8 @@ class Components:
 
     def _first_policy(self, p: PolicyNodeSettings, logbook: Logbook | None, ended: Callable[[], bool]) -> ActingPolicy:
         """`bundle`; or the one that acted last, where it is a newer one of the same run or no other is named."""
+        if p.trusted_signers:
+            _require_signed(Path(p.bundle), Path(p.trusted_signers))
         named = read_admitted(Path(p.bundle), self.spec, p.require_gate) if p.bundle else None
         if logbook is not None and logbook.acting is not None:
             try:
@@ -201,6 +204,15 @@ class Components:
     def _receive(self, topic: str, message: Any) -> None:
         self.observer.receive(topic, message)
         self.runner.heard(topic)
+
+
+def _require_signed(bundle: Path, trusted: Path) -> None:
+    try:
+        from robot_dreamer.policies.signature import require_signed
+    except ModuleNotFoundError as error:  # an extra, which a robot that asks nobody does without
+        raise ValueError(f"trusted_signers: {advice(error)}") from error
+    signer, statement = require_signed(bundle, trusted)
+    _LOG.info("%s is %s %d, signed by %s", bundle, statement.name, statement.sequence, signer)
 
 
 def _stop_link(link: RobotLink) -> None:

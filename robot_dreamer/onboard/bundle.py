@@ -90,8 +90,9 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, recording: Mappin
     sync(path.parent)  # the rename itself must survive a power cut
 
 
-def read_bundle(path: Path, spec: RobotSpec) -> Bundle:
-    """Read a bundle for the robot `spec`; sizes are checked before anything is read, hashes before anything is parsed.
+def read_bundle(path: Path, spec: RobotSpec | None) -> Bundle:
+    """Read a bundle for the robot `spec` (None: for whichever it is); sizes are checked before anything is read, hashes
+    before anything is parsed.
 
     Raises:
       BundleError: not a bundle, truncated, too large, wrong hash, unknown format, another robot, ports that do not fit.
@@ -106,6 +107,7 @@ def read_bundle(path: Path, spec: RobotSpec) -> Bundle:
             if found != expected:
                 raise BundleError(f"sha256 of {name}: expected {expected}, found {found}")
         theirs = own_spec(manifest)
+        spec = spec or theirs
         try:
             require_same_spec(spec, theirs, "the bundle")
         except SpecError as error:

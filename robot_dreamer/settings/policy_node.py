@@ -32,6 +32,11 @@ class PolicyNodeSettings:
         "refuse what has no passed verdict of its own bytes beside it (docs/gate.md): `bundle`, one that acted before, "
         "one that the learner sends; and random_actions",
     )
+    trusted_signers: str = setting(
+        "",
+        "folder of those whose signature `bundle` must have (docs/policies.md); then there is no learner, which signs "
+        "nothing, and no random_actions; empty: nobody is asked",
+    )
     logdir: str = setting("", "folder of the spool and the received bundles; empty: ~/.ros/robot_dreamer/<robot_id>")
     deterministic: bool = setting(
         False, "no action noise: the mean or most likely action; may change while the node runs", changes=True
@@ -107,6 +112,8 @@ class PolicyNodeSettings:
             raise ValueError(
                 "random_actions: expected false with require_gate, random actions pass no gate; found true"
             )
+        if self.trusted_signers and (self.learner or self.random_actions or not self.bundle):
+            raise ValueError("trusted_signers: expected a `bundle`, no `learner` and no `random_actions` beside it")
 
     def directory(self, robot_id: str) -> Path:
         """Where the link keeps its files."""

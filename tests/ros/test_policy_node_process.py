@@ -150,6 +150,7 @@ def test_without_a_robot_it_says_which_topics_are_missing(start: Callable[..., P
             "would act at random until the learner sends one; name a bundle",
         ),
         ({"require_gate": True}, "random_actions: expected false with require_gate"),
+        ({"trusted_signers": "x"}, "trusted_signers: expected a `bundle`, no `learner` and no `random_actions`"),
         ({"learner": "localhost:5555"}, "address 'localhost:5555' has no scheme: write tcp://localhost:5555"),
         ({"learner": "tcp://192.0.2.1:5555"}, "insecure"),
     ],
@@ -175,6 +176,13 @@ def test_a_bundle_without_a_passed_verdict_of_its_own_bytes_is_refused(
     process = start(bundle=bundle, require_gate=True, random_actions=False)
     assert process.wait() == 2
     assert "some.bundle.gate.json is missing; robot-dreamer gate" in process.text
+
+
+def test_a_bundle_that_nobody_trusted_has_signed_is_refused(start: Callable[..., Process], tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "some.bundle", toy_spec())
+    process = start(bundle=bundle, trusted_signers=str(tmp_path / "trusted"), random_actions=False)
+    assert process.wait() == 2
+    assert "some.bundle.signed: No such file or directory; robot-dreamer policy pull" in process.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
