@@ -40,6 +40,7 @@ COMMANDS = {
         "robot_dreamer.commands.report",
         "write the page about a run: report.html in its log directory; or serve it",
     ),
+    "card": ("robot_dreamer.commands.card", "write the model card of a run, as the Hugging Face hub shows it"),
     "watch": ("robot_dreamer.commands.watch", "the live panel of a run that goes on elsewhere on this machine"),
     "keys": ("robot_dreamer.link.keys", "create, list and revoke the keys of robots and learner"),
     "policy": (
