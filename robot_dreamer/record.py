@@ -23,6 +23,7 @@ Arrays = dict[str, NDArray[Any]]
 _LARGEST = float(np.finfo(np.float32).max)
 RANDOM_POLICY = -1  # policy_version of actions drawn before the first bundle
 INTERVENTION = -2  # policy_version of actions that a person gave instead of the policy
+DEMONSTRATION = "demonstration-"  # the robot id of rows that another run's robot lived, to be learned from, begins so
 
 LOWEST = {"sequence": 0, "episode": 0, "stamp_capture": 0, "stamp_applied": 0, "policy_version": INTERVENTION}
 """The integers of a row, each with the least that it may be; bounds.LARGEST is the most."""

@@ -60,6 +60,7 @@ def random_batch(agent, rows, length, seed=0):
         last & flags(0.5),
         torch.zeros(rows, rssm.deter),
         torch.zeros(rows, *rssm.latent.shape),
+        torch.zeros_like(last),
     )
 
 

@@ -63,10 +63,10 @@ def _offline(args: argparse.Namespace, spec: RobotSpec, config: Config) -> int:
         if getattr(args, name) != getattr(LearnerSettings, name):
             raise ValueError(f"--{name}: not with --offline, where no robot connects and no step is made")
     logdir = log_directory(args)
-    if not (logdir / STORE_FILE).exists():
+    if not (logdir / STORE_FILE).exists() and not args.demonstrations:
         advice = "`robot-dreamer data import BAG --store LOGDIR` makes one"
         raise ValueError(f"--offline: there is no store in {logdir} ({STORE_FILE}); {advice}")
-    begin = partial(resume_or_begin, init_from=args.init_from)
+    begin = partial(resume_or_begin, init_from=args.init_from, demonstrations=args.demonstrations)
     return learn_offline(spec, config, logdir, Budget(0, args.minutes * 60, args.epochs), begin)
 
 
@@ -79,7 +79,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
     try:
         trainer = Trainer(spec, config, store, logdir, team)
         trainer.episodes.proven = Proven(logdir, logdir / BUNDLES)
-        resume_or_begin(trainer, args.init_from)
+        resume_or_begin(trainer, args.init_from, args.demonstrations)
         exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
 
         def publish(path: Path, version: int, training_step: int) -> None:

@@ -13,7 +13,10 @@ STOPPED = 130  # exit status when a signal ended a run before its budget was spe
 _DOMAINS = {"dmc": "dmc_proprio", "atari": "atari100k", "crafter": "crafter"}  # kind of environment: preset
 
 
-_TRAINING = ("preset", "overrides", "logdir", "minutes", "steps", "seed", "threads", "init_from", "freeze")
+_TRAINING = (
+    *("preset", "overrides", "logdir", "minutes", "steps", "seed", "threads"),
+    *("init_from", "freeze", "demonstrations"),
+)
 
 
 def add_training_arguments(

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from-scratch", action="store_true", help="begin with a fresh world model instead of that of the run"
     )
     add_options(parser, LearnerSettings, ["epochs"])
-    add_training_arguments(parser, preset=None, without=("steps", "init_from", "freeze"))
+    add_training_arguments(parser, preset=None, without=("steps", "init_from", "freeze", "demonstrations"))
 
 
 def run(args: argparse.Namespace) -> int:

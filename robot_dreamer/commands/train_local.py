@@ -66,7 +66,7 @@ def _lead(
         trainer.episodes.scores = ScoreLog(
             logdir / "scores.csv", "robot_dreamer", spec.name, config.run.seed, config.action_repeat
         )
-        if resume_or_begin(trainer, args.init_from):
+        if resume_or_begin(trainer, args.init_from, args.demonstrations):
             _log.info("a new episode begins, with another seed of environment and noise")
         policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
         actor = LocalActor(environment, policy, store)

@@ -69,6 +69,7 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
             threads=args.threads,
             init_from=args.init_from,
             freeze=args.freeze,
+            demonstrations=args.demonstrations,
         )
         with Display(logdir):
             return Supervisor(processes(options), logdir, environment).run()

@@ -25,6 +25,8 @@ _OF_SOME = {
     "loss_scales.kl": ("dreamer", "planet"),
     "loss_scales.overshooting": ("planet",),
     "loss_scales.memory": ("world_models",),
+    "demonstrations.imitation": ("dreamer_v3",),
+    "demonstrations.half_life": ("dreamer_v3",),
 }
 """Settings and sections that not every objective reads, with those that do; a setting stands before its section."""
 

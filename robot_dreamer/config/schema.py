@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from robot_dreamer.config.behavior import BehaviorConfig
 from robot_dreamer.config.check import build, require
+from robot_dreamer.config.demonstrations import DemonstrationsConfig
 from robot_dreamer.config.evolution import EvolutionConfig, StagesConfig
 from robot_dreamer.config.model import ModelConfig
 from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
@@ -81,6 +82,8 @@ class Config:
     """World Models: C."""
     loss_scales: LossScales = field(default_factory=LossScales)
     """Factors of the loss terms."""
+    demonstrations: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
+    """Rows in which a person acted."""
     run: RunConfig = field(default_factory=RunConfig)
     """How the run is carried out; its settings may be written without `run.` in front."""
     batch_size: int = 16

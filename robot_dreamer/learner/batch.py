@@ -30,6 +30,8 @@ class Batch(NamedTuple):
     """(B, D) stored deterministic state of row 0."""
     stoch: Tensor
     """(B, *latent.shape) stored latent of row 0."""
+    demonstrated: Tensor
+    """(B, T+1) bool: a person gave the action."""
 
 
 def batch_to(batch: Batch, device: torch.device) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from robot_dreamer.config import Config
 
 # Options of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_log = logging.getLogger(__name__)
 
 
 def keep_freed_memory() -> bool:
@@ -38,6 +40,19 @@ def machine_memory() -> int:
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else "max"
     return min(physical, int(text)) if text.isdecimal() else physical
+
+
+def affordable_rows(rows: int, each: int) -> int:
+    """Capacity of the replay in rows of `each` bytes: as given if that is at most 90 % of the machine's memory, else
+    80 % of it."""
+    there = machine_memory()
+    if rows * each > 0.9 * there:
+        text = "a replay of %d rows would take %.1f GB and this machine has %.1f GB: older rows leave earlier"
+        _log.warning(text, rows, rows * each / 1e9, there / 1e9)
+        rows = int(0.8 * there / each)
+        rows -= rows % 10 ** max(0, len(str(rows)) - 2)  # the same again if the memory is a little less tomorrow
+    _log.info("replay: at most %d rows, %.1f GB when full", rows, rows * each / 1e9)
+    return rows
 
 
 class OutOfMemory(RuntimeError):

@@ -22,16 +22,18 @@ import torch
 from numpy.typing import NDArray
 
 from robot_dreamer.learner.batch import Batch
-from robot_dreamer.record import StepRecord
+from robot_dreamer.learner.starts import Starts
+from robot_dreamer.record import INTERVENTION, StepRecord
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.world_model.latent import LatentSpace
 
 _NONE = -1
+_MOST = 8  # times that a window in which a person acted is drawn as often as another
 
 
 def _columns(spec: RobotSpec, deter: int, latent: LatentSpace) -> dict[str, tuple[tuple[int, ...], Any]]:
     """Shape and dtype of everything that is kept of a row."""
-    flags = ("is_first", "is_last", "is_terminal")
+    flags = ("is_first", "is_last", "is_terminal", "demonstrated")
     columns: dict[str, tuple[tuple[int, ...], Any]] = {name: ((), np.bool_) for name in flags}
     columns |= {"reward": ((), np.float32), "deter": ((deter,), np.float32), "stoch": latent.stored}
     columns |= {f"observation/{o.name}": (o.shape, o.dtype) for o in spec.observations}
@@ -40,7 +42,7 @@ def _columns(spec: RobotSpec, deter: int, latent: LatentSpace) -> dict[str, tupl
 
 def row_bytes(spec: RobotSpec, deter: int, latent: LatentSpace) -> int:
     """Memory that a row takes in a replay."""
-    own = 4 * np.dtype(np.int64).itemsize + 1  # serial, successor, start, place; changed
+    own = 6 * np.dtype(np.int64).itemsize + 1  # serial, successor, twice start and place; changed
     return own + sum(
         math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in _columns(spec, deter, latent).values()
     )
@@ -64,6 +66,8 @@ class Replay:
       latent: says what is stored of a latent.
       seed: of the sampler.
       online_queue: train each fresh window once before uniform sampling.
+      share: of a batch: windows in which a person acted in a trained row, as far as there are any and none of them is
+        drawn more than eight times as often as another.
     """
 
     def __init__(
@@ -75,12 +79,13 @@ class Replay:
         latent: LatentSpace,
         seed: int = 0,
         online_queue: bool = True,
+        share: float = 0.0,
     ) -> None:
         if capacity < length:
             raise ValueError(f"replay capacity {capacity} is smaller than one window of {length} rows")
         self.capacity, self.length, self._latent = capacity, length, latent
         self._rng = np.random.default_rng(seed)
-        self._online_queue = online_queue
+        self._online_queue, self._share = online_queue, share
         columns = _columns(spec, deter, latent)
         # np.zeros maps memory lazily: it counts only once it is used
         self._rows = {name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in columns.items()}
@@ -90,9 +95,9 @@ class Replay:
         """By slot: whether its latents changed; set here, cleared by who has saved them."""
         self._serial = np.full(capacity, _NONE, np.int64)
         self._next = np.full(capacity, _NONE, np.int64)
-        self._starts = np.zeros(capacity, np.int64)  # slots where a whole window begins, in no order
-        self._start_count = 0
-        self._place = np.full(capacity, _NONE, np.int64)  # where a slot stands in _starts
+        self._starts = Starts(capacity)  # of whole windows
+        self._demonstrated = Starts(capacity)  # of those in which a person acted
+        self._last_demonstrated: dict[str, int] = {}  # serial, by stream
         self._added = 0
         self._tails: dict[str, deque[tuple[int, int]]] = {}  # the last `length` (slot, serial) of each stream
         self._since_queued: dict[str, int] = {}
@@ -111,7 +116,7 @@ class Replay:
     @property
     def windows(self) -> int:
         """Windows that can be sampled now."""
-        return self._start_count
+        return len(self._starts)
 
     def rows_of(self, stream: str) -> int:
         """Rows at the end of a stream that the next window can begin with, at most `length`."""
@@ -121,13 +126,17 @@ class Replay:
         """Append one row to its stream. deter (D,), stoch as `LatentSpace.pack` gives it: its posterior latent."""
         slot = self._added % self.capacity
         if self._added >= self.capacity:
-            self._remove_start(slot)
+            self._starts.remove(slot)
+            self._demonstrated.remove(slot)
         for name in self.observation_names:
             self._rows[f"observation/{name}"][slot] = row.observation[name]
         for name in self.action_names:
             self._rows[f"action/{name}"][slot] = row.action[name]
         for name in ("reward", "is_first", "is_last", "is_terminal"):
             self._rows[name][slot] = getattr(row, name)
+        self._rows["demonstrated"][slot] = row.policy_version == INTERVENTION
+        if row.policy_version == INTERVENTION:
+            self._last_demonstrated[stream] = self._added
         self._rows["deter"][slot] = deter
         self._rows["stoch"][slot] = stoch
         self.changed[slot] = True
@@ -147,22 +156,12 @@ class Replay:
         if len(tail) < self.length:
             return
         start, serial = tail[0]
-        self._place[start] = self._start_count
-        self._starts[self._start_count] = start
-        self._start_count += 1
+        self._starts.add(start)
+        if self._last_demonstrated.get(stream, _NONE) > serial:
+            self._demonstrated.add(start)
         if self._online_queue and self._since_queued[stream] >= self.length:
             self._since_queued[stream] = 0
             self._fresh.append((start, serial))
-
-    def _remove_start(self, slot: int) -> None:
-        place = self._place[slot]
-        if place == _NONE:
-            return
-        self._start_count -= 1
-        last = self._starts[self._start_count]
-        self._starts[place] = last
-        self._place[last] = place
-        self._place[slot] = _NONE
 
     def last(self, stream: str) -> tuple[NDArray[np.float32], NDArray[Any], dict[str, NDArray[Any]]] | None:
         """Stored latent and action of a stream's newest row: where the filter goes on. None: no such row."""
@@ -174,18 +173,21 @@ class Replay:
         return self._rows["deter"][slot], self._rows["stoch"][slot], action
 
     def sample(self, size: int) -> tuple[Batch, Window]:
-        """Draw `size` windows, fresh ones first.
+        """Draw `size` windows, fresh ones first, and last those in which a person acted.
 
         Raises:
           ValueError: fewer rows than one window; says how many are missing.
         """
-        if self._start_count == 0:
+        if not self._starts:
             longest = max((len(t) for t in self._tails.values()), default=0)
             raise ValueError(
                 f"the replay holds no window of {self.length} rows yet: {self.length - longest} rows are missing"
             )
-        starts = self._starts[self._rng.integers(0, self._start_count, size)]
-        for i in range(size):
+        starts = self._starts.draw(self._rng, size)
+        shown = round(size * min(self._share, _MOST * len(self._demonstrated) / len(self._starts)))
+        if shown:
+            starts[size - shown :] = self._demonstrated.draw(self._rng, shown)
+        for i in range(size - shown):
             while self._fresh:
                 slot, serial = self._fresh.popleft()
                 if self._serial[slot] == serial:
@@ -246,6 +248,7 @@ class Replay:
             is_terminal=take("is_terminal"),
             deter=torch.from_numpy(self._rows["deter"][slots[:, 0]]),
             stoch=self._latent.unpack(torch.from_numpy(self._rows["stoch"][slots[:, 0]])),
+            demonstrated=take("demonstrated"),
         )
 
     def write_latents(self, window: Window, deter: torch.Tensor, stoch: torch.Tensor) -> None:

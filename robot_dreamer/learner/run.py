@@ -35,7 +35,7 @@ class Budget:
     """When a run is complete; 0 means no limit.
 
     Attributes:
-      env_steps: rows of experience; the updates that they pay for are made before the run ends.
+      env_steps: rows of experience, demonstrations apart; the updates that they pay for are made before the run ends.
       seconds: of training, whatever is due then.
       epochs: of a run without a train ratio: how often each row of the replay was trained, on average.
     """
@@ -46,7 +46,8 @@ class Budget:
 
     def rows_left(self, trainer: Trainer) -> int:
         """Rows that may still be read, READ at most."""
-        return min(READ, self.env_steps - trainer.env_steps) if self.env_steps else READ
+        lived = trainer.env_steps - trainer.demonstrations
+        return min(READ, self.env_steps - lived) if self.env_steps else READ
 
     def spent(self, trainer: Trainer) -> bool:
         """Whether nothing is left to be done."""

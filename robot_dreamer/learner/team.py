@@ -132,7 +132,7 @@ class Team:
         def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
             return torch.zeros((rows, *shape), dtype=dtype, device=self.device)
 
-        flags = [room((length,), torch.bool) for _ in range(3)]
+        flags = [room((length,), torch.bool) for _ in range(4)]
         return Batch(
             {o.name: room((length, *o.shape), getattr(torch, o.dtype)) for o in spec.observations},
             {a.name: room((length, *a.shape), torch.int64 if a.discrete else torch.float32) for a in spec.actions},
@@ -142,6 +142,7 @@ class Team:
             flags[2],
             room((rssm.deter,), torch.float32),
             room(rssm.latent.shape, torch.float32),
+            flags[3],
         )
 
     def collect(self, latents: Latents) -> Latents:

@@ -31,7 +31,7 @@ from robot_dreamer.learner.checkpoint import (
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, Progress
 from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
-from robot_dreamer.learner.memory import fitting, machine_memory, update_advice
+from robot_dreamer.learner.memory import affordable_rows, fitting, update_advice
 from robot_dreamer.learner.progress import EpisodeLog
 from robot_dreamer.learner.replay import Replay, row_bytes
 from robot_dreamer.learner.streams import Streams
@@ -39,7 +39,7 @@ from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.update_result import UpdateResult
 from robot_dreamer.learner.write_back import WriteBack
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.record import StepRecord
+from robot_dreamer.record import DEMONSTRATION, StepRecord
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.world_model.latent import stored_zeros
 
@@ -90,6 +90,7 @@ class Trainer:
                 rssm.latent,
                 seed=config.run.seed,
                 online_queue=config.online_queue,
+                share=config.demonstrations.share,
             )
         self._latents = LatentLog(logdir / FOLDER / LATENTS, self.replay)
         self.episodes = EpisodeLog(logdir / "episodes.jsonl")
@@ -97,6 +98,7 @@ class Trainer:
         self.skipped = 0  # updates whose loss or gradient was not finite
         self._skipped_in_a_row = 0
         self.env_steps = 0  # rows read from the store
+        self.demonstrations = 0  # of these, rows that no robot of this run lived
         self.training_seconds = 0.0  # over all starts of this run
         self.last: UpdateResult | None = None
         self._open: WriteBack | None = None  # the update whose result is still on its way
@@ -140,7 +142,10 @@ class Trainer:
     def _count(self, row: StepRecord) -> None:
         self.env_steps += 1
         self._recent.append(row)
-        self.episodes.add(self.env_steps, row)
+        if row.robot.startswith(DEMONSTRATION):
+            self.demonstrations += 1
+        else:
+            self.episodes.add(self.env_steps, row)
         if self.replay.windows and self.env_steps > self.config.prefill and not self.offline:
             self._credit += self.config.train_ratio / (self.config.batch_size * self.config.batch_length)
 
@@ -321,19 +326,6 @@ class Trainer:
                 for stream, rows in self._streams.add(row):
                     for chunk_row in rows:
                         self.replay.add(stream, chunk_row, deter, stoch)
-
-
-def affordable_rows(rows: int, each: int) -> int:
-    """Capacity of the replay in rows of `each` bytes: as given if that is at most 90 % of the machine's memory, else
-    80 % of it."""
-    there = machine_memory()
-    if rows * each > 0.9 * there:
-        text = "a replay of %d rows would take %.1f GB and this machine has %.1f GB: older rows leave earlier"
-        _log.warning(text, rows, rows * each / 1e9, there / 1e9)
-        rows = int(0.8 * there / each)
-        rows -= rows % 10 ** max(0, len(str(rows)) - 2)  # the same again if the memory is a little less tomorrow
-    _log.info("replay: at most %d rows, %.1f GB when full", rows, rows * each / 1e9)
-    return rows
 
 
 def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:

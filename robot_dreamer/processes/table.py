@@ -102,6 +102,7 @@ class Options:
     threads: int = same(LearnerSettings, "threads", description="CPU threads of the local learner")
     init_from: str = same(LearnerSettings, "init_from")
     freeze: str = same(LearnerSettings, "freeze")
+    demonstrations: str = same(LearnerSettings, "demonstrations")
     robot_id: str = same(PolicyNodeSettings, "robot_id")
     namespace: str = setting("", "ROS namespace of the robot's nodes")
     bundle: str = same(PolicyNodeSettings, "bundle")
@@ -211,5 +212,6 @@ def _learner(options: Options) -> Process:
         threads=options.threads,
         init_from=options.init_from,
         freeze=options.freeze,
+        demonstrations=options.demonstrations,
     )
     return Process("learner", "learner", ("robot_dreamer.cli", "learn"), command_line(told), finishes=True)

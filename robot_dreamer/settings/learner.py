@@ -36,6 +36,9 @@ class LearnerSettings:
     threads: int = setting(1, "CPU threads", least=1, most=1024)
     init_from: str = setting("", "log directory of a run whose parameters this one begins with (docs/learning.md)")
     freeze: str = setting("", "modules whose parameters stay as they are, separated by commas: encoder,decoder")
+    demonstrations: str = setting(
+        "", "run or store whose rows are learned from too, as what a person showed (docs/learning.md)"
+    )
     offline: bool = setting(False, "learn from the store in logdir alone: no link, no train ratio; needs a budget")
     epochs: float = setting(
         0.0, "offline: end when each row was trained so often, over all starts; 0: no limit", least=0.0

@@ -52,6 +52,7 @@ def make_batch() -> Batch:
         last & flags(0.5),
         draw(rows, model.deter),
         torch.nn.functional.one_hot(classes, model.classes).float(),
+        last,
     )
 
 

@@ -201,6 +201,7 @@ def batch_of(g):
         terminal,
         torch.zeros(rows, steps + 1, c["deter"])[:, 0],
         torch.zeros(rows, c["stoch"], *classes),
+        torch.zeros_like(terminal),
     )
 
 

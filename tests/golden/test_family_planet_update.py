@@ -89,6 +89,7 @@ def test_updates(path):
         none,
         before.expand(-1, c["belief"]),
         before.expand(-1, c["state"]),
+        none,
     )
     rssm, log_two_pi = agent.parts.world.rssm, 0.5 * float(np.log(2 * np.pi))
     for i in (1, 2):

@@ -53,6 +53,7 @@ class Case:
             data["is_terminal"],
             data["dyn/deter"][:, 0],
             data["dyn/stoch"][:, 0],
+            torch.zeros_like(data["is_first"]),
         )
 
     def noise(self, normal=None):

@@ -78,7 +78,7 @@ class Cart:
         first[:, 0], last[:, -1] = True, True
         rssm = agent.parts.world.rssm
         latents = torch.zeros(ROWS, rssm.deter), torch.zeros(ROWS, *rssm.latent.shape)
-        return Batch({self._name: seen}, {"force": taken}, rewards, first, last, lead, *latents)
+        return Batch({self._name: seen}, {"force": taken}, rewards, first, last, lead, *latents, lead)
 
     def returns(self, agent: Agent, remembers: bool = True) -> float:
         """Mean return of the acting step, without noise but that of a planner's search."""

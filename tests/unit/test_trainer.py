@@ -12,7 +12,6 @@ import torch
 
 from robot_dreamer.config import Config, load_config
 from robot_dreamer.learner import memory
-from robot_dreamer.learner import trainer as trainer_module
 from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
 from robot_dreamer.learner.memory import OutOfMemory
 from robot_dreamer.learner.replay import row_bytes
@@ -223,17 +222,18 @@ def test_the_memory_of_the_replay_is_stated_and_stays_within_the_machine(
 ) -> None:
     setting = config("replay_capacity=1000000")
     each = row_bytes(SPEC, setting.model.deter, latent_space(setting.model))
-    monkeypatch.setattr(trainer_module, "machine_memory", lambda: 1_120_000 * each)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 1_120_000 * each)
     with caplog.at_level(logging.INFO):
         assert make(tmp_path / "fits", setting).replay.capacity == 1_000_000
     assert f"replay: at most 1000000 rows, {1e6 * each / 1e9:.1f} GB when full" in caplog.text
     assert "older rows leave earlier" not in caplog.text
-    monkeypatch.setattr(trainer_module, "machine_memory", lambda: 1_234 * each)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 1_234 * each)
     with caplog.at_level(logging.INFO):
         replay = make(tmp_path / "large", setting).replay
     assert replay.capacity == 980  # 80 %, rounded
     assert "a replay of 1000000 rows would take" in caplog.text and "older rows leave earlier" in caplog.text
-    arrays = [*replay._rows.values(), replay.changed, replay._serial, replay._next, replay._starts, replay._place]
+    starts = [value for kept in (replay._starts, replay._demonstrated) for value in (kept._slots, kept._place)]
+    arrays = [*replay._rows.values(), replay.changed, replay._serial, replay._next, *starts]
     assert sum(array.nbytes for array in arrays) == 980 * each
 
 
@@ -258,7 +258,7 @@ def test_a_model_that_does_not_fit_says_what_to_lower(tmp_path: Path) -> None:
 
 
 def test_a_replay_that_does_not_fit_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer_module, "machine_memory", lambda: 10**19)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 10**19)
     with pytest.raises(OutOfMemory, match="for a replay of 1000000000000000 rows: lower replay_capacity"):
         make(tmp_path, config("replay_capacity=1000000000000000"))
 

@@ -19,6 +19,7 @@ from robot_dreamer.behavior.slow_copy import move_towards
 from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.objectives.dreamer_checks import check_v3
+from robot_dreamer.learner.objectives.imitation import imitation_state, with_imitation
 from robot_dreamer.learner.objectives.parts import Generation, Losses, Parts, Replayed, observe_batch
 from robot_dreamer.world_model.fast.forms import predict
 from robot_dreamer.world_model.fields import Field
@@ -57,10 +58,10 @@ def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, 
     """One update: a single step of all parameters, then the slow critic follows the critic."""
     observed, _, objective = forward(parts, batch, noise)
     terms = {name: term.mean() for name, term in objective.terms.items()}
-    terms["total"] = objective.total.detach()
     low, high = objective.acting.return_range
     state = {"return_range/low": low, "return_range/high": high}
-    applied = yield Losses({"all": objective.total}, terms, objective.metrics, state)
+    losses = Losses({"all": objective.total}, terms | {"total": objective.total.detach()}, objective.metrics, state)
+    applied = yield with_imitation(losses, parts, batch, observed, "all")
     rate = parts.config.behavior.slow_rate * applied
     move_towards(parts.modules["slow_critic"], parts.modules["critic"], rate)
     return Latents(observed.deter.detach(), observed.stoch.detach())
@@ -146,9 +147,8 @@ def objective(
     total = sum(getattr(scales, name.split("/")[0]) * term.mean() for name, term in terms.items())
     terms = {name: term.detach() for name, term in terms.items()}
     metrics = {"kl": kl.kl.mean(), "entropy/prior": kl.prior_entropy, "entropy/posterior": kl.posterior_entropy}
-    metrics |= acting.metrics
     acting = acting._replace(policy=acting.policy.detach(), value=acting.value.detach())
-    return AgentLoss(total, terms, acting, replayed._replace(value=replayed.value.detach()), metrics)
+    return AgentLoss(total, terms, acting, replayed._replace(value=replayed.value.detach()), metrics | acting.metrics)
 
 
 def build(observations: Sequence[Field], actions: Sequence[Field], config: Config) -> dict[str, nn.Module]:
@@ -169,7 +169,7 @@ def build(observations: Sequence[Field], actions: Sequence[Field], config: Confi
 
 def _state(modules: Mapping[str, Any], config: Config, device: torch.device) -> dict[str, Tensor]:
     low, high = ReturnRange.initial(device)
-    return {"return_range/low": low, "return_range/high": high}
+    return {"return_range/low": low, "return_range/high": high} | imitation_state(config, device)
 
 
 def _noise(parts: Parts, rows: int, steps: int, generator: torch.Generator) -> UpdateNoise:

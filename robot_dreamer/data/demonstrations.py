@@ -1,0 +1,50 @@
+"""Rows that are there already, taken into a run as demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.source import open_store, rows_of, store_path, store_rows
+from robot_dreamer.data.survey import Survey
+from robot_dreamer.link.keys import require_robot_id
+from robot_dreamer.link.reader import StoreReader
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.record import DEMONSTRATION, INTERVENTION, StepRecord
+from robot_dreamer.spec import require_same_spec
+
+
+def add_demonstrations(place: Path, store: ExperienceStore) -> int:
+    """Copy the rows of a run or store into a run's store, as lived by `demonstration-<robot>` under a person's hand.
+
+    Copying them again changes nothing. Returns how many rows it newly took.
+
+    Raises:
+      DataError: there is no such store, it holds no row, or rows do not fit.
+      SpecMismatch: they are of a robot whose numbers mean something else; both sides are shown.
+    """
+    if not store_path(place).exists():
+        raise DataError(
+            f"demonstrations: {place} is neither a run nor a store; of a bag, `robot-dreamer data import {place} "
+            "--store demonstrations` makes one"
+        )
+    source = open_store(place)
+    try:
+        require_same_spec(store.spec, source.spec, f"the demonstrations of {place}")
+        if not source.count():
+            raise DataError(f"demonstrations: {place} holds no row")
+        result = store_rows(_demonstrated(source), store, Survey(store.spec))
+    finally:
+        source.close()
+    if result.rejected:
+        raise DataError(f"demonstrations: rows of {place} do not fit: {dict(result.rejected)}")
+    return result.stored
+
+
+def _demonstrated(source: StoreReader) -> Iterator[StepRecord]:
+    for row in rows_of(source):
+        robot = row.robot if row.robot.startswith(DEMONSTRATION) else DEMONSTRATION + row.robot
+        require_robot_id(robot)
+        yield replace(row, robot=robot, policy_version=INTERVENTION)
