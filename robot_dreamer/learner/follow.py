@@ -7,10 +7,12 @@ from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.memory import fitting, update_advice
 from robot_dreamer.learner.team import Team
 from robot_dreamer.spec import RobotSpec
+from robot_dreamer.world_model.agreement import require_one_model
 
 
 def build_agent(spec: RobotSpec, config: Config, team: Team | None) -> Agent:
-    """A fresh agent. Raises OutOfMemory if it does not fit."""
+    """A fresh agent. Raises OutOfMemory if it does not fit, ModelsDisagree if its fast forms are another model."""
+    require_one_model(config.model)
     width = f"(model.deter {config.model.deter}, model.units {config.model.units})"
     with fitting(f"for the model and its optimiser {width}: choose a smaller model size"):
         return Agent(spec.observation_space(), spec.action_space(), config, team)
