@@ -12,17 +12,24 @@ from sim.units import require_known
 
 
 def driven_actuators(spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel) -> dict[str, list[int]]:
-    """Actuator indices of each action. An action names joints (or actuators), or stands alone for all actuators."""
+    """Actuator indices of each action. An action names joints (or actuators), or stands alone for all actuators; one
+    that moves a tip in space has those of its joints."""
     by_name = {model.actuator(i).name: i for i in range(model.nu) if model.actuator(i).name}
     joint_driven = [i for i in range(model.nu) if model.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_JOINT)]
     by_joint = {model.joint(model.actuator_trnid[i, 0]).name: i for i in joint_driven}
     driven = by_name | by_joint
     labels = {i: name for name, i in (by_joint | by_name).items()}
-    strangers = sorted(set(simulation.actuators) - {a.name for a in spec.actions})
-    if strangers:
-        raise SpecError(f"simulation.actuators: the robot has no action {', '.join(strangers)}")
+    for field in ("actuators", "cartesian"):
+        strangers = sorted(set(getattr(simulation, field)) - {a.name for a in spec.actions})
+        if strangers:
+            raise SpecError(f"simulation.{field}: the robot has no action {', '.join(strangers)}")
     indices: dict[str, list[int]] = {}
     for action in spec.actions:
+        if action.name in simulation.cartesian:
+            moved = simulation.cartesian[action.name].joints
+            require_known("actuated joint", moved, by_joint, f"simulation.cartesian.{action.name}")
+            indices[action.name] = [by_joint[name] for name in moved]
+            continue
         names = simulation.actuators.get(action.name, action.command.names)
         if len(names) not in (0, action.size):
             raise SpecError(f"simulation.actuators of {action.name!r} needs {action.size} entries, found {len(names)}")

@@ -13,6 +13,8 @@ IDS = {
     "robot_dreamer/CartpoleCamera-v0": "cartpole_camera",
     "robot_dreamer/CartpoleSlow-v0": "cartpole_slow",
     "robot_dreamer/Quadruped-v0": "quadruped",
+    "robot_dreamer/SO101Reach-v0": "so101",
+    "robot_dreamer/UR5Pick-v0": "ur5_pick",
 }
 """Id -> shipped robot."""
 

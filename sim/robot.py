@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import RobotSpec, SpecError
 from sim.actuators import driven_actuators
+from sim.cartesian import CartesianServo
 from sim.gap import Gap
 from sim.sensors import (
     JointReader,
@@ -62,6 +63,12 @@ class SimRobot:
             self._substeps = control_steps or nominal
             self._reward_scale = nominal / self._substeps  # a task's reward is a sum over control steps
             self._actuators = driven_actuators(spec, simulation, self._world.model)
+            held = self._substeps * self._world.control_step  # seconds that a command holds
+            self._servos = {
+                a.name: CartesianServo(self._world.model, simulation.cartesian[a.name], a, held)
+                for a in spec.actions
+                if a.name in simulation.cartesian
+            }
             self._joints = JointReader(spec, self._world.model)
             self._imus = imu_readers(spec, simulation, self._world.model)
             self._odometry = odometry_readers(spec, simulation, self._world.model)
@@ -76,7 +83,8 @@ class SimRobot:
         self._control = np.zeros(self._world.model.nu)
         self._neutral = np.zeros(self._world.model.nu)
         for action in spec.actions:
-            self._neutral[self._actuators[action.name]] = action.neutral_command()
+            if action.name not in self._servos:
+                self._neutral[self._actuators[action.name]] = action.neutral_command()
         self._tick = 0
         self._judged: dict[str, NDArray[Any]] = {}  # what the expressions saw in the row before; empty: there is none
         self._terminal: bool | None = None  # None: before the first reset
@@ -108,6 +116,8 @@ class SimRobot:
             self._gap.seed(seed)
         self._gap.restore()
         self._world.reset()
+        for name, servo in self._servos.items():
+            self._neutral[self._actuators[name]] = servo.begin(self._world.data)
         self._gap.begin(self._neutral)
         self._terminal, self._judged = False, {}
         self._tick += math.ceil(_RESET_TIME * self.spec.rate)
@@ -124,7 +134,9 @@ class SimRobot:
             command = np.asarray(commands[action.name], np.float64)
             if command.shape != (action.size,) or not np.isfinite(command).all():
                 raise ValueError(f"command {action.name}: expected {action.size} finite numbers, found {command}")
-            self._control[self._actuators[action.name]] = command
+            servo = self._servos.get(action.name)
+            target = command if servo is None else servo.move(command, self._world.data)
+            self._control[self._actuators[action.name]] = target
         self._gap.command(self._control)
         reward = 0.0
         if not self._terminal:

@@ -71,6 +71,31 @@ def require_draw(label: str, draw: Draw) -> None:
     require(good, f"{label} must be a finite number or two, the lower one first, found {draw}")
 
 
+class Box(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of space, m."""
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        good = all(-math.inf < a < b < math.inf for a, b in zip(self.low, self.high, strict=True))
+        require(good, f"each low must be below its high, found {list(self.low)} and {list(self.high)}")
+
+
+class Cartesian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An action that moves a body in space: its commands are velocities, a servo makes joint targets of them."""
+
+    body: str  # the tip, whose velocity is commanded
+    joints: tuple[str, ...]  # that move it, with position drives
+    workspace: tuple[Box, ...]  # a move that would end in none of these is refused; the world's frame
+    slack: float = 0.02  # m between the tip and its target, beyond which something is in its way
+
+    def __post_init__(self) -> None:
+        require(bool(self.joints), "joints must name at least one joint")
+        require(bool(self.workspace), "workspace must have at least one box")
+        require(0 < self.slack < math.inf, f"slack must be positive m, found {self.slack}")
+
+
 class Vary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A quantity that differs from episode to episode: one row of the table `simulation.vary`."""
 
@@ -136,6 +161,7 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task_observations: dict[str, str] = {}  # dm_control: Float64MultiArray topic -> what the task observes
     vary: tuple[Vary, ...] = ()  # what differs from episode to episode
     delay: Delay = Delay()
+    cartesian: dict[str, Cartesian] = {}  # action (TwistStamped) -> what it moves
     actuators: dict[str, tuple[str, ...]] = {}  # action -> joints or actuators that it drives; default: its names
 
     def __post_init__(self) -> None:

@@ -22,12 +22,12 @@ TWIST = "geometry_msgs/msg/Twist"
 TWIST_STAMPED = "geometry_msgs/msg/TwistStamped"
 FLOAT = "std_msgs/msg/Float64"
 
-_TWIST_FIELDS = tuple(f"{part}.{axis}" for part in ("linear", "angular") for axis in "xyz")
+TWIST_FIELDS = tuple(f"{part}.{axis}" for part in ("linear", "angular") for axis in "xyz")
 _NEED_NAMES = {
     TRAJECTORY: "the joints",
     FLOAT: "what {name} in the topic stands for",
-    TWIST: f"some of {', '.join(_TWIST_FIELDS)}",
-    TWIST_STAMPED: f"some of {', '.join(_TWIST_FIELDS)}",
+    TWIST: f"some of {', '.join(TWIST_FIELDS)}",
+    TWIST_STAMPED: f"some of {', '.join(TWIST_FIELDS)}",
 }
 
 
@@ -36,7 +36,8 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Float64MultiArray: ros2_control's forward command controllers; all numbers in one array.
     JointTrajectory: ros2_control's joint_trajectory_controller; one point, reached after `time_from_start`.
-    Twist, TwistStamped: a mobile base; `names` such as linear.x and angular.z, the rest stays 0.
+    Twist, TwistStamped: a mobile base, or the servo of an arm's tip; `names` such as linear.x and angular.z, the rest
+    stays 0.
     Float64: one topic per joint; `{name}` in the topic stands for each of `names`.
     """
 
@@ -59,8 +60,8 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         needed = _NEED_NAMES.get(self.type)
         require(needed is None or bool(self.names), f"names must list {needed} for {self.type}")
         if self.type in (TWIST, TWIST_STAMPED):
-            unknown = [n for n in self.names if n not in _TWIST_FIELDS]
-            require(not unknown, f"names of a Twist are {', '.join(_TWIST_FIELDS)}; found {', '.join(unknown)}")
+            unknown = [n for n in self.names if n not in TWIST_FIELDS]
+            require(not unknown, f"names of a Twist are {', '.join(TWIST_FIELDS)}; found {', '.join(unknown)}")
         has_place = "{name}" in self.topic
         require(has_place or self.type != FLOAT, f"topic of {FLOAT} must contain {{name}}, one topic per joint")
         require(not has_place or self.type == FLOAT, f"{{name}} in a topic is for {FLOAT} only, not for {self.type}")

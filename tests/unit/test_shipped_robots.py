@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ SIMULATED = [name for name in known_robots() if load_spec(name).simulation]
 PAGE = (Path(__file__).parents[2] / "docs/robots.md").read_text()
 MODELS = {load_spec(name).simulation["model"]: name for name in reversed(SIMULATED)}  # one robot of each
 STEPS = 10_000
+PHYSICS = (
+    250_000  # steps of the physics: robots that decide twice a second get fewer decisions, and all of them as `soak`
+)
 
 
 def commands(spec: RobotSpec, generator: np.random.Generator) -> dict[str, np.ndarray]:
@@ -86,16 +90,17 @@ def test_the_same_seed_and_commands_give_the_same_to_the_last_bit(name: str) -> 
     assert run(robot, 4) != first
 
 
+@pytest.mark.parametrize("most", [PHYSICS, pytest.param(sys.maxsize, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", MODELS.values())
-def test_ten_thousand_random_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_random_steps(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing diverges, all is finite, and rewards are within what the spec says (of dm_control: 0 to 1 a step)."""
     spec = load_spec(name)
     robot, generator = SimRobot(spec, seed=0), np.random.default_rng(0)
     blind(robot, monkeypatch)
     low, high = spec.reward_range or (0.0, float(robot.control_steps))
-    rewards = np.zeros(STEPS)
+    rewards = np.zeros(min(STEPS, most // robot.control_steps))
     sensors, steps = robot.reset(), 0
-    for i in range(STEPS):
+    for i in range(len(rewards)):
         if sensors.terminal or steps == spec.episode.max_steps:
             sensors, steps = robot.reset(), 0
         sensors, steps = robot.step(commands(spec, generator)), steps + 1
