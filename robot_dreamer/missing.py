@@ -25,6 +25,7 @@ EXTRAS = {
     "huggingface_hub": "hub",
     "ale_py": "atari",
     "crafter": "crafter",
+    "bsuite": "bsuite",
     "onnxruntime": "onnx-cpu",
     "rclpy": "ros-wheels",
 }

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--env",
-        help="train in this process, without ROS: dmc:walker_walk, atari:pong, crafter:reward, gym:CartPole-v1, "
-        "robot:cartpole",
+        help="train in this process, without ROS: dmc:walker_walk, atari:pong, crafter:reward, "
+        "bsuite:catch/0, gym:CartPole-v1, robot:cartpole",
     )
     split = parser.add_argument_group("with --robot")
     absent = argparse.SUPPRESS  # so that it is seen whether one was given

@@ -28,6 +28,7 @@ from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.report.display import Display
 from sim.environments import make_environment
 
+RECORDS = "environment"  # in the log directory: what the environment notes of the run by itself
 _log = logging.getLogger(__name__)
 
 
@@ -37,8 +38,9 @@ def train_local(args: argparse.Namespace) -> int:
     _log.info("configuration: %s", config.name)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
-    acting_seed = args.seed + _rows_before(args.logdir.expanduser())
-    environment = make_environment(args.env, acting_seed, config.action_repeat, config.pixels)
+    logdir = args.logdir.expanduser()
+    acting_seed = args.seed + _rows_before(logdir)
+    environment = make_environment(args.env, acting_seed, config.action_repeat, config.pixels, logdir / RECORDS)
     try:
         with joined_team(config) as (config, team):
             if team and not team.leads:
