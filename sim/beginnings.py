@@ -56,7 +56,8 @@ def joint_names(model: mujoco.MjModel) -> list[str]:
     return [model.joint(i).name for i in range(model.njnt) if model.jnt_type[i] in kinds and model.joint(i).name]
 
 
-def _drawn(draw: Draw, generator: Generator) -> float:
+def drawn(draw: Draw, generator: Generator) -> float:
+    """The number, or one drawn evenly from the range."""
     return generator.uniform(*draw) if isinstance(draw, tuple) else draw
 
 
@@ -69,7 +70,7 @@ def _joint(model: mujoco.MjModel, name: str, draw: Draw, where: str) -> _Write:
     address = int(joint.qposadr[0])
 
     def write(data: Any, generator: Generator) -> None:
-        data.qpos[address] = _drawn(draw, generator)
+        data.qpos[address] = drawn(draw, generator)
 
     return write
 
@@ -79,11 +80,11 @@ def _body(pose: _Pose, place: Place) -> _Write:
         position, orientation = pose(data)
         for axis, draw in enumerate((place.x, place.y, place.z)):
             if draw is not None:
-                position[axis] = _drawn(draw, generator)
+                position[axis] = drawn(draw, generator)
         if place.tumbled:
             any_way = generator.normal(size=4)  # a direction in four dimensions: all orientations alike
             orientation[:] = any_way / np.linalg.norm(any_way)
-        turn = _drawn(place.turn, generator)
+        turn = drawn(place.turn, generator)
         if turn:
             about, turned = np.zeros(4), np.zeros(4)
             mujoco.mju_axisAngle2Quat(about, np.array([0.0, 0.0, 1.0]), turn)

@@ -15,6 +15,8 @@ IDS = {
     "robot_dreamer/Quadruped-v0": "quadruped",
     "robot_dreamer/SO101Reach-v0": "so101",
     "robot_dreamer/UR5Pick-v0": "ur5_pick",
+    "robot_dreamer/Turtlebot-v0": "turtlebot",
+    "robot_dreamer/TurtlebotGoal-v0": "turtlebot_goal",
 }
 """Id -> shipped robot."""
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 
-from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY, POSE
+from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY, POSE, TWIST_STAMPED
 from sim.body_sensors import OdometryReading, PoseReading
 from sim.sensors import ImuReading, JointReading
+from sim.velocity_commands import TwistReading
 
 
 def stamp_to_time(stamp: int) -> Time:
@@ -69,6 +70,12 @@ def fill_pose(message: PoseStamped, time: Time, reading: PoseReading) -> None:
     _set(message.pose.orientation, reading.orientation)
 
 
+def fill_twist(message: TwistStamped, time: Time, reading: TwistReading) -> None:
+    message.header.stamp = time
+    _set(message.twist.linear, reading.linear)
+    _set(message.twist.angular, reading.angular)
+
+
 def fill_array(message: Float64MultiArray, time: Time, reading: NDArray[np.float64]) -> None:
     """It has no header: the first dimension's label is the stamp, ns."""
     stamp = str(time.sec * 1_000_000_000 + time.nanosec)
@@ -93,4 +100,5 @@ FILL: Mapping[str, Callable[[Any, Time, Any], None]] = {
     ODOMETRY: fill_odometry,
     POSE: fill_pose,
     NUMBERS: fill_array,
+    TWIST_STAMPED: fill_twist,
 }

@@ -30,6 +30,7 @@ from sim.sensors import (
 )
 from sim.simulation import Simulation
 from sim.task_observations import TaskObservations
+from sim.velocity_commands import VelocityCommands
 from sim.worlds import make_world
 
 _RESET_TIME = 1.0  # s; the stamps leap, so that a reset which the policy did not ask for cannot pass as a step
@@ -75,6 +76,7 @@ class SimRobot:
             self._poses = pose_readers(spec, simulation, self._world.model)
             self._arrays = array_readers(spec, simulation, self._world.model)
             self._task = TaskObservations(spec, simulation, self._world)
+            self._asked = VelocityCommands(spec, simulation, seed)
             self._cameras = camera_views(spec, simulation, self._world.model)
             self._gap = Gap(simulation, self._world, self._read(pictures=False), seed)
         except (SpecError, msgspec.ValidationError) as error:
@@ -114,11 +116,13 @@ class SimRobot:
         if seed is not None:
             self._world.seed(seed)
             self._gap.seed(seed)
+            self._asked.seed(seed)
         self._gap.restore()
         self._world.reset()
         for name, servo in self._servos.items():
             self._neutral[self._actuators[name]] = servo.begin(self._world.data)
         self._gap.begin(self._neutral)
+        self._asked.begin()
         self._terminal, self._judged = False, {}
         self._tick += math.ceil(_RESET_TIME * self.spec.rate)
         return replace(self._sense(0.0, {a.name: a.to_command(a.zero()) for a in self.spec.actions}), reward=0.0)
@@ -141,6 +145,7 @@ class SimRobot:
         reward = 0.0
         if not self._terminal:
             reward, self._terminal = self._world.step(self._control, self._substeps, self._gap.before_step)
+            self._asked.advance(self.spec.period)
         return self._sense(reward * self._reward_scale, commands)
 
     def _sense(self, reward: float, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
@@ -152,6 +157,7 @@ class SimRobot:
             images=seen.images,
             odometry=seen.odometry,
             poses=seen.poses,
+            twists=seen.twists,
             arrays=seen.arrays,
             stamp=round(self._tick * 1e9 / self.spec.rate),
             reward=reward,
@@ -167,6 +173,7 @@ class SimRobot:
             images={topic: self._picture(*camera) for topic, camera in self._cameras.items() if pictures},
             odometry={topic: read(data) for topic, read in self._odometry.items()},
             poses={topic: read(data) for topic, read in self._poses.items()},
+            twists=self._asked.read(),
             arrays={topic: read(data) for topic, read in self._arrays.items()} | self._task.read(),
         )
 

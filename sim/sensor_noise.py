@@ -88,7 +88,7 @@ class SensorNoise:
 def numbers_of(readings: Readings) -> dict[str, NDArray[np.float64]]:
     """`topic.field` -> numbers; pictures have none."""
     found = {f"{topic}.data": values for topic, values in readings.arrays.items()}
-    for group in (readings.joints, readings.imus, readings.odometry, readings.poses):
+    for group in (readings.joints, readings.imus, readings.odometry, readings.poses, readings.twists):
         for topic, reading in group.items():
             for entry in fields(reading):
                 value = getattr(reading, entry.name)
@@ -110,6 +110,7 @@ def _changed(readings: Readings, changes: dict[str, NDArray[np.float64]]) -> Rea
         imus=group(readings.imus),
         odometry=group(readings.odometry),
         poses=group(readings.poses),
+        twists=group(readings.twists),
         arrays={topic: changes.get(f"{topic}.data", values) for topic, values in readings.arrays.items()},
     )
 

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, SpecError
-from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY, POSE
+from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY, POSE, TWIST_STAMPED
 from sim.body_sensors import OdometryReading, PoseReading, array_reader, odometry_reader, pose_reader
 from sim.simulation import ImuModel, Simulation
 from sim.units import Units, require_known
+from sim.velocity_commands import TwistReading
+
+_FIELDS = {IMU: "imus", ODOMETRY: "odometry", POSE: "poses", TWIST_STAMPED: "twists"}  # whose readings have fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Readings:
     odometry: dict[str, OdometryReading]
     poses: dict[str, PoseReading]
     arrays: dict[str, NDArray[np.float64]]
+    twists: dict[str, TwistReading]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +77,17 @@ class Sensors(Readings):
         yield from ((topic, ODOMETRY, reading) for topic, reading in self.odometry.items())
         yield from ((topic, POSE, reading) for topic, reading in self.poses.items())
         yield from ((topic, NUMBERS, reading) for topic, reading in self.arrays.items())
+        yield from ((topic, TWIST_STAMPED, reading) for topic, reading in self.twists.items())
 
     def values(self, source: Source) -> NDArray[Any]:
-        """The numbers of a source: [names], [3 or 4] of an IMU, odometry or pose, or an image."""
+        """The numbers of a source: [names], [3 or 4] of an IMU, odometry, pose or velocity, or an image."""
         if source.type == IMAGE:
             return self.images[source.topic]
         if source.type == NUMBERS:
             return self.arrays[source.topic]
-        by_type: Mapping[str, Mapping[str, Any]] = {IMU: self.imus, ODOMETRY: self.odometry, POSE: self.poses}
-        if source.type in by_type:
-            reading: NDArray[np.float64] = getattr(by_type[source.type][source.topic], source.field)
+        if source.type in _FIELDS:
+            group: Mapping[str, Any] = getattr(self, _FIELDS[source.type])
+            reading: NDArray[np.float64] = getattr(group[source.topic], source.field)
             return reading
         joints = self.joints[source.topic]
         column: NDArray[np.float64] = getattr(joints, source.field)
@@ -91,7 +96,7 @@ class Sensors(Readings):
 
 def require_simulated(spec: RobotSpec) -> None:
     """Raise SpecError for a quantity that no simulated robot shows."""
-    shown = (JOINT_STATE, IMU, IMAGE, ODOMETRY, POSE, NUMBERS)
+    shown = (JOINT_STATE, IMAGE, NUMBERS, *_FIELDS)
     for o in spec.quantities:
         if o.source.type not in shown or (o.source.type == IMAGE and o.range):
             what = "depth" if o.range and o.source.type == IMAGE else f"a {o.source.type}"

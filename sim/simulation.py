@@ -146,6 +146,21 @@ class Delay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commands: Lag = Lag()
 
 
+class VelocityCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A velocity that somebody asks of the robot, in the robot's frame."""
+
+    every: Draw  # seconds until the next one is drawn
+    x: Draw = 0.0  # m/s, forward
+    y: Draw = 0.0  # m/s, to the left
+    turn: Draw = 0.0  # rad/s, to the left
+
+    def __post_init__(self) -> None:
+        for name in ("every", "x", "y", "turn"):
+            require_draw(name, getattr(self, name))
+        least = self.every[0] if isinstance(self.every, tuple) else self.every
+        require(least > 0, f"every must be positive seconds, found {self.every}")
+
+
 class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole section."""
 
@@ -157,6 +172,7 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imus: dict[str, ImuModel] = {}  # IMU topic -> its sensors
     odometry: dict[str, str] = {}  # Odometry topic -> body
     poses: dict[str, str] = {}  # PoseStamped topic -> body
+    velocity_commands: dict[str, VelocityCommand] = {}  # TwistStamped topic -> what is asked of the robot there
     arrays: dict[str, tuple[str, ...]] = {}  # Float64MultiArray topic -> MuJoCo sensors, whose numbers are joined
     task_observations: dict[str, str] = {}  # dm_control: Float64MultiArray topic -> what the task observes
     vary: tuple[Vary, ...] = ()  # what differs from episode to episode
