@@ -8,5 +8,5 @@ from robot_dreamer.processes.launching import describe
 
 def generate_launch_description() -> LaunchDescription:
     """In real time, as a robot is."""
-    offered = ["robot", "task", "clock", "speed", "watchdog", "namespace", "seed", *SIM_ROBOT]
+    offered = ["robot", "task", "clock", "speed", "watchdog", "robots", "namespace", "seed", *SIM_ROBOT]
     return describe(offered, settings={"clock": "realtime", "learner": "", "policy": "false"})

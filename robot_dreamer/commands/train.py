@@ -9,7 +9,13 @@ from robot_dreamer.option_types import whole_number
 from robot_dreamer.processes import Options
 from robot_dreamer.settings.setting import add_options
 
-_SPLIT = {"clock": "lockstep", "speed": 0.0, "bind": None, "evaluate": 10}  # options of the split with their defaults
+_SPLIT = {
+    "clock": "lockstep",
+    "speed": 0.0,
+    "robots": 1,
+    "bind": None,
+    "evaluate": 10,
+}  # options of the split with their defaults
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     split = parser.add_argument_group("with --robot")
     absent = argparse.SUPPRESS  # so that it is seen whether one was given
-    add_options(split, Options, ("clock", "speed"), clock=absent, speed=absent)
+    add_options(split, Options, ("clock", "speed", "robots"), clock=absent, speed=absent, robots=absent)
     split.add_argument("--bind", default=absent, help="address of the learner; default: a free port on loopback")
     split.add_argument(
         "--evaluate",

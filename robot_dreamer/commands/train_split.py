@@ -59,6 +59,7 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
             robot=args.robot,
             logdir=logdir,
             clock=args.clock,
+            robots=args.robots,
             bind=bind,
             preset=args.preset or DEFAULT_PRESET,
             overrides=tuple(args.set),

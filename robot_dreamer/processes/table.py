@@ -6,9 +6,10 @@ The supervisor starts the table as plain Python programs, the launch files as RO
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robot_dreamer.settings.learner import LOCAL_ADDRESS, LearnerSettings
@@ -18,6 +19,7 @@ from robot_dreamer.settings.sim_robot import SimRobotSettings
 
 PACKAGE = "robot_dreamer"  # the ROS 2 package that holds the executables
 LOCAL = "local"  # as the learner's address: start one here
+_SEEDS_APART = 10_000  # of the robots of a fleet, so that runs with seeds of their own share none
 
 Parameter = str | float | int | bool
 
@@ -78,6 +80,12 @@ class Options:
         "resumes it",
     )
     task: str = setting("", "another task of the same robot: its RobotSpec is <robot>_<task>; empty: the robot's own")
+    robots: int = setting(
+        1,
+        "that many simulated robots feed one learner: each has a namespace robot_N, a robot_id and a seed of its own",
+        least=1,
+        most=64,
+    )
     sim: bool = setting(True, "start the simulated robot; false: a driver runs already")
     policy: bool = setting(True, "start the policy node; false: only what surrounds it")
     clock: str = same(SimRobotSettings, "clock")
@@ -133,6 +141,14 @@ class Options:
             raise ValueError(f"bind: expected tcp://address:port, found {self.bind!r}")
         if self.task and Path(self.robot).suffix in (".yaml", ".yml"):
             raise ValueError(f"task: {self.task!r} goes with a robot's name, not with a file ({self.robot})")
+        if self.robots > 1 and not self.sim:
+            raise ValueError(
+                f"robots: {self.robots} are simulated ones; start real ones one by one, each with its robot_id"
+            )
+        if self.robots > 1 and self.keys:
+            raise ValueError(
+                "keys: each robot has a key of its own, and a fleet is given one file; leave out keys, or robots"
+            )
         if self.bundle and not Path(self.bundle).is_file():
             raise ValueError(f"bundle: {self.bundle} is not a file")
 
@@ -149,8 +165,12 @@ class Options:
 
 def processes(options: Options) -> list[Process]:
     """The programs that `options` ask for, in the order in which they are started."""
-    chosen = ((options.learner == LOCAL, _learner), (options.sim, _sim_robot), (options.policy, _policy_node))
-    return [make(options) for wanted, make in chosen if wanted]
+    chosen = ((options.sim, _sim_robot), (options.policy, _policy_node))
+    found = [_learner(options)] if options.learner == LOCAL else []
+    for number, robot in enumerate(_fleet(options), 1):
+        own = [make(robot) for wanted, make in chosen if wanted]
+        found += own if options.robots == 1 else [replace(p, name=f"{p.name}_{number}") for p in own]
+    return found
 
 
 def connectable(bind: str) -> str:
@@ -159,6 +179,27 @@ def connectable(bind: str) -> str:
         if bind.startswith(everywhere):
             return "tcp://127.0.0.1:" + bind[len(everywhere) :]
     return bind
+
+
+def _fleet(options: Options) -> list[Options]:
+    """The options of each robot."""
+    if options.robots == 1:
+        return [options]
+    return [
+        replace(
+            options,
+            robots=1,
+            robot_id=f"{_identity(options)}_{number}",
+            namespace=f"{options.namespace.rstrip('/')}/robot_{number}".lstrip("/"),
+            seed=(options.seed + number * _SEEDS_APART) % 2**31,
+        )
+        for number in range(1, options.robots + 1)
+    ]
+
+
+def _identity(options: Options) -> str:
+    """The robot's id, or what it has without one: its spec's name, as far as the name of a file tells."""
+    return options.robot_id or re.sub(r"[^A-Za-z0-9_.-]", "_", Path(options.spec).stem)
 
 
 def _sim_robot(options: Options) -> Process:
@@ -175,14 +216,13 @@ def _sim_robot(options: Options) -> Process:
 
 
 def _policy_node(options: Options) -> Process:
-    folder = f"robot-{options.robot_id or Path(options.spec).stem.replace(':', '_')}"
     parameters: dict[str, Parameter] = {
         "robot": options.spec,
         "robot_id": options.robot_id,
         "clock": options.clock,
         "learner": options.learner_address,
         "bundle": options.bundle,
-        "logdir": str(options.logdir / folder),
+        "logdir": str(options.logdir / f"robot-{_identity(options)}"),
         "deterministic": options.deterministic,
         "automatic": options.sim if options.automatic is None else options.automatic,
         "random_actions": options.sim if options.random_actions is None else options.random_actions,

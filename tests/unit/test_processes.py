@@ -50,6 +50,28 @@ def test_policy_node_and_robot_agree() -> None:
     assert policy.command("python")[6:8] == ["-r", "/clock:=/left/clock"]
 
 
+def test_a_fleet_is_one_learner_and_robots_that_share_nothing_else() -> None:
+    programs = table(robots=3, seed=5, namespace="left")
+    names = [f"{name}_{number}" for number in (1, 2, 3) for name in ("sim_robot", "policy_node")]
+    assert list(programs) == ["learner", *names]
+    found = []
+    for number in (1, 2, 3):
+        robot, policy = programs[f"sim_robot_{number}"], programs[f"policy_node_{number}"]
+        assert robot.namespace == policy.namespace == f"left/robot_{number}"
+        assert robot.parameters is not None and policy.parameters is not None
+        assert robot.parameters["seed"] == policy.parameters["seed"] == 5 + 10_000 * number
+        assert policy.parameters["robot_id"] == f"cartpole_{number}"
+        found.append((policy.parameters["logdir"], policy.parameters["learner"]))
+    assert found == [(f"runs/x/robot-cartpole_{n}", "tcp://127.0.0.1:5757") for n in (1, 2, 3)]
+    assert programs["learner"] == table(seed=5)["learner"]
+
+
+def test_a_fleet_has_names_that_the_link_and_ros_take() -> None:
+    policy = {p.name: p for p in processes(Options("dmc:walker_walk:repeat=2", Path("x"), robots=2))}["policy_node_2"]
+    assert policy.parameters is not None and policy.parameters["robot_id"] == "dmc_walker_walk_repeat_2_2"
+    assert policy.namespace == "robot_2"
+
+
 def test_the_simulated_robot_in_real_time_has_a_watchdog_as_a_robot_should() -> None:
     assert table(clock="realtime")["sim_robot"].parameters["watchdog"] == 0.5  # type: ignore[index]
     assert "watchdog" not in table()["sim_robot"].parameters  # type: ignore[operator]
@@ -109,6 +131,9 @@ def test_ros_parameters_keep_their_types() -> None:
         ({"learner": "192.0.2.1:5757"}, "tcp://host:port"),
         ({"bind": "5757"}, "tcp://address:port"),
         ({"bundle": "no/such.zip"}, "no/such.zip is not a file"),
+        ({"robots": 4, "sim": False, "clock": "realtime"}, "robots: 4 are simulated ones"),
+        ({"robots": 4, "keys": "left.json"}, "keys: each robot has a key of its own"),
+        ({"robots": 0}, "robots: expected a whole number from 1 to 64, found 0"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], words: str) -> None:
