@@ -10,7 +10,8 @@ first, one run after the other, each below `--runs`; what was begun before goes 
 Steps are steps of the environment, action repeats included. The score at step N is computed as for the published table:
 of each seed the mean over the episodes that end within 25 % of N (N up to 20k) or 10 % (above), then mean and standard
 deviation over the seeds. The official file has the columns method,task,step,mean,std,n_seeds; without it our scores
-are shown alone.
+are shown alone. Scores are also normalised as the papers do (benchmarks/normalised.py), with the interquartile mean
+over tasks and seeds and its 95 % bootstrap interval.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.normalised import normalised, over_tasks  # noqa: E402
 from robot_dreamer.config import differences, load_config  # noqa: E402
 from robot_dreamer.learner.progress import RUN_FILE  # noqa: E402
 
@@ -160,8 +162,9 @@ def describe(runs: Sequence[Run]) -> str:
 
 
 def table(runs: Sequence[Run], official: Table) -> str:
-    """Scores at the steps of the published table, in Markdown."""
-    lines = ["| task | step | ours | seeds | published | seeds |", "|---|---|---|---|---|---|"]
+    """Scores at the steps of the published table, in Markdown, and what they come to over tasks."""
+    lines = ["| task | step | ours | seeds | published | seeds | normalised: ours, published |", "|---" * 7 + "|"]
+    common: dict[int, dict[str, list[float]]] = defaultdict(dict)  # by step and task: normalised scores of the seeds
     for task in sorted({run.task for run in runs}):
         for step in STEPS:
             scores = [x for run in runs if run.task == task and (x := score_at(run, step)) is not None]
@@ -169,13 +172,25 @@ def table(runs: Sequence[Run], official: Table) -> str:
             if not scores:
                 continue
             published = f"{theirs.mean:.0f} ± {theirs.std:.0f} | {theirs.seeds}" if theirs else "– | –"
+            scaled = [x for score in scores if (x := normalised(task, score)) is not None]
+            both = [float(np.mean(scaled))] if scaled else []
+            both += [normalised(task, theirs.mean) or 0.0] if scaled and theirs else []
+            if scaled:
+                common[step][task] = scaled
             lines.append(
-                f"| {task} | {step} | {np.mean(scores):.0f} ± {np.std(scores):.0f} | {len(scores)} | {published} |"
+                f"| {task} | {step} | {np.mean(scores):.0f} ± {np.std(scores):.0f} | {len(scores)} | {published} "
+                f"| {', '.join(f'{x:.3f}' for x in both)} |"
             )
         last = [run for run in runs if run.task == task]
         recent = [run.scores[-10:].mean() for run in last]
         until = min(run.steps.max() for run in last)
-        lines.append(f"| {task} | last 10 episodes, to {until:.0f} | {np.mean(recent):.0f} | {len(last)} | | |")
+        lines.append(f"| {task} | last 10 episodes, to {until:.0f} | {np.mean(recent):.0f} | {len(last)} | | | |")
+    for step, scores_of in sorted(common.items()):
+        middle, (low, high) = over_tasks(scores_of)
+        about = f"{len(scores_of)} tasks, {sum(map(len, scores_of.values()))} runs"
+        lines.append(
+            f"\nnormalised, interquartile mean at {step} steps: {middle:.3f} ({low:.3f} to {high:.3f}; {about})"
+        )
     return "\n".join(lines)
 
 

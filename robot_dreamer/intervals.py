@@ -41,7 +41,13 @@ def bootstrap(values: Sequence[float], statistic: Statistic = mean_of) -> Interv
 
     Raises ValueError for no values.
     """
-    return _percentiles(statistic(_samples(np.random.default_rng(0), values)))
+    return bootstrap_groups([values], statistic)
+
+
+def bootstrap_groups(groups: Sequence[Sequence[float]], statistic: Statistic = mean_of) -> Interval:
+    """Of a statistic of all values of some groups, each of which is drawn from by itself; see `bootstrap`."""
+    random = np.random.default_rng(0)
+    return _percentiles(statistic(np.concatenate([_samples(random, values) for values in groups], -1)))
 
 
 def bootstrap_difference(ours: Sequence[float], theirs: Sequence[float]) -> Interval:

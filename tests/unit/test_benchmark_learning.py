@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.normalised import normalised, over_tasks
 from robot_dreamer.config import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -42,12 +43,16 @@ def test_ours_stand_beside_the_published_scores(tmp_path: Path) -> None:
     picture = tmp_path / "learning.png"
     done = run(str(tmp_path / "runs"), "--official", str(tmp_path / "official.csv"), "--output", str(picture))
     assert done.returncode == 0, done.stderr
-    assert "| dmc_walk | 10000 | 60 ± 10 | 2 | 60 ± 7 | 5 |" in done.stdout  # only episodes from 7500 steps on
+    assert (
+        "| dmc_walk | 10000 | 60 ± 10 | 2 | 60 ± 7 | 5 | 0.060, 0.060 |" in done.stdout
+    )  # only episodes from 7500 steps on
     assert "| dmc_walk | 20000" not in done.stdout
     assert "| dmc_run | 10000" in done.stdout  # its next episode would have ended later
     assert "model.deter: ours 512, published 2048" in done.stdout
     assert "action_repeat: ours 1, published 2" in done.stdout
     assert "train_ratio: ours" not in done.stdout
+    # 0.050, 0.070 and 0.015: the middle half of three is the middle one
+    assert "interquartile mean at 10000 steps: 0.0" in done.stdout and "2 tasks, 3 runs" in done.stdout
     assert done.stdout.count("settings that differ") == 1  # told once for all seeds and tasks
     assert "commit abc" in done.stdout and "a CPU" in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -59,3 +64,11 @@ def test_folders_without_scores_are_named(tmp_path: Path, text: str, says: str) 
         (tmp_path / "scores.csv").write_text(text)
     done = run(str(tmp_path))
     assert done.returncode != 0 and says in done.stderr
+
+
+def test_scores_are_normalised_as_the_papers_do() -> None:
+    assert normalised("atari_pong", 14.6) == 1.0 and normalised("atari_pong", -20.7) == 0.0
+    assert normalised("dmc_walker_walk", 500.0) == 0.5 and normalised("gym_cartpole", 5.0) is None
+    middle, (low, high) = over_tasks({"a": [0.0, 0.2], "b": [0.8, 1.0]})
+    assert middle == 0.5 and 0.0 <= low < 0.5 < high <= 1.0
+    assert over_tasks({"a": [0.3, 0.3], "b": [0.3]}) == (pytest.approx(0.3), (pytest.approx(0.3), pytest.approx(0.3)))
