@@ -2,6 +2,7 @@
 # make test    all tests
 # make learn   the learning gates: each of the six generations and each kind of data on a tiny task; broken learners fail
 # make lint    style, types, and the rule about which room may import which
+# make docs    the documentation as a site, in build/site; a link that leads nowhere ends it
 # make clean   removes the environment (never a run)
 #
 # ARGS="..." goes to the command: make train ARGS="--minutes 5"; make test ARGS="-k spec". PYTHON=... picks the Python.
@@ -13,7 +14,7 @@ export PYTHON
 # Where ROS 2's tools look up packages; without it none is found in a virtual environment.
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 
-.PHONY: train test learn lint environment clean help
+.PHONY: train test learn lint docs environment clean help
 
 train: environment
 	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small --minutes 10 --speed 4 --logdir runs/cartpole $(ARGS)
@@ -29,6 +30,11 @@ lint: environment
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: environment
+	@$(BIN)/python -c 'import mkdocs, material' 2>/dev/null || $(BIN)/pip install --quiet --constraint constraints.txt mkdocs-material
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 environment:
 	@scripts/make_environment.sh $(VENV)
