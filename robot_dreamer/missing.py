@@ -26,6 +26,7 @@ EXTRAS = {
     "ale_py": "atari",
     "crafter": "crafter",
     "bsuite": "bsuite",
+    "submitit": "slurm",
     "onnxruntime": "onnx-cpu",
     "rclpy": "ros-wheels",
 }

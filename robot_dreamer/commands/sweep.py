@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from rich.progress import Progress
@@ -52,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=whole_number(1), default=5, help="how many seeds: first, first + 1, …")
     parser.add_argument("--first", type=whole_number(0), default=0, help="the first seed")
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time; a split run needs two cores")
+    parser.add_argument(
+        "--slurm",
+        action="append",
+        metavar="KEY=VALUE",
+        help="a job for each seed on a Slurm cluster (extra slurm): timeout_min=600, slurm_partition=gpu; untried on a "
+        "real one",
+    )
     parser.add_argument("--logdir", type=Path, default=Path("runs/sweep"), help="a folder for each seed is made in it")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="train …", help="without --seed and --logdir")
 
@@ -61,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
     words = _checked(args.words)
     logdir = log_directory(args)
     seeds = range(args.first, args.first + args.seeds)
-    outcomes = _run_all(words, seeds, logdir, args.jobs)
+    if args.slurm:
+        from robot_dreamer.commands.cluster import Cluster
+
+        outcomes = _run_all(words, seeds, logdir, len(seeds), Cluster(args.slurm, logdir / "slurm").start)
+    else:
+        outcomes = _run_all(words, seeds, logdir, args.jobs, _process)
     told = {"command": words} | summary(outcomes)
     (logdir / "sweep.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     console = plain_console()
@@ -88,8 +101,24 @@ def _checked(words: Sequence[str]) -> list[str]:
     return list(words)
 
 
-def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int) -> list[Outcome]:
-    waiting, running, outcomes = list(seeds), dict[int, subprocess.Popen[bytes]](), list[Outcome]()
+class Running(Protocol):
+    """A command that runs, here or elsewhere: what is used of a `subprocess.Popen`."""
+
+    returncode: Any
+
+    def poll(self) -> int | None: ...
+
+    def terminate(self) -> None: ...
+
+    def wait(self) -> object: ...
+
+
+Start = Callable[[list[str], Path], Running]
+"""(command, file for its output) -> the command, running."""
+
+
+def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int, start: Start) -> list[Outcome]:
+    waiting, running, outcomes = list(seeds), dict[int, Running](), list[Outcome]()
     with Progress(console=plain_console(stderr=True), transient=True) as bar:
         task = bar.add_task("seeds", total=len(seeds))
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # either ends the runs too
@@ -97,7 +126,7 @@ def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int) -> list[Ou
             while waiting or running:
                 while waiting and len(running) < jobs:
                     seed = waiting.pop(0)
-                    running[seed] = _start(words, seed, logdir)
+                    running[seed] = _start(words, seed, logdir, start)
                 for seed, process in list(running.items()):
                     if process.poll() is not None:
                         outcomes.append(_outcome(seed, logdir / f"seed-{seed}", process.returncode))
@@ -112,14 +141,18 @@ def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int) -> list[Ou
     return sorted(outcomes, key=lambda outcome: outcome.seed)
 
 
-def _start(words: list[str], seed: int, logdir: Path) -> subprocess.Popen[bytes]:
+def _start(words: list[str], seed: int, logdir: Path, start: Start) -> Running:
     """A run whose budget is spent already ends at once by itself."""
     own = logdir / f"seed-{seed}"
     own.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "robot_dreamer.cli", *words, "--seed", str(seed), "--logdir", str(own)]
     _log.info("seed %d: %s", seed, own)
-    with (own / "output.log").open("ab") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    return start(command, own / "output.log")
+
+
+def _process(command: list[str], output: Path) -> Running:
+    with output.open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
 
 
 def _outcome(seed: int, logdir: Path, status: int) -> Outcome:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from robot_dreamer.cli import main
 from robot_dreamer.commands import sweep
+from robot_dreamer.commands.cluster import Cluster
 from robot_dreamer.commands.sweep import Outcome, summary
 
 
@@ -74,29 +76,38 @@ entry = dict(env_step=1, robot="r", length=1, policy_version=0, time=0.0)
     program.chmod(0o755)
     monkeypatch.setattr(sweep.sys, "executable", str(program))
     place = tmp_path / "sweep"
-    assert (
-        main(
-            [
-                "sweep",
-                "--seeds",
-                "3",
-                "--first",
-                "2",
-                "--jobs",
-                "2",
-                "--logdir",
-                str(place),
-                "train",
-                "--env",
-                "x",
-                "--steps",
-                "9",
-            ]
-        )
-        == 1
-    )
+    words = ["--seeds", "3", "--first", "2", "--logdir", str(place), "train", "--env", "x", "--steps", "9"]
+    assert main(["sweep", "--jobs", "2", *words]) == 1
     told = json.loads((place / "sweep.json").read_text())
     assert told["values"] == {"2": 6.5, "3": 30.0, "4": None} and told["failed"] == [4]
     shown = capsys.readouterr().out
     assert "failed with status 2" in shown and "interquartile mean 18.2" in shown
     assert (place / "seed-2/output.log").read_text() == "seed 2\n"
+
+
+def test_a_run_as_a_job_of_a_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    cluster = Cluster(["timeout_min=1"], tmp_path / "slurm", kind="local")
+    command = [sys.executable, "-c", "import sys; print('in a job'); sys.exit(3)"]
+    job = cluster.start(command, tmp_path / "output.log")
+    deadline = time.monotonic() + 60
+    while job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert job.returncode == 3 and (tmp_path / "output.log").read_text() == "in a job\n"
+    ended = cluster.start([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "output.log")
+    ended.terminate()
+    while ended.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ended.returncode == 1
+    for wrong in ("timeout", "wall_clock=3"):
+        with pytest.raises(ValueError, match="--slurm"):
+            Cluster([wrong], tmp_path / "slurm", kind="local")
+
+
+def test_a_machine_without_slurm_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", "")
+    words = ["sweep", "--slurm", "timeout_min=1", "--logdir", str(tmp_path), "train", "--env", "x", "--steps", "9"]
+    assert main(words) == 2 and "there is no sbatch here" in capsys.readouterr().err
