@@ -63,6 +63,8 @@ def test_an_interrupt_at_any_moment_leaves_no_traceback(command: list[str], wait
     time.sleep(wait)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
+    if "Failed to import the site module" in errors:  # Python was not up yet
+        return
     assert "Traceback" not in errors, errors
     # 0: it ran already and ended well; 2: it found nothing to export before; by the signal: Python was not up yet
     assert process.returncode in (130, 0, 2, -signal.SIGINT), errors
