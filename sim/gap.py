@@ -1,4 +1,5 @@
-"""The gap between model and robot, as data: what varies (`simulation.vary`) and what is late (`simulation.delay`)."""
+"""The gap between model and robot, as data: what varies (`simulation.vary`), what is late (`simulation.delay`), and
+what motors can give (`simulation.motors`)."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.spec import SpecError
 from sim.delay import Channel
+from sim.motors import Motors
 from sim.pushes import PUSH, Push
 from sim.quantities import QUANTITIES
 from sim.sensor_noise import BIAS, NOISE, SensorNoise
@@ -60,9 +62,10 @@ class Gap:
         self._model = ModelVariation([x for x in table if x[1].quantity in QUANTITIES], model)
         self._noise = SensorNoise([x for x in table if x[1].quantity in (NOISE, BIAS)], example)
         self._pushes = [Push(number, vary, model) for number, vary in table if vary.quantity == PUSH]
+        self._motors = Motors(model, simulation.motors)
         self._sensors = Channel(simulation.delay.sensors, model.opt.timestep)
         self._commands = Channel(simulation.delay.commands, model.opt.timestep)
-        self._varies = bool(table) or self._sensors.used or self._commands.used
+        self._varies = bool(table) or self._sensors.used or self._commands.used or self._motors.used
         self._present = mujoco.MjData(model) if self._sensors.used else None
         self._history: deque[NDArray[np.float64]] = deque(maxlen=self._sensors.most + 1)
         self._pending: deque[tuple[int, NDArray[np.float64]]] = deque()
@@ -83,6 +86,7 @@ class Gap:
     def restore(self) -> None:
         """Before the world is reset: the nominal model."""
         if self._varies:
+            self._motors.release()
             self._model.restore()
 
     def begin(self, neutral: NDArray[np.float64]) -> None:
@@ -98,6 +102,7 @@ class Gap:
         delay = {name: channel.begin(self._generator) for name, channel in late.items() if channel.used}
         if delay:
             self.drawn["delay"] = delay
+        self._motors.begin()
         for push in self._pushes:
             push.begin()
         self._due = [self._later(interval) for interval, _ in self._events]
@@ -116,7 +121,7 @@ class Gap:
     @property
     def before_step(self) -> Callable[[], None] | None:
         """What the world must call before each physics step; None: nothing."""
-        timed = self._sensors.used or self._commands.used or self._events
+        timed = self._sensors.used or self._commands.used or self._events or self._motors.used
         return self._before_step if timed else None
 
     def command(self, control: NDArray[np.float64]) -> None:
@@ -141,8 +146,12 @@ class Gap:
             push.pass_by(data, self._now)
         for i, (interval, happen) in enumerate(self._events):
             if self._due[i] <= self._now:
+                self._motors.release()
                 self.drawn["events"].append({"time": self._now * model.opt.timestep, **happen(self._generator)})
+                self._motors.begin()
                 self._due[i] = self._later(interval)
+        if self._motors.used:
+            self._motors.limit(data)
         self._now += 1
 
     def see(self, read: Callable[[], Readings]) -> Readings:

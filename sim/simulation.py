@@ -45,6 +45,20 @@ class Drive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             require(not value or gain in (*allowed, "force"), f"a {self.kind} drive has no {gain}, found {value:g}")
 
 
+class Motor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the motors of some joints can give: a straight line from standstill to the speed without load."""
+
+    joints: tuple[str, ...]
+    max_torque: float  # at standstill, N m on a hinge, N on a slide
+    no_load_speed: float  # at which nothing is left, rad/s or m/s
+
+    def __post_init__(self) -> None:
+        require(bool(self.joints), "joints must name at least one joint")
+        for name in ("max_torque", "no_load_speed"):
+            value = getattr(self, name)
+            require(0 < value < math.inf, f"{name} must be a positive number, found {value}")
+
+
 Draw = float | tuple[float, float]  # a number, or the range from which it is drawn evenly, episode by episode
 
 
@@ -175,6 +189,7 @@ class Simulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     velocity_commands: dict[str, VelocityCommand] = {}  # TwistStamped topic -> what is asked of the robot there
     arrays: dict[str, tuple[str, ...]] = {}  # Float64MultiArray topic -> MuJoCo sensors, whose numbers are joined
     task_observations: dict[str, str] = {}  # dm_control: Float64MultiArray topic -> what the task observes
+    motors: tuple[Motor, ...] = ()  # what actuators can give at which speed
     vary: tuple[Vary, ...] = ()  # what differs from episode to episode
     delay: Delay = Delay()
     cartesian: dict[str, Cartesian] = {}  # action (TwistStamped) -> what it moves

@@ -1,0 +1,70 @@
+"""Motors whose torque falls as they turn: the straight line of a DC motor, applied before each physics step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_dreamer.spec import SpecError
+from sim.simulation import Motor
+from sim.units import require_known
+
+
+class Motors:
+    """Bounds what actuators give by how fast their joints turn.
+
+    A motor at rest gives at most `max_torque`; the faster it turns, the less it can give in that direction, down to
+    nothing at `no_load_speed`, beyond which it brakes. Against its motion it can give all. `strength` of
+    `simulation.vary` scales the torques.
+
+    Args:
+      model: its actuators get `max_torque` as their limits.
+
+    Raises:
+      SpecError: the model has no actuator on such a joint, or two motors are on one.
+    """
+
+    def __init__(self, model: mujoco.MjModel, motors: tuple[Motor, ...]) -> None:
+        on_joints = [i for i in range(model.nu) if model.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_JOINT)]
+        driven = {model.joint(model.actuator_trnid[i, 0]).name: i for i in on_joints}
+        names = [name for motor in motors for name in motor.joints]
+        require_known("joint with an actuator", names, driven, "simulation.motors")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise SpecError(f"simulation.motors: one motor a joint; these have more: {', '.join(twice)}")
+        self._model: Any = model
+        self._actuators = np.array([driven[name] for name in names], int)
+        self._dofs = np.array([int(model.joint(name).dofadr[0]) for name in names], int)
+        gears = model.actuator_gear[self._actuators, 0]
+        torques = np.array([motor.max_torque for motor in motors for _ in motor.joints])
+        self._speeds = np.array([motor.no_load_speed for motor in motors for _ in motor.joints]) * np.sign(gears)
+        model.actuator_forcelimited[self._actuators] = True
+        model.actuator_forcerange[self._actuators] = np.outer(torques / np.abs(gears), [-1.0, 1.0])
+        self.begin()
+
+    @property
+    def used(self) -> bool:
+        """There are any."""
+        return len(self._actuators) > 0
+
+    def begin(self) -> None:
+        """The limits of the model, as they are now, are those of motors at rest."""
+        self._low, self._high = self._model.actuator_forcerange[self._actuators].T.copy()
+
+    def release(self) -> None:
+        """The limits as they were at `begin`."""
+        self._write(self._low, self._high)
+
+    def limit(self, data: Any) -> None:
+        """Bound what the next physics step may give."""
+        turning = data.qvel[self._dofs] / self._speeds  # as a share of the no-load speed, in the actuator's direction
+        high = np.clip(self._high * (1.0 - turning), self._low, self._high)
+        low = np.clip(self._low * (1.0 + turning), self._low, self._high)
+        self._write(low, high)
+
+    def _write(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+        self._model.actuator_forcerange[self._actuators, 0] = low
+        self._model.actuator_forcerange[self._actuators, 1] = high
