@@ -21,6 +21,8 @@ EXTRAS = {
     "imageio": "film",
     "imageio_ffmpeg": "film",
     "rerun": "rerun",
+    "pyarrow": "lerobot-data",
+    "av": "lerobot-data",
     "cryptography": "sign",
     "huggingface_hub": "hub",
     "ale_py": "atari",

@@ -62,7 +62,7 @@ else
 fi
 rm -f "$venv/stamp"
 
-extras=onnx-cpu,learner,sim,film,data,hub,test,dev
+extras=onnx-cpu,learner,sim,film,data,lerobot-data,hub,test,dev
 [ "$ros" = sourced ] || extras=$extras,ros-wheels
 pip() { "$venv/bin/python" -m pip "$@"; }
 say "1/2 pip itself"

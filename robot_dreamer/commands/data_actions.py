@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from robot_dreamer.commands.data_table import boots_table, episodes_table
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.lerobot.layout import is_dataset
 from robot_dreamer.data.salvage import salvage
 from robot_dreamer.data.select import selected
 from robot_dreamer.data.source import open_store, rows_of, size_of, store_path, store_rows
@@ -62,7 +63,7 @@ def export(args: argparse.Namespace) -> int:
         rows = (row for row in rows_of(store) if (row.robot, row.boot, row.episode) in chosen)
         several = len({robot for robot, _, _ in chosen}) > 1
         with _progress("writing", sum(chosen.values())) as advance:
-            counts = _write(form, rows, store.spec, args.output, several, advance)
+            counts = _write(form, rows, store.spec, args, several, advance)
     finally:
         store.close()
     console = _console()
@@ -73,9 +74,21 @@ def export(args: argparse.Namespace) -> int:
 
 
 def _write(
-    form: str, rows: Iterable[StepRecord], spec: RobotSpec, output: Path, several: bool, advance: Callable[[], None]
-) -> dict[str, int]:
+    form: str,
+    rows: Iterable[StepRecord],
+    spec: RobotSpec,
+    args: argparse.Namespace,
+    several: bool,
+    advance: Callable[[], None],
+) -> Mapping[str, int | str]:
     """In one of the formats, whose packages are imported only if it is asked for."""
+    output: Path = args.output
+    if args.video and form != "lerobot":
+        raise DataError("--video is for --format lerobot only")
+    if form == "lerobot":
+        from robot_dreamer.data.lerobot.export import export_lerobot
+
+        return export_lerobot(rows, spec, output, video=args.video, progress=advance)
     if form == "rerun":
         from robot_dreamer.data.rerun_export import export_rerun
 
@@ -93,6 +106,10 @@ def load(args: argparse.Namespace) -> int:
 
     if store_path(args.bag).is_file():
         return _import_store(args)
+    if is_dataset(args.bag):
+        return _import_dataset(args)
+    if args.map:
+        raise DataError("--map is for a LeRobotDataset only")
     theirs = archived_spec(args.bag)
     if theirs is None:
         return _import_recording(args)
@@ -112,6 +129,36 @@ def _import_store(args: argparse.Namespace) -> int:
             result = store_rows(_advancing(rows_of(source), advance), store, survey)
     finally:
         source.close()
+    return _outcome(store_path(args.store), survey, result)
+
+
+def _import_dataset(args: argparse.Namespace) -> int:
+    from robot_dreamer.data.lerobot.mapping import routes
+    from robot_dreamer.data.lerobot.reader import Dataset
+    from robot_dreamer.data.lerobot.restore import restored_rows
+    from robot_dreamer.data.lerobot.stranger import StrangerRows
+
+    dataset = Dataset(args.bag)
+    head = dataset.head()
+    if head is not None:
+        if args.map or args.robot:
+            raise DataError(f"{args.bag} is an export of robot-dreamer and has its own names: no --map, no --robot")
+        spec = _agreed(args.spec, head.spec, f"dataset {args.bag}")
+        survey = Survey(spec)
+        with _store(args.store, spec) as store, _progress("importing", dataset.info.total_frames) as advance:
+            result = store_rows(restored_rows(dataset, spec, advance), store, survey)
+        return _outcome(store_path(args.store), survey, result)
+    if args.spec is None:
+        raise DataError(f"{args.bag} is no export of robot-dreamer; say what its features mean: --spec ROBOT.yaml")
+    spec = load_spec(args.spec)
+    robot = args.robot or spec.name
+    require_robot_id(robot)
+    found, notes = routes(dataset, spec, args.map)
+    source, survey = StrangerRows(dataset, spec, found, robot), Survey(spec)
+    with _store(args.store, spec) as store, _progress("importing", dataset.info.total_frames) as advance:
+        result = store_rows(source.rows(advance), store, survey)
+    for note in [*notes, *source.notes()]:
+        print(f"note: {note}")
     return _outcome(store_path(args.store), survey, result)
 
 
