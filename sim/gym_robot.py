@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from typing import Any
 
 import gymnasium
@@ -13,7 +14,7 @@ from robot_dreamer.onboard.limits import CommandLimits
 from robot_dreamer.onboard.low_pass import CommandLowPass
 from robot_dreamer.spec import load_spec
 from sim.robot import SimRobot
-from sim.sensors import observe
+from sim.sensors import Sensors, observe
 
 Observation = dict[str, NDArray[Any]]
 _SIDE = 480  # px, of a picture for people
@@ -47,6 +48,7 @@ class GymRobot(gymnasium.Env[Observation, Any]):
         self._robot = SimRobot(self.robot_spec, seed=0)
         self._limits = CommandLimits(self.robot_spec)
         self._filter = CommandLowPass(self.robot_spec.actions, self.robot_spec.rate)
+        self._past = {o.name: deque([], o.history) for o in self.robot_spec.observations}  # type: ignore[var-annotated]
         self._steps: int | None = None  # since the reset; None: reset needed
         self.observation_space: gymnasium.Space[Any] = self.robot_spec.observation_space()
         actions = self.robot_spec.action_space()
@@ -61,7 +63,9 @@ class GymRobot(gymnasium.Env[Observation, Any]):
         self._limits.start({})
         self._filter.reset(self._limits.last)
         self._steps = 0
-        return observe(self.robot_spec, sensors), {"drawn": copy.deepcopy(self._robot.drawn)}
+        for past in self._past.values():
+            past.clear()
+        return self._show(sensors), {"drawn": copy.deepcopy(self._robot.drawn)}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if self._steps is None:
@@ -72,8 +76,18 @@ class GymRobot(gymnasium.Env[Observation, Any]):
         sensors = self._robot.step(self._limits.apply(self._filter.step(wanted)))
         self._steps += 1
         truncated = self._steps >= self.robot_spec.episode.max_steps and not sensors.terminal
-        shown, info = observe(self.robot_spec, sensors), {"command": dict(self._limits.last)}
-        return shown, float(sensors.reward), sensors.terminal, truncated, info
+        info = {"command": dict(self._limits.last)}
+        return self._show(sensors), float(sensors.reward), sensors.terminal, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
         return None if self.render_mode is None else self._robot.picture(_SIDE)
+
+    def _show(self, sensors: Sensors) -> Observation:
+        """What the policy sees: not what is watched, and with its history."""
+        readings, shown = observe(self.robot_spec, sensors), {}
+        for name, past in self._past.items():
+            past.extend(
+                [readings[name]] * (1 if past else past.maxlen or 1)
+            )  # before the first reading: that one again
+            shown[name] = np.concatenate(past) if past.maxlen != 1 else readings[name]
+        return shown

@@ -9,6 +9,8 @@ import gymnasium
 
 ANY = "robot_dreamer/Robot-v0"
 IDS = {
+    "robot_dreamer/A1Walk-v0": "a1",
+    "robot_dreamer/A1Stand-v0": "a1_stand",
     "robot_dreamer/Cartpole-v0": "cartpole",
     "robot_dreamer/CartpoleCamera-v0": "cartpole_camera",
     "robot_dreamer/CartpoleSlow-v0": "cartpole_slow",

@@ -14,6 +14,7 @@ from robot_dreamer.spec import SpecError
 from sim.beginnings import Beginnings, joint_names
 from sim.physics import PhysicsWorld, import_dm_control, whole
 from sim.simulation import Drive, Simulation
+from sim.tether import Tether
 from sim.units import require_known
 
 MJCF, URDF = "mjcf", "urdf"
@@ -52,6 +53,7 @@ class OwnModelWorld(PhysicsWorld):
             require_known("keyframe", [simulation.keyframe], keyframes, str(file))
         self._keyframe = keyframes.index(simulation.keyframe) if simulation.keyframe else 0 if keyframes else None
         self._beginnings = Beginnings(model, simulation.start, file)
+        self._tether = Tether(model, simulation.drives)
         dm_control = import_dm_control("mujoco")
         super().__init__(dm_control.Physics.from_model(dm_control.wrapper.MjModel(model)))
         self.control_step = float(model.opt.timestep)
@@ -73,8 +75,21 @@ class OwnModelWorld(PhysicsWorld):
     def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
         with whole():
             self._physics.set_control(control)
-            self._advance(steps, before)
+            self._advance(steps, self._tied(before) if self._tether.used else before)
         return 0.0, False
+
+    def _tied(self, before: Callable[[], None] | None) -> Callable[[], None]:
+        """`before` each physics step, then the drives' tether."""
+        commanded = self.data.ctrl.copy()
+
+        def step() -> None:
+            if before is None:
+                self._tether.hold(commanded, self.data)
+            else:
+                before()
+                self._tether.hold(self.data.ctrl.copy(), self.data)
+
+        return step
 
 
 def model_file(kind: str, name: str, folder: Path | None) -> Path:

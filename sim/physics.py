@@ -52,13 +52,18 @@ class PhysicsWorld:
         return self._physics.data.ptr
 
     def _advance(self, steps: int, before: Callable[[], None] | None) -> None:
-        """Some physics steps, each after a call of `before`."""
+        """Some physics steps, each after a call of `before`; dm_control's own step, without its checks in between."""
         if before is None:
             self._physics.step(steps)
             return
-        for _ in range(steps):
-            before()
-            self._physics.step()
+        model, data = self.model, self.data
+        runge_kutta = model.opt.integrator == int(mujoco.mjtIntegrator.mjINT_RK4)
+        finish = mujoco.mj_step if runge_kutta else mujoco.mj_step2
+        with self._physics.check_invalid_state():
+            for _ in range(steps):
+                before()
+                finish(model, data)
+                mujoco.mj_step1(model, data)
 
     def settle(self) -> None:
         """Compute anew what follows from the state, after the model has changed."""

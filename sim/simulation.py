@@ -33,12 +33,13 @@ class Drive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kp: float = 0.0  # force per rad, or per m
     kv: float = 0.0  # force per rad/s, or per m/s
     force: float = 0.0  # most that it gives, either way; 0: no limit of its own
+    max_error: float = 0.0  # rad or m, position only: the command is kept so near the measured position; 0: it is not
 
     def __post_init__(self) -> None:
         require(bool(self.joints), "joints must name at least one joint")
         needed = {"position": ("kp",), "velocity": ("kv",), "torque": ()}[self.kind]
-        allowed = {"position": ("kp", "kv"), "velocity": ("kv",), "torque": ()}[self.kind]
-        for gain in ("kp", "kv", "force"):
+        allowed = {"position": ("kp", "kv", "max_error"), "velocity": ("kv",), "torque": ()}[self.kind]
+        for gain in ("kp", "kv", "force", "max_error"):
             value = getattr(self, gain)
             require(0 <= value < math.inf, f"{gain} must be a number of at least 0, found {value}")
             require(bool(value) or gain not in needed, f"a {self.kind} drive needs {gain}")

@@ -92,9 +92,10 @@ def by_the_node(ros: Ros, bench: Bench, robot: Path, bundle: Path, count: int) -
     return rows[:count]
 
 
-def in_this_process(robot: Path, bundle: Path, count: int) -> list[StepRecord]:
+def in_this_process(robot: Path, bundle: Path, count: int, begun: int = 1) -> list[StepRecord]:
     environment = make_environment(f"robot:{robot}", SEED)
-    environment.reset()  # the simulated robot begins with one, and the policy node asks for another
+    for _ in range(begun):
+        environment.reset()  # the simulated robot begins with one, and the policy node asks for another
     store: Any = Rows()
     actor = LocalActor(environment, OnnxPolicy(read_bundle(bundle, environment.spec)), store, SEED)
     for _ in range(count):
@@ -116,22 +117,43 @@ def test_robots_by_name_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Pat
     assert len({row.observation[moving].tobytes() for row in ours}) == 15
 
 
+def assert_same(theirs: StepRecord, ours: StepRecord) -> None:
+    for field in ("sequence", "episode", "reward", "is_first", "is_last", "is_terminal", "policy_version"):
+        assert getattr(ours, field) == getattr(theirs, field), field
+    for kind in ("observation", "action", "action_requested"):
+        assert getattr(ours, kind).keys() == getattr(theirs, kind).keys()
+        for name, array in getattr(ours, kind).items():
+            np.testing.assert_array_equal(array, getattr(theirs, kind)[name], f"{kind} {name}")
+
+
 @pytest.mark.parametrize("signals", SIGNALS)
 def test_both_ways_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Path, signals: str) -> None:
     robot = robot_file(tmp_path, signals)
     bundle = make_bundle(tmp_path / "toy.bundle", load_spec(str(robot)), version=7)
     count = 2 * (STEPS + 1) + 5  # the third episode begins
     pairs = list(zip(by_the_node(ros, bench, robot, bundle, count), in_this_process(robot, bundle, count), strict=True))
-    changed = 0
     for theirs, ours in pairs:
-        for field in ("sequence", "episode", "reward", "is_first", "is_last", "is_terminal", "policy_version"):
-            assert getattr(ours, field) == getattr(theirs, field), field
-        for kind in ("observation", "action", "action_requested"):
-            assert getattr(ours, kind).keys() == getattr(theirs, kind).keys()
-            for name, array in getattr(ours, kind).items():
-                np.testing.assert_array_equal(array, getattr(theirs, kind)[name], f"{kind} {name}")
-        changed += not np.array_equal(ours.action["force"], ours.action_requested["force"])
+        assert_same(theirs, ours)
     rows = [ours for _, ours in pairs]
+    changed = sum(not np.array_equal(row.action["force"], row.action_requested["force"]) for row in rows)
     assert changed > STEPS and rows[-1].episode >= 2
     assert len({row.reward for row in rows}) > STEPS
     assert any(row.is_terminal for row in rows) == (signals == "an expression")
+
+
+def test_a_robot_that_nobody_resets_too(ros: Ros, bench: Bench, tmp_path: Path) -> None:
+    """The node lets it hold the neutral command for some periods until all is up; the first row tells how many."""
+    text = (ROBOTS_DIRECTORY / "a1.yaml").read_text().replace("max_steps: 250", "max_steps: 6")
+    robot = tmp_path / "robot.yaml"
+    robot.write_text(text.replace("mjcf:", f"mjcf:{ROBOTS_DIRECTORY}/"))
+    bundle = make_bundle(tmp_path / "toy.bundle", load_spec(str(robot)), version=7)
+    theirs = by_the_node(ros, bench, robot, bundle, 16)
+    first = theirs[0].observation["angular_velocity"]
+    begun = next(
+        n
+        for n in range(1, 50)
+        if np.array_equal(in_this_process(robot, bundle, 1, n)[0].observation["angular_velocity"], first)
+    )
+    for row, ours in zip(theirs, in_this_process(robot, bundle, 16, begun), strict=True):
+        assert_same(row, ours)
+    assert ours.episode == 2

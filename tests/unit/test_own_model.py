@@ -197,6 +197,7 @@ DRIVE = 'model.xml", drives: [{joints: [%s], kind: %s}]'
         (('model.xml"', DRIVE % ("elbow", "torque")), None, ["these have another: elbow"]),
         (('model.xml"', DRIVE % ("elbow", "position")), None, ["a position drive needs kp", "drives[0]"]),
         (('model.xml"', DRIVE % ("elbow", "torque, kv: 1.0")), None, ["a torque drive has no kv, found 1"]),
+        (('model.xml"', DRIVE % ("elbow", "torque, max_error: 1")), None, ["a torque drive has no max_error, found 1"]),
         (('model.xml"', DRIVE % ("elbow", "servo")), None, ["servo", "drives[0].kind"]),
         (('{expression: "norm(torques)"}', f"{{topic: task, {SIGNAL}}}"), None,
          ["reward: a model of one's own has no task", "'task'", "expression", "docs/rewards.md"]),

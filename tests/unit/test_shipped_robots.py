@@ -91,6 +91,7 @@ def test_the_same_seed_and_commands_give_the_same_to_the_last_bit(name: str) -> 
 
 
 @pytest.mark.parametrize("most", [PHYSICS, pytest.param(sys.maxsize, marks=pytest.mark.soak)])
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", MODELS.values())
 def test_ten_thousand_random_steps(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing diverges, all is finite, and rewards are within what the spec says (of dm_control: 0 to 1 a step)."""
@@ -140,6 +141,18 @@ def test_any_robots_file_has_an_environment(tmp_path: Path) -> None:
     assert ends == [(False, False), (False, False), (False, True)]
     with pytest.raises(SpecError, match="unknown robot 'catpole'"):
         gymnasium.make(ANY, robot="catpole")
+
+
+def test_the_policys_view_has_its_history_and_nothing_that_is_only_watched(tmp_path: Path) -> None:
+    text = (ROBOTS_DIRECTORY / "a1.yaml").read_text().replace("mjcf:", f"mjcf:{ROBOTS_DIRECTORY}/")
+    longer = "angular_velocity\n    history: 2\n    shape: [6]\n"
+    (tmp_path / "mine.yaml").write_text(text.replace("angular_velocity\n    shape: [3]\n", longer))
+    environment = gymnasium.make(ANY, robot=str(tmp_path / "mine.yaml"))
+    shown = [environment.reset(seed=0)[0], *(environment.step(np.zeros(12))[0] for _ in range(2))]
+    assert all(view in environment.observation_space and len(view) == 3 for view in shown)
+    (first, again), *later = (view["angular_velocity"].reshape(2, 3) for view in shown)
+    assert np.array_equal(first, again) and np.array_equal(later[0][0], first)
+    assert np.array_equal(later[1][0], later[0][1]) and not np.array_equal(*later[1])
 
 
 def test_actions_pass_filter_and_rate(tmp_path: Path) -> None:

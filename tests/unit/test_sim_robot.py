@@ -239,8 +239,10 @@ def test_the_camera_shows_the_whole_picture_and_the_policy_a_part() -> None:
 
 
 def test_a_real_robot_is_not_simulated() -> None:
-    with pytest.raises(SpecError, match="robot 'a1' cannot be simulated: its spec has no section `simulation`"):
-        SimRobot(load_spec("a1"), seed=0)
+    with pytest.raises(
+        SpecError, match="robot 'diff_drive_camera' cannot be simulated: its spec has no section `simulation`"
+    ):
+        SimRobot(load_spec("diff_drive_camera"), seed=0)
 
 
 def test_an_action_drives_what_the_simulation_says() -> None:
