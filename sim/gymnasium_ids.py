@@ -19,6 +19,7 @@ IDS = {
     "robot_dreamer/UR5Pick-v0": "ur5_pick",
     "robot_dreamer/Turtlebot-v0": "turtlebot",
     "robot_dreamer/TurtlebotGoal-v0": "turtlebot_goal",
+    "robot_dreamer/XArmPick-v0": "xarm_pick",
 }
 """Id -> shipped robot."""
 

@@ -44,11 +44,12 @@ def fill_imu(message: Imu, time: Time, reading: ImuReading) -> None:
         _set(getattr(message, field), values)
 
 
-def fill_image(message: Image, time: Time, picture: NDArray[np.uint8]) -> None:
+def fill_image(message: Image, time: Time, picture: NDArray[Any]) -> None:
+    """Depth is in m (REP 118)."""
     message.header.stamp = time
     message.height, message.width, channels = picture.shape
-    message.encoding = "rgb8" if channels == 3 else "mono8"
-    message.step = message.width * channels
+    message.encoding = "32FC1" if picture.dtype == np.float32 else "rgb8" if channels == 3 else "mono8"
+    message.step = message.width * channels * picture.itemsize
     message.data = array.array("B", picture.tobytes())  # anything but array.array is copied element by element
 
 

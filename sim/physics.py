@@ -72,12 +72,20 @@ class PhysicsWorld:
 
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
         """RGB picture [height, width, 3] by a camera of the model, -1: by a free one. Raises RuntimeError."""
+        picture: NDArray[np.uint8] = self._rendered(height, width, camera_id=camera)
+        return picture
+
+    def depth(self, camera: int, height: int, width: int) -> NDArray[np.float32]:
+        """Distances along the axis of a camera of the model, [height, width, 1], m. Raises RuntimeError."""
+        distances: NDArray[np.float32] = self._rendered(height, width, camera_id=camera, depth=True)
+        return distances[..., None]
+
+    def _rendered(self, height: int, width: int, **what: Any) -> Any:
         try:
-            picture: NDArray[np.uint8] = self._physics.render(height, width, camera_id=camera)
+            return self._physics.render(height, width, **what)
         except (RuntimeError, mujoco.FatalError) as error:
             advice = "install EGL (Debian, Ubuntu: apt install libegl1) or set MUJOCO_GL"
             raise RuntimeError(f"cannot take a picture of the simulation: {error}; {advice}") from error
-        return picture
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import RobotSpec, SpecError
 from sim.actuators import driven_actuators
+from sim.cameras import camera_views
 from sim.cartesian import CartesianServo
 from sim.gap import Gap
 from sim.sensors import (
@@ -22,7 +23,6 @@ from sim.sensors import (
     Readings,
     Sensors,
     array_readers,
-    camera_views,
     imu_readers,
     odometry_readers,
     pose_readers,
@@ -34,7 +34,6 @@ from sim.velocity_commands import VelocityCommands
 from sim.worlds import make_world
 
 _RESET_TIME = 1.0  # s; the stamps leap, so that a reset which the policy did not ask for cannot pass as a step
-_GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 
 
 class SimRobot:
@@ -170,7 +169,7 @@ class SimRobot:
         return Readings(
             joints=self._joints.read(data),
             imus={topic: read(data) for topic, read in self._imus.items()},
-            images={topic: self._picture(*camera) for topic, camera in self._cameras.items() if pictures},
+            images={topic: view.take(self._world) for topic, view in self._cameras.items() if pictures},
             odometry={topic: read(data) for topic, read in self._odometry.items()},
             poses={topic: read(data) for topic, read in self._poses.items()},
             twists=self._asked.read(),
@@ -195,10 +194,6 @@ class SimRobot:
         Raises RuntimeError where nothing can be rendered.
         """
         return self._world.render(0 if self._world.model.ncam else -1, side, side)
-
-    def _picture(self, camera: int, height: int, width: int, channels: int) -> NDArray[np.uint8]:
-        picture = self._world.render(camera, height, width)
-        return picture if channels == 3 else np.rint(picture @ _GRAY).astype(np.uint8)[..., None]
 
 
 def _require_judged(spec: RobotSpec) -> None:

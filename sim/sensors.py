@@ -43,11 +43,15 @@ class ImuReading:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What the sensors show at one moment, by topic; images are uint8 [height, width, 1 or 3]."""
+    """What the sensors show at one moment, by topic.
+
+    Attributes:
+      images: uint8 [height, width, 1 or 3]; of depth float32 [height, width, 1], m.
+    """
 
     joints: dict[str, JointReading]
     imus: dict[str, ImuReading]
-    images: dict[str, NDArray[np.uint8]]
+    images: dict[str, NDArray[Any]]
     odometry: dict[str, OdometryReading]
     poses: dict[str, PoseReading]
     arrays: dict[str, NDArray[np.float64]]
@@ -98,8 +102,8 @@ def require_simulated(spec: RobotSpec) -> None:
     """Raise SpecError for a quantity that no simulated robot shows."""
     shown = (JOINT_STATE, IMAGE, NUMBERS, *_FIELDS)
     for o in spec.quantities:
-        if o.source.type not in shown or (o.source.type == IMAGE and o.range):
-            what = "depth" if o.range and o.source.type == IMAGE else f"a {o.source.type}"
+        if o.source.type not in shown:
+            what = f"a {o.source.type}"
             raise SpecError(f"observation {o.name!r}: the simulation shows no such sensor ({what}), a robot does")
 
 
@@ -120,7 +124,7 @@ class JointReader:
         self.names = [model.joint(i).name for i in scalar]
         self._qpos = model.jnt_qposadr[scalar]
         self._dof = model.jnt_dofadr[scalar]
-        self._topics = _topics(spec, JOINT_STATE)
+        self._topics = topics_of(spec, JOINT_STATE)
         self._signals = spec.signals
         signal_topics = {s.topic for s in self._signals.values()}
         for topic, observations in self._topics.items():
@@ -156,7 +160,7 @@ def imu_readers(
 ) -> dict[str, Callable[[mujoco.MjData], ImuReading]]:
     """A reader per IMU topic. Raises SpecError naming a sensor or body that the model lacks."""
     readers: dict[str, Callable[[mujoco.MjData], ImuReading]] = {}
-    for topic, observations in _topics(spec, IMU).items():
+    for topic, observations in topics_of(spec, IMU).items():
         imu = simulation.imus.get(topic, ImuModel())
         for observation in observations:
             if not getattr(imu, observation.source.field):
@@ -192,35 +196,12 @@ def _sensor(model: mujoco.MjModel, name: str, kind: mujoco.mjtSensor, label: str
     return slice(start, start + 3)
 
 
-def camera_views(
-    spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel
-) -> dict[str, tuple[int, int, int, int]]:
-    """Camera, height, width and channels of each image topic's picture, as the camera shows it, before any crop.
-
-    Raises:
-      SpecError: the model lacks a camera, or the observations of one topic want different pictures.
-    """
-    views: dict[str, tuple[int, int, int, int]] = {}
-    names = [model.camera(i).name for i in range(model.ncam)]
-    for topic, observations in _topics(spec, IMAGE).items():
-        sizes = {o.picture.size if o.picture else o.shape[:2] for o in observations}
-        if len(sizes) > 1:
-            raise SpecError(f"topic {topic!r}: its observations must have one picture size, found {sorted(sizes)}")
-        camera = simulation.cameras.get(topic, 0)
-        known = list(range(model.ncam)) if isinstance(camera, int) else names
-        require_known("camera", [camera], known, f"topic {topic!r}")
-        index = camera if isinstance(camera, int) else names.index(camera)
-        height, width = sizes.pop()
-        views[topic] = (index, height, width, max(o.shape[2] for o in observations))
-    return views
-
-
 def odometry_readers(
     spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel
 ) -> dict[str, Callable[[mujoco.MjData], OdometryReading]]:
     """A reader per Odometry topic. Raises SpecError naming a body that is not given, or that the model lacks."""
     readers = {}
-    for topic in _topics(spec, ODOMETRY):
+    for topic in topics_of(spec, ODOMETRY):
         if topic not in simulation.odometry:
             raise SpecError(f"odometry {topic!r}: simulation.odometry must name its body")
         readers[topic] = odometry_reader(model, simulation.odometry[topic], topic)
@@ -232,7 +213,7 @@ def pose_readers(
 ) -> dict[str, Callable[[mujoco.MjData], PoseReading]]:
     """A reader per PoseStamped topic. Raises SpecError naming a body that is not given, or that the model lacks."""
     readers = {}
-    for topic in _topics(spec, POSE):
+    for topic in topics_of(spec, POSE):
         if topic not in simulation.poses:
             raise SpecError(f"pose {topic!r}: simulation.poses must name its body")
         readers[topic] = pose_reader(model, simulation.poses[topic], topic)
@@ -244,7 +225,7 @@ def array_readers(
 ) -> dict[str, Callable[[mujoco.MjData], NDArray[np.float64]]]:
     """A reader per Float64MultiArray topic. Raises SpecError naming sensors that are not given or do not fit."""
     readers = {}
-    for topic, observations in _topics(spec, NUMBERS).items():
+    for topic, observations in topics_of(spec, NUMBERS).items():
         if topic in simulation.task_observations:
             continue
         if not simulation.arrays.get(topic):
@@ -253,7 +234,7 @@ def array_readers(
     return readers
 
 
-def _topics(spec: RobotSpec, kind: str) -> dict[str, list[ObservationSpec]]:
+def topics_of(spec: RobotSpec, kind: str) -> dict[str, list[ObservationSpec]]:
     """Topics of one message type, with the observations that read them."""
     topics: dict[str, list[ObservationSpec]] = {}
     for observation in spec.quantities:

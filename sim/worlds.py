@@ -62,6 +62,9 @@ class World(Protocol):
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
         """RGB picture [height, width, 3]."""
 
+    def depth(self, camera: int, height: int, width: int) -> NDArray[np.float32]:
+        """Distances along the camera's axis, [height, width, 1], m."""
+
 
 class DmControlWorld(PhysicsWorld):
     """A task of dm_control's suite, without its time limit: when an episode is over is the robot's spec's business."""

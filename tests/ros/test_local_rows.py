@@ -104,7 +104,7 @@ def in_this_process(robot: Path, bundle: Path, count: int, begun: int = 1) -> li
     return store.kept  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", ["dmc:ball_in_cup_catch", "turtlebot", "turtlebot_goal"])
+@pytest.mark.parametrize("name", ["dmc:ball_in_cup_catch", "turtlebot", "turtlebot_goal", "so101"])
 def test_robots_by_name_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Path, name: str) -> None:
     robot = Path(name)
     bundle = make_bundle(tmp_path / "toy.bundle", load_spec(robot), version=7)

@@ -59,6 +59,13 @@ def test_pictures(channels: int) -> None:
     assert stamp_of(message) == STAMP
 
 
+def test_depth() -> None:
+    distances = np.random.default_rng(0).uniform(0.1, 9.0, (5, 7, 1)).astype(np.float32)
+    message: Any = Image()
+    messages.fill_image(message, TIME, distances)
+    np.testing.assert_array_equal(make_reader(source("Image", "data"))(message), distances)
+
+
 def test_odometry() -> None:
     position, _, linear, angular = (np.arange(n, dtype=float) + n for n in (3, 4, 3, 3))
     reading = OdometryReading(position, np.array([0.1, 0.3, 0.3, 0.9]), linear, angular)

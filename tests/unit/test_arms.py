@@ -26,6 +26,7 @@ def make(name: str, monkeypatch: pytest.MonkeyPatch) -> GymRobot:
     assert isinstance(environment, GymRobot)
     black = np.zeros((64, 64, 3), np.uint8)
     monkeypatch.setattr(environment._robot._world, "render", lambda camera, height, width: black)
+    monkeypatch.setattr(environment._robot._world, "depth", lambda camera, height, width: np.float32(black[..., :1]))
     return environment
 
 
@@ -65,7 +66,9 @@ def test_so101_reaches_its_goals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.std(goals, axis=0).min() > 0.02 and 100 * np.mean(idle) < 40.0
 
 
-@pytest.mark.parametrize(("name", "thing"), [("robot_dreamer/UR5Pick-v0", "ball")])
+@pytest.mark.parametrize(
+    ("name", "thing"), [("robot_dreamer/UR5Pick-v0", "ball"), ("robot_dreamer/XArmPick-v0", "block")]
+)
 def test_what_lies_in_one_bin_comes_into_the_other(name: str, thing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = make(name, monkeypatch)
     for seed in range(6):

@@ -43,6 +43,7 @@ def commands(spec: RobotSpec, generator: np.random.Generator) -> dict[str, np.nd
 def blind(robot: SimRobot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Black pictures: rendering would take most of the time."""
     monkeypatch.setattr(robot._world, "render", lambda camera, height, width: np.zeros((height, width, 3), np.uint8))
+    monkeypatch.setattr(robot._world, "depth", lambda camera, height, width: np.zeros((height, width, 1), np.float32))
 
 
 def flat(sensors: Sensors) -> list[bytes]:
