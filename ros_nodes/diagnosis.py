@@ -152,6 +152,7 @@ class Diagnosis:
 
 def _link(link: RobotLinkStatus) -> _Judged:
     counts = {"spooled": link.spooled, "acknowledged": link.acknowledged, "dropped": sum(link.dropped.values())}
+    counts["discards_waiting"] = link.discards
     trouble = link.fault or link.last_error or link.bundle_warning
     well = link.connected and not trouble and not any(link.dropped.values())
     return _ERROR if link.fault else _OK if well else _WARN, trouble or link.state, counts

@@ -39,6 +39,7 @@ class Services:
         e_stop.companion.serve(Trigger, "~/e_stop", self._stop)
         for ruling in Ruling:
             node.create_service(Trigger, f"~/{ruling.value}", self._trigger(partial(_rule, ruling)))
+        node.create_service(Trigger, "~/discard", self._trigger(_discard))
         node.create_service(Trigger, "~/clear_fault", self._trigger(_clear))
         node.create_service(Trigger, "~/forget_e_stop", self._forget)
         node.create_service(SetBool, "~/take_over", self._take_over)
@@ -101,6 +102,16 @@ def _rule(ruling: Ruling, components: Components) -> tuple[bool, str]:
         return False, f"no episode is running that {ruling.value} could end"
     components.controller.rulings.say(ruling)
     return True, f"{ruling.value}: the episode ends with its next row"
+
+
+def _discard(components: Components) -> tuple[bool, str]:
+    if components.link is None:
+        return False, "there is no learner: nothing is recorded that could be learned from"
+    which, episode = "running" if components.controller.running else "last", components.controller.episode
+    if episode < 0:
+        return False, "no episode has run yet"
+    components.link.discard(episode)
+    return True, f"the {which} episode, number {episode}, will not be learned from"
 
 
 def _clear(components: Components) -> tuple[bool, str]:

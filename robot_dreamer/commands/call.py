@@ -30,6 +30,7 @@ WORDS = {
     "hand_back": Word("H", "and no more"),
     "success": Word("y", "the running episode has succeeded"),
     "failure": Word("n", "the running episode has failed"),
+    "discard": Word("d", "the running episode, or the last one, must not be learned from"),
     "end_episode": Word("e", "the running episode ends, as by a time limit"),
 }
 

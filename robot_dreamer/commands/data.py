@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--video", action="store_true", help="lerobot: cameras as H.264, which loses; default: PNG")
     export.add_argument("--robot", help="only this robot")
     export.add_argument("--episodes", type=parse_range, help="only these of each robot, from 0: 7, 3:8, 3: or :8")
+    export.add_argument("--discarded", action="store_true", help="episodes that must not be learned from, too")
     load = actions.add_parser("import", help="read a bag, a LeRobotDataset or a store into a store, to learn from it")
     load.add_argument("bag", type=Path, help="a .mcap or .db3 file, a folder of ros2 bag or LeRobot, or a store or run")
     load.add_argument("--spec", help="name of a robot, or path to its RobotSpec; exports and stores bring their own")

@@ -15,7 +15,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.lerobot.layout import is_dataset
 from robot_dreamer.data.salvage import salvage
 from robot_dreamer.data.select import selected
-from robot_dreamer.data.source import open_store, rows_of, size_of, store_path, store_rows
+from robot_dreamer.data.source import discarded_in, open_store, rows_of, size_of, store_path, store_rows
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.link.reader import StoreReader
@@ -50,7 +50,9 @@ def save(args: argparse.Namespace) -> int:
         f"{found.blocks} damaged blocks lost (rows that they named: {found.lost})" if found.blocks else "nothing lost"
     )
     _console().print(f"{args.output}: {found.rows} rows saved, {lost}", soft_wrap=True)
-    return 1 if found.blocks else 0
+    if found.marks_lost:
+        _console().print("which episodes must not be learned from is lost: say it again", soft_wrap=True)
+    return 1 if found.blocks or found.marks_lost else 0
 
 
 def export(args: argparse.Namespace) -> int:
@@ -59,8 +61,8 @@ def export(args: argparse.Namespace) -> int:
     store = open_store(args.store)
     try:
         survey = _survey(store, "looking")
-        chosen = selected(survey, args.robot, args.episodes)
-        rows = (row for row in rows_of(store) if (row.robot, row.boot, row.episode) in chosen)
+        chosen = selected(survey, args.robot, args.episodes, args.discarded)
+        rows = (row for row in rows_of(store, args.discarded) if (row.robot, row.boot, row.episode) in chosen)
         several = len({robot for robot, _, _ in chosen}) > 1
         with _progress("writing", sum(chosen.values())) as advance:
             counts = _write(form, rows, store.spec, args, several, advance)
@@ -204,9 +206,9 @@ def _import_recording(args: argparse.Namespace) -> int:
 
 
 def _survey(store: StoreReader, what: str) -> Survey:
-    survey = Survey(store.spec)
+    survey = Survey(store.spec, discarded_in(store))
     with _progress(what, store.count()) as advance:
-        for row in rows_of(store):
+        for row in rows_of(store, discarded=True):
             survey.add(row)
             advance()
     return survey

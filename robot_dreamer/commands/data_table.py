@@ -12,8 +12,8 @@ _LEFT = ("robot", "boot", "ended")
 
 def boots_table(survey: Survey) -> Table:
     """One line per boot of a robot."""
-    columns = ("robot", "boot", "rows", "episodes", "cut", "return", "span", "rate", "gaps", "backwards", "missing")
-    table = _table(*columns)
+    columns = ("robot", "boot", "rows", "episodes", "cut", "discarded", "return", "span", "rate", "gaps", "backwards")
+    table = _table(*columns, "missing")
     for boot in survey.boots:
         table.add_row(*_boot(boot))
     return table
@@ -27,7 +27,8 @@ def episodes_table(survey: Survey) -> Table:
         for episode in boot.episodes:
             number = counts[boot.robot] = counts.get(boot.robot, -1) + 1
             total = f"{episode.total_reward:.2f}"
-            table.add_row(boot.robot, str(number), boot.boot, str(episode.rows), total, episode.ended)
+            ended = f"{episode.ended}, discarded" if episode.discarded else episode.ended
+            table.add_row(boot.robot, str(number), boot.boot, str(episode.rows), total, ended)
     return table
 
 
@@ -47,6 +48,7 @@ def _boot(boot: BootSummary) -> list[str]:
         str(boot.rows),
         str(len(boot.episodes)),
         str(len(boot.episodes) - len(finished)),
+        str(sum(episode.discarded for episode in boot.episodes)),
         "-" if mean is None else f"{mean:.2f}",
         f"{(boot.last_stamp - boot.first_stamp) * 1e-9:.1f} s",
         "-" if boot.rate is None else f"{boot.rate:.2f} Hz",

@@ -84,6 +84,7 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "spooled on the robot": lambda robot: amount(robot.get("spooled"), ""),
     "rows missing": lambda robot: amount(robot.get("missing"), ""),
     "duplicates discarded": lambda robot: amount(robot.get("duplicates"), ""),
+    "episodes discarded": lambda robot: amount(robot.get("discarded"), ""),
     "rejected": lambda robot: _counts(robot.get("rejected")),
     "dropped by the robot": lambda robot: _counts(robot.get("dropped")),
     "bad messages": lambda robot: _counts(robot.get("bad_messages")),

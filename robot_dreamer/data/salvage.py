@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,17 +12,22 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.database import DAMAGE, connect_to_read, stored_spec
 from robot_dreamer.link.errors import RowError
+from robot_dreamer.link.reader import read_marks
 from robot_dreamer.link.store import ExperienceStore
 
 _READ = "SELECT id, count, blob FROM blocks WHERE id > ? ORDER BY id"
 
 
 class Salvaged(NamedTuple):
-    """rows: saved; blocks: lost ones; lost: rows that these said that they held, as far as it can be known."""
+    """rows: saved; blocks: lost ones; lost: rows that these said that they held, as far as it can be known.
+
+    marks_lost: which episodes a person has discarded cannot be read.
+    """
 
     rows: int
     blocks: int
     lost: int
+    marks_lost: bool
 
 
 def salvage(store: Path, output: Path) -> Salvaged:
@@ -43,9 +49,23 @@ def salvage(store: Path, output: Path) -> Salvaged:
                 saved += new.add(block.records(0, len(block))).stored
             except (RowError, *DAMAGE):
                 lost, lost_rows = lost + 1, lost_rows + (count if isinstance(count, int) else 0)
+        marks_lost = not _copy_marks(store, new)
     finally:
         new.close()
-    return Salvaged(saved, lost, lost_rows)
+    return Salvaged(saved, lost, lost_rows, marks_lost)
+
+
+def _copy_marks(store: Path, new: ExperienceStore) -> bool:
+    """False: they cannot be read."""
+    try:
+        with closing(connect_to_read(store)) as db:
+            marks = read_marks(db)
+    except DAMAGE:
+        return False
+    with new.transaction():
+        for mark in marks:
+            new.discard(mark.robot, mark.boot, mark.episode)
+    return True
 
 
 def _blocks(store: Path) -> Iterator[tuple[int | None, bytes | None]]:

@@ -21,8 +21,13 @@ def parse_range(text: str) -> slice:
     return slice(int(first or 0), int(last) if last else None)
 
 
-def selected(survey: Survey, robot: str | None, episodes: slice | None) -> Counter[tuple[str, str, int]]:
+def selected(
+    survey: Survey, robot: str | None, episodes: slice | None, discarded: bool = False
+) -> Counter[tuple[str, str, int]]:
     """(robot, boot, episode) -> rows. Episodes of a robot are counted over its boots, in order of arrival, from 0.
+
+    Args:
+      discarded: those that a person has said not to learn from, too.
 
     Raises DataError if nothing matches; names what there is.
     """
@@ -33,9 +38,13 @@ def selected(survey: Survey, robot: str | None, episodes: slice | None) -> Count
     for name in [robot] if robot is not None else known:
         found = [(boot, episode) for boot in survey.boots if boot.robot == name for episode in boot.episodes]
         for boot, episode in found[episodes or slice(None)]:
+            if episode.discarded and not discarded:
+                continue
             chosen[name, boot.boot, episode.number] += episode.rows
     if not chosen:
         counts = {name: sum(len(b.episodes) for b in survey.boots if b.robot == name) for name in known}
         held = ", ".join(f"{count} episodes of {name}" for name, count in counts.items())
-        raise DataError(f"no episode matches; the store holds: {held or 'nothing'}")
+        all_discarded = any(e.discarded for b in survey.boots for e in b.episodes)
+        advice = "; discarded ones only with --discarded" if all_discarded and not discarded else ""
+        raise DataError(f"no episode matches; the store holds: {held or 'nothing'}{advice}")
     return chosen

@@ -30,11 +30,17 @@ def open_store(place: Path) -> StoreReader:
     return StoreReader(path)
 
 
-def rows_of(store: ExperienceStore | StoreReader) -> Iterator[StepRecord]:
-    """The rows that are in a store now, in order of arrival."""
+def discarded_in(store: ExperienceStore | StoreReader) -> frozenset[tuple[str, str, int]]:
+    """(robot, boot, episode) of what a person has said not to learn from."""
+    return frozenset((mark.robot, mark.boot, mark.episode) for mark in store.marks())
+
+
+def rows_of(store: ExperienceStore | StoreReader, discarded: bool = False) -> Iterator[StepRecord]:
+    """The rows that are in a store now, in order of arrival; those of discarded episodes only if asked for."""
+    left_out = frozenset() if discarded else discarded_in(store)
     cursor, end = 0, store.count()
     while cursor < end and (entries := store.read(cursor, min(_BATCH, end - cursor))):
-        yield from (row for _, row in entries)
+        yield from (row for _, row in entries if (row.robot, row.boot, row.episode) not in left_out)
         cursor = entries[-1][0]
 
 

@@ -9,7 +9,7 @@ Missing rows are jumps of the sequence number: rows that the robot dropped or th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from robot_dreamer.record import StepRecord
@@ -21,12 +21,16 @@ RATE_TOLERANCE = 0.1  # of the spec's rate
 
 @dataclass
 class EpisodeSummary:
-    """One episode. `ended` is "terminal", "time limit", or "cut" while no last row has come."""
+    """One episode. `ended` is "terminal", "time limit", or "cut" while no last row has come.
+
+    discarded: a person has said not to learn from it.
+    """
 
     number: int
     rows: int = 0
     total_reward: float = 0.0
     ended: str = "cut"
+    discarded: bool = False
 
 
 @dataclass
@@ -60,8 +64,9 @@ class BootSummary:
 class Survey:
     """Feed it rows in the order of the store."""
 
-    def __init__(self, spec: RobotSpec) -> None:
+    def __init__(self, spec: RobotSpec, discarded: Collection[tuple[str, str, int]] = ()) -> None:
         self.spec = spec
+        self._discarded = discarded  # (robot, boot, episode)
         self._boots: dict[tuple[str, str], BootSummary] = {}
 
     @property
@@ -78,7 +83,8 @@ class Survey:
         boot.missing += max(0, row.sequence - sequence - 1)
         follows = row.sequence == sequence + 1 and row.episode == episode
         if not boot.episodes or boot.episodes[-1].number != row.episode:
-            boot.episodes.append(EpisodeSummary(row.episode))
+            discarded = (row.robot, row.boot, row.episode) in self._discarded
+            boot.episodes.append(EpisodeSummary(row.episode, discarded=discarded))
         elif follows:
             self._interval(boot, row.stamp_capture - stamp)
         summary = boot.episodes[-1]

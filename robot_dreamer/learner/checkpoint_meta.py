@@ -35,6 +35,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
       credit: updates that the experience has paid for and that were not made.
       training_seconds: over all starts.
       replay: the sampler's state, see `Replay.state`.
+      discarded: episodes left out, see `Discards.applied`.
       latents: segments with the replay's latents, see `LatentLog.write`.
     """
 
@@ -46,6 +47,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     credit: float = 0.0
     training_seconds: float = 0.0
     replay: dict[str, Any] = {}
+    discarded: list[tuple[int, int]] = []
     latents: list[dict[str, Any]] = []
 
 

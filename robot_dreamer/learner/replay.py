@@ -42,7 +42,7 @@ def _columns(spec: RobotSpec, deter: int, latent: LatentSpace) -> dict[str, tupl
 
 def row_bytes(spec: RobotSpec, deter: int, latent: LatentSpace) -> int:
     """Memory that a row takes in a replay."""
-    own = 6 * np.dtype(np.int64).itemsize + 1  # serial, successor, twice start and place; changed
+    own = 7 * np.dtype(np.int64).itemsize + 4 + 1  # serial, successor, twice start and place, episode; boot; changed
     return own + sum(
         math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in _columns(spec, deter, latent).values()
     )
@@ -98,6 +98,9 @@ class Replay:
         self._starts = Starts(capacity)  # of whole windows
         self._demonstrated = Starts(capacity)  # of those in which a person acted
         self._last_demonstrated: dict[str, int] = {}  # serial, by stream
+        self._boots: dict[tuple[str, str], int] = {}  # (robot, boot) -> its number here
+        self._boot = np.full(capacity, _NONE, np.int32)
+        self._episode = np.full(capacity, _NONE, np.int64)
         self._added = 0
         self._tails: dict[str, deque[tuple[int, int]]] = {}  # the last `length` (slot, serial) of each stream
         self._since_queued: dict[str, int] = {}
@@ -140,6 +143,8 @@ class Replay:
         self._rows["deter"][slot] = deter
         self._rows["stoch"][slot] = stoch
         self.changed[slot] = True
+        self._boot[slot] = self._boots.setdefault((row.robot, row.boot), len(self._boots))
+        self._episode[slot] = row.episode
         self._serial[slot] = self._added
         self._next[slot] = _NONE
         self._added += 1
@@ -162,6 +167,32 @@ class Replay:
         if self._online_queue and self._since_queued[stream] >= self.length:
             self._since_queued[stream] = 0
             self._fresh.append((start, serial))
+
+    def discard(self, robot: str, boot: str, episode: int) -> int:
+        """Never sample a window with a row of this episode again; returns how many rows that are.
+
+        They keep their slots until they are evicted; what follows them in a stream begins anew.
+        """
+        number = self._boots.get((robot, boot), _NONE)
+        dead = np.flatnonzero((self._boot == number) & (self._episode == episode) & (self._serial != _NONE))
+        before = np.full(self.capacity, _NONE, np.int64)
+        linked = np.flatnonzero(self._next != _NONE)
+        before[self._next[linked]] = linked
+        self._serial[dead] = self._next[dead] = _NONE
+        into = dead  # where a window begins that reaches a dead row: at most `length` - 1 rows before it
+        for _ in range(self.length):
+            for slot in into:
+                self._starts.remove(int(slot))
+                self._demonstrated.remove(int(slot))
+            into = before[into]
+            into = into[(into != _NONE) & (self._serial[into] != _NONE)]
+            self._next[into[self._serial[self._next[into]] == _NONE]] = _NONE
+        for stream, tail in self._tails.items():
+            alive = [self._serial[slot] == serial for slot, serial in tail]
+            kept = list(tail)[len(alive) - alive[::-1].index(False) :] if False in alive else tail
+            self._tails[stream] = deque(kept, maxlen=self.length)
+        self._fresh = deque((x for x in self._fresh if x[0] in self._starts), maxlen=self._fresh.maxlen)
+        return len(dead)
 
     def last(self, stream: str) -> tuple[NDArray[np.float32], NDArray[Any], dict[str, NDArray[Any]]] | None:
         """Stored latent and action of a stream's newest row: where the filter goes on. None: no such row."""

@@ -19,6 +19,9 @@ class Starts:
     def __len__(self) -> int:
         return self._count
 
+    def __contains__(self, slot: int) -> bool:
+        return bool(self._place[slot] != _NONE)
+
     def add(self, slot: int) -> None:
         """Take in a slot that is not there."""
         self._place[slot] = self._count

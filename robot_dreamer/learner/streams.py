@@ -39,6 +39,12 @@ class Streams:
             done.append((f"{boot}/{begin}", self._pending.pop(boot)))
         return done
 
+    def discard(self, robot: str, boot: str, episode: int) -> None:
+        """Forget the waiting rows of an episode."""
+        key = f"{robot}/{boot}"
+        if key in self._pending:
+            self._pending[key] = [row for row in self._pending[key] if row.episode != episode]
+
     def waiting(self) -> dict[str, int]:
         """Rows of the incomplete chunk of every stream that goes on."""
         return {f"{boot}/{begin}": len(self._pending.get(boot, ())) for boot, (_, begin) in self._segments.items()}

@@ -29,6 +29,7 @@ from robot_dreamer.learner.checkpoint import (
     save_checkpoint,
 )
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, Progress
+from robot_dreamer.learner.discards import Discards
 from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import affordable_rows, fitting, update_advice
@@ -108,6 +109,7 @@ class Trainer:
         self._credit = 0.0  # updates that the experience so far has paid for and that were not made
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
         self._streams = Streams()
+        self._discards = Discards(store, self.replay, self._streams)
 
     @property
     def due(self) -> bool:
@@ -131,20 +133,26 @@ class Trainer:
 
     def ingest(self, limit: int = 1024) -> int:
         """Read new experience from the store into the replay; returns the rows read."""
+        self._discards.hear(self._cursor)
         entries = self.store.read(self._cursor, limit)
         for cursor, row in entries:
-            self._cursor = cursor
-            self._count(row)
-            for stream, rows in self._streams.add(row):
+            for stream, rows in self._take(cursor, row):
                 self._filter_and_add(stream, rows)
         return len(entries)
 
-    def _count(self, row: StepRecord) -> None:
+    def _take(self, cursor: int, row: StepRecord) -> list[tuple[str, list[StepRecord]]]:
+        """Count a row of the store; returns the chunks that are complete with it."""
+        self._cursor = cursor
         self.env_steps += 1
+        self.demonstrations += row.robot.startswith(DEMONSTRATION)
+        if row in self._discards:
+            return []
+        self._count(row)
+        return self._streams.add(row)
+
+    def _count(self, row: StepRecord) -> None:
         self._recent.append(row)
-        if row.robot.startswith(DEMONSTRATION):
-            self.demonstrations += 1
-        else:
+        if not row.robot.startswith(DEMONSTRATION):
             self.episodes.add(self.env_steps, row)
         if self.replay.windows and self.env_steps > self.config.prefill and not self.offline:
             self._credit += self.config.train_ratio / (self.config.batch_size * self.config.batch_length)
@@ -256,6 +264,7 @@ class Trainer:
             credit=self._credit,
             training_seconds=self.training_seconds,
             replay=self.replay.state(),
+            discarded=self._discards.applied,
             latents=self._latents.write(),
         )
         folder = save_checkpoint(self.logdir / FOLDER, tensors, progress, spec=self.spec, config=self.config)
@@ -292,6 +301,7 @@ class Trainer:
                 "this run began with seed %d and goes on with its random streams; seed %d changes no more than acting"
             )
             _log.warning(text, began, self.config.run.seed)
+        self._discards.resume(meta.discarded)
         self._reload_rows(meta.cursor)
         self.replay.load_state(meta.replay)
         self._latents.load(meta.latents)
@@ -321,11 +331,11 @@ class Trainer:
             for cursor, row in entries:
                 if cursor > until:
                     break
-                self._cursor = cursor
-                self._count(row)
-                for stream, rows in self._streams.add(row):
+                self._discards.repeat(self._cursor)
+                for stream, rows in self._take(cursor, row):
                     for chunk_row in rows:
                         self.replay.add(stream, chunk_row, deter, stoch)
+        self._discards.repeat(until)
 
 
 def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:

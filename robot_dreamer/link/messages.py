@@ -81,6 +81,13 @@ class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t
     data: memoryview
 
 
+class Discard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="discard"):
+    """A person says that this episode must not be learned from. Sent until it is answered; twice is once."""
+
+    boot: Id
+    episode: Count
+
+
 class Alive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="alive"):
     """Heartbeat. `echo` comes back in the answer (round trip); the rest is for the learner's display."""
 
@@ -133,6 +140,13 @@ class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ty
     resend: bool
 
 
+class Discarded(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="discarded"):
+    """Answer to a Discard: it is durable here."""
+
+    boot: Id
+    episode: Count
+
+
 class Pulse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="pulse"):
     """Answer to Alive, also sent unasked when a bundle is published. Totals are of this robot and this store."""
 
@@ -164,8 +178,8 @@ class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
     text: Text
 
 
-FromRobot = Hello | Rows | Alive | Fetch | Goodbye
-FromLearner = Welcome | Refused | Ack | Pulse | Piece | Gone | Problem
+FromRobot = Hello | Rows | Discard | Alive | Fetch | Goodbye
+FromLearner = Welcome | Refused | Ack | Discarded | Pulse | Piece | Gone | Problem
 
 _M = TypeVar("_M")
 _encoder = msgspec.msgpack.Encoder()

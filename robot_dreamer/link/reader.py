@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.database import connect_to_read, disk_advice, stored_spec
@@ -11,7 +13,25 @@ from robot_dreamer.link.errors import DamagedFile, RowError
 from robot_dreamer.record import StepRecord
 
 _READ = "SELECT id, count, blob FROM blocks WHERE id > ? ORDER BY id"
+_HAS_MARKS = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'discarded'"  # a store of format 2 has none
+_MARKS = "SELECT id, robot, boot, episode FROM discarded WHERE id > ? ORDER BY id"
 _NEWEST = "SELECT COALESCE(MAX(id), 0) FROM blocks"
+
+
+class Mark(NamedTuple):
+    """An episode that must not be learned from. Numbers rise from 1, in order of arrival."""
+
+    number: int
+    robot: str
+    boot: str
+    episode: int
+
+
+def read_marks(db: sqlite3.Connection, after: int = 0) -> list[Mark]:
+    """Of a store, behind mark number `after`. Raises sqlite3.Error."""
+    if not db.execute(_HAS_MARKS).fetchone()[0]:
+        return []
+    return [Mark(int(n), str(robot), str(boot), int(e)) for n, robot, boot, e in db.execute(_MARKS, (after,))]
 
 
 class StoreReader:
@@ -52,6 +72,11 @@ class StoreReader:
                 if len(rows) >= limit:
                     break
         return rows
+
+    def marks(self, after: int = 0) -> list[Mark]:
+        """Episodes that must not be learned from, behind mark number `after`. Raises LinkError if the disk fails."""
+        with self._lock, disk_advice(self.path, "the marks of discarded episodes cannot be read"):
+            return read_marks(self._db, after)
 
     def count(self) -> int:
         """Rows in the store. Raises LinkError if the disk cannot be read."""

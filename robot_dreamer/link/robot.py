@@ -49,6 +49,7 @@ class RobotLinkStatus(msgspec.Struct, frozen=True):
       acknowledged: rows that the learner settled since start.
       rejected: rows that the learner refused, by kind (its totals).
       dropped: rows that will never reach the learner, by kind.
+      discards: episodes that must not be learned from, which the learner does not know of yet.
       bad_messages: from the learner, by kind.
       problems: messages of ours that the learner could not use, and broken bundles, by kind.
       rewinds: how often rows were sent again.
@@ -71,6 +72,7 @@ class RobotLinkStatus(msgspec.Struct, frozen=True):
     acknowledged: int
     rejected: dict[str, int]
     dropped: dict[str, int]
+    discards: int
     bad_messages: dict[str, int]
     problems: dict[str, int]
     rewinds: int
@@ -187,6 +189,10 @@ class RobotLink:
         """Hand over a row; the control loop calls this. Its arrays must not be changed afterwards."""
         self._writer.put(row)
 
+    def discard(self, episode: int) -> None:
+        """Do not learn from this episode of this boot. For callbacks: waits for nothing; durable after a commit."""
+        self._writer.discard(episode)
+
     def report(self, figures: dict[str, float | int | str]) -> None:
         """Figures for the learner's display, sent with heartbeats; "bundle_version" is that of the bundle that acts.
 
@@ -232,6 +238,7 @@ class RobotLink:
             acknowledged=0 if uplink is None else uplink.shipper.acknowledged,
             rejected={} if totals is None else dict(totals.rejected),
             dropped=writer.dropped(),
+            discards=writer.discards + len(self._spool.discards),
             bad_messages={} if uplink is None else uplink.bad(),
             problems=dict(inbox.problems) | ({} if uplink is None else dict(uplink.problems)),
             rewinds=0 if uplink is None else uplink.shipper.rewinds,

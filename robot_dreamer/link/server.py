@@ -18,17 +18,19 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import zmq
 
-from robot_dreamer.link.chunks import Packed, decompress, unpack
+from robot_dreamer.link.arrival import Arrival
+from robot_dreamer.link.chunks import decompress, unpack
 from robot_dreamer.link.errors import FrameError, LinkError, RowError
 from robot_dreamer.link.keys import LearnerKeys
 from robot_dreamer.link.messages import (
     MAX_MESSAGE,
     Ack,
     Alive,
+    Discard,
+    Discarded,
     Fetch,
     FromLearner,
     Gone,
@@ -53,12 +55,6 @@ from robot_dreamer.spec import RobotSpec, require_same_spec
 
 UNEXPECTED = "unexpected"  # kind of a message whose handler raised what it should not have
 _LOG = logging.getLogger(__name__)
-
-
-class _Chunk(NamedTuple):
-    session: Session
-    rows: Rows
-    blocks: list[Packed]
 
 
 class LinkServer:
@@ -207,7 +203,7 @@ class LinkServer:
         self._send(identity, Problem(kind, text[:1000]))
 
     def _round(self) -> None:
-        chunks: list[_Chunk] = []
+        chunks: list[Arrival] = []
         fetches: list[tuple[bytes, Fetch]] = []
         size = 0  # as sent and as unpacked: a small message may hold much
         for _ in range(1000):
@@ -217,7 +213,7 @@ class LinkServer:
                 break
             before = len(chunks)
             self._one(identity.bytes, frames, chunks, fetches)
-            size += sum(len(frame) for frame in frames) + sum(chunk.rows.size for chunk in chunks[before:])
+            size += sum(len(frame) for frame in frames) + sum(chunk.size for chunk in chunks[before:])
             if size >= self._limits.batch_bytes:
                 break
         if chunks:
@@ -227,7 +223,7 @@ class LinkServer:
                 self._send_piece(identity_bytes, fetch)
 
     def _one(
-        self, identity: bytes, frames: list[zmq.Frame], chunks: list[_Chunk], fetches: list[tuple[bytes, Fetch]]
+        self, identity: bytes, frames: list[zmq.Frame], chunks: list[Arrival], fetches: list[tuple[bytes, Fetch]]
     ) -> None:
         """Handle one message; rows and fetches are only collected."""
         session = self._sessions.get(identity)
@@ -245,7 +241,9 @@ class LinkServer:
             session.heard = time.monotonic()
             if isinstance(message, Rows):
                 blocks = unpack(decompress(message.encoding, message.data, message.size), message.count)
-                chunks.append(_Chunk(session, message, blocks))
+                chunks.append(Arrival(session, message, blocks))
+            elif isinstance(message, Discard):
+                chunks.append(Arrival(session, message, []))
             elif isinstance(message, Alive):
                 session.alive = message
                 self._pulse(identity, session, message.echo)
@@ -268,7 +266,7 @@ class LinkServer:
         else:
             self._send(identity, Welcome(self._store.id, self._publisher.announcement()))
 
-    def _store_together(self, chunks: list[_Chunk]) -> None:
+    def _store_together(self, chunks: list[Arrival]) -> None:
         """All in one transaction; if one of them breaks it, each in its own, so that it costs the others nothing."""
         try:
             self._store_chunks(chunks)
@@ -279,18 +277,13 @@ class LinkServer:
                 with self._surviving(f"rows of {chunk.session.robot}", chunk.session.identity, chunk.session):
                     self._store_chunks([chunk])
 
-    def _store_chunks(self, chunks: list[_Chunk]) -> None:
+    def _store_chunks(self, chunks: list[Arrival]) -> None:
         """All chunks in one transaction, then the acknowledgements: an acknowledged row is on disk."""
-        acks: list[tuple[Session, Ack]] = []
-        results: list[tuple[Session, AddResult]] = []
+        settled: list[tuple[Session, AddResult, Ack | Discarded]] = []
         try:
             with self._store.transaction():
-                for session, rows, blocks in chunks:
-                    result = self._store.add_chunk(session.robot, rows.boot, rows.previous, rows.last, blocks)
-                    if result is not None:
-                        results.append((session, result))
-                    settled = self._store.settled(session.robot, rows.boot)
-                    acks.append((session, Ack(rows.boot, rows.chunk, settled, resend=result is None)))
+                for chunk in chunks:
+                    settled.append((chunk.session, *chunk.put(self._store)))
         except sqlite3.Error as error:
             self.last_error = f"experience store {self._store.path}: {error}"
             self.bad_messages["store_failed"] += len(chunks)
@@ -298,10 +291,9 @@ class LinkServer:
                 self._send(session.identity, Problem("store_failed", self.last_error))
             self._worker.stopping.wait(self._timing.disk_retry)
             return
-        for session, result in results:
+        for session, result, answer in settled:
             session.totals.merge(result)
-        for session, ack in acks:
-            self._send(session.identity, ack)
+            self._send(session.identity, answer)
 
     def _send_piece(self, identity: bytes, fetch: Fetch) -> None:
         try:

@@ -53,6 +53,7 @@ class Session:
             bundle_version=acting if isinstance(acting, int) else -1,
             figures=figures,
             refused=self.refused,
+            discarded=totals.discarded,
         )
 
 

@@ -25,8 +25,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, last INTEGER NOT NULL,
                                    count INTEGER NOT NULL, size INTEGER NOT NULL, blob BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS blocks_by_boot ON blocks (boot, last, count, size);
+CREATE TABLE IF NOT EXISTS discards (boot TEXT NOT NULL, episode INTEGER NOT NULL, PRIMARY KEY (boot, episode));
 """
 _INSERT = "INSERT INTO blocks (boot, last, count, size, blob) VALUES (?, ?, ?, ?, ?)"
+_DISCARD = "INSERT OR IGNORE INTO discards VALUES (?, ?)"
+_SETTLED = "DELETE FROM discards WHERE boot = ? AND episode = ?"
 _READ = "SELECT id, boot, last, count, blob FROM blocks WHERE id > ? ORDER BY id"
 
 
@@ -63,6 +66,7 @@ class Spool:
     Attributes:
       rows, bytes: on disk, settled ones included until the next append.
       newest_id: id of the newest block.
+      discards: episodes (boot, number) that must not be learned from, as long as the learner does not know it.
 
     Args:
       path: SQLite file.
@@ -84,25 +88,30 @@ class Spool:
             self._database.close()
             raise LinkError(f"{path} holds rows of robot {owner!r}, this robot is {robot!r}; use another directory")
         self._settled: dict[str, int] = {}  # acknowledged, not yet deleted
+        self._known: list[tuple[str, int]] = []  # likewise, of the discards
         totals = "SELECT COALESCE(SUM(count), 0), COALESCE(SUM(size), 0), COALESCE(MAX(id), 0) FROM blocks"
         try:
             with looked_into(path, "spool"):
                 found = self._db.execute(totals).fetchone()
                 self.rows, self.bytes, self.newest_id = (int(number) for number in found)
+                discards = self._db.execute("SELECT boot, episode FROM discards").fetchall()
+                self.discards = tuple((str(boot), int(episode)) for boot, episode in discards)
         except BaseException:
             self._database.close()
             raise
 
-    def append(self, blocks: Sequence[NewBlock]) -> SpoolResult:
-        """Commit blocks in order, and forget what is settled. On the disk when it returns."""
+    def append(self, blocks: Sequence[NewBlock], discards: Sequence[tuple[str, int]] = ()) -> SpoolResult:
+        """Commit blocks and discards in order, and forget what is settled. On the disk when it returns."""
         with self._lock:
-            if not blocks and not self._settled:
+            if not (blocks or discards or self._settled or self._known):
                 return SpoolResult(0, 0, 0)
             counts = self.rows, self.bytes, self.newest_id
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 for boot, sequence in self._settled.items():
                     self._delete("boot = ? AND last <= ?", (boot, sequence))
+                self._db.executemany(_SETTLED, self._known)
+                self._db.executemany(_DISCARD, discards)
                 kept = list(blocks)
                 size = sum(len(block.blob) for block in kept)
                 dropped = 0
@@ -124,6 +133,8 @@ class Spool:
                 self.rows, self.bytes, self.newest_id = counts
                 raise
             self._settled.clear()
+            self._known.clear()
+            self.discards = tuple(dict.fromkeys((*self.discards, *discards)))
             return SpoolResult(rows, sum(block.rows for block in blocks) - rows, dropped)
 
     def read(self, after: int, max_bytes: int, max_blocks: int) -> list[SpoolBlock]:
@@ -160,6 +171,12 @@ class Spool:
         """The learner has everything of `boot` up to `sequence`. Deleted with the next append, to save a sync."""
         with self._lock:
             self._settled[boot] = max(sequence, self._settled.get(boot, -1))
+
+    def settle_discard(self, boot: str, episode: int) -> None:
+        """The learner knows it. Deleted with the next append."""
+        with self._lock:
+            self._known.append((boot, episode))
+            self.discards = tuple(x for x in self.discards if x != (boot, episode))
 
     def close(self) -> None:
         with self._lock:

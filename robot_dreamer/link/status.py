@@ -20,6 +20,7 @@ class RobotStatus(msgspec.Struct, frozen=True):
       fetched_version: newest bundle it has whole; bundle_version: the one that acts, from its figures; -1 for none.
       figures: what it reported.
       refused: why its newest connection was refused; empty after a welcome.
+      discarded: episodes that a person has said not to learn from since the server started.
     """
 
     robot: str
@@ -39,3 +40,4 @@ class RobotStatus(msgspec.Struct, frozen=True):
     bundle_version: int
     figures: dict[str, Any]
     refused: str
+    discarded: int = 0

@@ -23,7 +23,7 @@ from robot_dreamer.link.blocks import Block, BlockCodec, Buffer
 from robot_dreamer.link.chunks import Packed
 from robot_dreamer.link.database import Database, disk_advice, looked_into
 from robot_dreamer.link.errors import RowError
-from robot_dreamer.link.reader import StoreReader
+from robot_dreamer.link.reader import Mark, StoreReader
 from robot_dreamer.record import RecordError, StepRecord
 from robot_dreamer.spec import RobotSpec
 
@@ -33,12 +33,15 @@ CREATE TABLE IF NOT EXISTS boots (id INTEGER PRIMARY KEY, robot TEXT NOT NULL, b
 CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, first INTEGER NOT NULL,
                                    last INTEGER NOT NULL, count INTEGER NOT NULL, blob BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS blocks_by_boot ON blocks (boot, last);
+CREATE TABLE IF NOT EXISTS discarded (id INTEGER PRIMARY KEY, robot TEXT NOT NULL, boot TEXT NOT NULL,
+                                      episode INTEGER NOT NULL, UNIQUE (robot, boot, episode));
 """
 _BOOTS = "SELECT id, robot, boot, mark, missing FROM boots"
 _NEW_BOOT = "INSERT INTO boots (robot, boot, mark, missing) VALUES (?, ?, -1, 0)"
 _SET_MARK = "UPDATE boots SET mark = ?, missing = ? WHERE id = ?"
 _INSERT = "INSERT INTO blocks (id, boot, first, last, count, blob) VALUES (?, ?, ?, ?, ?, ?)"
 _KNOWN = "SELECT first, last, count, blob FROM blocks WHERE boot = ? AND last >= ? ORDER BY last"
+_DISCARD = "INSERT OR IGNORE INTO discarded (robot, boot, episode) VALUES (?, ?, ?)"
 _NEWEST = "SELECT COALESCE(MAX(id), 0) FROM blocks"
 
 
@@ -51,12 +54,14 @@ class AddResult:
       duplicates: already in the store; discarded.
       rejected: not stored, by kind; see RowError kinds, "late" for a row that comes after a later one of its boot.
       missing: sequence numbers that were skipped: rows that the robot dropped (and counts) or that were rejected here.
+      discarded: episodes that a person has newly said not to learn from; `add` finds none.
     """
 
     stored: int = 0
     duplicates: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     missing: int = 0
+    discarded: int = 0
 
     def merge(self, other: AddResult) -> None:
         """Add another result to this one."""
@@ -64,6 +69,7 @@ class AddResult:
         self.duplicates += other.duplicates
         self.rejected.update(other.rejected)
         self.missing += other.missing
+        self.discarded += other.discarded
 
 
 class _Mark(NamedTuple):
@@ -165,6 +171,13 @@ class ExperienceStore:
             finally:
                 self._changed = {}
 
+    def discard(self, robot: str, boot: str, episode: int) -> bool:
+        """An episode must not be learned from, whether its rows have come or not; inside `transaction`.
+
+        Returns whether it is new.
+        """
+        return self._db.execute(_DISCARD, (robot, boot, episode)).rowcount > 0
+
     def settled(self, robot: str, boot: str) -> int:
         """Highest sequence number of a boot that need not be sent again; -1 for none."""
         mark = self._changed.get((robot, boot)) or self._marks.get((robot, boot))
@@ -173,6 +186,10 @@ class ExperienceStore:
     def read(self, after: int, limit: int) -> list[tuple[int, StepRecord]]:
         """See StoreReader.read."""
         return self._reader.read(after, limit)
+
+    def marks(self, after: int = 0) -> list[Mark]:
+        """See StoreReader.marks."""
+        return self._reader.marks(after)
 
     def count(self) -> int:
         """Rows in the store."""

@@ -25,6 +25,7 @@ from robot_dreamer.link.messages import (
     MAX_MESSAGE,
     Ack,
     Alive,
+    Discarded,
     FromLearner,
     FromRobot,
     Gone,
@@ -42,6 +43,7 @@ from robot_dreamer.link.security import protect_robot
 from robot_dreamer.link.shipper import Shipper
 from robot_dreamer.link.spool import Spool
 from robot_dreamer.link.timing import LinkLimits, Timing
+from robot_dreamer.link.tombstones import Tombstones
 from robot_dreamer.link.wake_up import WakeUp
 from robot_dreamer.link.worker import Worker
 
@@ -70,6 +72,7 @@ class Uplink:
         self._spool, self._inbox, self._timing, self._limits = spool, inbox, timing, limits
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.shipper = Shipper(spool, timing, limits)
+        self._tombstones = Tombstones(spool, timing)
         self.worker = Worker("link uplink", self._run)
         self.state = "connecting"
         self.last_error = ""
@@ -128,7 +131,7 @@ class Uplink:
         if not self.worker.stopping.is_set():
             return False
         late = self._deadline is None or time.monotonic() >= self._deadline
-        return late or self.state == "refused" or self.shipper.drained
+        return late or self.state == "refused" or (self.shipper.drained and self._tombstones.drained)
 
     def _connection(self) -> float:
         """One connection. Returns the pause that a refusal asks for, 0 otherwise."""
@@ -232,6 +235,7 @@ class Uplink:
                 self.sessions += 1
                 self._store = message.store
                 self.shipper.rewind()
+                self._tombstones.rewind()
                 self._inbox.new_session()
             if message.bundle is not None:
                 self._offer(message, now)
@@ -239,6 +243,8 @@ class Uplink:
             self.bad_messages["out_of_state"] += 1
         elif isinstance(message, Ack):
             self.shipper.handle(message, now)
+        elif isinstance(message, Discarded):
+            self._tombstones.handle(message)
         elif isinstance(message, Pulse):
             self.totals = message
             if now - self._failed > self._timing.silence:
@@ -287,6 +293,8 @@ class Uplink:
             if not self._send(socket, chunk):
                 self.shipper.rewind()
                 break
+        for discard in self._tombstones.due(now):
+            self._send(socket, discard)
         for fetch in self._inbox.requests(now):
             self._send(socket, fetch)
 

@@ -60,6 +60,7 @@ class SpoolWriter:
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put never waits
         self._batch: list[NewBlock] = []  # encoded, not yet on disk
         self._batch_rows = 0
+        self._discards: deque[int] = deque()  # episodes, not yet on disk
         self._newest = -1
         self._overflow = 0  # written by the control loop only
         self._counter_lock = threading.Lock()
@@ -79,11 +80,21 @@ class SpoolWriter:
         if waiting >= self._hurry and self._bell.empty():
             self._bell.put(None)
 
+    def discard(self, episode: int) -> None:
+        """For callbacks: never waits."""
+        self._discards.append(episode)
+        self._bell.put(None)
+
     def stop(self, timeout: float) -> None:
         """Commit what is queued, end. Raises LinkError if the thread had died or does not end in time."""
         self.worker.stopping.set()
         self._bell.put(None)
         self.worker.stop(timeout)
+
+    @property
+    def discards(self) -> int:
+        """Episodes in memory that must not be learned from."""
+        return len(self._discards)
 
     @property
     def queued(self) -> int:
@@ -108,9 +119,10 @@ class SpoolWriter:
                     self._bell.get(timeout=self._timing.commit)
             if not self._flush():
                 self.worker.stopping.wait(self._timing.disk_retry)
-        while self._queue or self._batch:
+        while self._queue or self._batch or self._discards:
             if not self._flush():
                 self._count("disk_failed_at_stop", self.queued)
+                self._count("discards_failed_at_stop", len(self._discards))
                 break
 
     def _flush(self) -> bool:
@@ -125,8 +137,9 @@ class SpoolWriter:
         self._batch_rows -= invalid
         if rows and not invalid:
             self.last_error = ""
+        discards = [(self._identity[1], episode) for episode in tuple(self._discards)]
         try:
-            result = self._spool.append(self._batch)
+            result = self._spool.append(self._batch, discards)
         except sqlite3.Error as error:
             self.disk_fault = f"the disk refuses rows, which wait in memory: spool: {error}; free some space"
             return False
@@ -134,10 +147,12 @@ class SpoolWriter:
         if self._batch:
             self.full = result.refused > 0
         self._batch, self._batch_rows = [], 0
+        for _ in discards:
+            self._discards.popleft()
         self.recorded += result.kept
         self._count("spool_dropped_oldest", result.dropped)
         self._count("spool_full", result.refused)
-        if result.kept:
+        if result.kept or discards:
             self._committed()
         return True
 

@@ -73,6 +73,11 @@ class EpisodeBooks:
         self._row: _Row | None = None
 
     @property
+    def episode(self) -> int:
+        """Number of the running or the last episode; -1 before the first."""
+        return self._episode
+
+    @property
     def observed(self) -> bool:
         """A row is open: observed, and not whole yet."""
         return self._row is not None

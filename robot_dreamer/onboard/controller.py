@@ -106,6 +106,11 @@ class Controller:
         return self._books.running
 
     @property
+    def episode(self) -> int:
+        """Number of the running or the last episode; -1 before the first."""
+        return self._books.episode
+
+    @property
     def total(self) -> float:
         """Rewards of the running or the last episode so far."""
         return self._books.total

@@ -18,6 +18,8 @@ from robot_dreamer.link.messages import (
     Ack,
     Alive,
     Announcement,
+    Discard,
+    Discarded,
     Fetch,
     FromLearner,
     FromRobot,
@@ -62,6 +64,7 @@ def from_robot(rng: random.Random, boot: str, bundle: str) -> FromRobot:
             Alive(rng.randrange(99), 0.01, 3, {"invalid": 1}, {"bundle_version": 3, "state": "policy"}, -1),
             Fetch(bundle, rng.randrange(1000), 64),
             Hello("raw", boot, SPEC.hash, SPEC.to_json()),
+            Discard(boot, rng.randrange(50)),
             Goodbye(),
         )
     )
@@ -76,6 +79,7 @@ def from_learner(rng: random.Random, boot: str) -> FromLearner:
             Welcome("store", rng.choice((None, offered))),
             Refused("no_session", "say hello first"),
             Ack(boot, rng.randrange(9), rng.randrange(-1, 9), rng.random() < 0.5),
+            Discarded(boot, rng.randrange(50)),
             Pulse(rng.randrange(9), 3, 0, {"late": 1}, rng.choice((None, offered))),
             Piece(sha256, 0, rng.randbytes(rng.choice((1, 100, 64 << 10)))),
             Gone(sha256),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
 
+from robot_dreamer.data.source import discarded_in
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.bundle import write_bundle
@@ -213,3 +216,32 @@ def make_wrong_bundle(path: Path, version: int) -> Path:
     recording["output/action_torque"][3] += 0.1
     write_bundle(path, model, toy_manifest(SPEC, inputs, outputs, version), recording)
     return path
+
+
+def test_a_person_discards_the_running_and_the_last_episode(ros: Ros, tmp_path: Path, learner: Learner) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    node = start_node(ros, tmp_path, learner)
+    client = ros.add(rclpy.create_node("person", context=ros.context)).create_client(Trigger, "policy/discard")
+
+    def say() -> Any:
+        answer = client.call_async(Trigger.Request())
+        ros.until(answer.done, "an answer", robot.poke)
+        return answer.result()
+
+    ros.until(client.service_is_ready, "the service", lambda: None)
+    answer = say()
+    if not answer.success:
+        assert answer.message == "no episode has run yet"
+    ros.until(lambda: node.components.controller.running and node.components.controller.episode > 0, "one", robot.poke)
+    answer = say()
+    assert answer.success and "will not be learned from" in answer.message
+    number = int(answer.message.partition("number ")[2].partition(",")[0])
+    boot = node.components.link.boot
+    ros.until(lambda: ("toy", boot, number) in discarded_in(learner.store), "the mark", robot.poke)
+    ros.until(lambda: node.components.link.status().discards == 0, "the answer", robot.poke)
+    ros.until(lambda: learner.store.count() > 20, "rows, which go on", robot.poke)
+
+
+def test_without_a_learner_there_is_nothing_to_discard(make: Callable[..., Any]) -> None:
+    answer = make().call("policy/discard")
+    assert not answer.success and "there is no learner" in answer.message

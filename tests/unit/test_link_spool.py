@@ -165,7 +165,7 @@ def test_a_dying_thread_is_reported(
 ) -> None:
     link = RobotLink(SPEC, "r", tmp_path, None, timing=FAST)
 
-    def explode(batch):
+    def explode(*_):
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(link._spool, "append", explode)

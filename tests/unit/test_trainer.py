@@ -234,6 +234,7 @@ def test_the_memory_of_the_replay_is_stated_and_stays_within_the_machine(
     assert "a replay of 1000000 rows would take" in caplog.text and "older rows leave earlier" in caplog.text
     starts = [value for kept in (replay._starts, replay._demonstrated) for value in (kept._slots, kept._place)]
     arrays = [*replay._rows.values(), replay.changed, replay._serial, replay._next, *starts]
+    arrays += [replay._boot, replay._episode]
     assert sum(array.nbytes for array in arrays) == 980 * each
 
 
