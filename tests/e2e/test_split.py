@@ -159,7 +159,7 @@ def test_killed_processes_come_back_nothing_is_lost_and_the_run_resumes(tmp_path
 def test_an_unknown_robot_or_preset_starts_nothing_and_lists_the_known_ones(tmp_path: Path) -> None:
     run = start(tmp_path, "--robot", "catpole")
     output, _ = run.communicate(timeout=60)
-    assert run.returncode == 2 and "known: a1, cartpole" in output
+    assert run.returncode == 2 and "known: a1, a1_stand" in output
     run = start(tmp_path, "--preset", "huge")
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 2 and "cpu_small" in output and "nano" in output

@@ -24,7 +24,7 @@ def test_unknown_preset_lists_the_known_ones(tmp_path: Path, capsys: pytest.Capt
 
 def test_unknown_robot_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["learn", "--robot", "catpole", "--logdir", str(tmp_path)]) == 2
-    assert "unknown robot 'catpole'; known: a1, cartpole" in capsys.readouterr().err
+    assert "unknown robot 'catpole'; known: a1, a1_stand" in capsys.readouterr().err
 
 
 def test_a_wrong_override_names_the_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,7 @@ def test_broken_yaml_names_the_line() -> None:
 
 
 def test_unknown_robot_lists_the_known_ones_and_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"unknown robot 'catpole'; known: a1, cartpole"):
+    with pytest.raises(SpecError, match=r"unknown robot 'catpole'; known: a1, a1_stand"):
         load_spec("catpole")
     with pytest.raises(SpecError, match=r"cannot read robot file .*nothing.yaml"):
         load_spec(tmp_path / "nothing.yaml")
