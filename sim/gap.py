@@ -67,6 +67,7 @@ class Gap:
         self._commands = Channel(simulation.delay.commands, model.opt.timestep)
         self._varies = bool(table) or self._sensors.used or self._commands.used or self._motors.used
         self._present = mujoco.MjData(model) if self._sensors.used else None
+        self._state_size = mujoco.mj_stateSize(model, _STATE)
         self._history: deque[NDArray[np.float64]] = deque(maxlen=self._sensors.most + 1)
         self._pending: deque[tuple[int, NDArray[np.float64]]] = deque()
         self._events: list[tuple[tuple[float, float], Callable[[Generator], Drawn]]] = []  # interval, s; what happens
@@ -136,7 +137,7 @@ class Gap:
     def _before_step(self) -> None:
         model, data = self._world.model, self._world.data
         if self._sensors.used:
-            state = np.empty(mujoco.mj_stateSize(model, _STATE))
+            state = np.empty(self._state_size)
             mujoco.mj_getState(model, data, state, _STATE)
             self._history.append(state)
         while self._pending and self._pending[0][0] <= self._now:

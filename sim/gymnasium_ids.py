@@ -20,6 +20,7 @@ IDS = {
     "robot_dreamer/Turtlebot-v0": "turtlebot",
     "robot_dreamer/TurtlebotGoal-v0": "turtlebot_goal",
     "robot_dreamer/XArmPick-v0": "xarm_pick",
+    "robot_dreamer/Ollie-v0": "ollie",
 }
 """Id -> shipped robot."""
 
