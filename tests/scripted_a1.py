@@ -1,6 +1,6 @@
 """A script for the A1: it rolls over, stands up from any pose, and trots. A search (CMA-ES) found poses and gait.
 
-python -m tests.scripted_a1 docs/robot_a1.png   # the picture of docs/robots.md
+python -m tests.scripted_a1 docs/a1_rolls_over.png   # the picture of docs/robots.md
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from tests.onboard_models import toy_manifest, toy_model
 
 CARTPOLE = load_spec("cartpole")
 SHIPPED = {
+    "a1": "4f0502795ec3c563",
+    "a1_stand": "52ebc26c2ac397f7",
     "cartpole": "569647fce5cbc1db",
     "cartpole_camera": "21bb0f8db953d52c",
     "cartpole_slow": "9911d99c3815be5c",
