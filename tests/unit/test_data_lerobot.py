@@ -45,7 +45,7 @@ episode: {max_steps: 20}
 
 @pytest.mark.parametrize("spec", [CARTPOLE, CAMERA, load_spec("quadruped"), DISCRETE], ids=lambda s: s.name)
 def test_every_field_comes_back_and_twice_adds_nothing(tmp_path: Path, spec: RobotSpec) -> None:
-    made = fill(tmp_path / "a.sqlite", spec, robots=("r1", "9-lives"), rows=110 if spec is CARTPOLE else 12)
+    made = fill(tmp_path / "a.sqlite", spec, robots=("r1", "9-lives"), rows=105 if spec is CARTPOLE else 6)
     export = ["data", "export", str(tmp_path / "a.sqlite"), "--output", str(tmp_path / "set"), "--format", "lerobot"]
     assert main(export) == 0
     for _ in range(2):
