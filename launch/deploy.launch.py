@@ -2,6 +2,7 @@
 
 from launch import LaunchDescription
 
+from robot_dreamer.commands.startable import require_startable
 from robot_dreamer.processes.launch_arguments import POLICY_NODE
 from robot_dreamer.processes.launching import describe
 
@@ -11,4 +12,4 @@ def generate_launch_description() -> LaunchDescription:
     offered = ["robot", "task", "sim", "clock", "learner", "logdir", "robot_id", "namespace"]
     offered += ["deterministic", "automatic", "keys", "insecure", "seed", *POLICY_NODE]
     settings = {"sim": "false", "clock": "realtime", "learner": "", "deterministic": "true", "logdir": "runs/deploy"}
-    return describe(offered, required=["bundle"], settings=settings)
+    return describe(offered, require_startable, required=["bundle"], settings=settings)

@@ -13,7 +13,7 @@ from typing import Any
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.missing import advice
-from robot_dreamer.onboard.bundle import BundleError
+from robot_dreamer.onboard.bundle import BundleError, spec_for
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.observer import Observer
@@ -25,7 +25,7 @@ from robot_dreamer.onboard.states import StateMachine
 from robot_dreamer.onboard.verdict import read_admitted
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.settings.policy_node import PolicyNodeSettings
-from robot_dreamer.spec import load_spec, require_lockstep
+from robot_dreamer.spec import require_lockstep
 from ros_nodes.commander import Commander
 from ros_nodes.crowd import Crowd
 from ros_nodes.debug_topics import DebugTopics
@@ -67,7 +67,9 @@ class Components:
         ended: Callable[[], bool] = lambda: False,
     ) -> None:
         p = parameters
-        self.spec = spec = load_spec(p.robot)
+        if p.trusted_signers:
+            _require_signed(Path(p.bundle), Path(p.trusted_signers))  # before anything of it is parsed
+        self.spec = spec = spec_for(p.robot, Path(p.bundle) if p.bundle else None)
         if p.clock == "lockstep":
             require_lockstep(spec)
         self.robot_id = p.robot_id or spec.name
@@ -160,8 +162,6 @@ class Components:
 
     def _first_policy(self, p: PolicyNodeSettings, logbook: Logbook | None, ended: Callable[[], bool]) -> ActingPolicy:
         """`bundle`; or the one that acted last, where it is a newer one of the same run or no other is named."""
-        if p.trusted_signers:
-            _require_signed(Path(p.bundle), Path(p.trusted_signers))
         named = read_admitted(Path(p.bundle), self.spec, p.require_gate) if p.bundle else None
         if logbook is not None and logbook.acting is not None:
             try:

@@ -20,11 +20,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from robot_dreamer.intervals import student
-from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.report.console import plain_console
-from robot_dreamer.spec import RobotSpec, load_spec
+from robot_dreamer.spec import RobotSpec
 from sim.episode import Episode, run_episode
 from sim.film import Film, Reconstruct
 from sim.robot import SimRobot
@@ -115,7 +115,9 @@ def evaluate(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `robot-dreamer evaluate`."""
     parser.add_argument("--bundle", type=Path, help="policy to evaluate; without it the random policy")
-    parser.add_argument("--robot", default="cartpole", help="name of a robot, or path to its RobotSpec")
+    parser.add_argument(
+        "--robot", default="", help="name of a robot, or path to its RobotSpec; default: the bundle's, else cartpole"
+    )
     parser.add_argument("--episodes", type=int, default=10, help="number of episodes")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first episode; the next ones count up")
     parser.add_argument(
@@ -138,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     policies = [args.bundle, None] if args.against_random and args.bundle is not None else [args.bundle]
     if args.checkpoint is not None and (args.video is None or args.bundle is None):
         raise ValueError("--checkpoint: only with --video and --bundle, whose state it makes visible")
-    spec = load_spec(args.robot)
+    spec = spec_for(args.robot, args.bundle)
     with ExitStack() as stack:
         film = None if args.video is None else stack.enter_context(Film(args.video, spec, _eyes(args, spec)))
         results = compare(policies, spec, args.episodes, args.seed, not args.sample, film)

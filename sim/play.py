@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from typing import Any
 
-from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import ActingPolicy, PolicyOutput, RandomPolicy
@@ -25,7 +25,7 @@ from robot_dreamer.onboard.session import RecurrentState
 from robot_dreamer.record import RANDOM_POLICY, Arrays
 from robot_dreamer.settings.play import PlaySettings
 from robot_dreamer.settings.setting import add_options
-from robot_dreamer.spec import RobotSpec, load_spec
+from robot_dreamer.spec import RobotSpec
 from sim.episode import Watch, run_episode
 from sim.film import Film
 from sim.robot import SimRobot
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate and print what came of it; 0."""
     settings = PlaySettings(**{entry.name: getattr(args, entry.name) for entry in fields(PlaySettings)})
-    spec = load_spec(settings.robot)
+    spec = spec_for(settings.robot, settings.bundle)
     robot = SimRobot(spec, settings.seed)
     choose = _chooser(settings, spec)
     left = max(1, round(settings.seconds * spec.rate)) if settings.seconds else None

@@ -13,6 +13,7 @@ from rich.console import Console
 from export.reconstruct import reconstructor
 from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.records import log_directory, record_command
+from robot_dreamer.commands.startable import require_startable
 from robot_dreamer.learner.run import BUNDLES
 from robot_dreamer.onboard.bundle import bundle_number, proven_bundles, written_bundles
 from robot_dreamer.processes import Options, processes
@@ -72,6 +73,7 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
             freeze=args.freeze,
             demonstrations=args.demonstrations,
         )
+        require_startable(options)
         with Display(logdir):
             return Supervisor(processes(options), logdir, environment).run()
 

@@ -38,9 +38,9 @@ from robot_dreamer.onboard.manifest import (
     check_recording,
     own_spec,
 )
-from robot_dreamer.spec import RobotSpec, SpecError, require_same_spec
+from robot_dreamer.spec import RobotSpec, SpecError, known_robots, load_spec, require_same_spec
 
-__all__ = ["Bundle", "BundleError", "Manifest", "Port", "read_bundle", "write_bundle"]
+__all__ = ["Bundle", "BundleError", "Manifest", "Port", "read_bundle", "spec_for", "write_bundle"]
 
 MODEL, MANIFEST, RECORDING = "policy.onnx", "manifest.json", "recording.npz"
 _LIMITS = {MODEL: 2 << 30, MANIFEST: 4 << 20, RECORDING: 256 << 20}  # bytes; protobuf ends at 2 GiB
@@ -118,6 +118,25 @@ def read_bundle(path: Path, spec: RobotSpec | None) -> Bundle:
     except BundleError as error:
         raise BundleError(f"bundle {path}: {error}") from error
     return Bundle(manifest, contents[MODEL], recording, spec, path.name)
+
+
+def spec_for(robot: str, bundle: Path | None) -> RobotSpec:
+    """The RobotSpec that a person names, or the one that a bundle was made for; cartpole where neither is given.
+
+    A bundle's robot that is a shipped one, to the letter, is that: so its model is found, which lies beside its file.
+
+    Raises:
+      SpecError: see `load_spec`.
+      BundleError: there is no bundle, or not a whole one.
+    """
+    if robot or bundle is None:
+        return load_spec(robot or "cartpole")
+    try:
+        spec = own_spec(_parse_manifest(_read_archive(Path(bundle))[MANIFEST]))
+    except BundleError as error:
+        raise BundleError(f"bundle {bundle}: {error}") from error
+    shipped = load_spec(spec.name) if spec.name in known_robots() else spec
+    return shipped if shipped == spec else spec
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -16,7 +16,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage
 
 from robot_dreamer.processes.launch_arguments import ARGUMENTS, read_options
-from robot_dreamer.processes.table import PACKAGE, Process, processes
+from robot_dreamer.processes.table import PACKAGE, Options, Process, processes
 from robot_dreamer.settings.setting import refuse_unknown
 
 # Seconds that a program has to save and flush before launch gets rough; launch's own 5 are too few for a checkpoint.
@@ -24,7 +24,10 @@ PATIENCE = {"sigterm_timeout": "20", "sigkill_timeout": "5"}
 
 
 def describe(
-    offered: Iterable[str], required: Iterable[str] = (), settings: Mapping[str, str] | None = None
+    offered: Iterable[str],
+    check: Callable[[Options], None],
+    required: Iterable[str] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> LaunchDescription:
     """What a launch file returns.
 
@@ -34,6 +37,7 @@ def describe(
 
     Args:
       offered: arguments with a default.
+      check: raises ValueError before any program starts if one of them would refuse what it is told.
       required: arguments without one.
       settings: other defaults, and values of arguments that are not offered.
     """
@@ -50,7 +54,9 @@ def describe(
             names = [text.partition(":=")[0] for text in context.argv if ":=" in text]
             refuse_unknown(names, [*required, *offered], "argument")
         given = {name: context.launch_configurations[name] for name in (*required, *offered)}
-        return [make_action(process) for process in processes(read_options(defaults | given))]
+        options = read_options(defaults | given)
+        check(options)
+        return [make_action(process) for process in processes(options)]
 
     return LaunchDescription([*declared, OpaqueFunction(function=start)])
 

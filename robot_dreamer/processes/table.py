@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from robot_dreamer.onboard.bundle import spec_for
 from robot_dreamer.settings.learner import LOCAL_ADDRESS, LearnerSettings
 from robot_dreamer.settings.policy_node import PolicyNodeSettings
 from robot_dreamer.settings.setting import check_all, command_line, same, setting
@@ -139,6 +140,11 @@ class Options:
             raise ValueError(f"learner: expected {LOCAL}, tcp://host:port or nothing, found {self.learner!r}")
         if not self.bind.startswith("tcp://"):
             raise ValueError(f"bind: expected tcp://address:port, found {self.bind!r}")
+        if self.bundle and not self.robot and (self.task or self.sim or self.learner == LOCAL):
+            raise ValueError(
+                "robot: expected a name or a file, found nothing; of a bundle alone only the policy node takes it "
+                "(sim:=false, a learner elsewhere or none, no task)"
+            )
         if self.task and Path(self.robot).suffix in (".yaml", ".yml"):
             raise ValueError(f"task: {self.task!r} goes with a robot's name, not with a file ({self.robot})")
         if self.robots > 1 and not self.sim:
@@ -154,8 +160,9 @@ class Options:
 
     @property
     def spec(self) -> str:
-        """Name or path of the RobotSpec."""
-        return f"{self.robot}_{self.task}" if self.task else self.robot
+        """Name or path of the RobotSpec; empty: the one inside the bundle."""
+        robot = self.robot or ("" if self.bundle else "cartpole")
+        return f"{robot}_{self.task}" if self.task else robot
 
     @property
     def learner_address(self) -> str:
@@ -198,7 +205,10 @@ def _fleet(options: Options) -> list[Options]:
 
 
 def _identity(options: Options) -> str:
-    """The robot's id, or what it has without one: its spec's name, as far as the name of a file tells."""
+    """The robot's id, or what it has without one: its spec's name, as far as the name of a file or the bundle tells."""
+    if not options.robot_id and not options.spec:
+        # Without a learner nothing is kept under it, and the node asks for a bundle's signature before it is read.
+        return spec_for("", Path(options.bundle)).name if options.learner_address else "robot"
     return options.robot_id or re.sub(r"[^A-Za-z0-9_.-]", "_", Path(options.spec).stem)
 
 

@@ -16,7 +16,12 @@ DEFAULT_PRESET = "cpu_small"
 class LearnerSettings:
     """What the learner is told."""
 
-    robot: str = same(PolicyNodeSettings, "robot")
+    robot: str = same(
+        PolicyNodeSettings,
+        "robot",
+        default="cartpole",
+        description="name of a shipped RobotSpec, path of a YAML file, or dmc:<domain>_<task>",
+    )
     preset: str = setting(
         DEFAULT_PRESET,
         "training configuration, presets (robot-dreamer list) or files of your own (NAME.yaml), joined by colons",

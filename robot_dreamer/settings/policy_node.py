@@ -14,7 +14,11 @@ from robot_dreamer.settings.setting import check_all, setting
 class PolicyNodeSettings:
     """All but those that say so are read when the node starts, and then read-only."""
 
-    robot: str = setting("cartpole", "name of a shipped RobotSpec, path of a YAML file, or dmc:<domain>_<task>")
+    robot: str = setting(
+        "",
+        "name of a shipped RobotSpec, path of a YAML file, or dmc:<domain>_<task>; empty: the robot that `bundle` was "
+        "made for, and without one cartpole",
+    )
     robot_id: str = setting("", "name of this robot among all that learn together; empty: the spec's name")
     clock: str = setting(
         "realtime",

@@ -12,7 +12,12 @@ from robot_dreamer.settings.setting import check_all, same, setting
 class SimRobotSettings:
     """Read once, at the start."""
 
-    robot: str = same(PolicyNodeSettings, "robot")
+    robot: str = same(
+        PolicyNodeSettings,
+        "robot",
+        default="cartpole",
+        description="name of a shipped RobotSpec, path of a YAML file, or dmc:<domain>_<task>",
+    )
     clock: str = setting(
         "lockstep",
         "lockstep: the world waits for every command; realtime: it waits for none",

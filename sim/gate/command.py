@@ -22,14 +22,14 @@ from rich.table import Table
 
 import robot_dreamer
 from robot_dreamer.durable import sha256_of
-from robot_dreamer.onboard.bundle import Bundle, read_bundle
+from robot_dreamer.onboard.bundle import Bundle, read_bundle, spec_for
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.verdict import Verdict, write_verdict
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.gate import FILM, GATE_FILE, write_gate_page
 from robot_dreamer.settings.gate import GateSettings
 from robot_dreamer.settings.setting import add_options
-from robot_dreamer.spec import RobotSpec, load_spec
+from robot_dreamer.spec import RobotSpec
 from sim.film import Film
 from sim.gate.conditions import Plan, plan
 from sim.gate.criteria import Criteria, load_criteria
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Try, judge, write. Returns 0 if the bundle passed, 1 if not."""
     settings = GateSettings(**{entry.name: getattr(args, entry.name) for entry in fields(GateSettings)})
     assert settings.bundle is not None  # the settings have seen to it
-    criteria, spec = load_criteria(settings.criteria), load_spec(settings.robot)
+    criteria, spec = load_criteria(settings.criteria), spec_for(settings.robot, settings.bundle)
     paths = [settings.bundle, *([settings.against] if settings.against else [])]
     hashes, bundles = zip(*(_proven(path, spec) for path in paths), strict=True)
     planned = plan(spec, criteria)

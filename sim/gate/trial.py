@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from robot_dreamer.onboard.bundle import read_bundle
+from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy, RandomPolicy
-from robot_dreamer.spec import load_spec
 from sim.episode import Episode, EpisodeStopped, Watch, run_episode
 from sim.gate.conditions import RANDOM, Condition
 from sim.robot import SimRobot
@@ -21,13 +20,13 @@ class Bench:
     """A robot and the bundles that are tried on it, in one process.
 
     Args:
-      robot: name or file of the RobotSpec.
+      robot: name or file of the RobotSpec; empty: that of the first bundle.
       bundles: proven ones.
       seeds: of the episodes of each trial.
     """
 
     def __init__(self, robot: str, bundles: Sequence[Path], seeds: Sequence[int]) -> None:
-        self._spec = load_spec(robot)
+        self._spec = spec_for(robot, bundles[0])
         self._policies = [OnnxPolicy(read_bundle(path, self._spec)) for path in bundles]
         self._seeds = seeds
 

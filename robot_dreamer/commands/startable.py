@@ -1,0 +1,41 @@
+"""What a run's programs are told is checked before the first of them starts; each of them checks its part again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robot_dreamer.config import load_config
+from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.keys import LearnerKeys, load_robot_keys
+from robot_dreamer.link.security import require_protection
+from robot_dreamer.processes import Options
+from robot_dreamer.processes.table import LOCAL
+from robot_dreamer.spec import load_spec, require_lockstep
+
+
+def require_startable(options: Options) -> None:
+    """Raise ValueError or LinkError that says which argument one of the programs would refuse, and why.
+
+    Of a bundle alone nothing is read: the policy node asks for its signature first.
+    """
+    spec = load_spec(options.spec) if options.spec else None
+    if spec is not None and options.clock == "lockstep":
+        require_lockstep(spec)
+    if spec is not None and options.sim:
+        from sim.robot import SimRobot  # not on a robot
+
+        SimRobot(spec, options.seed)
+    try:
+        if options.learner == LOCAL:
+            load_config(options.preset, list(options.overrides))
+            keys = Path(options.learner_keys) if options.learner_keys else None
+            require_protection(options.bind, keys, options.insecure, "learner")
+            if keys is not None:
+                LearnerKeys(keys)
+        if options.policy and options.learner_address:
+            keys = Path(options.keys) if options.keys else None
+            require_protection(options.learner_address, keys, options.insecure, "robot")
+            if keys is not None:
+                load_robot_keys(keys)
+    except LinkError as error:
+        raise ValueError(str(error)) from error
