@@ -32,7 +32,7 @@ SHIPPED = {
     "cartpole_slow": "9911d99c3815be5c",
     "diff_drive_camera": "cc65a17cf5a1cec1",
     "quadruped": "22075124d0b5783a",
-    "so101": "139351f1bf50586d",
+    "so101": "c86202165cb54359",
     "ur5_pick": "b4b07c12f28456f8",
 }
 """First 16 digits: stores and bundles out there carry them."""
