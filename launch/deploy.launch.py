@@ -10,6 +10,6 @@ from robot_dreamer.processes.launching import describe
 def generate_launch_description() -> LaunchDescription:
     """In real time, on a robot whose drivers run already."""
     offered = ["robot", "task", "sim", "clock", "learner", "logdir", "robot_id", "namespace"]
-    offered += ["deterministic", "automatic", "keys", "insecure", "seed", *POLICY_NODE]
+    offered += ["deterministic", "automatic", "keys", "insecure", "seed", "params_file", "remappings", *POLICY_NODE]
     settings = {"sim": "false", "clock": "realtime", "learner": "", "deterministic": "true", "logdir": "runs/deploy"}
     return describe(offered, require_startable, required=["bundle"], settings=settings)

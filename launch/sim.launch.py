@@ -9,5 +9,6 @@ from robot_dreamer.processes.launching import describe
 
 def generate_launch_description() -> LaunchDescription:
     """In real time, as a robot is."""
-    offered = ["robot", "task", "clock", "speed", "watchdog", "robots", "namespace", "seed", *SIM_ROBOT]
+    offered = ["robot", "task", "clock", "speed", "watchdog", "robots", "namespace", "seed"]
+    offered += ["params_file", "remappings", *SIM_ROBOT]
     return describe(offered, require_startable, settings={"clock": "realtime", "learner": "", "policy": "false"})

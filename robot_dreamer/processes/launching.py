@@ -78,7 +78,7 @@ def make_action(process: Process) -> ExecuteProcess:
         executable=process.executable,
         namespace=process.namespace or None,
         remappings=list(process.remappings.items()),
-        parameters=[parameters],
+        parameters=[parameters, *([process.params_file] if process.params_file else [])],
         output="screen",
         on_exit=_end_launch(process),
         **PATIENCE,

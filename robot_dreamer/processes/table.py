@@ -36,6 +36,8 @@ class Process:
       arguments: command line, for programs that are no ROS 2 nodes.
       parameters: ROS parameters; None for programs that are no ROS 2 nodes.
       namespace: ROS namespace; "" for the root.
+      params_file: ROS parameter file whose values go before `parameters`; "" for none.
+      renamed: ROS names that a person wants to be others.
       finishes: its exit with status 0 ends the whole run; of the others every exit is unexpected.
     """
 
@@ -45,12 +47,15 @@ class Process:
     arguments: tuple[str, ...] = ()
     parameters: Mapping[str, Parameter] | None = None
     namespace: str = ""
+    params_file: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
     finishes: bool = False
 
     @property
     def remappings(self) -> dict[str, str]:
         """ROS names that must be others. Robots that share a domain but not a world share no clock either."""
-        return {"/clock": f"/{self.namespace.strip('/')}/clock"} if self.namespace else {}
+        clock = {"/clock": f"/{self.namespace.strip('/')}/clock"} if self.namespace else {}
+        return clock | dict(self.renamed)
 
     def command(self, python: str = sys.executable) -> list[str]:
         """The command line that starts it without ROS 2's launch."""
@@ -62,7 +67,8 @@ class Process:
             line += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         line += [x for old, new in self.remappings.items() for x in ("-r", f"{old}:={new}")]
         # ROS 2 reads the value as YAML, and JSON is YAML in which a string can't be taken for a number.
-        return line + [x for k, v in self.parameters.items() for x in ("-p", f"{k}:={json.dumps(v)}")]
+        line += [x for k, v in self.parameters.items() for x in ("-p", f"{k}:={json.dumps(v)}")]
+        return line + (["--params-file", self.params_file] if self.params_file else [])  # who comes last is heard
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,10 @@ class Options:
     learner_keys: str = setting("", "key folder of the local learner (robot-dreamer keys)")
     insecure: bool = same(PolicyNodeSettings, "insecure")
     seed: int = setting(0, "of everything random", least=0, most=2**31 - 1)
+    params_file: str = setting(
+        "", "ROS parameter file for simulated robot and policy node; what it says goes before these arguments"
+    )
+    remappings: tuple[str, ...] = setting((), "ROS names that are others, separated by spaces: OLD:=NEW OLD:=NEW")
     policy_node: Mapping[str, Parameter] = field(default_factory=dict)
     sim_robot: Mapping[str, Parameter] = field(default_factory=dict)
 
@@ -155,6 +165,12 @@ class Options:
             raise ValueError(
                 "keys: each robot has a key of its own, and a fleet is given one file; leave out keys, or robots"
             )
+        if self.params_file and not Path(self.params_file).is_file():
+            raise ValueError(f"params_file: {self.params_file} is not a file")
+        for rule in self.remappings:
+            old, sign, new = rule.partition(":=")
+            if not (old and sign and new):
+                raise ValueError(f"remappings: expected OLD:=NEW, found {rule!r}")
         if self.bundle and not Path(self.bundle).is_file():
             raise ValueError(f"bundle: {self.bundle} is not a file")
 
@@ -222,7 +238,7 @@ def _sim_robot(options: Options) -> Process:
     }
     if options.clock == "realtime":
         parameters["watchdog"] = 0.5 if options.watchdog is None else options.watchdog
-    return Process("sim_robot", "sim_robot", ("sim.node",), parameters=parameters, namespace=options.namespace)
+    return _node("sim_robot", "sim.node", parameters, options)
 
 
 def _policy_node(options: Options) -> Process:
@@ -242,8 +258,19 @@ def _policy_node(options: Options) -> Process:
         "seed": options.seed,
         **options.policy_node,
     }
+    return _node("policy_node", "ros_nodes.policy_node", parameters, options)
+
+
+def _node(name: str, module: str, parameters: Mapping[str, Parameter], options: Options) -> Process:
+    renamed = {old: new for old, _, new in (rule.partition(":=") for rule in options.remappings)}
     return Process(
-        "policy_node", "policy_node", ("ros_nodes.policy_node",), parameters=parameters, namespace=options.namespace
+        name,
+        name,
+        (module,),
+        parameters=parameters,
+        namespace=options.namespace,
+        params_file=options.params_file,
+        renamed=renamed,
     )
 
 

@@ -133,12 +133,26 @@ def test_ros_parameters_keep_their_types() -> None:
         ({"bundle": "no/such.zip"}, "no/such.zip is not a file"),
         ({"robots": 4, "sim": False, "clock": "realtime"}, "robots: 4 are simulated ones"),
         ({"robots": 4, "keys": "left.json"}, "keys: each robot has a key of its own"),
+        ({"params_file": "no/such.yaml"}, "params_file: no/such.yaml is not a file"),
+        ({"remappings": ("odom",)}, "remappings: expected OLD:=NEW, found 'odom'"),
         ({"robots": 0}, "robots: expected a whole number from 1 to 64, found 0"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         table(**options)
+
+
+def test_a_parameter_file_goes_before_the_arguments_and_names_can_be_others(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("/**: {ros__parameters: {surprise_window: 7}}")
+    options = Options(params_file=str(file), remappings=("joint_states:=arm/joints", "odom:=base/odom"), namespace="a")
+    learner, *nodes = processes(options)
+    assert "--params-file" not in learner.command()
+    for node in nodes:
+        line = node.command()
+        assert line[-2:] == ["--params-file", str(file)] and "joint_states:=arm/joints" in line
+        assert node.remappings == {"/clock": "/a/clock", "joint_states": "arm/joints", "odom": "base/odom"}
 
 
 def test_a_task_needs_a_robot_by_name() -> None:
