@@ -64,7 +64,7 @@ def test_metrics_are_appended(tmp_path: Path) -> None:
 
 
 class Trained:
-    env_steps = 100
+    env_steps, demonstrations = 103, 3
     training_seconds = 30.0
     due = False
 

@@ -234,7 +234,6 @@ def test_a_sensor_without_a_stamp_has_no_lockstep_unless_it_is_held() -> None:
 
 def test_what_the_simulation_does_not_show_is_named() -> None:
     robots = pytest.importorskip("sim.robot")
-    for name, what in (("depth_m", "depth"), ("sonar", "sensor_msgs/msg/Range")):
-        spec = msgspec.structs.replace(sensor_spec(name, "speed"), simulation={"model": "dm_control:cartpole/swingup"})
-        with pytest.raises(SpecError, match=f"observation '{name}': the simulation shows no such sensor .*{what}"):
-            robots.SimRobot(spec, 0)
+    spec = msgspec.structs.replace(sensor_spec("sonar", "speed"), simulation={"model": "dm_control:cartpole/swingup"})
+    with pytest.raises(SpecError, match="observation 'sonar': the simulation shows no such sensor .*msg/Range"):
+        robots.SimRobot(spec, 0)

@@ -151,7 +151,7 @@ def test_shipped_robots_can_be_simulated(name: str) -> None:
     except RuntimeError as error:
         pytest.skip(str(error))  # a machine without OpenGL
     sensors = robot.step({a.name: a.neutral_command() for a in spec.actions})
-    expected = {o.name: (o.shape, np.dtype(o.dtype)) for o in spec.observations}
+    expected = {o.name: (o.shape, np.dtype(o.dtype)) for o in spec.quantities}
     assert {k: (v.shape, v.dtype) for k, v in observe(spec, sensors).items()} == expected
 
 
