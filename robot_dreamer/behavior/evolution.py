@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import cma
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -141,6 +140,8 @@ class Evolution:
                 setattr(owner, name, type(getattr(owner, name))(array) if name in _NUMBERS else array)
 
     def _start(self, mean: NDArray[np.float64]) -> None:
+        import cma  # takes seconds, and World Models alone needs it
+
         options = {
             "popsize": self.population,
             "randn": self._normal,

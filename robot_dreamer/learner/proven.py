@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from robot_dreamer.durable import replace_file, sync
 from robot_dreamer.onboard.bundle import PROVEN, bundle_path, proven_bundles
@@ -40,7 +40,7 @@ class Proof(msgspec.Struct, frozen=True):
 def lower_bound(returns: list[float]) -> float:
     """Of the mean of at least two values, one-sided."""
     error = np.std(returns, ddof=1) / np.sqrt(len(returns))
-    return float(np.mean(returns) - stats.t.ppf(CONFIDENCE, len(returns) - 1) * error)
+    return float(np.mean(returns) - special.stdtrit(len(returns) - 1, CONFIDENCE) * error)
 
 
 class Proven:

@@ -36,6 +36,9 @@ def test_bootstrap() -> None:
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end() -> None:
     assert middle_of(np.array([0.0, 10.0, 20.0, 1000.0])) == 15.0
+    for count in range(1, 12):
+        values = np.random.default_rng(count).normal(size=(3, count))
+        assert middle_of(values) == pytest.approx(stats.trim_mean(values, 0.25, axis=-1))
     assert bootstrap([0.0, 10.0, 20.0, 1000.0], middle_of)[0] >= 0.0
     assert bootstrap([5.0] * 4, middle_of) == (5.0, 5.0)
 
