@@ -13,8 +13,6 @@ from pathlib import Path
 
 from robot_dreamer.config import Config
 from robot_dreamer.learner.progress import RUN_FILE, drop_torn_line, write_json_atomically
-from robot_dreamer.learner.provenance import provenance
-from robot_dreamer.report.page import write_report
 from robot_dreamer.report.run_files import COMMANDS_FILE
 from robot_dreamer.spec import RobotSpec
 
@@ -42,6 +40,8 @@ def record_command(logdir: Path) -> None:
 
 def record_run(logdir: Path, spec: RobotSpec, config: Config, environment: str = "") -> None:
     """Write run.json: robot, configuration, code and machine; environment: of a run in the learner's own process."""
+    from robot_dreamer.learner.provenance import provenance  # with torch, which who only starts programs does without
+
     where = {"environment": environment} if environment else {}
     content = {**where, "spec": json.loads(spec.to_json()), "config": config.to_dict(), **provenance()}
     write_json_atomically(logdir / RUN_FILE, content)
@@ -49,6 +49,7 @@ def record_run(logdir: Path, spec: RobotSpec, config: Config, environment: str =
 
 def reporter(logdir: Path) -> Callable[[], None]:
     """Renews report.html. A page that cannot be made is a fault of ours, which must not end the training."""
+    from robot_dreamer.report.page import write_report  # with matplotlib: see `record_run`
 
     def renew() -> None:
         try:

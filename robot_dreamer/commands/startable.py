@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from robot_dreamer.config import load_config
@@ -14,7 +15,8 @@ from robot_dreamer.spec import load_spec, require_lockstep
 
 
 def require_startable(options: Options) -> None:
-    """Raise ValueError or LinkError that says which argument one of the programs would refuse, and why.
+    """Raise ValueError or LinkError that says which argument one of the programs would refuse, and why; or
+    ModuleNotFoundError for a package that one of them needs.
 
     Of a bundle alone nothing is read: the policy node asks for its signature first.
     """
@@ -27,6 +29,8 @@ def require_startable(options: Options) -> None:
         SimRobot(spec, options.seed)
     try:
         if options.learner == LOCAL:
+            if importlib.util.find_spec("torch") is None:  # imported it would take seconds
+                raise ModuleNotFoundError("No module named 'torch'", name="torch")
             load_config(options.preset, list(options.overrides))
             keys = Path(options.learner_keys) if options.learner_keys else None
             require_protection(options.bind, keys, options.insecure, "learner")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_dreamer.commands import train_split
+from robot_dreamer.commands import outcome
 from robot_dreamer.learner.proven import WINDOW, Proven, lower_bound
 from robot_dreamer.learner.run import BUNDLES
 from robot_dreamer.onboard.bundle import bundle_path, proven_bundles
@@ -109,7 +109,7 @@ def test_what_is_handed_over_is_the_better_of_newest_and_proven(
         asked.append((episodes, seed))
         return [type("Result", (), {"mean": mean}) for mean in (newest, proven)]
 
-    monkeypatch.setattr(train_split, "compare", compare)
-    found = train_split._best(load_spec("cartpole"), bundles, 10)
-    assert found.name.replace("0000000", "") == f"{best}.zip" and asked == [(10, train_split.CHOICE_SEED)]
-    assert train_split._best(load_spec("cartpole"), bundles, 0).name == "proven-00000004.zip"
+    monkeypatch.setattr(outcome, "compare", compare)
+    found = outcome.best_bundle(load_spec("cartpole"), bundles, 10)
+    assert found.name.replace("0000000", "") == f"{best}.zip" and asked == [(10, outcome.CHOICE_SEED)]
+    assert outcome.best_bundle(load_spec("cartpole"), bundles, 0).name == "proven-00000004.zip"
