@@ -67,7 +67,10 @@ def test_train_starts_three_programs() -> None:
 
 
 def test_train_on_a_robot_with_a_learner_elsewhere_starts_one() -> None:
-    _, programs = load("train", sim="false", clock="realtime", learner="tcp://192.0.2.1:5757")
+    elsewhere = {"sim": "false", "clock": "realtime", "learner": "tcp://192.0.2.1:5757"}
+    with pytest.raises(ValueError, match="no keys were given"):
+        load("train", **elsewhere)
+    _, programs = load("train", **elsewhere, insecure="true")
     assert len(programs) == 1
     assert "policy_node" in executables(programs)[0]
 
@@ -127,10 +130,18 @@ def wait_for(process: subprocess.Popen[bytes], log: Path, words: str) -> None:
 
 
 def test_a_program_that_dies_is_the_launchs_exit_status(ros_domain: int, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("/**: {ros__parameters: {sed: 3}}")
+    process, log = launched(tmp_path, LAUNCH / "sim.launch.py", f"params_file:={file}")
+    assert process.wait(60) == 1, log.read_text()
+    assert "unknown parameter 'sed'; did you mean seed?" in log.read_text()
+    assert "sim_robot ended with exit status 2: stopping the rest" in log.read_text()
+
+
+def test_an_unknown_robot_is_refused_before_anything_starts(ros_domain: int, tmp_path: Path) -> None:
     process, log = launched(tmp_path, LAUNCH / "sim.launch.py", "robot:=hexapod")
     assert process.wait(60) == 1, log.read_text()
-    assert "unknown robot 'hexapod'" in log.read_text()
-    assert "sim_robot ended with exit status 2: stopping the rest" in log.read_text()
+    assert "unknown robot 'hexapod'" in log.read_text() and "sim_robot" not in log.read_text()
 
 
 def test_a_launch_that_a_person_stops_ends_with_0(ros_domain: int, tmp_path: Path) -> None:
