@@ -9,7 +9,7 @@ import pytest
 from test_split import processes_of, start, status, wait_for
 
 pytest.importorskip("rclpy")
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
 def test_two_robots_feed_one_learner_and_both_get_its_bundles(tmp_path: Path) -> None:
