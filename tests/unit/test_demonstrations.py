@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +20,6 @@ from robot_dreamer.world_model.latent import Classes
 from tests.agents import SIX_ACTIONS, WALKER, random_batch
 from tests.unit.test_replay import LENGTH, SPEC, D, K, S, make_row
 from tests.unit.test_trainer import config, make, rows, train
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for name, handler in before.items():
-        signal.signal(name, handler)
 
 
 def filled(share: float, shown: tuple[int, ...], rows: int = 400, capacity: int = 500) -> Replay:
