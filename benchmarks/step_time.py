@@ -1,6 +1,7 @@
 """Time of one full update, sides by turns in one run: ours eager, compiled, in bfloat16, as a CUDA graph; TorchRL's.
 
     python benchmarks/step_time.py [--presets dreamer_v3:1m dreamer_v3:12m cpu_small] [--threads 2] [--rounds 10]
+    python benchmarks/step_time.py --parts         where the time of an eager update on a CPU goes: see step_parts.py
 
 An update of ours goes from sampling the replay to new parameters and to latents written back. TorchRL's (where
 torchrl 0.14.1 is installed) starts from a batch that is ready, in its favour. Sizes are those of the preset, with 24
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import machine  # noqa: E402
+from benchmarks.step_parts import parts_table  # noqa: E402
 from robot_dreamer.config import Config, load_config  # noqa: E402
 from robot_dreamer.learner.agent import Agent  # noqa: E402
 from robot_dreamer.learner.batch import batch_to  # noqa: E402
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads within one update, on a CPU")
     parser.add_argument("--rounds", type=int, default=10, help="timed updates of each side")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--parts", action="store_true", help="each part of ours beside its floor; on a CPU, eager")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
@@ -61,6 +64,13 @@ def main() -> None:
         base = load_config(preset, [f"device={options.device}"])
         updates = {}
         print(f"\n{preset}: batch {base.batch_size}x{base.batch_length}, horizon {base.behavior.horizon}", flush=True)
+        if options.parts:
+            agent, update = our_agent(load_config(preset, ["device=cpu"]))
+            for _ in range(WARM_UP):
+                update()
+            print(f"{machine('torch')}; {options.threads} threads")
+            print(parts_table(update, agent, options.rounds), flush=True)
+            continue
         for side in options.sides:
             start = time.perf_counter()
             try:
@@ -80,7 +90,8 @@ def main() -> None:
 def build(side: str, preset: str, device: str) -> tuple[Update, str]:
     """One update of a side, and what it is."""
     if side != "torchrl":
-        return our_update(load_config(preset, [f"device={device}", *SIDES[side]]))
+        agent, update = our_agent(load_config(preset, [f"device={device}", *SIDES[side]]))
+        return update, f"{agent.trained_parameters:,} parameters"
     from benchmarks.torchrl_learner import torchrl_update
 
     config = load_config(preset, [f"device={device}"])
@@ -88,8 +99,8 @@ def build(side: str, preset: str, device: str) -> tuple[Update, str]:
     return torchrl_update(config, HEADS, ACTIONS, place)
 
 
-def our_update(config: Config) -> tuple[Update, str]:
-    """From a sample of the replay to new parameters and stored latents."""
+def our_agent(config: Config) -> tuple[Agent, Update]:
+    """An agent, and its update from a sample of the replay to new parameters and stored latents."""
     spec = robot()
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     rssm = agent.parts.world.rssm
@@ -102,7 +113,7 @@ def our_update(config: Config) -> tuple[Update, str]:
         batch, window = replay.sample(config.batch_size)
         WriteBack(window, agent.update(batch_to(batch, agent.device)), rssm.latent).finish(replay)
 
-    return update, f"{agent.trained_parameters:,} parameters"
+    return agent, update
 
 
 def robot() -> RobotSpec:
