@@ -2,6 +2,7 @@
 
     python -m benchmarks.loop [--rates 50 100 200] [--seconds 60] [--size 12m] [--weights float32] [--priority 0]
                               [--picture FILE.png]
+    python -m benchmarks.loop --rates 100 --minutes 60 --course hour.png     lateness, misses, memory over the hour
 
 Four processes on this machine: the policy node (real time, real ROS 2), a robot that publishes its sensors at the
 control rate, a learner that takes the experience over the link and publishes another bundle every 5 s, and a loop of
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.loop_course import Course, Resources, Ticks, draw_course  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.link.server import LinkServer  # noqa: E402
 from robot_dreamer.link.store import ExperienceStore  # noqa: E402
@@ -56,6 +58,7 @@ class Result:
     idle_ticks: int
     rows: int
     busy_max: float
+    course: Course
 
     @property
     def in_swaps(self) -> NDArray[np.bool_]:
@@ -113,8 +116,12 @@ def be_robot(spec: RobotSpec, stop: Any) -> None:
     from rclpy.node import Node
     from sensor_msgs.msg import JointState
 
+    from robot_dreamer.ros_types import message_class
+
     rclpy.init()
     node = Node("robot")
+    command = spec.actions[0].command  # the policy node does not begin before somebody listens
+    node.create_subscription(message_class(command.type), command.topic, lambda _: None, 1)
     joints, task = node.create_publisher(JointState, "joint_states", 1), node.create_publisher(JointState, "task", 1)
     loop = RateLoop(spec.period)
     while not stop.is_set():
@@ -129,14 +136,17 @@ def be_robot(spec: RobotSpec, stop: Any) -> None:
     rclpy.shutdown()
 
 
-def idle(period: float, priority: int, go: Any, stop: Any, ticks: Any, misses: Any) -> None:
-    """A loop that does nothing."""
+def idle(period: float, priority: int, most: int, go: Any, stop: Any, path: Path) -> None:
+    """A loop that does nothing; leaves its history in a file."""
     set_priority(threading.get_native_id(), priority, -1)
     go.wait(PATIENCE)
-    loop = RateLoop(period)
+    loop, ticks = RateLoop(period), Ticks(most)
     while not stop.is_set():
         loop.wait()
-    ticks.value, misses.value = loop.ticks, loop.misses
+        ticks.take(loop, 1024)
+    ticks.take(loop, 0)
+    history = ticks.history()
+    np.savez(path, starts=history.starts, late=history.late, missed=history.missed)
 
 
 def measure(rate: float, seconds: float, size: str, weights: str, priority: int, folder: Path) -> Result:
@@ -148,26 +158,52 @@ def measure(rate: float, seconds: float, size: str, weights: str, priority: int,
     child.start()
     join([child])
     ready, stop, go = spawn.Queue(), spawn.Event(), spawn.Event()
-    rows, ticks, misses = (spawn.Value("q", 0) for _ in range(3))
+    rows, beside = spawn.Value("q", 0), folder / "idle.npz"
+    most = int(1.1 * rate * (seconds + PATIENCE))
     children = [
         spawn.Process(target=learn, args=(spec, bundle, folder, ready, stop, rows)),
         spawn.Process(target=be_robot, args=(spec, stop)),
-        spawn.Process(target=idle, args=(spec.period, priority, go, stop, ticks, misses)),
+        spawn.Process(target=idle, args=(spec.period, priority, most, go, stop, beside)),
     ]
     for child in children:
         child.start()
-    history, windows, busy = drive(spec, ready.get(timeout=PATIENCE), seconds, priority, folder, go)
+    ticks, resources = Ticks(most), Resources()
+    windows, busy = drive(spec, ready.get(timeout=PATIENCE), seconds, priority, folder, go, ticks, resources)
     stop.set()
     join(children)
+    history = ticks.history()
+    with np.load(beside) as found:
+        idle_history = RateHistory(len(found["starts"]), found["starts"], found["late"], found["missed"])
+    swaps = [end for _, end in windows]
+    course = Course(history, idle_history, np.array(resources.samples), swaps)
+    idle_misses, idle_ticks = int(idle_history.missed.sum()), idle_history.until
     return Result(
-        rate, history.starts, history.late, history.missed, windows, misses.value, ticks.value, rows.value, busy
+        *(
+            rate,
+            history.starts,
+            history.late,
+            history.missed,
+            windows,
+            idle_misses,
+            idle_ticks,
+            rows.value,
+            busy,
+            course,
+        )
     )
 
 
 def drive(
-    spec: RobotSpec, address: str, seconds: float, priority: int, folder: Path, go: Any
-) -> tuple[RateHistory, list[tuple[float, float]], float]:
-    """The policy node in this process, as `ros_nodes.policy_node` runs it; returns ticks, swaps and longest work."""
+    spec: RobotSpec,
+    address: str,
+    seconds: float,
+    priority: int,
+    folder: Path,
+    go: Any,
+    ticks: Ticks,
+    resources: Resources,
+) -> tuple[list[tuple[float, float]], float]:
+    """The policy node in this process, as `ros_nodes.policy_node` runs it; returns swaps and longest work."""
     import rclpy
     from rclpy.parameter import Parameter
 
@@ -206,17 +242,17 @@ def drive(
     spin_until(lambda: time.monotonic() > settled, "settling")
     go.set()
     loop = components.runner.loop
-    end, parts, swaps, swapped = time.monotonic() + seconds, [], components.slot.swaps, []
-    since = loop.ticks
+    end, swaps, swapped = time.monotonic() + seconds, components.slot.swaps, list[float]()
+    ticks.begin(loop)
     del offered[:]
     while time.monotonic() < end:
         executor.spin_once(timeout_sec=0.1)
         if components.slot.swaps > swaps:
             swaps = components.slot.swaps
             swapped.append(time.monotonic())
-        if loop.ticks - since > 256:
-            parts.append(loop.history(since))
-            since = parts[-1].until
+        ticks.take(loop)
+        resources.look()
+    ticks.take(loop, 0)
     busy = loop.stats().busy_max
     if components.slot.refused or components.controller.guard.fault or node.failure:
         raise RuntimeError(
@@ -226,8 +262,7 @@ def drive(
     executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()
-    joined = [np.concatenate([getattr(part, name) for part in parts]) for name in ("starts", "late", "missed")]
-    return RateHistory(since, *joined), list(zip(offered, swapped, strict=False)), busy
+    return list(zip(offered, swapped, strict=False)), busy
 
 
 def join(children: list[Any]) -> None:
@@ -287,26 +322,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", nargs="+", type=float, default=[50.0, 100.0, 200.0], help="control rates, Hz")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
+    parser.add_argument("--minutes", type=float, default=0.0, help="instead of --seconds")
     parser.add_argument("--size", default="12m", help="model size (preset)")
     parser.add_argument("--weights", default="float32", help="of the bundles: float32 or int8")
     parser.add_argument("--priority", type=int, default=0, help="real-time priority of the control loop; 0: none")
     parser.add_argument("--picture", type=Path, help="histogram to draw")
+    parser.add_argument("--course", type=Path, help="picture to draw of the first rate: lateness and memory over time")
     options = parser.parse_args()
-    print(
-        f"{machine('onnxruntime')}\n{options.size}, {options.weights}, state, priority {options.priority}\n\n{HEADER}",
-        flush=True,
-    )
+    seconds = 60 * options.minutes or options.seconds
+    what = f"{options.size}, {options.weights}, state, priority {options.priority}"
+    print(f"{machine('onnxruntime')}\n{what}\n\n{HEADER}", flush=True)
     results = []
     with own_domain() as domain:
         os.environ |= domain
         for rate in options.rates:
             with tempfile.TemporaryDirectory() as folder:
-                results.append(
-                    measure(rate, options.seconds, options.size, options.weights, options.priority, Path(folder))
-                )
-            print(line(results[-1]), flush=True)
+                results.append(measure(rate, seconds, options.size, options.weights, options.priority, Path(folder)))
+            print(f"{line(results[-1])}\n{results[-1].course.summary()}", flush=True)
     if options.picture is not None:
         draw(results, options.picture)
+    if options.course is not None:
+        draw_course(results[0].course, results[0].rate, options.course)
 
 
 if __name__ == "__main__":
