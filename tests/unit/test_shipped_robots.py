@@ -112,6 +112,15 @@ def test_ten_thousand_random_steps(name: str, most: int, monkeypatch: pytest.Mon
     assert rewards.std() > 0
 
 
+@pytest.mark.parametrize("name", ["varied", "hidden"])
+def test_the_page_of_the_a1_names_robots_of_its_contract_that_differ_in_simulation(name: str) -> None:
+    shipped, other = load_spec("a1_stand"), load_spec(str(Path(__file__).parents[2] / f"docs/a1/{name}.yaml"))
+    assert other.hash == shipped.hash
+    robot = SimRobot(other, seed=3)
+    robot.reset()
+    assert {"friction", "mass", "strength"} < set(robot.drawn)
+
+
 @pytest.mark.parametrize("name", SIMULATED)
 def test_its_page_says_what_it_does(name: str) -> None:
     spec = load_spec(name)
