@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from robot_dreamer.learner.code_cache import code_cache
 from robot_dreamer.learner.memory import is_out_of_memory
+
+FAILED = "torch.compile failed, continuing without it"
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -21,12 +22,15 @@ class Compiler:
     That takes a minute or so in all the first time (a CPU needs a C++ compiler), and seconds when the result is in
     the cache on disk. If that fails, one warning says why and no further function is compiled. An error of a
     later call, or memory that runs out, has nothing to do with it and is raised.
+
+    Attributes:
+      ready: functions stay as they are until it says true; see `CompileAhead`.
     """
 
     def __init__(self) -> None:
-        # By default the cache is in the folder for temporary files, which a reboot empties.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "robot_dreamer" / "inductor"))
+        self._folder = code_cache()  # PyTorch's own is in the folder for temporary files, which a reboot empties
         self.failed = False
+        self.ready: Callable[[], bool] = lambda: True
 
     def __call__(self, function: _Function) -> _Function:
         """The function, to be compiled at its first call for shapes that stay the same."""
@@ -37,7 +41,7 @@ class Compiler:
             nonlocal worked
             if worked:
                 return compiled(*arguments)
-            if self.failed:
+            if self.failed or not self.ready():
                 return function(*arguments)
             try:
                 result = compiled(*arguments)
@@ -47,11 +51,10 @@ class Compiler:
                 if is_out_of_memory(error):
                     raise
                 self.failed = True
-                cache = os.environ["TORCHINDUCTOR_CACHE_DIR"]
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 warnings.warn(
-                    "torch.compile failed, continuing without it (compile=false avoids the try; a process killed while "
-                    f"it compiled may have damaged the cache: delete {cache}): {reason}",
+                    f"{FAILED} (compile=false avoids the try; a process killed while "
+                    f"it compiled may have damaged the cache: delete {self._folder}): {reason}",
                     stacklevel=2,
                 )
                 return function(*arguments)
@@ -71,6 +74,11 @@ class CompiledFunctions:
         self._compiler = compiler
         self._plain = frozenset(plain)
         self._compiled: dict[str, Callable[..., object]] = {}
+
+    def wait_for(self, ready: Callable[[], bool]) -> None:
+        """Leave all functions as they are until `ready` says true."""
+        if self._compiler:
+            self._compiler.ready = ready
 
     def __call__(self, name: str, function: _Function) -> _Function:
         """The form of `function` to call; it must be the same function whenever the name is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.compile_ahead import CompileAhead
 from robot_dreamer.learner.memory import fitting, update_advice
 from robot_dreamer.learner.team import Team
 from robot_dreamer.spec import RobotSpec
@@ -15,7 +16,10 @@ def build_agent(spec: RobotSpec, config: Config, team: Team | None) -> Agent:
     require_one_model(config.model)
     width = f"(model.deter {config.model.deter}, model.units {config.model.units})"
     with fitting(f"for the model and its optimiser {width}: choose a smaller model size"):
-        return Agent(spec.observation_space(), spec.action_space(), config, team)
+        agent = Agent(spec.observation_space(), spec.action_space(), config, team)
+    if config.run.compile and not config.run.cuda_graph and team is None:  # a graph is recorded once; a team keeps step
+        agent.parts.compiled.wait_for(CompileAhead(spec, config))
+    return agent
 
 
 def follow(spec: RobotSpec, config: Config, team: Team) -> int:

@@ -1,0 +1,135 @@
+"""Compiling beside the run: a process of its own fills the cache of compiled code, and no robot waits for a compiler.
+
+Compiling takes minutes, and a compiler or a damaged cache can end the process that uses it. So a run begins with its
+functions as they are, and changes over once another process has made one whole update with compiled ones.
+
+  python -m robot_dreamer.learner.compile_ahead PARENT     RobotSpec, configuration and threads as JSON on standard input
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+import weakref
+from contextlib import suppress
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+import torch
+
+from robot_dreamer.config import Config
+from robot_dreamer.learner.agent import Agent
+from robot_dreamer.learner.batch import Batch, batch_to
+from robot_dreamer.learner.code_cache import begin_anew, code_cache, is_own
+from robot_dreamer.learner.compiled import FAILED
+from robot_dreamer.learner.replay import Replay
+from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import RobotSpec
+from robot_dreamer.world_model.latent import stored_zeros
+
+_NICE = 10  # training and the simulated robot come first
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+_log = logging.getLogger(__name__)
+
+
+class _Order(msgspec.Struct, frozen=True):
+    spec: RobotSpec
+    config: dict[str, Any]
+    threads: int
+
+
+class CompileAhead:
+    """Starts the process; called, says whether compiled code is ready to be loaded.
+
+    A process that fails with the cache of an earlier run is started once more with an empty one. If that fails too,
+    one warning says why, and the run stays as it is.
+    """
+
+    def __init__(self, spec: RobotSpec, config: Config) -> None:
+        order = {"spec": spec, "config": config.to_dict(), "threads": torch.get_num_threads()}
+        self._order = msgspec.json.encode(order)
+        self._began = time.monotonic()
+        self._over = self._ready = self._again = False
+        self._begin()
+
+    def __call__(self) -> bool:
+        """Never waits. False while it compiles, and for good where it failed."""
+        if not self._over and (status := self._process.poll()) is not None:
+            self._end(status)
+        return self._ready
+
+    def _begin(self) -> None:
+        code_cache()  # both processes use the same
+        self._said: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "robot_dreamer.learner.compile_ahead", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+            start_new_session=True,  # a Ctrl-C in the terminal is for the learner
+        )
+        weakref.finalize(self, self._process.kill)
+        assert self._process.stdin
+        with suppress(BrokenPipeError), self._process.stdin as order:  # one that has ended: `__call__` will say why
+            order.write(self._order)
+
+    def _end(self, status: int) -> None:
+        seconds = time.monotonic() - self._began
+        if status == 0:
+            self._over = self._ready = True
+            self._said.close()
+            _log.info("compiled within %.0f s, beside the run: the next update loads it", seconds)
+            return
+        with self._said as said:
+            said.seek(0)
+            lines = said.read().decode(errors="replace").strip().splitlines()
+        reason = f"status {status}: {lines[-1] if lines else 'it said nothing'}"
+        folder = code_cache()
+        if is_own(folder) and not self._again:
+            self._again = True
+            _log.warning("compiling failed (%s); the cache %s may be damaged and is begun anew", reason, folder)
+            begin_anew(folder)
+            self._begin()
+            return
+        self._over = True
+        warnings.warn(f"{FAILED} (compile=false avoids the try): {reason}", stacklevel=2)
+
+
+def example_batch(agent: Agent, spec: RobotSpec, config: Config) -> Batch:
+    """A batch of this run's shapes, of zeros."""
+    rssm, length = agent.parts.world.rssm, config.batch_length + 1
+    replay = Replay(spec, length, length, rssm.deter, rssm.latent)
+    observation = {o.name: np.zeros(o.shape, o.dtype) for o in spec.observations}
+    action = {a.name: np.zeros(a.shape, a.dtype) for a in spec.actions}
+    for i in range(length):
+        row = StepRecord("example", "0", i, 0, observation, action, action, 0.0, i == 0, False, False, i, i, 0)
+        replay.add("example", row, np.zeros(rssm.deter, np.float32), stored_zeros(rssm.latent))
+    return batch_to(replay.sample(config.batch_size)[0], agent.device)
+
+
+def main() -> int:
+    """Make one update with compiled functions, see the module. Exit status 0; any other where that failed."""
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)  # the learner may be killed
+    if os.getppid() != int(sys.argv[1]):  # and was, before that
+        return 1
+    os.nice(_NICE)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
+    torch.set_num_threads(order.threads)  # compiled code counts them
+    warnings.filterwarnings("error", FAILED)
+    config = Config.from_dict(order.config)
+    agent = Agent(order.spec.observation_space(), order.spec.action_space(), config)
+    agent.update(example_batch(agent, order.spec, config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Compiling beside the run: when it changes over, what a failure costs, and that the other process does what it must."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from robot_dreamer.config import load_config
+from robot_dreamer.learner import code_cache, compile_ahead, follow
+from robot_dreamer.learner.compile_ahead import CompileAhead, example_batch
+from robot_dreamer.learner.compiled import Compiler
+from robot_dreamer.spec import load_spec
+
+CONFIG = load_config("nano", ["device=cpu", "compile=true"])
+PATIENCE = 60.0  # seconds
+SUCCEED = "pass"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own."""
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    code_cache.code_cache.cache_clear()
+    yield code_cache.code_cache()
+    code_cache.code_cache.cache_clear()
+
+
+@pytest.fixture
+def compilers(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Sets what the other processes do instead, one after the other: Python texts."""
+    begin = subprocess.Popen
+
+    def play(*texts: str) -> None:
+        coming = iter(texts)
+        monkeypatch.setattr(
+            compile_ahead.subprocess,
+            "Popen",
+            lambda command, **options: begin([sys.executable, "-c", next(coming)], **options),
+        )
+
+    return play
+
+
+def outcome(ahead: CompileAhead) -> bool:
+    """What it says in the end."""
+    deadline = time.monotonic() + PATIENCE
+    while not ahead._over:
+        assert time.monotonic() < deadline
+        ahead()
+        time.sleep(0.01)
+    return ahead()
+
+
+def test_functions_stay_as_they_are_until_compiled_code_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: lambda: "compiled")
+    compiler, said = Compiler(), iter([False, False, True])
+    compiler.ready = lambda: next(said, True)
+    function = compiler(lambda: "plain")
+    assert [function() for _ in range(4)] == ["plain", "plain", "compiled", "compiled"]
+
+
+def test_ready_once_the_other_process_ends_well(folder: Path, compilers: Any, caplog: pytest.LogCaptureFixture) -> None:
+    compilers("import sys; sys.stdin.read()")
+    with caplog.at_level(logging.INFO):
+        assert outcome(CompileAhead(load_spec("cartpole"), CONFIG))
+    assert "beside the run: the next update loads it" in caplog.text
+
+
+def test_a_damaged_cache_is_begun_anew_once_and_said(
+    folder: Path, compilers: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "broken.so").write_bytes(b"no code")
+    compilers("import os; os.kill(os.getpid(), 11)", SUCCEED)
+    assert outcome(CompileAhead(load_spec("cartpole"), CONFIG))
+    assert caplog.text.count("may be damaged and is begun anew") == 1 and "status -11" in caplog.text
+    assert list(folder.iterdir()) == []
+
+
+def test_a_compiler_that_always_fails_costs_one_warning(folder: Path, compilers: Any) -> None:
+    compilers(*["raise SystemExit('no C++ compiler')"] * 2)
+    ahead = CompileAhead(load_spec("cartpole"), CONFIG)
+    with pytest.warns(UserWarning, match="torch.compile failed.*status 1: no C\\+\\+ compiler") as caught:
+        assert not outcome(ahead)
+    assert len(caught) == 1 and not ahead()
+
+
+def test_a_cache_that_the_user_named_is_not_deleted(
+    folder: Path, tmp_path: Path, compilers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    code_cache.code_cache.cache_clear()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kept").touch()
+    compilers("raise SystemExit(1)")
+    with pytest.warns(UserWarning, match="torch.compile failed"):
+        assert not outcome(CompileAhead(load_spec("cartpole"), CONFIG))
+    assert (tmp_path / "mine" / "kept").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "file")
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    code_cache.code_cache.cache_clear()
+    try:
+        other = code_cache.code_cache()
+        assert other.is_dir() and not code_cache.is_own(other)
+        assert code_cache.code_cache() == other and caplog.text.count("cannot be kept") == 1
+    finally:
+        code_cache.code_cache.cache_clear()
+
+
+def test_a_run_that_compiles_begins_with_its_functions_as_they_are(
+    folder: Path, compilers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compilers("import sys, time; time.sleep(600)")
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: pytest.fail)
+    spec = load_spec("cartpole")
+    agent = follow.build_agent(spec, CONFIG, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert bool(agent.update(example_batch(agent, spec, CONFIG)).applied)
+
+
+def test_the_other_process_makes_an_update_of_this_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the compiler switched off, which takes minutes; what is left is all but that."""
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")
+    assert outcome(CompileAhead(load_spec("cartpole"), CONFIG))
