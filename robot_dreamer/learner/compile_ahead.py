@@ -3,7 +3,7 @@
 Compiling takes minutes, and a compiler or a damaged cache can end the process that uses it. So a run begins with its
 functions as they are, and changes over once another process has made one whole update with compiled ones.
 
-  python -m robot_dreamer.learner.compile_ahead PARENT     RobotSpec, configuration and threads as JSON on standard input
+  python -m robot_dreamer.learner.compile_ahead PARENT     spec, configuration and threads as JSON on standard input
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class CompileAhead:
 
     def _begin(self) -> None:
         code_cache()  # both processes use the same
-        self._said: IO[bytes] = tempfile.TemporaryFile()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (read when the process has ended)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "robot_dreamer.learner.compile_ahead", str(os.getpid())],
             stdin=subprocess.PIPE,

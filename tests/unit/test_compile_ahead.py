@@ -1,4 +1,4 @@
-"""Compiling beside the run: when it changes over, what a failure costs, and that the other process does what it must."""
+"""Compiling beside the run: when it changes over, what a failure costs, and what the other process does."""
 
 from __future__ import annotations
 
