@@ -38,6 +38,7 @@ from robot_dreamer.learner.write_back import WriteBack  # noqa: E402
 from robot_dreamer.record import StepRecord  # noqa: E402
 from robot_dreamer.spec import RobotSpec, parse_spec  # noqa: E402
 from robot_dreamer.world_model.latent import stored_zeros  # noqa: E402
+from robot_dreamer.world_model.rssm import RSSM  # noqa: E402
 
 HEADS, ACTIONS = (14, 1, 9), 6  # observations of the walker, its actions
 SIDES: dict[str, list[str]] = {"eager": [], "compiled": ["compile=true"], "bfloat16": ["precision=bfloat16"]}
@@ -104,16 +105,22 @@ def our_agent(config: Config) -> tuple[Agent, Update]:
     spec = robot()
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     rssm = agent.parts.world.rssm
-    replay = Replay(spec, 4096, config.batch_length + 1, rssm.deter, rssm.latent)
-    deter, stoch = np.zeros(rssm.deter, np.float32), stored_zeros(rssm.latent)
-    for row in rows(spec, np.random.default_rng(0)):
-        replay.add("r/b", row, deter, stoch)
+    replay = filled_replay(spec, config, rssm)
 
     def update() -> None:
         batch, window = replay.sample(config.batch_size)
         WriteBack(window, agent.update(batch_to(batch, agent.device)), rssm.latent).finish(replay)
 
     return agent, update
+
+
+def filled_replay(spec: RobotSpec, config: Config, rssm: RSSM) -> Replay:
+    """Of random rows, whose latents are zeros."""
+    replay = Replay(spec, 4096, config.batch_length + 1, rssm.deter, rssm.latent)
+    deter, stoch = np.zeros(rssm.deter, np.float32), stored_zeros(rssm.latent)
+    for row in rows(spec, np.random.default_rng(0)):
+        replay.add("r/b", row, deter, stoch)
+    return replay
 
 
 def robot() -> RobotSpec:

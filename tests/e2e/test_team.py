@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from team_updates import make_agent, make_batch, make_noise, state_after
 
-from robot_dreamer.learner.checkpoint import load_checkpoint
+from robot_dreamer.learner.checkpoint import has_checkpoint, load_checkpoint
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
@@ -95,3 +98,37 @@ def test_a_leader_that_is_gone_is_named() -> None:
     leader.communicate(timeout=500)
     assert leader.returncode == 1 and follower.returncode == 0
     assert "process 0, which leads, is gone" in shown
+
+
+@pytest.mark.soak
+def test_torchrun_starts_again_from_the_checkpoint_when_a_follower_dies(tmp_path: Path) -> None:
+    options = ["--env", "dmc:cartpole_balance", "--preset", "nano", "--set", "device=cpu", "--set", "train_ratio=8"]
+    options += ["--set", "checkpoint_every=1", "--steps", "1500", "--logdir", str(tmp_path)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--max-restarts", "1", "-m", "robot_dreamer.cli", "train", *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with (tmp_path / "said").open("w") as said:
+        run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
+    try:
+        deadline = time.monotonic() + 300
+        while not has_checkpoint(tmp_path) or load_checkpoint(tmp_path)[1].training_step < 5:
+            assert run.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        os.kill(member(run.pid, rank=1), signal.SIGKILL)
+        assert run.wait(300) == 0, (tmp_path / "said").read_text()
+    finally:
+        run.kill()
+    text = (tmp_path / "said").read_text()
+    (resumed,) = re.findall(r"resumed at (\d+) updates", text)
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status["phase"] == "finished" and status["updates"] > int(resumed) >= 5
+    assert load_checkpoint(tmp_path)[1].training_step == status["updates"]
+
+
+def member(parent: int, rank: int) -> int:
+    """Process id of a child that torchrun gave this rank."""
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        if f"RANK={rank}".encode() in variables:
+            return int(child)
+    raise AssertionError(f"process {parent} has no child of rank {rank}")
