@@ -78,7 +78,7 @@ class LinkLimits:
     piece_bytes: int = 64 << 10
     piece_window: int = 2
     bundle_bytes: int = 1 << 30
-    robots: int = 64
+    robots: int = 256
     queued_messages: int = 64
     batch_bytes: int = 8 << 20
 
