@@ -3,8 +3,9 @@
     python benchmarks/sim_speed.py [robots …] [--ticks 200] [--rounds 5]
 
 By turns in one process: some ticks of the robot by random commands, and as many physics steps of the same model by
-`mj_step` with the very controls that MuJoCo had at the end of those ticks. CPU time, not the clock's; the share is the
-median of the rounds. Pictures are left black, because bare stepping takes none.
+`mj_step` with the very controls that MuJoCo had at the end of those ticks. A robot that is a task of dm_control is also
+measured beside dm_control's own `step` of that task, which computes its reward and observation too. CPU time, not the
+clock's; a share is the median of the rounds. Pictures are left black, because bare stepping takes none.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.option_types import whole_number  # noqa: E402
 from robot_dreamer.spec import RobotSpec, known_robots, load_spec  # noqa: E402
 from sim.robot import SimRobot  # noqa: E402
+from sim.worlds import load_suite  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one robot: physics steps of a tick, and its speed as a share of bare stepping's."""
+    """Of one robot: physics steps of a tick, its speed as a share of bare stepping's, and of dm_control's own step's
+    (None: it is no task of dm_control)."""
 
     robot: str
     steps: int
     share: float
+    of_task: float | None
 
 
 def commands(spec: RobotSpec, generator: np.random.Generator) -> dict[str, Any]:
@@ -49,10 +53,11 @@ def measure(name: str, ticks: int, rounds: int) -> Result:
     """See the module."""
     spec = load_spec(name)
     robot, generator = SimRobot(spec, seed=0), np.random.default_rng(0)
-    robot._world.render = lambda camera, height, width: np.zeros((height, width, 3), np.uint8)  # type: ignore[method-assign]
+    _blind(robot)
     model, data = robot.physics
     bare, steps = mujoco.MjData(model), round(spec.period / model.opt.timestep)
-    ours, theirs = np.zeros(rounds), np.zeros(rounds)
+    task = _task(spec)
+    ours, theirs, tasks = np.zeros((3, rounds))
     for i in range(rounds):
         robot.reset()
         mujoco.mj_copyData(bare, model, data)
@@ -69,12 +74,36 @@ def measure(name: str, ticks: int, rounds: int) -> Result:
             bare.ctrl[:] = control
             mujoco.mj_step(model, bare, steps)
         theirs[i] = time.process_time() - began
-    return Result(name, steps, float(np.median(theirs / ours)))
+        if task is not None:
+            task.reset()
+            began = time.process_time()
+            for control in had:
+                for _ in range(robot.control_steps):
+                    task.step(control)
+            tasks[i] = time.process_time() - began
+    of_task = None if task is None else float(np.median(tasks / ours))
+    return Result(name, steps, float(np.median(theirs / ours)), of_task)
+
+
+def _blind(robot: SimRobot) -> None:
+    """Black pictures."""
+    world: Any = robot._world
+    world.render = lambda camera, height, width: np.zeros((height, width, 3), np.uint8)
+    world.depth = lambda camera, height, width: np.zeros((height, width, 1), np.float32)
+
+
+def _task(spec: RobotSpec) -> Any:
+    """dm_control's own environment of the robot's task, without a time limit; None: the robot is none of its tasks."""
+    kind, _, name = spec.simulation["model"].partition(":")
+    domain, _, task = name.partition("/")
+    limits = {"random": 0, "time_limit": float("inf")}
+    return load_suite().load(domain, task, task_kwargs=limits) if kind == "dm_control" else None
 
 
 def line(result: Result) -> str:
     """A row of docs/performance.md's table."""
-    return f"| `{result.robot}` | {result.steps} | {result.share:.0%} |"
+    of_task = "" if result.of_task is None else f"{result.of_task:.0%}"
+    return f"| `{result.robot}` | {result.steps} | {result.share:.0%} | {of_task} |"
 
 
 def main() -> None:
@@ -85,7 +114,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=whole_number(1), default=5)
     options = parser.parse_args()
     print(machine("mujoco", "dm_control", "numpy"))
-    print("| robot | physics steps of a tick | share of bare stepping |\n|---|---|---|")
+    print("| robot | physics steps of a tick | of bare stepping | of dm_control's own step |\n|---|---|---|---|")
     for name in options.robots:
         print(line(measure(name, options.ticks, options.rounds)), flush=True)
 
