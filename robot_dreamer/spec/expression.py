@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import difflib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,9 +93,10 @@ class Expression:
         if "#" in text or "\0" in text:
             raise ExpressionError("a remark (#) belongs beside the expression, not inside, and a zero byte nowhere")
         line = " ".join(text.splitlines()).strip()  # it may go over several
-        reader = _Reader(scope)
         try:
-            term = reader.read(ast.parse(line, mode="eval").body)
+            tree = ast.parse(line, mode="eval").body
+            reader = _Reader(scope, _repeated(tree))
+            term = reader.read(tree)
         except SyntaxError as error:
             raise ExpressionError(f"character {error.offset or 1}: no expression: {error.msg}") from error
         except (RecursionError, MemoryError) as error:  # what Python's parser says of depth
@@ -123,26 +125,30 @@ class Expression:
             taken |= {_past(name): np.asarray(before[name], np.float64) for name in self.names}
         try:
             with np.errstate(divide="raise", invalid="raise", over="raise"):
-                return float(self._read(taken))
+                return float(self._read(taken.copy()))  # what is shared is added to it
         except FloatingPointError as error:
             found = ", ".join(f"{name} {array.tolist()}" for name, array in sorted(taken.items()))
             raise ExpressionFault(f"expression {self.text!r} has no value: {error}; with {found}") from error
 
 
 class _Reader:
-    """From syntax to terms. Everything that it does not name is refused."""
+    """From syntax to terms. Everything that it does not name is refused. What is repeated is computed once."""
 
-    def __init__(self, scope: Mapping[str, Variable]) -> None:
+    def __init__(self, scope: Mapping[str, Variable], repeated: frozenset[str]) -> None:
         self.used: set[str] = set()
         self.looks_back = False
         self._looking_back = False
         self._scope = scope
+        self._repeated = repeated
 
     def read(self, node: ast.expr) -> Term:
         try:
-            return self._term(node)
+            term = self._term(node)
         except TermError as error:
             raise ExpressionError(f"{self._where(node)}: {error}") from error
+        if self._repeated and (text := ast.unparse(node)) in self._repeated:
+            return terms.shared(term, _past(text) if self._looking_back else text)
+        return term
 
     def _term(self, node: ast.expr) -> Term:
         match node:
@@ -272,6 +278,12 @@ class _Reader:
 def _past(name: str) -> str:
     """Where the values of an expression keep a quantity of the row before; no quantity can have such a name."""
     return f"{name} before"
+
+
+def _repeated(tree: ast.expr) -> frozenset[str]:
+    """The calls, sums, products and comparisons that an expression has more than once, as text."""
+    parts = Counter(ast.unparse(x) for x in ast.walk(tree) if isinstance(x, ast.Call | ast.BinOp | ast.Compare))
+    return frozenset(text for text, times in parts.items() if times > 1)
 
 
 def _reduce(rule: Callable[[Term, Term], Term], parts: list[Term]) -> Term:

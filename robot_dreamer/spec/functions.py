@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,41 +86,53 @@ def _tanh(a: Term) -> Term:
 
 def _abs(a: Term) -> Term:
     low = 0.0 if a.low <= 0.0 <= a.high else min(abs(a.low), abs(a.high))
-    return Term(a.shape, lambda v: np.abs(a.read(v)), low, max(abs(a.low), abs(a.high)), a.unit)
+    return Term(a.shape, lambda v: abs(a.read(v)), low, max(abs(a.low), abs(a.high)), a.unit)
+
+
+def _reduced(rule: np.ufunc, numbers: NDArray[np.float64]) -> Any:
+    """One number of many by a ufunc, as numpy's methods (sum, mean, max, min) do it, without what they do around it."""
+    return rule.reduce(numbers, axis=None)
 
 
 def _norm(a: Term) -> Term:
     size = a.shape[0] if a.shape else 1
     most = max(abs(a.low), abs(a.high)) * math.sqrt(size)
-    return Term((), lambda v: np.sqrt(np.square(a.read(v)).sum()), 0.0, most, a.unit)
+    return Term((), lambda v: np.sqrt(_reduced(np.add, np.square(a.read(v)))), 0.0, most, a.unit)
 
 
 def _dot(a: Term, b: Term) -> Term:
     if a.shape != b.shape or not a.shape:
         raise TermError(f"dot: expected two vectors of one length, found {a.form} and {b.form}")
     low, high = product(a, b)
-    return Term((), lambda v: (a.read(v) * b.read(v)).sum(), a.shape[0] * low, a.shape[0] * high)
+    return Term((), lambda v: _reduced(np.add, a.read(v) * b.read(v)), a.shape[0] * low, a.shape[0] * high)
 
 
 def _sum(a: Term) -> Term:
     size = a.shape[0] if a.shape else 1
-    return Term((), lambda v: a.read(v).sum(), size * a.low, size * a.high, a.unit)
+    return Term((), lambda v: _reduced(np.add, a.read(v)), size * a.low, size * a.high, a.unit)
 
 
 def _mean(a: Term) -> Term:
-    return Term((), lambda v: a.read(v).mean(), a.low, a.high, a.unit)
+    size = a.shape[0] if a.shape else 1
+    return Term((), lambda v: _reduced(np.add, a.read(v)) / size, a.low, a.high, a.unit)
 
 
 def _extreme(name: str, *terms: Term) -> Term:
     """Of one vector its extreme number; of several terms the extreme, element by element."""
-    least = name == "min"
+    rule, end = (np.minimum, min) if name == "min" else (np.maximum, max)
     if len(terms) == 1:
         (a,) = terms
-        return Term((), lambda v: a.read(v).min() if least else a.read(v).max(), a.low, a.high, a.unit)
+        return Term((), lambda v: _reduced(rule, a.read(v)), a.low, a.high, a.unit)
     shape, unit = together(name, *terms), same_unit(name, *terms)
-    rule, end = (np.minimum, min) if least else (np.maximum, max)
     low, high = end(t.low for t in terms), end(t.high for t in terms)
-    return Term(shape, lambda v: functools.reduce(rule, [t.read(v) for t in terms]), low, high, unit)
+
+    def number(values: Values) -> Any:
+        return end([t.read(values) for t in reversed(terms)])  # of -0 and 0 numpy takes the last, Python the first
+
+    def vector(values: Values) -> Any:
+        return functools.reduce(rule, [t.read(values) for t in terms])
+
+    return Term(shape, vector if shape else number, low, high, unit)
 
 
 def _clip(a: Term, low: Term, high: Term) -> Term:
@@ -129,17 +142,24 @@ def _clip(a: Term, low: Term, high: Term) -> Term:
         min(max(x, low_), high_) for x, low_, high_ in ((a.low, low.low, high.low), (a.high, low.high, high.high))
     )
     shape, unit = together("clip", a, low, high), same_unit("clip", a, low, high)
-    return Term(shape, lambda v: np.clip(a.read(v), low.read(v), high.read(v)), least, most, unit)
+
+    def number(values: Values) -> Any:
+        return min(max(a.read(values), low.read(values)), high.read(values))
+
+    def vector(values: Values) -> Any:
+        return a.read(values).clip(low.read(values), high.read(values))
+
+    return Term(shape, vector if shape else number, least, most, unit)
 
 
 def _any(a: Term) -> Term:
     need_condition("any", a)
-    return Term((), lambda v: a.read(v).max(), 0.0, 1.0, condition=True)
+    return Term((), lambda v: _reduced(np.maximum, a.read(v)), 0.0, 1.0, condition=True)
 
 
 def _all(a: Term) -> Term:
     need_condition("all", a)
-    return Term((), lambda v: a.read(v).min(), 0.0, 1.0, condition=True)
+    return Term((), lambda v: _reduced(np.minimum, a.read(v)), 0.0, 1.0, condition=True)
 
 
 FUNCTIONS: Mapping[str, tuple[Callable[..., Term], int, int]] = {  # with the fewest and the most arguments

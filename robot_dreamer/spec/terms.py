@@ -3,13 +3,17 @@
 The interval is what makes a division safe before a robot moves: a divisor whose interval holds 0 is refused when the
 spec is loaded, not when it happens. Intervals know nothing of each other: x * x of a free x may be negative for them,
 x ** 2 may not.
+
+Numbers are numpy's scalars, so that arithmetic on them notices a division by 0 or an overflow as that on vectors does;
+what chooses among numbers does it by Python's own `min`, `max` and `if`, which take a fraction of a ufunc's time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +21,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.spec.units import disagreement
 
-Values = Mapping[str, NDArray[Any]]
+Values = MutableMapping[str, NDArray[Any]]
 Shape = tuple[int, ...]
 
 
@@ -30,7 +34,7 @@ class Term:
     """A number, () or a vector, (n,).
 
     Attributes:
-      read: from the values of an expression's names to this term's, float64 of `shape`.
+      read: from the values of an expression's names (and of what it has shared) to this term's, float64 of `shape`.
       low, high: of all its numbers.
       unit: empty: unknown, or of no matter, as behind a product.
       condition: its numbers are 0 and 1.
@@ -52,6 +56,17 @@ def constant(value: float) -> Term:
     """A literal."""
     array = np.float64(value)
     return Term((), lambda values: array, value, value)
+
+
+def shared(term: Term, key: str) -> Term:
+    """A term that an expression has several times: computed once a row, and then kept by `key` among the values."""
+
+    def read(values: Values) -> NDArray[Any]:
+        if key not in values:
+            values[key] = term.read(values)
+        return values[key]
+
+    return replace(term, read=read)
 
 
 def together(what: str, *terms: Term) -> Shape:
@@ -135,31 +150,40 @@ def _power(x: float, n: float) -> float:
 
 
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "!=": np.not_equal,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
 }
 
 
 def compare(sign: str, a: Term, b: Term) -> Term:
     shape, rule = together(sign, a, b), _COMPARE[sign]
     same_unit(sign, a, b)
-    return Term(shape, lambda v: rule(a.read(v), b.read(v)).astype(np.float64), 0.0, 1.0, condition=True)
+
+    def number(values: Values) -> Any:
+        return np.float64(rule(a.read(values), b.read(values)))
+
+    def vector(values: Values) -> Any:
+        return rule(a.read(values), b.read(values)).astype(np.float64)
+
+    return Term(shape, vector if shape else number, 0.0, 1.0, condition=True)
 
 
 def both(a: Term, b: Term) -> Term:
     """Conditions: 1 where both are."""
     shape = together("and", a, b)
-    return Term(shape, lambda v: np.minimum(a.read(v), b.read(v)), 0.0, 1.0, condition=True)
+    rule = np.minimum if shape else min
+    return Term(shape, lambda v: rule(a.read(v), b.read(v)), 0.0, 1.0, condition=True)
 
 
 def either(a: Term, b: Term) -> Term:
     """Conditions: 1 where one is."""
     shape = together("or", a, b)
-    return Term(shape, lambda v: np.maximum(a.read(v), b.read(v)), 0.0, 1.0, condition=True)
+    rule = np.maximum if shape else max
+    return Term(shape, lambda v: rule(a.read(v), b.read(v)), 0.0, 1.0, condition=True)
 
 
 def invert(a: Term) -> Term:

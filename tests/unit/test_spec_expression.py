@@ -80,6 +80,15 @@ def test_what_was_before(text: str, expected: float) -> None:
     assert not Expression("norm(tip - goal)", SCOPE).looks_back
 
 
+def test_what_is_repeated_is_computed_once_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, tanh = [], np.tanh
+    monkeypatch.setattr(np, "tanh", lambda x: calls.append(x) or tanh(x))
+    expression = Expression("tanh(height) + tanh(height) * 2 - before(tanh(height) - tanh( height ))", SCOPE)
+    for height in (0.5, 1.5):
+        assert expression({"height": [height]}, {"height": [0.25]}) == pytest.approx(3 * math.tanh(height))
+    assert calls == [0.5, 0.25, 1.5, 0.25]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -167,8 +176,8 @@ def test_every_value_lies_in_the_interval_that_the_check_saw(
 
 
 def test_numbers_outside_of_the_stated_range_have_no_value_and_say_so() -> None:
-    expression = Expression("1 / (2.5 + tip[0])", SCOPE)
-    with pytest.raises(ExpressionFault, match=r"has no value: divide by zero .*tip \[-2.5, 0.0, 0.0\]"):
+    expression = Expression("1 / (2.5 + tip[0]) + (2.5 + tip[0])", SCOPE)
+    with pytest.raises(ExpressionFault, match=r"has no value: divide by zero .*; with tip \[-2.5, 0.0, 0.0\]$"):
         expression({"tip": np.array([-2.5, 0.0, 0.0])}, {})
 
 
