@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -53,9 +54,9 @@ class OwnModelWorld(PhysicsWorld):
             require_known("keyframe", [simulation.keyframe], keyframes, str(file))
         self._keyframe = keyframes.index(simulation.keyframe) if simulation.keyframe else 0 if keyframes else None
         self._beginnings = Beginnings(model, simulation.start, file)
-        self._tether = Tether(model, simulation.drives)
         dm_control = import_dm_control("mujoco")
         super().__init__(dm_control.Physics.from_model(dm_control.wrapper.MjModel(model)))
+        self._tether = Tether(model, self.data, simulation.drives)
         self.control_step = float(model.opt.timestep)
         self.seed(seed)
 
@@ -79,15 +80,13 @@ class OwnModelWorld(PhysicsWorld):
         return 0.0, False
 
     def _tied(self, before: Callable[[], None] | None) -> Callable[[], None]:
-        """`before` each physics step, then the drives' tether."""
-        commanded = self.data.ctrl.copy()
+        """`before` each physics step, which says what is wanted anew, then the drives' tether."""
+        if before is None:
+            return functools.partial(self._tether.hold, self._tether.wanted)
 
         def step() -> None:
-            if before is None:
-                self._tether.hold(commanded, self.data)
-            else:
-                before()
-                self._tether.hold(self.data.ctrl.copy(), self.data)
+            before()
+            self._tether.hold(self._tether.wanted)
 
         return step
 

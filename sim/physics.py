@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from robot_dreamer.environment import EpisodeBroken
 
+_RUNGE_KUTTA = int(mujoco.mjtIntegrator.mjINT_RK4)
+
 
 def import_dm_control(part: str) -> ModuleType:
     """Import `dm_control.<part>`, with headless rendering where the machine has it and without rendering otherwise.
@@ -52,14 +54,15 @@ class PhysicsWorld:
         return self._physics.data.ptr
 
     def _advance(self, steps: int, before: Callable[[], None] | None) -> None:
-        """Some physics steps, each after a call of `before`; dm_control's own step, without its checks in between."""
-        if before is None:
-            self._physics.step(steps)
-            return
+        """Some physics steps, each after a call of `before`; what dm_control's own step does, without its look-ups."""
         model, data = self.model, self.data
-        runge_kutta = model.opt.integrator == int(mujoco.mjtIntegrator.mjINT_RK4)
-        finish = mujoco.mj_step if runge_kutta else mujoco.mj_step2
+        finish = mujoco.mj_step if model.opt.integrator == _RUNGE_KUTTA else mujoco.mj_step2
         with self._physics.check_invalid_state():
+            if before is None:
+                finish(model, data)
+                mujoco.mj_step(model, data, steps - 1)
+                mujoco.mj_step1(model, data)
+                return
             for _ in range(steps):
                 before()
                 finish(model, data)
