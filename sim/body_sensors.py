@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from robot_dreamer.spec import ObservationSpec, SpecError
 from sim.units import Units, require_known
 
+XYZW = np.array([1, 2, 3, 0])  # of a quaternion of MuJoCo, which is w, x, y, z
+
 
 @dataclass(frozen=True, slots=True)
 class OdometryReading:
@@ -38,8 +40,7 @@ def _body(model: mujoco.MjModel, name: str, where: str) -> int:
 def _read_odometry(model: mujoco.MjModel, body: int, data: mujoco.MjData) -> OdometryReading:
     velocity = np.zeros(6)  # angular, linear
     mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, body, velocity, 1)
-    orientation = data.xquat[body][[1, 2, 3, 0]]  # MuJoCo's is w, x, y, z
-    return OdometryReading(data.xpos[body].copy(), orientation, velocity[3:].copy(), velocity[:3].copy())
+    return OdometryReading(data.xpos[body].copy(), data.xquat[body][XYZW], velocity[3:], velocity[:3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class PoseReading:
 def pose_reader(model: mujoco.MjModel, body: str, topic: str) -> Callable[[mujoco.MjData], PoseReading]:
     """Reads the body of this name. Raises SpecError with the known ones if the model lacks it."""
     index = _body(model, body, f"pose {topic!r}")
-    return lambda data: PoseReading(data.xpos[index].copy(), data.xquat[index][[1, 2, 3, 0]])
+    return lambda data: PoseReading(data.xpos[index].copy(), data.xquat[index][XYZW])
 
 
 def array_reader(

@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.onboard.encoding import encode_observation
+from robot_dreamer.onboard.encoding import all_finite, encode_observation
 from robot_dreamer.spec import RobotSpec, SpecError
 from sim.actuators import driven_actuators
 from sim.cameras import camera_views
@@ -62,7 +62,8 @@ class SimRobot:
             nominal = _whole_multiple(spec, self._world.control_step)
             self._substeps = control_steps or nominal
             self._reward_scale = nominal / self._substeps  # a task's reward is a sum over control steps
-            self._actuators = driven_actuators(spec, simulation, self._world.model)
+            driven = driven_actuators(spec, simulation, self._world.model)
+            self._actuators = {name: np.array(indices) for name, indices in driven.items()}
             held = self._substeps * self._world.control_step  # seconds that a command holds
             self._servos = {
                 a.name: CartesianServo(self._world.model, simulation.cartesian[a.name], a, held)
@@ -87,6 +88,8 @@ class SimRobot:
             if action.name not in self._servos:
                 self._neutral[self._actuators[action.name]] = action.neutral_command()
         self._tick = 0
+        used = frozenset().union(*(e.names for e in spec.expressions.values()))
+        self._seen = [o for o in spec.quantities if o.name in used]  # by the expressions
         self._judged: dict[str, NDArray[Any]] = {}  # what the expressions saw in the row before; empty: there is none
         self._terminal: bool | None = None  # None: before the first reset
 
@@ -135,7 +138,7 @@ class SimRobot:
             raise RuntimeError("step before the first reset")
         for action in self.spec.actions:
             command = np.asarray(commands[action.name], np.float64)
-            if command.shape != (action.size,) or not np.isfinite(command).all():
+            if command.shape != (action.size,) or not all_finite(command):
                 raise ValueError(f"command {action.name}: expected {action.size} finite numbers, found {command}")
             servo = self._servos.get(action.name)
             target = command if servo is None else servo.move(command, self._world.data)
@@ -150,8 +153,12 @@ class SimRobot:
     def _sense(self, reward: float, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
         self._tick += 1  # from 1: a stamp of 0 means "no time yet" in ROS
         seen, terminal = self._gap.see(self._read), bool(self._terminal)
-        sensors = Sensors(
-            joints=seen.joints | self._joints.judged(reward, terminal),
+        signals = self._joints.judged(reward, terminal)
+        if self.spec.expressions:
+            reward, terminal = self._judge(seen, commands, reward, terminal)
+            self._terminal = terminal
+        return Sensors(
+            joints=seen.joints | signals,
             imus=seen.imus,
             images=seen.images,
             odometry=seen.odometry,
@@ -162,7 +169,6 @@ class SimRobot:
             reward=reward,
             terminal=terminal,
         )
-        return self._judge(sensors, commands) if self.spec.expressions else sensors
 
     def _read(self, pictures: bool = True) -> Readings:
         data = self._world.data
@@ -176,17 +182,15 @@ class SimRobot:
             arrays={topic: read(data) for topic, read in self._arrays.items()} | self._task.read(),
         )
 
-    def _judge(self, sensors: Sensors, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
+    def _judge(
+        self, seen: Readings, commands: Mapping[str, NDArray[np.float64]], reward: float, terminal: bool
+    ) -> tuple[float, bool]:
         """The reward as the spec computes it, in place of the world's own, and the task's end, if either says so."""
-        used = frozenset().union(*(e.names for e in self.spec.expressions.values()))
-        values = {
-            o.name: encode_observation(o, sensors.values(o.source)) for o in self.spec.quantities if o.name in used
-        }
+        values = {o.name: encode_observation(o, seen.values(o.source)) for o in self._seen}
         values |= commands
         before, self._judged = self._judged or values, values
         found = {name: expression(values, before) for name, expression in self.spec.expressions.items()}
-        self._terminal = sensors.terminal or bool(found.get("terminal", 0.0))
-        return replace(sensors, reward=found.get("reward", sensors.reward), terminal=self._terminal)
+        return found.get("reward", reward), terminal or bool(found.get("terminal", 0.0))
 
     def picture(self, side: int) -> NDArray[np.uint8]:
         """A picture (side, side, 3) of the robot for a person, by the model's first camera, also of one without eyes.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robot_dreamer.onboard.encoding import encode_observation
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Source, SpecError
 from robot_dreamer.spec.source import IMAGE, IMU, JOINT_STATE, NUMBERS, ODOMETRY, POSE, TWIST_STAMPED
-from sim.body_sensors import OdometryReading, PoseReading, array_reader, odometry_reader, pose_reader
+from sim.body_sensors import XYZW, OdometryReading, PoseReading, array_reader, odometry_reader, pose_reader
 from sim.simulation import ImuModel, Simulation
 from sim.units import Units, require_known
 from sim.velocity_commands import TwistReading
@@ -57,6 +57,20 @@ class Readings:
     arrays: dict[str, NDArray[np.float64]]
     twists: dict[str, TwistReading]
 
+    def values(self, source: Source) -> NDArray[Any]:
+        """The numbers of a source: [names], [3 or 4] of an IMU, odometry, pose or velocity, or an image."""
+        if source.type == IMAGE:
+            return self.images[source.topic]
+        if source.type == NUMBERS:
+            return self.arrays[source.topic]
+        if source.type in _FIELDS:
+            group: Mapping[str, Any] = getattr(self, _FIELDS[source.type])
+            reading: NDArray[np.float64] = getattr(group[source.topic], source.field)
+            return reading
+        joints = self.joints[source.topic]
+        column: NDArray[np.float64] = getattr(joints, source.field)
+        return column[_places(tuple(joints.names), source.names)]
+
 
 @dataclass(frozen=True, slots=True)
 class Sensors(Readings):
@@ -83,19 +97,11 @@ class Sensors(Readings):
         yield from ((topic, NUMBERS, reading) for topic, reading in self.arrays.items())
         yield from ((topic, TWIST_STAMPED, reading) for topic, reading in self.twists.items())
 
-    def values(self, source: Source) -> NDArray[Any]:
-        """The numbers of a source: [names], [3 or 4] of an IMU, odometry, pose or velocity, or an image."""
-        if source.type == IMAGE:
-            return self.images[source.topic]
-        if source.type == NUMBERS:
-            return self.arrays[source.topic]
-        if source.type in _FIELDS:
-            group: Mapping[str, Any] = getattr(self, _FIELDS[source.type])
-            reading: NDArray[np.float64] = getattr(group[source.topic], source.field)
-            return reading
-        joints = self.joints[source.topic]
-        column: NDArray[np.float64] = getattr(joints, source.field)
-        return column[[joints.names.index(name) for name in source.names]]
+
+@functools.lru_cache
+def _places(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.intp]:
+    """Where some names are among others."""
+    return np.array([names.index(name) for name in wanted], np.intp)
 
 
 def require_simulated(spec: RobotSpec) -> None:
@@ -138,12 +144,19 @@ class JointReader:
 
     def read(self, data: mujoco.MjData) -> dict[str, JointReading]:
         """Joint states by topic."""
-        columns = {"position": data.qpos[self._qpos], "velocity": data.qvel[self._dof]}
-        columns["effort"] = data.qfrc_actuator[self._dof]
-        readings = {}
-        for topic, units in self._units.items():
-            readings[topic] = JointReading(self.names, **{f: units.driver(f, x) for f, x in columns.items()})
-        return readings
+        if not self._units:
+            return {}
+        position, velocity = data.qpos[self._qpos], data.qvel[self._dof]
+        effort = data.qfrc_actuator[self._dof]
+        return {
+            topic: JointReading(
+                self.names,
+                units.driver("position", position),
+                units.driver("velocity", velocity),
+                units.driver("effort", effort),
+            )
+            for topic, units in self._units.items()
+        }
 
     def judged(self, reward: float, terminal: bool) -> dict[str, JointReading]:
         """The topics of reward and terminal."""
@@ -181,7 +194,7 @@ def imu_readers(
 
 def _read_imu(body: int | None, gyro: slice | None, accelerometer: slice | None, data: mujoco.MjData) -> ImuReading:
     return ImuReading(
-        orientation=None if body is None else data.xquat[body][[1, 2, 3, 0]],  # MuJoCo's is w, x, y, z
+        orientation=None if body is None else data.xquat[body][XYZW],
         angular_velocity=None if gyro is None else data.sensordata[gyro].copy(),
         linear_acceleration=None if accelerometer is None else data.sensordata[accelerometer].copy(),
     )

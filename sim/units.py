@@ -34,10 +34,11 @@ class Units:
         self._changed = [(f, names.index(n), *unit) for (f, n), unit in known.items() if unit != (1.0, 0.0)]
 
     def driver(self, field: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A copy of a field's numbers in the driver's units."""
-        shown = values.copy()
+        """A field's numbers in the driver's units; the same array where these are its own."""
+        shown = values
         for changed, index, scale, offset in self._changed:
             if changed == field:
+                shown = values.copy() if shown is values else shown
                 shown[index] = (shown[index] - offset) / scale
         return shown
 
