@@ -27,7 +27,7 @@ from sim.variation import Drawn, ModelVariation
 from sim.worlds import World
 
 _STREAM = 1  # of the seed; the world's own randomness has the seed itself
-_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # the enumeration itself takes as long to pass as the state to copy
 
 
 class Gap:
@@ -42,6 +42,7 @@ class Gap:
     Attributes:
       drawn: of the present episode, as plain JSON types: what was drawn by quantity and name, the `delay` of sensors
         and commands, s, and `events`: what was drawn amid the episode, with the time since the reset, s.
+      before_step: what the world must call before each physics step; None: nothing.
 
     Raises:
       SpecError: the model has not what should vary, or it cannot vary so.
@@ -75,6 +76,8 @@ class Gap:
             every = [(i, interval) for i, interval in enumerate(part.intervals) if np.isfinite(interval[0])]
             self._events += [(interval, functools.partial(part.redraw, i)) for i, interval in every]
         self._events += [(push.interval, functools.partial(self._push, push)) for push in self._pushes]
+        timed = self._sensors.used or self._commands.used or self._events or self._motors.used
+        self.before_step: Callable[[], None] | None = self._before_step if timed else None
         self._due: list[int] = []  # the step of each next event
         self._shown: tuple[int, Readings] | None = None
         self.drawn: dict[str, Any] = {}
@@ -118,12 +121,6 @@ class Gap:
     def _later(self, interval: tuple[float, float]) -> int:
         seconds = self._generator.uniform(*interval)
         return self._now + max(1, round(seconds / self._world.model.opt.timestep))
-
-    @property
-    def before_step(self) -> Callable[[], None] | None:
-        """What the world must call before each physics step; None: nothing."""
-        timed = self._sensors.used or self._commands.used or self._events or self._motors.used
-        return self._before_step if timed else None
 
     def command(self, control: NDArray[np.float64]) -> None:
         """A command is sent."""

@@ -23,6 +23,9 @@ class Motors:
     Args:
       model: its actuators get `max_torque` as their limits.
 
+    Attributes:
+      used: there are any.
+
     Raises:
       SpecError: the model has no actuator on such a joint, or two motors are on one.
     """
@@ -43,12 +46,8 @@ class Motors:
         self._speeds = np.array([motor.no_load_speed for motor in motors for _ in motor.joints]) * np.sign(gears)
         model.actuator_forcelimited[self._actuators] = True
         model.actuator_forcerange[self._actuators] = np.outer(torques / np.abs(gears), [-1.0, 1.0])
+        self.used = bool(names)
         self.begin()
-
-    @property
-    def used(self) -> bool:
-        """There are any."""
-        return len(self._actuators) > 0
 
     def begin(self) -> None:
         """The limits of the model, as they are now, are those of motors at rest."""

@@ -67,15 +67,15 @@ class OwnModelWorld(PhysicsWorld):
         return {}
 
     def reset(self) -> None:
-        with whole():
+        with whole:
             self._physics.reset(self._keyframe)
             if self._beginnings:
                 self._beginnings.apply(self.data, self._generator)
                 self._physics.after_reset()
 
     def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
-        with whole():
-            self._physics.set_control(control)
+        with whole:
+            self.data.ctrl[:] = control
             self._advance(steps, self._tied(before) if self._tether.used else before)
         return 0.0, False
 

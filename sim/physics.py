@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -42,35 +41,37 @@ def import_dm_control(part: str) -> ModuleType:
 class PhysicsWorld:
     """Model, state and pictures of a world; physics: dm_control's."""
 
+    model: mujoco.MjModel
+    data: mujoco.MjData
+
     def __init__(self, physics: Any) -> None:
         self._physics = physics
-
-    @property
-    def model(self) -> mujoco.MjModel:
-        return self._physics.model.ptr
-
-    @property
-    def data(self) -> mujoco.MjData:
-        return self._physics.data.ptr
+        self.model, self.data = physics.model.ptr, physics.data.ptr
+        self._warned: NDArray[np.int32] = self.data.warning.number  # how often MuJoCo has, by kind
 
     def _advance(self, steps: int, before: Callable[[], None] | None) -> None:
-        """Some physics steps, each after a call of `before`; what dm_control's own step does, without its look-ups."""
-        model, data = self.model, self.data
+        """Some physics steps, each after a call of `before`: dm_control's own step, which takes longer around it.
+
+        Raises PhysicsError, as that does, where MuJoCo has warned.
+        """
+        model, data, warned = self.model, self.data, self._warned.tolist()
         finish = mujoco.mj_step if model.opt.integrator == _RUNGE_KUTTA else mujoco.mj_step2
-        with self._physics.check_invalid_state():
-            if before is None:
-                finish(model, data)
-                mujoco.mj_step(model, data, steps - 1)
-                mujoco.mj_step1(model, data)
-                return
+        if before is None:
+            finish(model, data)
+            mujoco.mj_step(model, data, steps - 1)
+            mujoco.mj_step1(model, data)
+        else:
             for _ in range(steps):
                 before()
                 finish(model, data)
                 mujoco.mj_step1(model, data)
+        if self._warned.tolist() != warned:
+            kinds = zip(mujoco.mjtWarning.__members__, self._warned, warned, strict=False)
+            raise PhysicsError(f"MuJoCo warned of {', '.join(kind for kind, now, then in kinds if now != then)}")
 
     def settle(self) -> None:
         """Compute anew what follows from the state, after the model has changed."""
-        with whole():
+        with whole:
             self._physics.after_reset()
 
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -91,13 +92,17 @@ class PhysicsWorld:
             raise RuntimeError(f"cannot take a picture of the simulation: {error}; {advice}") from error
 
 
-@contextlib.contextmanager
-def whole() -> Iterator[None]:
+class _Whole:
     """Around steps of a `Physics`: raises EpisodeBroken when they lose it.
 
     MuJoCo itself would go on from the initial state and only count a warning.
     """
-    try:
-        yield
-    except PhysicsError as error:
-        raise EpisodeBroken("diverged", f"the simulation lost itself: {error}") from error
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, PhysicsError):
+            raise EpisodeBroken("diverged", f"the simulation lost itself: {error}") from error
+
+
+whole = _Whole()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -34,6 +34,7 @@ class SensorNoise:
 
     def __init__(self, table: Iterable[tuple[int, Vary]], example: Readings) -> None:
         sizes = {name: len(values) for name, values in numbers_of(example).items()}
+        self._places = _places(example)
         self._rows: list[tuple[Vary, dict[str, int]]] = []
         for number, vary in table:
             where = f"simulation.vary[{number}], {vary.quantity}"
@@ -73,50 +74,48 @@ class SensorNoise:
         if not self._rows:
             return readings
         changes: dict[str, NDArray[np.float64]] = {}
-        numbers = numbers_of(readings)
         for (vary, _), drawn in zip(self._rows, self._drawn, strict=True):
             for name, much in drawn.items():
-                exact = changes.get(name, numbers[name])
+                exact = changes[name] if name in changes else self._places[name].of(readings)
                 added = generator.normal(0.0, much, len(exact)) if vary.quantity == NOISE else much
                 changes[name] = exact + added
-        for name in changes:
-            if name.endswith(".orientation"):
-                changes[name] /= np.linalg.norm(changes[name])
-        return _changed(readings, changes)
+        groups: dict[str, dict[str, Any]] = {}
+        for name, numbers in changes.items():
+            place = self._places[name]
+            if place.field == "orientation":
+                numbers /= np.linalg.norm(numbers)
+            group = groups.setdefault(place.group, dict(getattr(readings, place.group)))
+            reading = group[place.topic]
+            group[place.topic] = numbers if place.group == "arrays" else replace(reading, **{place.field: numbers})
+        return replace(readings, **groups)
+
+
+class _Place(NamedTuple):
+    """Where some numbers stand in readings; those of a topic of arrays are called its `data`."""
+
+    group: str
+    topic: str
+    field: str
+
+    def of(self, readings: Readings) -> Any:
+        reading = getattr(readings, self.group)[self.topic]
+        return reading if self.group == "arrays" else getattr(reading, self.field)
+
+
+def _places(readings: Readings) -> dict[str, _Place]:
+    """`topic.field` -> where its numbers are; pictures have none."""
+    found = {f"{topic}.data": _Place("arrays", topic, "data") for topic in readings.arrays}
+    for group in ("joints", "imus", "odometry", "poses", "twists"):
+        for topic, reading in getattr(readings, group).items():
+            for entry in fields(reading):
+                if isinstance(getattr(reading, entry.name), np.ndarray):
+                    found[f"{topic}.{entry.name}"] = _Place(group, topic, entry.name)
+    return found
 
 
 def numbers_of(readings: Readings) -> dict[str, NDArray[np.float64]]:
     """`topic.field` -> numbers; pictures have none."""
-    found = {f"{topic}.data": values for topic, values in readings.arrays.items()}
-    for group in (readings.joints, readings.imus, readings.odometry, readings.poses, readings.twists):
-        for topic, reading in group.items():
-            for entry in fields(reading):
-                value = getattr(reading, entry.name)
-                if isinstance(value, np.ndarray):
-                    found[f"{topic}.{entry.name}"] = value
-    return found
-
-
-def _changed(readings: Readings, changes: dict[str, NDArray[np.float64]]) -> Readings:
-    def group(kind: dict[str, Any]) -> dict[str, Any]:
-        return {
-            topic: replace(reading, **_of(changes, topic, {f.name for f in fields(reading)}))
-            for topic, reading in kind.items()
-        }
-
-    return replace(
-        readings,
-        joints=group(readings.joints),
-        imus=group(readings.imus),
-        odometry=group(readings.odometry),
-        poses=group(readings.poses),
-        twists=group(readings.twists),
-        arrays={topic: changes.get(f"{topic}.data", values) for topic, values in readings.arrays.items()},
-    )
-
-
-def _of(changes: dict[str, Any], topic: str, names: set[str]) -> dict[str, Any]:
-    return {name: changes[f"{topic}.{name}"] for name in names if f"{topic}.{name}" in changes}
+    return {name: place.of(readings) for name, place in _places(readings).items()}
 
 
 def _plain(drawn: dict[str, Any]) -> dict[str, float | list[float]]:

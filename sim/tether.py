@@ -16,6 +16,9 @@ class Tether:
 
     DayDreamer's A1 has it in its inner loop: https://arxiv.org/abs/2206.14176. The model's drives have their actuators
     already. It reads and writes the arrays of `data`, before every physics step.
+
+    Attributes:
+      used: there are such drives.
     """
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, drives: Iterable[Drive]) -> None:
@@ -24,11 +27,7 @@ class Tether:
         self._addresses = np.array([model.joint(name).qposadr[0] for name in tied], int)
         self._most = np.array(list(tied.values()))
         self._positions, self._control = data.qpos, data.ctrl
-
-    @property
-    def used(self) -> bool:
-        """There are such drives."""
-        return len(self._most) > 0
+        self.used = bool(tied)
 
     @property
     def wanted(self) -> NDArray[np.float64]:

@@ -95,7 +95,7 @@ class DmControlWorld(PhysicsWorld):
         """As dm_control's Environment does it, with a look in between."""
         task, physics, reward = self._environment.task, self._physics, 0.0
         for _ in range(steps):
-            with whole():
+            with whole:
                 task.before_step(control, physics)
                 self._advance(self._physics_steps, before)
                 task.after_step(physics)
