@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from robot_dreamer.spec import SpecError
 from sim.delay import Channel
 from sim.motors import Motors
+from sim.physics import Before
 from sim.pushes import PUSH, Push
 from sim.quantities import QUANTITIES
 from sim.sensor_noise import BIAS, NOISE, SensorNoise
@@ -42,7 +43,7 @@ class Gap:
     Attributes:
       drawn: of the present episode, as plain JSON types: what was drawn by quantity and name, the `delay` of sensors
         and commands, s, and `events`: what was drawn amid the episode, with the time since the reset, s.
-      before_step: what the world must call before each physics step; None: nothing.
+      before_step: what the world must call before physics steps; None: nothing.
 
     Raises:
       SpecError: the model has not what should vary, or it cannot vary so.
@@ -77,7 +78,7 @@ class Gap:
             self._events += [(interval, functools.partial(part.redraw, i)) for i, interval in every]
         self._events += [(push.interval, functools.partial(self._push, push)) for push in self._pushes]
         timed = self._sensors.used or self._commands.used or self._events or self._motors.used
-        self.before_step: Callable[[], None] | None = self._before_step if timed else None
+        self.before_step: Before | None = self._before_step if timed else None
         self._due: list[int] = []  # the step of each next event
         self._shown: tuple[int, Readings] | None = None
         self.drawn: dict[str, Any] = {}
@@ -131,9 +132,10 @@ class Gap:
         if arrival is not None:
             self._pending.append((arrival, control.copy()))
 
-    def _before_step(self) -> None:
+    def _before_step(self, steps: int) -> int:
+        """Before a physics step with so many to come; returns after how many something is to be done again."""
         model, data = self._world.model, self._world.data
-        if self._sensors.used:
+        if steps <= self._sensors.most:  # what the sensors show after these steps is at most so old
             state = np.empty(self._state_size)
             mujoco.mj_getState(model, data, state, _STATE)
             self._history.append(state)
@@ -150,7 +152,17 @@ class Gap:
                 self._due[i] = self._later(interval)
         if self._motors.used:
             self._motors.limit(data)
-        self._now += 1
+        number = self._calm(steps)
+        self._now += number
+        return number
+
+    def _calm(self, steps: int) -> int:
+        """How many of the physics steps to come pass before something is to be done."""
+        if self._motors.used or steps <= self._sensors.most:
+            return 1
+        arrivals = [arrival for arrival, _ in self._pending]
+        ends = [push.until for push in self._pushes if push.until >= 0]
+        return min([steps - self._sensors.most, *(step - self._now for step in (*arrivals, *ends, *self._due))])
 
     def see(self, read: Callable[[], Readings]) -> Readings:
         """What the sensors show now, by `read` of the world's present state."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from pathlib import Path
 
 import mujoco
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.spec import SpecError
 from sim.beginnings import Beginnings, joint_names
-from sim.physics import PhysicsWorld, import_dm_control, whole
+from sim.physics import Before, PhysicsWorld, import_dm_control, whole
 from sim.simulation import Drive, Simulation
 from sim.tether import Tether
 from sim.units import require_known
@@ -73,22 +71,25 @@ class OwnModelWorld(PhysicsWorld):
                 self._beginnings.apply(self.data, self._generator)
                 self._physics.after_reset()
 
-    def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
+    def step(self, control: NDArray[np.float64], steps: int, before: Before | None) -> tuple[float, bool]:
         with whole:
             self.data.ctrl[:] = control
             self._advance(steps, self._tied(before) if self._tether.used else before)
         return 0.0, False
 
-    def _tied(self, before: Callable[[], None] | None) -> Callable[[], None]:
-        """`before` each physics step, which says what is wanted anew, then the drives' tether."""
-        if before is None:
-            return functools.partial(self._tether.hold, self._tether.wanted)
+    def _tied(self, before: Before | None) -> Before:
+        """The drives' tether before each physics step; and before it `before`, which says anew what is wanted."""
+        tether, wanted = self._tether, self._tether.wanted
 
-        def step() -> None:
-            before()
-            self._tether.hold(self._tether.wanted)
+        def hold(steps: int) -> int:
+            if before is None:
+                tether.hold(wanted)
+            else:
+                before(1)
+                tether.hold(tether.wanted)
+            return 1
 
-        return step
+        return hold
 
 
 def model_file(kind: str, name: str, folder: Path | None) -> Path:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.environment import EpisodeBroken
 
+Before = Callable[[int], int]  # physics steps to come -> after how many it must be called again, 1 to all of them
 _RUNGE_KUTTA = int(mujoco.mjtIntegrator.mjINT_RK4)
 
 
@@ -49,22 +50,20 @@ class PhysicsWorld:
         self.model, self.data = physics.model.ptr, physics.data.ptr
         self._warned: NDArray[np.int32] = self.data.warning.number  # how often MuJoCo has, by kind
 
-    def _advance(self, steps: int, before: Callable[[], None] | None) -> None:
-        """Some physics steps, each after a call of `before`: dm_control's own step, which takes longer around it.
+    def _advance(self, steps: int, before: Before | None) -> None:
+        """Some physics steps, with `before` as in `World.step`: dm_control's own step, which takes longer around it.
 
         Raises PhysicsError, as that does, where MuJoCo has warned.
         """
         model, data, warned = self.model, self.data, self._warned.tolist()
         finish = mujoco.mj_step if model.opt.integrator == _RUNGE_KUTTA else mujoco.mj_step2
-        if before is None:
+        while steps:
+            number = steps if before is None else before(steps)
             finish(model, data)
-            mujoco.mj_step(model, data, steps - 1)
+            if number > 1:
+                mujoco.mj_step(model, data, number - 1)
             mujoco.mj_step1(model, data)
-        else:
-            for _ in range(steps):
-                before()
-                finish(model, data)
-                mujoco.mj_step1(model, data)
+            steps -= number
         if self._warned.tolist() != warned:
             kinds = zip(mujoco.mjtWarning.__members__, self._warned, warned, strict=False)
             raise PhysicsError(f"MuJoCo warned of {', '.join(kind for kind, now, then in kinds if now != then)}")

@@ -20,6 +20,9 @@ _DURATION = 0.1  # s, of a push
 class Push:
     """A row of `simulation.vary`: now and then one of its bodies gets an impulse (N s) in a horizontal direction.
 
+    Attributes:
+      until: the step at which it lets go; -1: it does not push.
+
     Raises:
       SpecError: no such body; or the row says no interval, or an impulse below 0.
     """
@@ -37,28 +40,28 @@ class Push:
         self.interval, self._range = vary.interval, vary.range
         self._steps = max(1, round(_DURATION / model.opt.timestep))
         self._duration = self._steps * model.opt.timestep
-        self._body, self._until = 0, -1
+        self._body, self.until = 0, -1
 
     def begin(self) -> None:
         """A new episode: nobody pushes."""
-        self._until = -1
+        self.until = -1
 
     def push(self, data: Any, now: int, generator: Generator) -> Drawn:
         """Push from step `now` on; returns the impulse, N s, in the world's x and y."""
-        if self._until >= 0:
+        if self.until >= 0:
             self._release(data)
         self._body = list(self._names)[generator.integers(len(self._names))]
         impulse, angle = generator.uniform(*self._range), generator.uniform(0.0, 2 * math.pi)
         x, y = impulse * math.cos(angle), impulse * math.sin(angle)
         data.xfrc_applied[self._body, :2] = x / self._duration, y / self._duration
-        self._until = now + self._steps
+        self.until = now + self._steps
         return {PUSH: {self._names[self._body]: [x, y]}}
 
     def pass_by(self, data: Any, now: int) -> None:
         """Let go when it is time."""
-        if 0 <= self._until <= now:
+        if 0 <= self.until <= now:
             self._release(data)
 
     def _release(self, data: Any) -> None:
         data.xfrc_applied[self._body, :2] = 0.0
-        self._until = -1
+        self.until = -1

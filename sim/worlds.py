@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.spec import SpecError
 from sim.own_model import MJCF, URDF, OwnModelWorld, model_file
-from sim.physics import PhysicsWorld, import_dm_control, whole
+from sim.physics import Before, PhysicsWorld, import_dm_control, whole
 from sim.simulation import Simulation
 
 
@@ -50,11 +50,11 @@ class World(Protocol):
     def observe(self) -> dict[str, NDArray[np.float64]]:
         """What the task itself observes, by name, each flat; nothing where there is no task."""
 
-    def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
+    def step(self, control: NDArray[np.float64], steps: int, before: Before | None) -> tuple[float, bool]:
         """Hold control (actuators of the model, in order) for some control steps, or until the task has ended.
 
         Args:
-          before: called before each physics step, it may change the control and the forces in `data`.
+          before: called before physics steps, as it says itself; it may change the control and the forces in `data`.
 
         Returns the sum of their rewards, and whether the task has ended.
         """
@@ -91,7 +91,7 @@ class DmControlWorld(PhysicsWorld):
     def reset(self) -> None:
         self._environment.reset()
 
-    def step(self, control: NDArray[np.float64], steps: int, before: Callable[[], None] | None) -> tuple[float, bool]:
+    def step(self, control: NDArray[np.float64], steps: int, before: Before | None) -> tuple[float, bool]:
         """As dm_control's Environment does it, with a look in between."""
         task, physics, reward = self._environment.task, self._physics, 0.0
         for _ in range(steps):
