@@ -38,7 +38,6 @@ class Motors:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise SpecError(f"simulation.motors: one motor a joint; these have more: {', '.join(twice)}")
-        self._model: Any = model
         self._actuators = np.array([driven[name] for name in names], int)
         self._dofs = np.array([int(model.joint(name).dofadr[0]) for name in names], int)
         gears = model.actuator_gear[self._actuators, 0]
@@ -46,12 +45,13 @@ class Motors:
         self._speeds = np.array([motor.no_load_speed for motor in motors for _ in motor.joints]) * np.sign(gears)
         model.actuator_forcelimited[self._actuators] = True
         model.actuator_forcerange[self._actuators] = np.outer(torques / np.abs(gears), [-1.0, 1.0])
+        self._least, self._most = model.actuator_forcerange.T  # the model's own numbers
         self.used = bool(names)
         self.begin()
 
     def begin(self) -> None:
         """The limits of the model, as they are now, are those of motors at rest."""
-        self._low, self._high = self._model.actuator_forcerange[self._actuators].T.copy()
+        self._low, self._high = self._least[self._actuators], self._most[self._actuators]
 
     def release(self) -> None:
         """The limits as they were at `begin`."""
@@ -60,10 +60,10 @@ class Motors:
     def limit(self, data: Any) -> None:
         """Bound what the next physics step may give."""
         turning = data.qvel[self._dofs] / self._speeds  # as a share of the no-load speed, in the actuator's direction
-        high = np.clip(self._high * (1.0 - turning), self._low, self._high)
-        low = np.clip(self._low * (1.0 + turning), self._low, self._high)
+        high = (self._high * (1.0 - turning)).clip(self._low, self._high)
+        low = (self._low * (1.0 + turning)).clip(self._low, self._high)
         self._write(low, high)
 
     def _write(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
-        self._model.actuator_forcerange[self._actuators, 0] = low
-        self._model.actuator_forcerange[self._actuators, 1] = high
+        self._least[self._actuators] = low
+        self._most[self._actuators] = high
