@@ -42,12 +42,10 @@ def import_dm_control(part: str) -> ModuleType:
 class PhysicsWorld:
     """Model, state and pictures of a world; physics: dm_control's."""
 
-    model: mujoco.MjModel
-    data: mujoco.MjData
-
     def __init__(self, physics: Any) -> None:
         self._physics = physics
-        self.model, self.data = physics.model.ptr, physics.data.ptr
+        self.model: mujoco.MjModel = physics.model.ptr
+        self.data: mujoco.MjData = physics.data.ptr
         self._warned: NDArray[np.int32] = self.data.warning.number  # how often MuJoCo has, by kind
 
     def _advance(self, steps: int, before: Before | None) -> None:
@@ -97,7 +95,8 @@ class _Whole:
     MuJoCo itself would go on from the initial state and only count a warning.
     """
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, PhysicsError):
