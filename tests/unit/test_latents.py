@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -168,30 +169,33 @@ def test_a_kill_at_any_point_of_a_checkpoint_leaves_one_to_resume_from(
 ) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(latents, "_SEGMENT_BYTES", 30_000)
+    run, before = tmp_path / "run", tmp_path / "before"
+    trainer = test_trainer.make(run)
+    trainer.store.add(test_trainer.rows(0, 160))
+    trainer.ingest()
+    for _ in range(4):  # the oldest checkpoint goes, and with it segments
+        trainer.replay.changed[:100] = True
+        trainer.save()
+    old = trainer.replay.latents["deter"].copy()
+    trainer.replay.latents["deter"][:100] += 1
+    trainer.replay.changed[:100] = True
+    trainer.updates += 1
+    trainer.store.close()
+    run.rename(before)
     codes = []
     for point in range(100):
-        logdir = tmp_path / str(point)
-        trainer = test_trainer.make(logdir)
-        trainer.store.add(test_trainer.rows(0, 160))
-        trainer.ingest()
-        for _ in range(4):  # the oldest checkpoint goes, and with it segments
-            trainer.replay.changed[:100] = True
-            trainer.save()
-        old = trainer.replay.latents["deter"].copy()
-        trainer.replay.latents["deter"][:100] += 1
-        trainer.replay.changed[:100] = True
-        trainer.updates += 1
+        shutil.copytree(before, run)
         process = multiprocessing.get_context("fork").Process(target=save_and_die, args=(trainer, point))
         process.start()
         process.join(timeout=60)
         codes.append(process.exitcode)
-        trainer.store.close()
-        again = test_trainer.make(logdir)
+        again = test_trainer.make(run)
         assert again.resume()
         expected = trainer.replay.latents["deter"] if again.updates else old
         assert np.array_equal(again.replay.latents["deter"], expected)
         again.save()
         again.store.close()
+        shutil.rmtree(run)
         if process.exitcode == 0:
             assert again.updates == 1
             break

@@ -26,10 +26,8 @@ from sim.sensors import Sensors, observe
 SIMULATED = [name for name in known_robots() if load_spec(name).simulation]
 PAGE = (Path(__file__).parents[2] / "docs/robots.md").read_text()
 MODELS = {load_spec(name).simulation["model"]: name for name in reversed(SIMULATED)}  # one robot of each
-STEPS = 10_000
-PHYSICS = (
-    250_000  # steps of the physics: robots that decide twice a second get fewer decisions, and all of them as `soak`
-)
+STEPS = [(2_000, 50_000), pytest.param(10_000, sys.maxsize, marks=pytest.mark.soak)]
+"""Decisions, and at most so many steps of the physics: a robot that decides twice a second makes fewer of them."""
 
 
 def commands(spec: RobotSpec, generator: np.random.Generator) -> dict[str, np.ndarray]:
@@ -81,9 +79,9 @@ def test_the_same_seed_and_commands_give_the_same_to_the_last_bit(name: str) -> 
     def run(robot: SimRobot, seed: int) -> list[list[bytes]]:
         generator = np.random.default_rng(1)
         shown = [flat(robot.reset(seed))]
-        shown += [flat(robot.step(commands(robot.spec, generator))) for _ in range(10)]
+        shown += [flat(robot.step(commands(robot.spec, generator))) for _ in range(5)]
         shown.append(flat(robot.reset()))
-        return shown + [flat(robot.step(commands(robot.spec, generator))) for _ in range(5)]
+        return shown + [flat(robot.step(commands(robot.spec, generator))) for _ in range(3)]
 
     robot = SimRobot(load_spec(name), seed=7)
     first = run(robot, 3)
@@ -91,16 +89,16 @@ def test_the_same_seed_and_commands_give_the_same_to_the_last_bit(name: str) -> 
     assert run(robot, 4) != first
 
 
-@pytest.mark.parametrize("most", [PHYSICS, pytest.param(sys.maxsize, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("decisions", "physics"), STEPS)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", MODELS.values())
-def test_ten_thousand_random_steps(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_steps(name: str, decisions: int, physics: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing diverges, all is finite, and rewards are within what the spec says (of dm_control: 0 to 1 a step)."""
     spec = load_spec(name)
     robot, generator = SimRobot(spec, seed=0), np.random.default_rng(0)
     blind(robot, monkeypatch)
     low, high = spec.reward_range or (0.0, float(robot.control_steps))
-    rewards = np.zeros(min(STEPS, most // robot.control_steps))
+    rewards = np.zeros(min(decisions, physics // robot.control_steps))
     sensors, steps = robot.reset(), 0
     for i in range(len(rewards)):
         if sensors.terminal or steps == spec.episode.max_steps:
