@@ -21,7 +21,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from robot_dreamer.link.robot import RobotLink
-from ros_nodes.policy_node import PolicyNode
+from ros_nodes.policy_node import PolicyNode, main
 from tests.onboard_models import TOY, endless, make_bundle, make_foreign_bundle, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
@@ -50,20 +50,40 @@ class Process:
         return self.log.read_text()
 
 
+def told(folder: Path, **parameters: Any) -> dict[str, Any]:
+    """The parameters of a node in lockstep for the robot of toy.yaml."""
+    return {"robot": folder / "toy.yaml", "clock": "lockstep", "logdir": folder / "link"} | MOVES | parameters
+
+
 @pytest.fixture
 def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., Process]]:
     (tmp_path / "toy.yaml").write_text(TOY)
     processes: list[Process] = []
 
     def begin(**parameters: Any) -> Process:
-        values = {"robot": tmp_path / "toy.yaml", "clock": "lockstep", "logdir": tmp_path / "link"} | MOVES | parameters
-        processes.append(Process(tmp_path, **values))
+        processes.append(Process(tmp_path, **told(tmp_path, **parameters)))
         return processes[-1]
 
     yield begin
     for process in processes:
         process.process.kill()
         process.process.wait()
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, ros_domain: int, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """What the program says that cannot begin; it is called here, for a process of its own takes seconds to start."""
+    (tmp_path / "toy.yaml").write_text(TOY)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def refused(**parameters: Any) -> str:
+        words = [word for name, value in told(tmp_path, **parameters).items() for word in ("-p", f"{name}:={value}")]
+        assert main(["--ros-args", *words]) == 2
+        return capfd.readouterr().err
+
+    yield refused
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -155,39 +175,37 @@ def test_without_a_robot_it_says_which_topics_are_missing(start: Callable[..., P
         ({"learner": "tcp://192.0.2.1:5555"}, "insecure"),
     ],
 )
-def test_wrong_parameters_are_named(start: Callable[..., Process], parameters: dict[str, Any], message: str) -> None:
-    process = start(**parameters)
+def test_wrong_parameters_are_named(refusal: Callable[..., str], parameters: dict[str, Any], message: str) -> None:
+    assert message in refusal(**parameters)
+
+
+def test_a_wrong_parameter_is_one_line_and_status_2(start: Callable[..., Process]) -> None:
+    process = start(e_stop_timout=0.5)
     assert process.wait() == 2
-    assert message in process.text, process.text
-    assert "Traceback" not in process.text
+    assert "did you mean e_stop_timeout?" in process.text and "Traceback" not in process.text, process.text
 
 
-def test_bundle_of_another_robot_is_refused(start: Callable[..., Process], tmp_path: Path) -> None:
+def test_bundle_of_another_robot_is_refused(refusal: Callable[..., str], tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "other.bundle", toy_spec(rate="100.0"))
-    process = start(bundle=bundle)
-    assert process.wait() == 2
-    assert "rate: ours 50.0, theirs 100.0" in process.text
+    assert "rate: ours 50.0, theirs 100.0" in refusal(bundle=bundle)
 
 
 def test_a_bundle_without_a_passed_verdict_of_its_own_bytes_is_refused(
-    start: Callable[..., Process], tmp_path: Path
+    refusal: Callable[..., str], tmp_path: Path
 ) -> None:
     bundle = make_bundle(tmp_path / "some.bundle", toy_spec())
-    process = start(bundle=bundle, require_gate=True, random_actions=False)
-    assert process.wait() == 2
-    assert "some.bundle.gate.json is missing; robot-dreamer gate" in process.text
+    shown = refusal(bundle=bundle, require_gate=True, random_actions=False)
+    assert "some.bundle.gate.json is missing; robot-dreamer gate" in shown
 
 
-def test_a_bundle_that_nobody_trusted_has_signed_is_refused(start: Callable[..., Process], tmp_path: Path) -> None:
+def test_a_bundle_that_nobody_trusted_has_signed_is_refused(refusal: Callable[..., str], tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "some.bundle", toy_spec())
-    process = start(bundle=bundle, trusted_signers=str(tmp_path / "trusted"), random_actions=False)
-    assert process.wait() == 2
-    assert "some.bundle.signed: No such file or directory; robot-dreamer policy pull" in process.text
+    shown = refusal(bundle=bundle, trusted_signers=str(tmp_path / "trusted"), random_actions=False)
+    assert "some.bundle.signed: No such file or directory; robot-dreamer policy pull" in shown
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_node_that_waits_for_the_proof_of_a_bundle(
-    start: Callable[..., Process], tmp_path: Path, number: signal.Signals
+    start: Callable[..., Process], tmp_path: Path
 ) -> None:
     process = start(bundle=make_foreign_bundle(tmp_path / "endless.bundle", toy_spec(), endless))
     deadline = time.monotonic() + 30
@@ -195,7 +213,7 @@ def test_a_signal_ends_a_node_that_waits_for_the_proof_of_a_bundle(
     while not children.read_text():
         assert time.monotonic() < deadline and process.process.poll() is None, process.text
         time.sleep(0.01)
-    process.process.send_signal(number)
+    process.process.send_signal(signal.SIGTERM)
     assert process.process.wait(20) == 0  # the proof itself would have 80 s
     assert "bundle endless.bundle: its proof was cut short: the node ends" in process.text
 

@@ -29,7 +29,10 @@ from tests.ros.test_policy_node_process import Process, start  # noqa: F401
 Make = Callable[..., Stage]
 RAMP = 3.0  # seconds from end to end: 150 commands
 WAYS = ("topic", "service")
+ENDS = ("deactivate", "shutdown")
 REACTIONS: tuple[Reaction, ...] = ("stop", "ramp", "hold", "damp")
+# each reaction with each way, and with each end, and each way with each end
+CASES = [(reaction, way, ENDS[(n + m) % 2]) for n, reaction in enumerate(REACTIONS) for m, way in enumerate(WAYS)]
 
 
 def ramped(reaction: str, seconds: float = RAMP) -> str:
@@ -92,9 +95,7 @@ def driven(stage: Stage) -> None:
     stage.until(lambda: stage.sent and stage.sent[-1] == [2.0, 1.0], "the person's command")
 
 
-@pytest.mark.parametrize("end", ["deactivate", "shutdown"])
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("reaction", REACTIONS)
+@pytest.mark.parametrize(("reaction", "way", "end"), CASES)
 def test_a_stop_during_the_ramp_at_an_end_is_obeyed(make: Make, ros: Ros, reaction: str, way: str, end: str) -> None:
     """Nobody spins the node meanwhile: a transition is a callback."""
     stage = make(max_steps=10_000, spec=ramped(reaction))
