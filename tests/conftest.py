@@ -32,6 +32,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ROS_LOG_DIR"] = _stack.enter_context(tempfile.TemporaryDirectory(prefix="robot_dreamer-ros-log-"))
 
 
+@pytest.fixture
+def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporters share the traces of tests/traced.py."""
+    from tests.traced import traced
+
+    monkeypatch.setattr("export.exporter.trace", traced)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two workers run the tests: those that start programs and wait for them one after the other, in one worker;
     of the rest each file in one."""

@@ -20,6 +20,7 @@ from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.spec import load_spec
 
+pytestmark = pytest.mark.usefixtures("traced_once")  # by what is called here; the program itself traces anew
 SPEC = load_spec("cartpole")
 CONFIG = load_config("nano", ["device=cpu"])
 ROOT = Path(__file__).parents[2]

@@ -33,7 +33,7 @@ PRESETS = ["dreamer_v1", "dreamer_v2", "daydreamer"]
 SEARCH = ("planner.horizon=4", "planner.iterations=2", "planner.candidates=40", "planner.elites=8")
 """Short, for each planned action of each iteration is nodes of its own in the graph; with few candidates, for of many
 two returns can be so near each other that rounding decides which is kept."""
-RUNS = [(f"{preset}:cpu", (), spec) for preset in PRESETS for spec in SPECS] + [
+RUNS = [(f"{preset}:cpu", (), "mixed") for preset in PRESETS] + [
     ("planet:cpu", SEARCH, "cartpole"),
     ("dreamer_v1:cpu", ("objective=planet", *SEARCH), "cartpole"),
     ("dreamer_v2:cpu", ("model.latent=numbers", "model.std_rule=sigmoid2"), "mixed"),

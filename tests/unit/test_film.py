@@ -57,6 +57,7 @@ def test_without_ffmpeg_it_says_what_to_install(
     assert "--checkpoint: only with --video and --bundle" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_state_becomes_what_the_model_says_of_it(tmp_path: Path) -> None:
     trainer = make(tmp_path)
     train(trainer, 0, 60)

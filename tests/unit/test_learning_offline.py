@@ -14,6 +14,7 @@ from robot_dreamer.onboard.bundle import read_bundle, written_bundles
 from robot_dreamer.spec import load_spec
 from tests.unit.test_trainer import config, make, train
 
+pytestmark = pytest.mark.usefixtures("traced_once")
 REWARD = "(pole_angle[0] + 1) / 2"
 
 
