@@ -17,7 +17,9 @@ pytest.importorskip("dm_control")
 from sim.evaluate import evaluate
 from sim.robot import SimRobot
 
-SPEC = load_spec("cartpole")
+TEXT = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
+SHORT = TEXT.replace("max_steps: 250", "max_steps: 60")  # ticks of an episode
+SPEC = parse_spec(SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +63,17 @@ def test_bundle_of_another_robot_is_refused(tmp_path: Path) -> None:
 
 def test_a_fault_of_the_policy_is_an_error_not_a_score(tmp_path: Path) -> None:
     # NaN when the sum of the observations exceeds 5.2: more than in the bundle's recording, less than the cart reaches
-    broken = make_bundle(tmp_path / "nan.bundle", SPEC, nan_above=5.2, gain=0.0)
+    whole = load_spec("cartpole")
+    broken = make_bundle(tmp_path / "nan.bundle", whole, nan_above=5.2, gain=0.0)
     with pytest.raises(RuntimeError, match=r"seed \d stopped: .*not finite"):
-        evaluate(broken, SPEC, episodes=10, seed=0, deterministic=False)
+        evaluate(broken, whole, episodes=10, seed=0, deterministic=False)
 
 
 def test_command(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "new" / "eval.json"
-    command = ["evaluate", "--bundle", str(bundle), "--episodes", "2", "--seed", "5", "--against-random"]
+    (tmp_path / "robot.yaml").write_text(SHORT)
+    command = ["evaluate", "--robot", str(tmp_path / "robot.yaml"), "--bundle", str(bundle), "--episodes", "2"]
+    command += ["--seed", "5", "--against-random"]
     assert main([*command, "--output", str(output), "--min-return", "-1"]) == 0
     shown = capsys.readouterr().out
     assert "bundle " in shown and "random" in shown and "seeds 5 to 6" in shown
@@ -78,8 +83,10 @@ def test_command(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert written["evaluation"]["spec_hash"] == SPEC.hash
 
 
-def test_command_fails_below_min_return(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--episodes", "1", "--min-return", "999"]) == 1
+def test_command_fails_below_min_return(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "robot.yaml").write_text(SHORT)
+    command = ["evaluate", "--robot", str(tmp_path / "robot.yaml"), "--episodes", "1"]
+    assert main([*command, "--min-return", "999"]) == 1
     assert "below --min-return 999" in capsys.readouterr().err
 
 
@@ -99,8 +106,7 @@ def test_wrong_arguments(arguments: list[str], words: list[str], capsys: pytest.
 
 
 def test_a_robot_that_harms_itself_ends_its_episode_as_on_the_real_one() -> None:
-    text = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
     limits = "safety: {limits: [{observation: cart_position, low: [-0.2], high: [0.2]}]}\n"
-    result = evaluate(None, parse_spec(text + limits), episodes=1, seed=3)
+    result = evaluate(None, parse_spec(SHORT + limits), episodes=1, seed=3)
     whole = evaluate(None, SPEC, episodes=1, seed=3)
     assert 0 < result.lengths[0] < whole.lengths[0] and result.returns[0] < whole.returns[0]
