@@ -99,6 +99,10 @@ def main() -> None:
     if team.leads:
         terms = [name for name, value in result.losses.items() if not torch.isfinite(value)]
         print(f"applied {int(result.applied)}, not finite: {', '.join(terms)}")
+        try:
+            team.empty_part(SPEC, load_config("nano", ["device=cpu", "batch_size=3"]), agent.parts.world.rssm)
+        except ValueError as error:
+            print(error)
     Team.leave()
 
 

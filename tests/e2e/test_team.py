@@ -34,6 +34,7 @@ def test_two_processes_with_half_the_batch_equal_one_with_the_whole(tmp_path: Pa
     done = torchrun(str(Path(__file__).with_name("team_updates.py")), str(tmp_path / "two.safetensors"))
     assert done.returncode == 0, done.stderr
     assert "applied 0, not finite: reward, replay_value, total" in done.stdout
+    assert "batch_size 3 must be a multiple of the 2 processes" in done.stdout
     two = load_file(tmp_path / "two.safetensors")
     agent = make_agent(None)
     before = agent.training_state()
@@ -60,13 +61,6 @@ def test_a_run_of_two_processes_from_the_command_line(tmp_path: Path) -> None:
     assert status["phase"] == "finished" and status["updates"] > 3
     assert load_checkpoint(tmp_path)[1].training_step == status["updates"]
     assert "process 2 of 2: " + str(status["updates"]) + " updates with the leader" in done.stderr
-
-
-def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path: Path) -> None:
-    options = ["--env", "dmc:cartpole_balance", "--preset", "nano", "--set", "device=cpu", "--set", "batch_size=3"]
-    done = torchrun("-m", "robot_dreamer.cli", "train", *options, "--steps", "50", "--logdir", str(tmp_path))
-    assert done.returncode != 0
-    assert "batch_size 3 must be a multiple of the 2 processes" in done.stderr
 
 
 DYING_LEADER = """

@@ -13,19 +13,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robot_dreamer.cli import main
 from robot_dreamer.learner.checkpoint import load_checkpoint
 from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.record import StepRecord
 from sim.environments import make_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 
 
+def words(logdir: Path, *options: str) -> list[str]:
+    run = ["train", "--env", "gym:CartPole-v1", "--logdir", str(logdir), "--preset", "nano", "--seed", "7"]
+    return [*run, "--set", "device=cpu", "--set", "action_repeat=2", *options]
+
+
 def train(logdir: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--env", "gym:CartPole-v1", "--logdir", str(logdir)]
-    command += ["--preset", "nano", "--set", "device=cpu", "--set", "action_repeat=2", "--seed", "7", *options]
+    command = [sys.executable, "-m", "robot_dreamer.cli", *words(logdir, *options)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def first_rows(logdir: Path) -> list[StepRecord]:
+    """Of each start of the run."""
+    spec = make_environment("gym:CartPole-v1", 0, action_repeat=2).spec
+    store = ExperienceStore(logdir / "experience.sqlite", spec)
+    rows = [row for _, row in store.read(0, 1000)]
+    store.close()
+    return [next(row for row in rows if row.boot == boot) for boot in dict.fromkeys(row.boot for row in rows)]
 
 
 def newest_weights(logdir: Path) -> str:
@@ -33,7 +48,7 @@ def newest_weights(logdir: Path) -> str:
         return str(json.loads(bundle.read("manifest.json"))["weights"])
 
 
-def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path) -> None:
+def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = train(tmp_path, "--steps", "150")
     assert done.returncode == 0, done.stderr
     first = list(csv.DictReader((tmp_path / "scores.csv").open()))
@@ -57,21 +72,9 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path) -> Non
     second = list(csv.DictReader((tmp_path / "scores.csv").open()))
     assert second[: len(first)] == first and len(second) > len(first)
     assert load_checkpoint(tmp_path)[1].training_step > updates
-
-    refused = train(tmp_path, "--steps", "300", "--set", "model.deter=128")
-    assert refused.returncode == 2
-    assert "model.deter: ours 128, theirs 64" in refused.stderr
-
-
-def test_a_resumed_run_does_not_repeat_the_first_episode(tmp_path: Path) -> None:
-    for steps in ("100", "200"):
-        done = train(tmp_path, "--steps", steps)
-        assert done.returncode == 0, done.stderr
     assert "a new episode begins" in done.stderr
-    store = ExperienceStore(
-        tmp_path / "experience.sqlite", make_environment("gym:CartPole-v1", 0, action_repeat=2).spec
-    )
-    rows = [row for _, row in store.read(0, 1000)]
-    store.close()
-    first, second = (next(row for row in rows if row.boot == boot) for boot in dict.fromkeys(row.boot for row in rows))
-    assert all(not np.array_equal(first.observation[name], second.observation[name]) for name in first.observation)
+    one, other = (row.observation for row in first_rows(tmp_path))  # the first episode is not repeated
+    assert all(not np.array_equal(one[name], other[name]) for name in one)
+
+    assert main(words(tmp_path, "--steps", "300", "--set", "model.deter=128")) == 2
+    assert "model.deter: ours 128, theirs 64" in capsys.readouterr().err
