@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.draws import Draws
 from robot_dreamer.spec import RobotSpec
 
 
@@ -37,12 +38,14 @@ class TimeStep:
       reward: sum since the step before; 0 after a reset.
       is_last: the episode is over. A time limit is is_last without is_terminal.
       is_terminal: the task has ended for good.
+      drawn: after a reset, what was drawn for the episode; empty where nothing was.
     """
 
     observation: dict[str, NDArray[Any]]
     reward: float
     is_last: bool
     is_terminal: bool
+    drawn: Draws = field(default_factory=dict)
 
 
 class Environment(Protocol):

@@ -8,13 +8,14 @@ is_terminal.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.bounds import expected, in_range
+from robot_dreamer.draws import Draws, draws_problem
 from robot_dreamer.spec import RobotSpec
 
 Arrays = dict[str, NDArray[Any]]
@@ -63,6 +64,7 @@ class StepRecord:
       stamp_applied: when the command went out, ns on the same clock; 0 on the last row.
       policy_version: version of the bundle that acted, RANDOM_POLICY before the first, INTERVENTION where a person's
         command went out instead; the policy's own is in action_requested all the same.
+      drawn: on the first row of an episode, what was drawn for it; empty where nobody said so, and on all other rows.
     """
 
     robot: str
@@ -79,6 +81,7 @@ class StepRecord:
     stamp_capture: int
     stamp_applied: int
     policy_version: int
+    drawn: Draws = field(default_factory=dict)
 
 
 def reward_problem(reward: float) -> str:
@@ -87,6 +90,11 @@ def reward_problem(reward: float) -> str:
         return ""
     kind = "number that float32 can hold" if math.isfinite(reward) else "finite number"
     return f"reward: expected a {kind}, found {reward}"
+
+
+def drawn_problem(drawn: Draws, is_first: bool) -> str:
+    """Why a row cannot carry these draws, in words; empty if it can."""
+    return draws_problem(drawn) if is_first else "drawn: expected none on a row that is not is_first"
 
 
 def validate_record(record: StepRecord, spec: RobotSpec) -> None:
@@ -110,6 +118,8 @@ def validate_record(record: StepRecord, spec: RobotSpec) -> None:
         raise RecordError(problem)
     if record.is_terminal and not record.is_last:
         raise RecordError("is_terminal is set on a row that is not is_last")
+    if record.drawn and (problem := drawn_problem(record.drawn, record.is_first)):
+        raise RecordError(problem)
     for name, lowest in LOWEST.items():
         found = getattr(record, name)
         if not in_range(found, lowest):

@@ -65,7 +65,9 @@ class Diagnosis:
             values |= {"jitter_max": stats.jitter_max, "busy_max": stats.busy_max}
         else:
             values |= {"repeats": runner.repeats}
-        values |= {"resets": components.resetter.resets, "reset_retries": components.resetter.retries}
+        resetter = components.resetter
+        values |= {"resets": resetter.resets, "reset_retries": resetter.retries}
+        values |= {"draws_refused": resetter.draws_refused}
         values |= {f"worst_{stage}": seconds for stage, seconds in components.controller.stages.worst().items()}
         level = _ERROR if runner.failure else _WARN if complaint else _OK
         return level, runner.failure or complaint or "running", values

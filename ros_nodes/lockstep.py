@@ -105,6 +105,8 @@ class Lockstep(Runner):
     def _tick(self, stamp: int) -> None:
         self._last, self._answered = stamp, False
         self._ticks += 1
+        if stamp != self._resetter.first_stamp:  # the robot began again before the episode that its answer is about
+            self._resetter.drawn = {}
         decision = self._decide()
         if decision.fault is not None:
             self.phase = Phase.IDLE

@@ -163,6 +163,8 @@ class Realtime(Runner):
         """Why there must be no episode now; empty if there may be one."""
         problem, jumps = self._silence(), self._observer.clock_jumps
         jumped, self._jumps = jumps != self._jumps, jumps
+        if jumped:  # the robot began again: its world is not the one that the reset's answer is about
+            self._resetter.drawn = {}
         if problem:
             self._judge_stale(problem)
             return problem

@@ -8,6 +8,7 @@ from typing import Any
 
 from std_srvs.srv import Trigger
 
+from robot_dreamer.draws import Draws, read_draws
 from robot_dreamer.onboard.messages import time_of
 from robot_dreamer.spec import Episode
 from ros_nodes.graph import servers
@@ -30,6 +31,9 @@ class Resetter:
       resets, retries: resets done; times it had to be asked for again.
       first_stamp: of the sensors after the last reset, ns, if the answer's message says it, as the simulated robot's
         does; 0 if not.
+      drawn: what was drawn for the episode that it began, a JSON object behind that stamp; empty if the answer does not
+        say, and from the next request on.
+      draws_refused: answers in which that was none, or too much of it; the episode begins without.
     """
 
     def __init__(self, node: ShieldedNode, episode: Episode, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,6 +42,8 @@ class Resetter:
         self.resets = 0
         self.retries = 0
         self.first_stamp = 0
+        self.drawn: Draws = {}
+        self.draws_refused = 0
         self.on_done: Callable[[], None] = lambda: None
         self._node = node
         self._name = episode.reset_service
@@ -54,8 +60,13 @@ class Resetter:
     def request(self) -> None:
         """Reset the robot as soon as `poll` is called."""
         if self.available:
-            self._since, self._refusal = self._clock(), ""
+            self._since, self._refusal, self.drawn = self._clock(), "", {}
             self.active = True
+
+    def take_drawn(self) -> Draws:
+        """What was drawn for the episode that begins now; once, because the next one may begin without a reset."""
+        drawn, self.drawn = self.drawn, {}
+        return drawn
 
     def withdraw(self) -> None:
         """The robot is not to be reset any more; what was sent already, it may still do."""
@@ -137,7 +148,18 @@ class Resetter:
             self.retries += 1
             self._ask_at = self._clock() + _AFTER_REFUSAL
             return
-        self.first_stamp = time_of(future.result().message.strip())
+        stamp, _, drawn = future.result().message.strip().partition(" ")
+        self.first_stamp = time_of(stamp)
+        self.drawn = self._read(drawn) if self.first_stamp and drawn.startswith("{") else {}  # all else is free text
         self.active = False
         self.resets += 1
         self.on_done()
+
+    def _read(self, text: str) -> Draws:
+        try:
+            return read_draws(text)
+        except ValueError as error:
+            self.draws_refused += 1
+            said = f"reset service {self._name}: what it says was drawn is left out of the episode: {error}"
+            self._node.get_logger().warning(said, throttle_duration_sec=30.0)
+            return {}

@@ -6,7 +6,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
@@ -137,11 +137,14 @@ class Runner(ABC):
         stages = self._controller.stages
         stages.begin()
         try:
-            sample = self._observer.sample(begins=not self._controller.running)
+            begins = not self._controller.running
+            sample = self._observer.sample(begins)
         except ObservationError as error:
             return self._controller.refuse("message", str(error))
         finally:
             stages.done("observe")
+        drawn = self._resetter.take_drawn() if begins else {}
+        sample = replace(sample, drawn=drawn) if drawn else sample
         return self._controller.tick(sample, self._parts.takeover.commands())
 
     def _glance(self) -> Arrays | None:

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.draws import Draws
 from robot_dreamer.onboard.encoding import all_finite, encode_observation
 from robot_dreamer.spec import RobotSpec, SpecError
 from sim.actuators import driven_actuators
@@ -107,6 +108,11 @@ class SimRobot:
     def drawn(self) -> dict[str, Any]:
         """How this episode differs from the nominal model, as plain JSON types; see `sim.gap`."""
         return self._gap.drawn
+
+    @property
+    def drawn_at_reset(self) -> Draws:
+        """`drawn` without what was drawn amid the episode: what the first row of its experience carries."""
+        return {name: entry for name, entry in self._gap.drawn.items() if name != "events"}
 
     @property
     def physics(self) -> tuple[mujoco.MjModel, mujoco.MjData]:

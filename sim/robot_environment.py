@@ -41,7 +41,8 @@ class RobotEnvironment:
             self._limits.start({})
         self._goes_on = not self.spec.episode.reset_service
         self._steps = 0
-        return self._show(sensors)
+        drawn = {} if self._goes_on else self._robot.drawn_at_reset  # as the reset service says it
+        return replace(self._show(sensors), drawn=drawn)
 
     def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if self._steps is None:

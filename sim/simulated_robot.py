@@ -220,7 +220,9 @@ class SimulatedRobot:
         self._commands[name] = command
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Begin an episode. The answer's message is the stamp of its first sensors, ns; older ones are not of it."""
+        """Begin an episode. The answer's message is the stamp of its first sensors, ns (older ones are not of it), and
+        where something was drawn for it, a space and that as JSON.
+        """
         self._sensors = self._begin_episode()
         self.counters.resets += 1
         if self._clock == LOCKSTEP:
@@ -228,5 +230,7 @@ class SimulatedRobot:
         else:
             self._forget_commands()
             self._fresh = True
-        response.success, response.message = True, str(self._sensors.stamp)
+        drawn = self._robot.drawn_at_reset
+        said = [str(self._sensors.stamp), *([json.dumps(drawn)] if drawn else [])]
+        response.success, response.message = True, " ".join(said)
         return response

@@ -2,7 +2,8 @@
 
     offset  size  meaning
     0       4     CRC-32 (zlib) of the rest, little endian
-    4       -     MessagePack map: the fields of StepRecord; arrays as raw little-endian bytes by name, C order
+    4       -     MessagePack map: the fields of StepRecord; arrays as raw little-endian bytes by name, C order;
+                  without those that have a default, where they have it
 
 Shapes and dtypes of the arrays follow from the spec, which travels in the same bag. A field that a later StepRecord
 has and that an older bag lacks takes its default.
@@ -39,9 +40,13 @@ def _archived_type() -> type[msgspec.Struct]:
     for field in dataclasses.fields(StepRecord):
         kind = dict[str, bytes] if field.name in _ARRAYS else _BOUNDED.get(field.name, types[field.name])
         kind = _Int64 if kind is int else kind
-        required = field.default is dataclasses.MISSING
-        fields.append((field.name, kind) if required else (field.name, kind, field.default))
-    return msgspec.defstruct("ArchivedRow", fields, forbid_unknown_fields=True)
+        if field.default_factory is not dataclasses.MISSING:
+            fields.append((field.name, kind, msgspec.field(default_factory=field.default_factory)))
+        elif field.default is not dataclasses.MISSING:
+            fields.append((field.name, kind, field.default))
+        else:
+            fields.append((field.name, kind))
+    return msgspec.defstruct("ArchivedRow", fields, forbid_unknown_fields=True, omit_defaults=True)
 
 
 _Archived = _archived_type()

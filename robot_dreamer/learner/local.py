@@ -123,7 +123,8 @@ class LocalActor:
         # renderers give views (flipped, turned); tensors and stored rows need plain memory
         shown = {k: np.asarray(v, order="C") for k, v in now.observation.items()}
         stamp = time.time_ns()
-        decision = self._controller.tick(Sample(shown, float(now.reward), now.is_terminal, stamp, now.is_last))
+        sample = Sample(shown, float(now.reward), now.is_terminal, stamp, now.is_last, now.drawn)
+        decision = self._controller.tick(sample)
         if decision.refused:
             if decision.kind in ("missing", "layout"):  # it would be so again
                 raise ValueError(f"{self._environment.spec.name} shows what does not fit its spec: {decision.refused}")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.draws import Draws
 from robot_dreamer.learner.proven import Proven
 from robot_dreamer.record import StepRecord
 
@@ -104,17 +105,17 @@ class EpisodeLog:
         drop_torn_line(path)
         if path.exists():
             self._logged_until = max(_readable(path, lambda line: int(json.loads(line)["env_step"])), default=0)
-        self._running: dict[tuple[str, str], tuple[int, float, int]] = {}
+        self._running: dict[tuple[str, str], tuple[int, float, int, Draws]] = {}
 
     def add(self, env_step: int, row: StepRecord) -> None:
         """Count one row; env_step is its number in the store."""
         stream = (row.robot, row.boot)
-        episode, total, length = self._running.get(stream, (row.episode, 0.0, 0))
+        episode, total, length, drawn = self._running.get(stream, (row.episode, 0.0, 0, {}))
         if row.is_first or episode != row.episode:
-            episode, total, length = row.episode, 0.0, 0
+            episode, total, length, drawn = row.episode, 0.0, 0, row.drawn
         total += row.reward
         length += not row.is_first
-        self._running[stream] = (episode, total, length)
+        self._running[stream] = (episode, total, length, drawn)
         if not row.is_last:
             return
         self.count += 1
@@ -132,6 +133,7 @@ class EpisodeLog:
                 "length": length,
                 "policy_version": row.policy_version,
                 "time": time.time(),
+                **({"drawn": drawn} if drawn else {}),
             }
             with self._path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")

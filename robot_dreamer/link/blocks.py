@@ -5,8 +5,9 @@
     4       8     first 8 bytes of the spec's hash: names, shapes, dtypes and order of the arrays follow from the spec;
                   what older programs stored has the first 8 of that spec's older hash
     12      2     H, bytes of the header
-    14      H     MessagePack array: robot, boot, number of rows N
-    14+H    -     columns, N values each: sequence, episode, stamp_capture, stamp_applied, policy_version (int64),
+    14      H     MessagePack array: robot, boot, number of rows N; and D, where D is not 0
+    14+H    D     what was drawn for the episodes that begin here, see draw_section.py
+    14+H+D  -     columns, N values each: sequence, episode, stamp_capture, stamp_applied, policy_version (int64),
                   reward (float64), is_first, is_last, is_terminal (uint8, 0 or 1), then observations, actions and
                   requested actions, each in the spec's order, C order
 
@@ -32,6 +33,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from robot_dreamer.bounds import LARGEST
+from robot_dreamer.link.draw_section import Drawn, SectionSize, decode_section, encode_section, gather, picked
 from robot_dreamer.link.errors import RowError
 from robot_dreamer.link.messages import MAX_BLOCK, MAX_ROWS, Id
 from robot_dreamer.record import (
@@ -39,6 +41,7 @@ from robot_dreamer.record import (
     LOWEST,
     RecordError,
     StepRecord,
+    drawn_problem,
     validate_ranges,
     validate_record,
 )
@@ -47,6 +50,7 @@ from robot_dreamer.spec import RobotSpec
 Buffer = bytes | bytearray | memoryview
 
 _PREFIX = struct.Struct("<I8sH")
+_FOUR = 0x94  # MessagePack: an array of four
 _SCALARS = (
     ("sequence", np.dtype("<i8")),
     ("episode", np.dtype("<i8")),
@@ -64,11 +68,12 @@ _HEADER_ROOM = 256  # bytes; more than prefix and header ever need
 
 
 class BlockHeader(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Whose rows these are, and how many."""
+    """Whose rows these are, and how many; bytes of the section behind it."""
 
     robot: Id
     boot: Id
     count: Annotated[int, Meta(ge=1, le=MAX_ROWS)]
+    drawn: SectionSize = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +81,14 @@ class Block:
     """Rows of one boot. Arrays have the rows as first dimension; those of a decoded block are views of its bytes.
 
     Attributes:
+      drawn: by row.
       scalars: by field of StepRecord.
       observation, action, action_requested: by name.
     """
 
     robot: str
     boot: str
+    drawn: Drawn
     scalars: dict[str, NDArray[Any]]
     observation: dict[str, NDArray[Any]]
     action: dict[str, NDArray[Any]]
@@ -102,7 +109,7 @@ class Block:
     def pick(self, rows: NDArray[np.bool_]) -> Block:
         """The chosen rows only."""
         chosen = ({name: column[rows] for name, column in group.items()} for group in self.groups)
-        return Block(self.robot, self.boot, *chosen)
+        return Block(self.robot, self.boot, picked(self.drawn, rows), *chosen)
 
     def records(self, start: int = 0, stop: int | None = None) -> list[StepRecord]:
         """Rows start..stop as records."""
@@ -125,6 +132,7 @@ class Block:
                 stamp_capture=s["stamp_capture"][i],
                 stamp_applied=s["stamp_applied"][i],
                 policy_version=s["policy_version"][i],
+                drawn=self.drawn.get(start + i, {}),
             )
             for i in range(len(s["sequence"]))
         ]
@@ -145,7 +153,6 @@ class BlockCodec:
     def __init__(self, spec: RobotSpec, made_for: RobotSpec | None = None) -> None:
         self.spec = spec
         self._stamp, *_ = self._known = [bytes.fromhex(found)[:8] for found in (made_for or spec).hashes]
-        self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(BlockHeader)
         observations = [(o.name, o.shape, np.dtype(o.dtype).newbyteorder("<")) for o in spec.observations]
         actions = [(a.name, a.shape, np.dtype(a.dtype).newbyteorder("<")) for a in spec.actions]
@@ -172,15 +179,15 @@ class BlockCodec:
     def encode(self, rows: Sequence[StepRecord]) -> bytearray:
         """Rows of one robot and boot -> block. Raises RecordError unless they fit the spec and their sequence rises."""
         try:
-            parts = self._gather(rows)
+            parts, drawn = self._gather(rows), gather(rows)
         except _UNFIT as error:
             self._explain(rows)
             raise RecordError(f"rows cannot be encoded: {error}") from error
         robot, boot = rows[0].robot, rows[0].boot
         if set(map(attrgetter("robot", "boot"), rows)) != {(robot, boot)}:
             raise RecordError("rows of different robots or boots do not go into one block")
-        blob = self._seal(robot, boot, len(rows), parts)
-        block = self._view(blob, robot, boot, len(rows))
+        blob = self._seal(robot, boot, len(rows), drawn, parts)
+        block = self._view(blob, robot, boot, len(rows), drawn)
         if not self.valid(block).all():
             self._explain(rows)
             raise RecordError("a number does not fit into the row's format")
@@ -191,7 +198,7 @@ class BlockCodec:
     def pack(self, block: Block) -> bytearray:
         """Block -> bytes."""
         parts = [column.tobytes() for group in block.groups for column in group.values()]
-        return self._seal(block.robot, block.boot, len(block), parts)
+        return self._seal(block.robot, block.boot, len(block), block.drawn, parts)
 
     def decode(self, blob: Buffer) -> Block:
         """Bytes -> block; its arrays are views of `blob`. Values are not looked at (see `valid`). Raises RowError."""
@@ -207,10 +214,12 @@ class BlockCodec:
             header = self._decoder.decode(view[_PREFIX.size : _PREFIX.size + header_size])
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RowError("header", f"header of the block: {error}") from error
-        expected = _PREFIX.size + header_size + header.count * self.row_bytes
+        section = _PREFIX.size + header_size
+        expected = section + header.drawn + header.count * self.row_bytes
         if len(blob) != expected:
             raise RowError("size", f"block of {len(blob)} bytes, expected {expected}")
-        block = self._view(blob, header.robot, header.boot, header.count)
+        drawn = decode_section(view[section : section + header.drawn], header.count)
+        block = self._view(blob, header.robot, header.boot, header.count, drawn)
         if not _rises(block.sequence):
             raise RowError("order", "the sequence numbers of the block do not rise")
         return block
@@ -257,6 +266,8 @@ class BlockCodec:
             for column in group.values():
                 if column.dtype.kind == "f":
                     good &= np.isfinite(column).reshape(len(block), -1).all(1)
+        for i, drawn in block.drawn.items():
+            good[i] &= not drawn_problem(drawn, bool(s["is_first"][i]))
         for name, classes in self._classes.items():
             for group in (block.action, block.action_requested):
                 good &= (group[name] >= 0) & (group[name] < classes)
@@ -294,12 +305,13 @@ class BlockCodec:
                     parts.append(np.stack(arrays).astype(dtype))
         return parts
 
-    def _seal(self, robot: str, boot: str, count: int, parts: list[Any]) -> bytearray:
-        header = self._encoder.encode(BlockHeader(robot, boot, count))
-        blob = bytearray().join((_PREFIX.pack(0, self._stamp, len(header)), header, *parts))
+    def _seal(self, robot: str, boot: str, count: int, drawn: Drawn, parts: list[Any]) -> bytearray:
+        section = encode_section(drawn)
+        header = msgspec.msgpack.encode((robot, boot, count, len(section)) if section else (robot, boot, count))
+        blob = bytearray().join((_PREFIX.pack(0, self._stamp, len(header)), header, section, *parts))
         return _checked(blob)
 
-    def _view(self, blob: Buffer, robot: str, boot: str, count: int) -> Block:
+    def _view(self, blob: Buffer, robot: str, boot: str, count: int, drawn: Drawn) -> Block:
         offset = len(blob) - count * self.row_bytes
         groups: list[dict[str, NDArray[Any]]] = []
         for layout in self._layout:
@@ -309,7 +321,12 @@ class BlockCodec:
                 group[name] = np.frombuffer(blob, dtype, size, offset).reshape(count, *shape)
                 offset += size * dtype.itemsize
             groups.append(group)
-        return Block(robot, boot, *groups)
+        return Block(robot, boot, drawn, *groups)
+
+
+def carries_draws(blob: Buffer) -> bool:
+    """Whether only a program that knows of draws can read a block: its header has a fourth entry."""
+    return len(blob) > _PREFIX.size and blob[_PREFIX.size] == _FOUR
 
 
 def _checked(blob: bytearray) -> bytearray:

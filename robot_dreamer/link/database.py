@@ -21,8 +21,8 @@ import msgspec
 from robot_dreamer.link.errors import DamagedFile, LinkError
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
-FORMAT = "3"
-_OLDER = ("2",)  # become ones of today's format when they are opened to be written
+FORMAT = "4"
+_OLDER = ("2", "3")  # become ones of today's format when they are opened to be written
 _CHECKPOINT = 4 << 20  # bytes of log copied into the file at a time: a commit that does it waits for all of them
 
 

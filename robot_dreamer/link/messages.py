@@ -4,7 +4,7 @@ A ZeroMQ message is one frame (after the routing id that the ROUTER socket adds)
 
     offset  size  meaning
     0       3     b"RDL"
-    3       1     protocol version
+    3       1     protocol version, the lowest that a peer must know to read this message
     4       4     CRC-32 (zlib) of the rest, little endian
     8       -     MessagePack map; the key "type" names the message, unknown keys are refused
 
@@ -24,7 +24,8 @@ from msgspec import Meta
 from robot_dreamer.bounds import Count, CountOrNone, Seconds, Shown
 from robot_dreamer.link.errors import FrameError
 
-PROTOCOL = 3
+PROTOCOL = 4  # the newest that we read; one that says what was drawn for an episode (blocks.carries_draws)
+OLDEST = 3  # of all other messages: so a peer that knows of no draws hears everything else
 MAGIC = b"RDL"
 MAX_MESSAGE = 16 << 20  # bytes of one frame; the sockets refuse larger ones before they are read
 MAX_ROWS = 1 << 16  # rows of one message
@@ -187,13 +188,13 @@ _from_robot: msgspec.msgpack.Decoder[FromRobot] = msgspec.msgpack.Decoder(FromRo
 _from_learner: msgspec.msgpack.Decoder[FromLearner] = msgspec.msgpack.Decoder(FromLearner)
 
 
-def encode(message: FromRobot | FromLearner) -> bytearray:
-    """Message -> one frame."""
+def encode(message: FromRobot | FromLearner, protocol: int = OLDEST) -> bytearray:
+    """Message -> one frame, of a protocol that a peer must know to read it."""
     frame = bytearray(_HEADER.size)
     _encoder.encode_into(message, frame, _HEADER.size)
     if len(frame) > MAX_MESSAGE:
         raise FrameError("oversize", f"a {type(message).__name__} of {len(frame)} bytes does not fit into a message")
-    _HEADER.pack_into(frame, 0, MAGIC, PROTOCOL, zlib.crc32(memoryview(frame)[_HEADER.size :]))
+    _HEADER.pack_into(frame, 0, MAGIC, protocol, zlib.crc32(memoryview(frame)[_HEADER.size :]))
     return frame
 
 
@@ -215,7 +216,7 @@ def _decode(frame: bytes | bytearray | memoryview, decoder: msgspec.msgpack.Deco
     magic, protocol, checksum = _HEADER.unpack_from(frame)
     if magic != MAGIC:
         raise FrameError("foreign", f"message does not start with {MAGIC!r}: the peer does not speak this protocol")
-    if protocol != PROTOCOL:
+    if not OLDEST <= protocol <= PROTOCOL:
         text = f"peer speaks protocol {protocol}, we speak {PROTOCOL}: install the same version on both sides"
         raise FrameError("protocol", text)
     payload = memoryview(frame)[_HEADER.size :]

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from robot_dreamer.link.blocks import carries_draws
 from robot_dreamer.link.chunks import Compressor, Packed, pack
-from robot_dreamer.link.messages import Ack, Rows
+from robot_dreamer.link.messages import OLDEST, PROTOCOL, Ack, Rows
 from robot_dreamer.link.spool import Spool
 from robot_dreamer.link.timing import LinkLimits, Timing
 
@@ -37,6 +38,7 @@ class Shipper:
       acknowledged: rows settled by the learner.
       rewinds: how often rows were sent again after a doubt within a session.
       bad_acks: acknowledgements of rows that were never sent; ignored.
+      protocol: that a learner must speak to read the newest chunk.
     """
 
     def __init__(self, spool: Spool, timing: Timing, limits: LinkLimits) -> None:
@@ -52,6 +54,7 @@ class Shipper:
         self._chunk = 0
         self._rewound_at = 0  # chunk number; answers to older chunks cause no further rewind
         self._progress = 0.0
+        self.protocol = OLDEST
         self.sent = self.acknowledged = self.rewinds = self.bad_acks = 0
 
     def rewind(self) -> None:
@@ -77,6 +80,7 @@ class Shipper:
             return None
         boot, last = blocks[0].boot, blocks[-1].last
         count = sum(block.rows for block in blocks)
+        self.protocol = PROTOCOL if any(carries_draws(block.blob) for block in blocks) else OLDEST
         data = pack(Packed(block.rows, block.blob) for block in blocks)
         encoding, packed = self._compressor.compress(data)
         chunk = Rows(

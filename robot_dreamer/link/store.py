@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from robot_dreamer.link.blocks import Block, BlockCodec, Buffer
 from robot_dreamer.link.chunks import Packed
 from robot_dreamer.link.database import Database, disk_advice, looked_into
+from robot_dreamer.link.draw_section import cut
 from robot_dreamer.link.errors import RowError
 from robot_dreamer.link.reader import Mark, StoreReader
 from robot_dreamer.record import RecordError, StepRecord
@@ -267,11 +268,11 @@ class ExperienceStore:
 
 
 def _runs(rows: Sequence[StepRecord]) -> Iterator[Sequence[StepRecord]]:
-    """Cut where the robot or boot changes or the sequence does not rise: each piece is a block."""
+    """Cut where the robot or boot changes, the sequence does not rise, or draws are too many: each piece is a block."""
     start = 0
     for i in range(1, len(rows) + 1):
         before, after = rows[i - 1], rows[i] if i < len(rows) else None
         same = after is not None and (after.robot, after.boot) == (before.robot, before.boot)
         if after is None or not same or after.sequence <= before.sequence:
-            yield rows[start:i]
+            yield from cut(rows[start:i])
             start = i

@@ -23,6 +23,7 @@ from robot_dreamer.link.inbox import Inbox
 from robot_dreamer.link.keys import RobotKeys
 from robot_dreamer.link.messages import (
     MAX_MESSAGE,
+    OLDEST,
     Ack,
     Alive,
     Discarded,
@@ -290,7 +291,7 @@ class Uplink:
             self._said = now
         self.shipper.check(now)
         while (chunk := self.shipper.next_chunk(now)) is not None:
-            if not self._send(socket, chunk):
+            if not self._send(socket, chunk, self.shipper.protocol):
                 self.shipper.rewind()
                 break
         for discard in self._tombstones.due(now):
@@ -310,9 +311,9 @@ class Uplink:
             fetched=fetched,
         )
 
-    def _send(self, socket: zmq.Socket[bytes], message: FromRobot) -> bool:
+    def _send(self, socket: zmq.Socket[bytes], message: FromRobot, protocol: int = OLDEST) -> bool:
         try:
-            socket.send(encode(message), zmq.NOBLOCK, copy=False)
+            socket.send(encode(message, protocol), zmq.NOBLOCK, copy=False)
         except zmq.Again:  # not connected, or the queue is full: later
             return False
         return True

@@ -21,6 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from robot_dreamer.link.blocks import BlockCodec
+from robot_dreamer.link.draw_section import cut
 from robot_dreamer.link.spool import NewBlock, Spool
 from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.link.worker import Worker
@@ -133,7 +134,7 @@ class SpoolWriter:
         self._batch_rows += len(rows)
         invalid = 0
         for start in range(0, len(rows), self._block_rows):
-            invalid += self._encode(rows[start : start + self._block_rows])
+            invalid += sum(map(self._encode, cut(rows[start : start + self._block_rows])))
         self._batch_rows -= invalid
         if rows and not invalid:
             self.last_error = ""

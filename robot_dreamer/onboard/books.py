@@ -201,4 +201,5 @@ class EpisodeBooks:
             stamp_capture=row.sample.stamp,
             stamp_applied=stamp,
             policy_version=version,
+            drawn=row.sample.drawn if row.is_first else {},
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from robot_dreamer.draws import Draws
 from robot_dreamer.onboard.guard import Fault
 from robot_dreamer.onboard.limits import Commands
 from robot_dreamer.onboard.policy import PolicyOutput
@@ -21,6 +22,7 @@ class Sample:
       terminal: the task has ended for good.
       stamp: when the observation was taken, ns on the robot's ROS clock.
       last: the world ends the episode here by a time limit of its own; a robot has none but the spec's.
+      drawn: of the sample that begins an episode, what was drawn for it; empty where nobody says so.
     """
 
     observation: Arrays
@@ -28,6 +30,7 @@ class Sample:
     terminal: bool
     stamp: int
     last: bool = False
+    drawn: Draws = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
+
+from robot_dreamer.draws import Draws, numbers_of
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class FinishedEpisode:
       policy_version: that acted at its end; see `StepRecord`.
       length: in actions; 0 where a file of an older version does not say.
       time: seconds since 1970 when it arrived; 0 likewise.
+      drawn: the numbers of what was drawn for it, by name, see `numbers_of`; empty where nobody said so.
     """
 
     env_step: int
@@ -24,6 +29,7 @@ class FinishedEpisode:
     policy_version: int
     length: int = 0
     time: float = 0.0
+    drawn: dict[str, float] = field(default_factory=dict)
 
 
 class EpisodeReader:
@@ -49,7 +55,8 @@ class EpisodeReader:
                     entry = json.loads(line)
                     what = int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"])
                     more = int(entry.get("length", 0)), float(entry.get("time", 0.0))
-                    episode = FinishedEpisode(*what, *more)
+                    drawn = dict(numbers_of(msgspec.convert(entry.get("drawn", {}), Draws)))
+                    episode = FinishedEpisode(*what, *more, drawn)
                 except (ValueError, KeyError, TypeError):
                     self.unreadable += 1
                 else:

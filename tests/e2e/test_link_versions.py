@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import sqlite3
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from link_peers import FAST, SPEC
 from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
 
 import robot_dreamer.link
+from benchmarks.synthetic import synthetic_row
+from robot_dreamer.link import messages
 from robot_dreamer.link.errors import LinkError
-from robot_dreamer.link.messages import PROTOCOL, Welcome, encode
+from robot_dreamer.link.messages import OLDEST, PROTOCOL, Welcome, encode
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.store import ExperienceStore
 
@@ -44,6 +47,22 @@ def test_a_learner_of_a_future_protocol_is_named_and_the_rows_wait(tmp_path: Pat
     with learner(tmp_path, address) as (store, _), robot(tmp_path, address):  # the right version is installed
         wait_for(lambda: store.count() == 10)
         assert sequences(store, boot) == list(range(10))
+
+
+def test_rows_with_draws_wait_for_a_learner_that_can_read_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "PROTOCOL", OLDEST)  # what a learner of before reads
+    with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link:
+        record(link, 0, 10)
+        wait_for(lambda: link.status().acknowledged == 10)
+        first = dataclasses.replace(synthetic_row(SPEC, link.robot, link.boot, 101), drawn={"mass": {"trunk": 5.25}})
+        link.record(first)
+        wait_for(lambda: f"peer speaks protocol {OLDEST + 1}, we speak {OLDEST}" in link.status().last_error)
+        assert "install the same version on both sides" in server.last_error
+        assert store.count() == 10 and link.status().spooled == 1 and link.status().dropped == {}
+        assert link.status().connected
+        monkeypatch.undo()  # the learner is updated
+        wait_for(lambda: store.count() == 11)
+        assert store.read(10, 1)[0][1].drawn == first.drawn
 
 
 @pytest.mark.parametrize("kind", ["store", "spool"])

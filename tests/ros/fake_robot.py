@@ -35,6 +35,8 @@ class FakeRobot(Node):
       answered: (tick, numbers) of every command that moved the world.
       resets: ticks at which a reset came.
       announces: the reset's answer says the first stamp after it.
+      drawn: what the next resets' answers say behind that stamp, one each.
+      leap: ticks that go by between the answer and the first sensors after it.
       label_mistakes: commands that answered another stamp.
     """
 
@@ -52,6 +54,8 @@ class FakeRobot(Node):
         self.answered: list[tuple[int, list[float]]] = []
         self.resets: list[int] = []
         self.announces = False
+        self.drawn: list[str] = []
+        self.leap = 0
         self.label_mistakes = 0
         self.joints = self.create_publisher(JointState, "joint_states", qos)
         self.task = self.create_publisher(JointState, "task", qos)
@@ -118,5 +122,7 @@ class FakeRobot(Node):
             return response
         self.tick += 1
         self._due = 0.0
-        response.success, response.message = True, str(self.tick * PERIOD) if self.announces else "done"
+        said = f"{self.tick * PERIOD} {self.drawn.pop(0) if self.drawn else ''}".rstrip()
+        response.success, response.message = True, said if self.announces else "done"
+        self.tick += self.leap
         return response

@@ -118,7 +118,7 @@ def test_robots_by_name_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Pat
 
 
 def assert_same(theirs: StepRecord, ours: StepRecord) -> None:
-    for field in ("sequence", "episode", "reward", "is_first", "is_last", "is_terminal", "policy_version"):
+    for field in ("sequence", "episode", "reward", "is_first", "is_last", "is_terminal", "policy_version", "drawn"):
         assert getattr(ours, field) == getattr(theirs, field), field
     for kind in ("observation", "action", "action_requested"):
         assert getattr(ours, kind).keys() == getattr(theirs, kind).keys()

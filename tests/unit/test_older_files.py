@@ -6,7 +6,9 @@ checkpoint and bundle, the spool of its robot, and the robot's YAML file.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -76,6 +78,35 @@ def changed(run: Path, *changes: tuple[str, str]) -> RobotSpec:
 @pytest.fixture
 def tuned(run: Path) -> RobotSpec:
     return changed(run, *TUNED.items())
+
+
+@pytest.fixture
+def before_draws(tmp_path: Path) -> Path:
+    """Store (42 rows in blocks of 16) and spool (10) of format 3, by commit 255e1ae: blocks had no draws yet."""
+    with zipfile.ZipFile(ARCHIVE.with_name("version_3.zip")) as archive:
+        archive.extractall(tmp_path / "before")
+    return tmp_path / "before"
+
+
+def test_files_of_before_draws_are_read_and_go_on_and_blocks_without_them_are_the_same(before_draws: Path) -> None:
+    spec = load_spec(before_draws / "robot.yaml")
+    old = [synthetic_row(spec, "toy", "boot", i, 20) for i in range(42)]
+    database = sqlite3.connect(before_draws / "experience.sqlite")
+    blocks = [blob for (blob,) in database.execute("SELECT blob FROM blocks ORDER BY id")]
+    assert database.execute("SELECT value FROM meta WHERE name = 'format'").fetchone() == ("3",)
+    database.close()
+    assert [BlockCodec(spec).encode(old[i : i + 16]) for i in range(0, 42, 16)] == blocks
+    reader = open_store(before_draws)
+    assert [row.sequence for row in rows_of(reader)] == list(range(42))
+    reader.close()
+    spool = Spool(before_draws / "robot/spool.sqlite", spec, "toy", 1 << 30, "drop_oldest")
+    assert [block.rows for block in spool.read(0, 1 << 20, 64)] == [10]
+    spool.close()
+    store = ExperienceStore(before_draws / "experience.sqlite", spec)
+    new = dataclasses.replace(synthetic_row(spec, "toy", "boot", 42, 20), drawn={"mass": {"trunk": 5.25}})
+    assert store.add([new]).stored == 1
+    assert [row.drawn for _, row in store.read(0, 99)] == [{}] * 42 + [new.drawn]
+    store.close()
 
 
 def open_file(kind: str, run: Path, spec: RobotSpec) -> None:

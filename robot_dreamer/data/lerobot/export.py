@@ -95,6 +95,7 @@ class _Writer:
             "robot_dreamer/robot": rows[0].robot,
             "robot_dreamer/boot": rows[0].boot,
             "robot_dreamer/episode": rows[0].episode,
+            "robot_dreamer/drawn": json.dumps(rows[0].drawn),
         }
         arrays = {key: _array(self._features[key], values) for key, values in columns.items()}
         for key, name in layout.pictures(self._spec).items():

@@ -9,6 +9,7 @@ import numpy as np
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.lerobot import layout
 from robot_dreamer.data.lerobot.reader import Dataset, Frames
+from robot_dreamer.draws import Draws, read_draws
 from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.record import Arrays, StepRecord
 from robot_dreamer.spec import RobotSpec
@@ -24,13 +25,13 @@ def restored_rows(
         except KeyError as error:
             raise DataError(f"{dataset.root}: meta/episodes has no {error} for episode {frames.number}") from error
         require_robot_id(names[0])
-        for row in _rows(dataset, spec, frames, *names):
+        for row in _rows(dataset, spec, frames, _drawn(dataset, frames), *names):
             progress()
             yield row
 
 
 def _rows(
-    dataset: Dataset, spec: RobotSpec, frames: Frames, robot: str, boot: str, episode: int
+    dataset: Dataset, spec: RobotSpec, frames: Frames, drawn: Draws, robot: str, boot: str, episode: int
 ) -> Iterator[StepRecord]:
     vectors, acted = layout.vectors(spec), layout.actions(spec)
     state = dataset.values(frames, layout.STATE) if vectors else np.empty((len(frames), 0), np.float32)
@@ -58,7 +59,17 @@ def _rows(
             stamp_capture=int(scalars["stamp_capture"][t]),
             stamp_applied=int(scalars["stamp_applied"][t]),
             policy_version=int(scalars["policy_version"][t]),
+            drawn={} if t else drawn,
         )
+
+
+def _drawn(dataset: Dataset, frames: Frames) -> Draws:
+    """Of an episode; an older export does not say."""
+    try:
+        return read_draws(str(frames.entry.get("robot_dreamer/drawn") or "{}"))
+    except ValueError as error:
+        where = f"{dataset.root}: meta/episodes, robot_dreamer/drawn of episode {frames.number}"
+        raise DataError(f"{where}: {error}") from error
 
 
 def _actions(spec: RobotSpec, parts: list[layout.Part], numbers: np.ndarray) -> Arrays:
