@@ -9,6 +9,7 @@ from robot_dreamer.report.blocks import Movie, Section
 from robot_dreamer.report.charts import Chart, Series, number
 from robot_dreamer.report.curve import WINDOW, running_mean
 from robot_dreamer.report.run_files import RunFiles
+from robot_dreamer.report.sections.drawn import against_drawn
 
 FILM_FILE = "film.mp4"
 FILM_LIMIT = 8_000_000  # bytes of a film that a page still holds
@@ -27,6 +28,7 @@ def result(files: RunFiles) -> Section:
         section.tiles.append((f"return, last {min(WINDOW, len(totals))} episodes", number(running_mean(totals)[-1])))
     section.tiles += _costs(files)
     section.chart(_curve(files, evaluation, random))
+    against_drawn(section, files.episodes)
     _film(section, files)
     if not isinstance(evaluation, dict):
         section.say(
