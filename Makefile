@@ -19,8 +19,9 @@ export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)$(if $(AMENT_PREFIX_PATH),:$(AMENT_
 train: environment
 	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small --minutes 10 --speed 4 --logdir runs/cartpole $(ARGS)
 
+# Two hundred programs start in these tests: what Python compiles is kept, also where it is told not to.
 test: environment
-	@exec $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= exec $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 learn: environment
 	@exec $(BIN)/python -m pytest tests/learning -m "not soak" $(ARGS)

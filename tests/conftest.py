@@ -11,6 +11,12 @@ from hypothesis import settings
 
 from robot_dreamer.processes.ros_domain import own_domain
 
+# of the files whose tests start no program; a quarter of a minute and more
+LONGEST = (
+    "test_dreamers_learn.py",
+    "test_shipped_robots.py",
+    "test_export_bundle.py",
+)
 _stack = ExitStack()
 settings.register_profile("patient", settings.default, deadline=None)  # no test judges a time
 settings.load_profile("patient")
@@ -42,11 +48,19 @@ def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two workers run the tests: those that start programs and wait for them one after the other, in one worker;
-    of the rest each file in one."""
+    of the rest each file in one. What takes longest begins first, so that no worker ends long before the other."""
     for item in items:
         folder = item.path.parent.name
         group = "programs" if folder in ("ros", "e2e") else f"{folder}/{item.path.name}"
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Programs, then the files of LONGEST in their order, then the others in theirs."""
+    if item.path.parent.name in ("ros", "e2e"):
+        return 0
+    return 1 + (LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
