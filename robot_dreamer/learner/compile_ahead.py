@@ -8,10 +8,8 @@ functions as they are, and changes over once another process has made one whole 
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -32,11 +30,10 @@ from robot_dreamer.learner.code_cache import begin_anew, code_cache, is_own
 from robot_dreamer.learner.compiled import FAILED
 from robot_dreamer.learner.replay import Replay
 from robot_dreamer.record import StepRecord
+from robot_dreamer.servant import environment, serve
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.world_model.latent import stored_zeros
 
-_NICE = 10  # training and the simulated robot come first
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _log = logging.getLogger(__name__)
 
 
@@ -74,7 +71,7 @@ class CompileAhead:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+            env=environment() | {"TORCHINDUCTOR_COMPILE_THREADS": "1"},
             start_new_session=True,  # a Ctrl-C in the terminal is for the learner
         )
         weakref.finalize(self, self._process.kill)
@@ -118,10 +115,8 @@ def example_batch(agent: Agent, spec: RobotSpec, config: Config) -> Batch:
 
 def main() -> int:
     """Make one update with compiled functions, see the module. Exit status 0; any other where that failed."""
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)  # the learner may be killed
-    if os.getppid() != int(sys.argv[1]):  # and was, before that
+    if not serve(int(sys.argv[1])):
         return 1
-    os.nice(_NICE)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
     torch.set_num_threads(order.threads)  # compiled code counts them
     warnings.filterwarnings("error", FAILED)

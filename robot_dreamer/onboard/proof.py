@@ -9,9 +9,7 @@ The proof runs on the CPU, which every bundle must be able to do, and yields to 
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,14 +20,13 @@ import msgspec
 
 from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.servant import environment, serve
 from robot_dreamer.spec import RobotSpec
 
 PATIENCE = 60.0  # seconds until the first step has been done
 _PERIODS = 50  # control periods for each step of the recording: who is that slow cannot act
 _POLL = 0.05  # seconds until whoever waits notices that the node ends
-_NICE = 10
 _REFUSED = 3  # exit status; why stands on standard output
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def prove(
@@ -62,7 +59,7 @@ def prove(
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
         start_new_session=True,  # a Ctrl-C in the terminal is for the node
     )
     said: str | None = bundle.spec.to_json()
@@ -94,10 +91,8 @@ def prove(
 def main() -> int:
     """Prove a bundle, see the module. Exit status 0; 3 if it is refused."""
     path, threads, parent = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)  # whoever waits may be killed
-    if os.getppid() != parent:  # and was, before that
+    if not serve(parent):
         return 1
-    os.nice(_NICE)
     try:
         OnnxPolicy(read_bundle(path, msgspec.json.decode(sys.stdin.read(), type=RobotSpec)), threads).verify()
     except BundleError as error:

@@ -22,7 +22,7 @@ from robot_dreamer.link.draw_section import MAX_DRAWN, cut
 from robot_dreamer.link.errors import FrameError, RowError
 from robot_dreamer.link.messages import OLDEST, PROTOCOL, decode_from_robot, encode
 from robot_dreamer.link.shipper import Shipper
-from robot_dreamer.link.spool import NewBlock
+from robot_dreamer.link.spool import NewBlock, Spool
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.link.writer import SpoolWriter
@@ -125,6 +125,17 @@ def test_a_row_that_cannot_carry_its_draws_is_refused(drawn: dict[str, Any], row
         CODEC.encode(made)
 
 
+def recorded(folder: Path, made: list[StepRecord]) -> tuple[Spool, SpoolWriter]:
+    """The spool of a robot with these rows, and who wrote them."""
+    spool = open_spool(folder)
+    writer = SpoolWriter(spool, CODEC, "r", "b", Timing(commit=0.005), LinkLimits())
+    for one in made:
+        writer.put(one)
+    writer.worker.start()
+    writer.stop(10.0)
+    return spool, writer
+
+
 def test_robot_and_learner_count_such_a_row_and_keep_the_others(tmp_path: Path) -> None:
     made = rows(6)
     made[1] = dataclasses.replace(made[1], drawn=DRAWN)
@@ -132,12 +143,7 @@ def test_robot_and_learner_count_such_a_row_and_keep_the_others(tmp_path: Path) 
     result = store.add(made)
     assert (result.stored, result.rejected) == (5, {"invalid": 1})
     store.close()
-    spool = open_spool(tmp_path)
-    writer = SpoolWriter(spool, CODEC, "r", "b", Timing(commit=0.005), LinkLimits())
-    for one in made:
-        writer.put(one)
-    writer.worker.start()
-    writer.stop(10.0)
+    spool, writer = recorded(tmp_path, made)
     assert (spool.rows, writer.dropped()) == (5, {"invalid": 1})
     assert "row 1 refused: drawn: expected none on a row that is not is_first" in writer.last_error
     spool.close()
@@ -202,12 +208,7 @@ def test_more_draws_than_a_block_holds_go_into_several(tmp_path: Path) -> None:
     assert len(CODEC.encode(made[:MAX_DRAWN])) < messages.MAX_BLOCK
     with pytest.raises(RecordError, match=f"at most {MAX_DRAWN} rows"):
         CODEC.encode(made)
-    spool = open_spool(tmp_path)
-    writer = SpoolWriter(spool, CODEC, "r", "b", Timing(commit=0.005), LinkLimits())
-    for one in made:
-        writer.put(one)
-    writer.worker.start()
-    writer.stop(10.0)
+    spool, writer = recorded(tmp_path, made)
     assert spool.rows == len(made) and not writer.dropped()
     store = ExperienceStore(tmp_path / "s", SPEC)
     shipper = Shipper(spool, Timing(), LinkLimits())
