@@ -50,22 +50,22 @@ class Result:
     """What one rate showed; times in seconds."""
 
     rate: float
-    starts: NDArray[np.float64]
-    late: NDArray[np.float64]
-    missed: NDArray[np.float64]
-    windows: list[tuple[float, float]]
-    idle_misses: int
-    idle_ticks: int
+    course: Course
     rows: int
     busy_max: float
-    course: Course
+
+    @property
+    def ticks(self) -> RateHistory:
+        """Of the policy node's loop."""
+        return self.course.ticks
 
     @property
     def in_swaps(self) -> NDArray[np.bool_]:
         """Which ticks fall into a swap."""
-        inside = np.zeros(len(self.starts), np.bool_)
-        for begin, end in self.windows:
-            inside |= (self.starts >= begin) & (self.starts <= end + 2 / self.rate)
+        starts = self.ticks.starts
+        inside = np.zeros(len(starts), np.bool_)
+        for begin, end in self.course.windows:
+            inside |= (starts >= begin) & (starts <= end + 2 / self.rate)
         return inside
 
 
@@ -171,26 +171,10 @@ def measure(rate: float, seconds: float, size: str, weights: str, priority: int,
     windows, busy = drive(spec, ready.get(timeout=PATIENCE), seconds, priority, folder, go, ticks, resources)
     stop.set()
     join(children)
-    history = ticks.history()
     with np.load(beside) as found:
         idle_history = RateHistory(len(found["starts"]), found["starts"], found["late"], found["missed"])
-    swaps = [end for _, end in windows]
-    course = Course(history, idle_history, np.array(resources.samples), swaps)
-    idle_misses, idle_ticks = int(idle_history.missed.sum()), idle_history.until
-    return Result(
-        *(
-            rate,
-            history.starts,
-            history.late,
-            history.missed,
-            windows,
-            idle_misses,
-            idle_ticks,
-            rows.value,
-            busy,
-            course,
-        )
-    )
+    course = Course(ticks.history(), idle_history, np.array(resources.samples), windows)
+    return Result(rate, course, rows.value, busy)
 
 
 def drive(
@@ -276,14 +260,16 @@ def join(children: list[Any]) -> None:
 
 def line(result: Result) -> str:
     """One row of the table."""
-    inside, missed = result.in_swaps, int(result.missed.sum())
-    deadlines = len(result.starts) + missed
-    in_swaps = int(result.missed[inside].sum())
-    late = 1e3 * np.percentile(result.late, [50, 99, 99.9, 100])
+    ticks, idle, inside = result.ticks, result.course.idle, result.in_swaps
+    swaps = len(result.course.windows)
+    missed, idle_missed = int(ticks.missed.sum()), int(idle.missed.sum())
+    deadlines = len(ticks.starts) + missed
+    in_swaps = int(ticks.missed[inside].sum())
+    late = 1e3 * np.percentile(ticks.late, [50, 99, 99.9, 100])
     return (
-        f"{result.rate:5g}{deadlines:11}{missed:8}{100 * missed / deadlines:9.3f}{len(result.windows):7}{in_swaps:10}"
+        f"{result.rate:5g}{deadlines:11}{missed:8}{100 * missed / deadlines:9.3f}{swaps:7}{in_swaps:10}"
         f"{100 * inside.mean():9.1f}" + "".join(f"{x:9.3f}" for x in late) + f"{1e3 * result.busy_max:9.2f}"
-        f"{100 * result.idle_misses / max(1, result.idle_ticks + result.idle_misses):9.3f}{result.rows:8}"
+        f"{100 * idle_missed / max(1, len(idle.starts) + idle_missed):9.3f}{result.rows:8}"
     )
 
 
@@ -303,13 +289,13 @@ def draw(results: list[Result], picture: Path) -> None:
 
     figure, panels = pyplot.subplots(1, len(results), figsize=(4 * len(results), 3.2), sharey=True, squeeze=False)
     for panel, result in zip(panels[0], results, strict=True):
-        edges = np.geomspace(0.01, 1.1e3 * max(r.late.max() for r in results) + 0.02, 60)
-        late, inside = np.clip(1e3 * result.late, edges[0], None), result.in_swaps
+        edges = np.geomspace(0.01, 1.1e3 * max(r.ticks.late.max() for r in results) + 0.02, 60)
+        late, inside = np.clip(1e3 * result.ticks.late, edges[0], None), result.in_swaps
         panel.hist([late[~inside], late[inside]], edges, stacked=True, label=["otherwise", "during a swap"])
         panel.axvline(1e3 / result.rate, color="black", linestyle=":", label="period")
         panel.set(xscale="log", yscale="log", xlabel="tick after its deadline, ms")
-        missed = int(result.missed.sum())
-        panel.set_title(f"{result.rate:g} Hz: {missed} of {len(result.starts) + missed} missed")
+        missed = int(result.ticks.missed.sum())
+        panel.set_title(f"{result.rate:g} Hz: {missed} of {len(result.ticks.starts) + missed} missed")
     panels[0][0].set_ylabel("ticks")
     panels[0][0].legend(fontsize="small")
     figure.tight_layout()

@@ -73,13 +73,13 @@ class Course:
     Attributes:
       ticks, idle: of the policy node's loop, and of the one that does nothing.
       resources: (n, 3), see `Resources.samples`.
-      swaps: when a bundle was exchanged, monotonic seconds.
+      windows: of each exchange of a bundle, from when the node began to look at it, monotonic seconds.
     """
 
     ticks: RateHistory
     idle: RateHistory
     resources: NDArray[np.float64]
-    swaps: list[float]
+    windows: list[tuple[float, float]]
 
     @property
     def processor_share(self) -> float:
@@ -145,9 +145,10 @@ def draw_course(course: Course, rate: float, picture: Path) -> None:
     top.axhline(1e3 / rate, color="black", linestyle="--", linewidth=0.8, label="period")
     top.set(yscale="log", ylabel=f"tick after its deadline, ms,\nin parts of {(end - begin) / BINS:.2g} s")
     low = top.get_ylim()[0]
-    top.plot(minutes(np.array(course.swaps)), np.full(len(course.swaps), low), "|", color="tab:green", label="swap")
+    swaps = np.array([end for _, end in course.windows])
+    top.plot(minutes(swaps), np.full(len(swaps), low), "|", color="tab:green", label="swap")
     top.legend(loc="upper right", ncols=3, fontsize="small")
-    top.set_title(f"{rate:g} Hz, {(end - begin) / 60:.3g} minutes, {len(course.swaps)} swaps")
+    top.set_title(f"{rate:g} Hz, {(end - begin) / 60:.3g} minutes, {len(swaps)} swaps")
     for history, colour, who in ((course.idle, "0.6", "idle loop"), (course.ticks, "tab:blue", "policy node")):
         middle_panel.step(minutes(history.starts), np.cumsum(history.missed), color=colour, label=who)
     middle_panel.set(ylabel="deadlines\nmissed so far")

@@ -17,9 +17,11 @@ def test_misses_are_told_apart_by_swaps() -> None:
     missed = np.zeros(100)
     missed[[20, 45, 47, 80]] = 1, 2, 1, 1
     windows = [(0.195, 0.205), (0.40, 0.45)]  # ends at 0.225 and 0.47
-    result = Result(100.0, starts, np.full(100, 1e-4), missed, windows, 1, 199, 100, 0.002, course(1, 0.0))
+    ticks = RateHistory(100, starts, np.full(100, 1e-4), missed)
+    idle = RateHistory(199, np.arange(199) * 0.01, np.zeros(199), np.eye(1, 199)[0])
+    result = Result(100.0, Course(ticks, idle, np.zeros((1, 3)), windows), 100, 0.002)
     assert np.flatnonzero(result.in_swaps).tolist() == [20, 21, 22, *range(40, 48)]
-    assert float(result.missed[result.in_swaps].sum()) == 4
+    assert float(result.ticks.missed[result.in_swaps].sum()) == 4
     columns = line(result).split()
     assert columns[:6] == ["100", "105", "5", "4.762", "2", "4"]
     assert columns[-2:] == ["0.500", "100"]
@@ -61,7 +63,7 @@ def course(minutes: int, growth: float) -> Course:
     resources = np.stack((seconds, 1e8 + early + growth * seconds, 0.2 * seconds), 1)
     node = RateHistory(len(starts), starts, np.full(len(starts), 2e-3), missed)
     idle = RateHistory(len(starts), starts, np.full(len(starts), 1e-3), np.zeros(len(starts)))
-    return Course(node, idle, resources, [60.0, 120.0])
+    return Course(node, idle, resources, [(59.0, 60.0), (119.0, 120.0)])
 
 
 def test_a_leak_is_told_from_the_first_minutes_filling_up() -> None:
