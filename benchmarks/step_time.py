@@ -100,9 +100,9 @@ def build(side: str, preset: str, device: str) -> tuple[Update, str]:
     return torchrl_update(config, HEADS, ACTIONS, place)
 
 
-def our_agent(config: Config) -> tuple[Agent, Update]:
-    """An agent, and its update from a sample of the replay to new parameters and stored latents."""
-    spec = robot()
+def our_agent(config: Config, pictures: bool = False) -> tuple[Agent, Update]:
+    """An agent, and its update from a sample of the replay to new parameters and stored latents; see `robot`."""
+    spec = robot(pictures)
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     rssm = agent.parts.world.rssm
     replay = filled_replay(spec, config, rssm)
@@ -123,20 +123,24 @@ def filled_replay(spec: RobotSpec, config: Config, rssm: RSSM) -> Replay:
     return replay
 
 
-def robot() -> RobotSpec:
-    """24 numbers in three observations, six actions."""
+def robot(pictures: bool = False) -> RobotSpec:
+    """24 numbers in three observations, or a picture of 64 x 64 in colour; six actions."""
 
     def joints(*names: str) -> dict[str, object]:
         return {"topic": "/x", "type": "sensor_msgs/msg/JointState", "field": "position", "names": names}
 
+    seen: list[dict[str, object]] = [
+        {"name": f"o{i}", "shape": [size], "source": joints(*(f"o{i}_{j}" for j in range(size)))}
+        for i, size in enumerate(HEADS)
+    ]
+    if pictures:
+        camera = {"topic": "/eye", "type": "sensor_msgs/msg/Image", "field": "data"}
+        seen = [{"name": "eye", "shape": [64, 64, 3], "dtype": "uint8", "source": camera}]
     contract = {
         "name": "benchmark",
         "rate": 25,
         "episode": {"max_steps": 1000},
-        "observations": [
-            {"name": f"o{i}", "shape": [size], "source": joints(*(f"o{i}_{j}" for j in range(size)))}
-            for i, size in enumerate(HEADS)
-        ],
+        "observations": seen,
         "actions": [{"name": "action", "command": {"topic": "/c"}, "low": [-1.0] * ACTIONS, "high": [1.0] * ACTIONS}],
         "reward": joints("reward"),
     }
@@ -147,7 +151,12 @@ def rows(spec: RobotSpec, rng: np.random.Generator) -> Iterator[StepRecord]:
     """Two thousand random rows, episodes of 500."""
     for i in range(2000):
         action = {"action": rng.uniform(-1, 1, ACTIONS).astype(np.float32)}
-        observation = {o.name: rng.standard_normal(o.shape).astype(np.float32) for o in spec.observations}
+        observation = {
+            o.name: rng.integers(0, 256, o.shape, np.uint8)
+            if o.dtype == "uint8"
+            else rng.standard_normal(o.shape).astype(np.float32)
+            for o in spec.observations
+        }
         first, last = i % 500 == 0, i % 500 == 499
         yield StepRecord(
             "r", "b", i, i // 500, observation, action, action, rng.standard_normal(), first, last, False, i, i, 0
