@@ -37,6 +37,7 @@ SETTINGS = {  # of the preset cpu_small, which has the other values of the offic
     "batch_length": 32,
     "train_ratio": 128,
     "behavior.imagine_last": 8,
+    "behavior.slow_rate": 0.02,
     "prefill": 544,  # rows: 512 windows of 33, as the official loop waits for
 }
 QUIET = {"publish_every": 3600, "checkpoint_every": 3600, "portrait_every": 0}  # what the official run leaves out
