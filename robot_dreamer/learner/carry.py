@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from robot_dreamer.learner.objectives.parts import Parts
-from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
+from robot_dreamer.world_model.rssm import RSSM, Latents, Observed, encode_action
+
+FEW = 4  # rows: compiling takes as long as there are many, running them hardly differs
 
 
 class Carry(NamedTuple):
@@ -48,4 +51,24 @@ def observe_rows(
     tokens = parts.world.encoder({name: value.flatten(0, 1) for name, value in observation.items()})
     start = Latents(carry.deter.float(), carry.stoch.float())
     features = encode_action(parts.actions, previous).unflatten(0, (rows, steps))
-    return rssm.observe(start, tokens.unflatten(0, (rows, steps)), features, 1 - is_first.float(), noise)
+    filter_all = partial(_observe_stream, parts) if rows == 1 and parts.compiled.on else rssm.observe
+    return filter_all(start, tokens.unflatten(0, (rows, steps)), features, 1 - is_first.float(), noise)
+
+
+def _observe_stream(
+    parts: Parts, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor
+) -> Observed:
+    """`RSSM.observe` of one stream, a few rows at a time in one compiled function.
+
+    As a robot lives there is one row after the other to filter, and starting the operators takes nearly all the time.
+    """
+    rssm = parts.world.rssm
+    filter_few = parts.compiled("filter few", partial(RSSM.observe, rssm))
+    state, found = start, []
+    for t in range(0, tokens.shape[1], FEW):
+        now = slice(t, t + FEW)
+        whole = t + FEW <= tokens.shape[1]  # compiled for this many, and for no other
+        few = (filter_few if whole else rssm.observe)(state, tokens[:, now], action[:, now], keep[:, now], noise[now])
+        state = Latents(few.deter[:, -1], few.stoch[:, -1])
+        found.append(few)
+    return Observed(*(torch.cat(values, 1) for values in zip(*found, strict=True)))

@@ -1,7 +1,8 @@
 """Compiling beside the run: a process of its own fills the cache of compiled code, and no robot waits for a compiler.
 
 Compiling takes minutes, and a compiler or a damaged cache can end the process that uses it. So a run begins with its
-functions as they are, and changes over once another process has made one whole update with compiled ones.
+functions as they are, and changes over once another process has made one whole update with compiled ones, and filtered
+rows as they arrive.
 
   python -m robot_dreamer.learner.compile_ahead PARENT     spec, configuration and threads as JSON on standard input
 """
@@ -22,10 +23,12 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch, batch_to
+from robot_dreamer.learner.carry import FEW
 from robot_dreamer.learner.code_cache import begin_anew, code_cache, is_own
 from robot_dreamer.learner.compiled import FAILED
 from robot_dreamer.learner.replay import Replay
@@ -114,7 +117,7 @@ def example_batch(agent: Agent, spec: RobotSpec, config: Config) -> Batch:
 
 
 def main() -> int:
-    """Make one update with compiled functions, see the module. Exit status 0; any other where that failed."""
+    """Make one update and filter new rows with compiled functions, see the module. Exit status 0; any other where that failed."""
     if not serve(int(sys.argv[1])):
         return 1
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
@@ -122,8 +125,15 @@ def main() -> int:
     warnings.filterwarnings("error", FAILED)
     config = Config.from_dict(order.config)
     agent = Agent(order.spec.observation_space(), order.spec.action_space(), config)
-    agent.update(example_batch(agent, order.spec, config))
+    batch = example_batch(agent, order.spec, config)
+    agent.update(batch)
+    agent.observe(_stream(batch.observation), _stream(batch.action), batch.is_first[:1, :FEW], None)
     return 0
+
+
+def _stream(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The first rows of the first window, of each (B, T, *shape)."""
+    return {name: value[:1, :FEW] for name, value in values.items()}
 
 
 if __name__ == "__main__":

@@ -75,6 +75,11 @@ class CompiledFunctions:
         self._plain = frozenset(plain)
         self._compiled: dict[str, Callable[..., object]] = {}
 
+    @property
+    def on(self) -> bool:
+        """Whether anything is compiled, now or when it is ready."""
+        return self._compiler is not None
+
     def wait_for(self, ready: Callable[[], bool]) -> None:
         """Leave all functions as they are until `ready` says true."""
         if self._compiler:
