@@ -11,7 +11,7 @@ import torch
 
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.carry import FEW, Carry
+from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.memory import keep_freed_memory
 from tests.agents import (
     IMAGE,
@@ -340,25 +340,3 @@ def test_the_random_numbers_of_another_kind_of_device_begin_anew_and_that_is_sai
         other.load_training_state(stored)
         assert torch.equal(other.draw_noise(2, 5).observe, first)  # from seed and updates
     assert other.updates == 1
-
-
-def test_a_stream_is_filtered_a_few_rows_at_a_time_where_that_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths = []
-
-    def compile_nothing(function, dynamic):
-        def run(*arguments):
-            lengths.append(arguments[1].shape[1])
-            return function(*arguments)
-
-        return run
-
-    monkeypatch.setattr(torch, "compile", compile_nothing)
-    plain, compiled = nano(), nano("compile=true")
-    batch = random_batch(plain, 1, 11)
-    noise = plain.draw_noise(1, 12).observe
-    arguments = batch.observation, batch.action, batch.is_first, None, noise
-    expected, found = plain.observe(*arguments), compiled.observe(*arguments)
-    assert lengths == [FEW, FEW]  # what is left is not compiled again for its length
-    torch.testing.assert_close(found.deter, expected.deter)
-    torch.testing.assert_close(found.posterior, expected.posterior)
-    assert torch.equal(found.stoch, expected.stoch)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
+from robot_dreamer.learner.carry import FEW
 from robot_dreamer.learner.compiled import Compiler
+from tests.agents import nano, random_batch
 
 
 def compiled(monkeypatch: pytest.MonkeyPatch, calls: list[Exception | int]) -> Callable[[], object]:
@@ -51,3 +54,25 @@ def test_memory_that_runs_out_at_the_first_call_is_raised(monkeypatch: pytest.Mo
     with pytest.raises(type(error)):
         function()
     assert function() == 1
+
+
+def test_a_stream_is_filtered_a_few_rows_at_a_time_where_that_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+
+    def compile_nothing(function: Any, dynamic: bool) -> Any:
+        def run(*arguments: Any) -> Any:
+            lengths.append(arguments[1].shape[1])
+            return function(*arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    plain, compiling = nano(), nano("compile=true")
+    batch = random_batch(plain, 1, 11)
+    noise = plain.draw_noise(1, 12).observe
+    arguments = batch.observation, batch.action, batch.is_first, None, noise
+    expected, found = plain.observe(*arguments), compiling.observe(*arguments)
+    assert lengths == [FEW, FEW]  # what is left is not compiled again for its length
+    torch.testing.assert_close(found.deter, expected.deter)
+    torch.testing.assert_close(found.posterior, expected.posterior)
+    assert torch.equal(found.stoch, expected.stoch)
