@@ -117,7 +117,7 @@ def example_batch(agent: Agent, spec: RobotSpec, config: Config) -> Batch:
 
 
 def main() -> int:
-    """Make one update and filter new rows with compiled functions, see the module. Exit status 0; any other where that failed."""
+    """Make one update and filter new rows, compiled; see the module. Exit status 0; any other where that failed."""
     if not serve(int(sys.argv[1])):
         return 1
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
