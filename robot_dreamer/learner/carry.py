@@ -11,7 +11,7 @@ from torch import Tensor
 from robot_dreamer.learner.objectives.parts import Parts
 from robot_dreamer.world_model.rssm import RSSM, Latents, Observed, encode_action
 
-FEW = 4  # rows: compiling takes as long as there are many, running them hardly differs
+FEW = 4  # rows in one function: with more it takes longer to compile, with one its call costs what it saves
 
 
 class Carry(NamedTuple):
