@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from robot_dreamer.config import OptimizerConfig
 
 
 class Checkout(NamedTuple):
@@ -50,6 +54,19 @@ class Checkout(NamedTuple):
 def parameters_of(*modules: nn.Module) -> list[nn.Parameter]:
     """Of all of them."""
     return [parameter for module in modules for parameter in module.parameters()]
+
+
+def step_of(parameters: list[nn.Parameter], rule: OptimizerConfig) -> Callable[[Tensor], None]:
+    """From a loss to new parameters by torch's Adam, with the constants of `rule`."""
+    optimizer = torch.optim.Adam(parameters, lr=rule.learning_rate, eps=rule.epsilon)
+
+    def step(loss: Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, rule.clip)
+        optimizer.step()
+
+    return step
 
 
 def count_of(parameters: list[nn.Parameter]) -> str:

@@ -1,19 +1,16 @@
 """Dreamer V1 by yusukeurakami/dreamer-pytorch as one callable update, for `peers.py`, after the calls of its `main.py`.
 
 Beside ours it does less: it weighs no imagined state. Asked for a horizon of 15, its own script imagines 14 steps; here
-it is asked for one more, so that both imagine the same number.
+it is asked for one more, so that both imagine the same number. Its world model is called as that of Kaixhin/PlaNet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
-from torch.nn import functional as F
+from torch.distributions import Normal
 
-from benchmarks.peer_code import Checkout, count_of, parameters_of
+from benchmarks.peer_code import Checkout, count_of, parameters_of, step_of
+from benchmarks.peer_planet import model_losses_of
 from benchmarks.step_time import ACTIONS, HEADS, Update
 from robot_dreamer.config import Config
 
@@ -36,26 +33,12 @@ def dreamer_v1_update(config: Config, code: Checkout) -> tuple[Update, str]:
     world = [*transition.modules, *encoder.modules, *decoder.modules, *reward_model.modules]
     groups = [parameters_of(transition, decoder, reward_model, encoder), parameters_of(actor), parameters_of(critic)]
     rules = [config.optimizer, config.actor_optimizer, config.critic_optimizer]
-    steps = [
-        _step_of(group, rule.learning_rate, rule.epsilon, rule.clip) for group, rule in zip(groups, rules, strict=True)
-    ]
-    lead, rows = (config.batch_length + 1, config.batch_size), config.batch_size
-    observation, reward = torch.randn(*lead, observed), torch.randn(lead)
-    action, live = torch.rand(*lead, ACTIONS) * 2 - 1, torch.ones(*lead, 1)
-    free_nats = torch.full((1,), model.free_nats)
+    steps = [step_of(group, rule) for group, rule in zip(groups, rules, strict=True)]
+    model_losses = model_losses_of(models, transition, encoder, decoder, reward_model, config)
     discount = 1 - 1 / behavior.return_horizon
 
     def update() -> list[float]:
-        start = torch.zeros(rows, model.deter), torch.zeros(rows, model.stoch)
-        embedded = models.bottle(encoder, (observation[1:],))
-        beliefs, _, prior_mean, prior_std, states, mean, std = transition(
-            start[1], action[:-1], start[0], embedded, live[:-1]
-        )
-        losses = [
-            _squares(models.bottle(decoder, (beliefs, states)), observation[1:]).sum(2).mean(),
-            _squares(models.bottle(reward_model, (beliefs, states)), reward[:-1]).mean(),
-            torch.max(kl_divergence(Normal(mean, std), Normal(prior_mean, prior_std)).sum(2), free_nats).mean(),
-        ]
+        losses, beliefs, states = model_losses()
         steps[0](torch.stack(losses).sum())
 
         with utils.FreezeParameters(world):
@@ -73,20 +56,3 @@ def dreamer_v1_update(config: Config, code: Checkout) -> tuple[Update, str]:
         return [loss.item() for loss in losses]
 
     return update, f"{code}, {count_of(sum(groups, []))}; less: weighs no imagined state"
-
-
-def _step_of(parameters: list[nn.Parameter], rate: float, epsilon: float, clip: float) -> Callable[[Tensor], None]:
-    """From a loss to new parameters."""
-    optimizer = torch.optim.Adam(parameters, lr=rate, eps=epsilon)
-
-    def step(loss: Tensor) -> None:
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, clip)
-        optimizer.step()
-
-    return step
-
-
-def _squares(predicted: Tensor, true: Tensor) -> Tensor:
-    return F.mse_loss(predicted, true, reduction="none")

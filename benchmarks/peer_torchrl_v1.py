@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.peer_code import count_of, parameters_of
+from benchmarks.peer_code import count_of, parameters_of, step_of
 from benchmarks.step_time import ACTIONS, HEADS, Update
 from benchmarks.torchrl_learner import TESTED, environment
 from robot_dreamer.config import Config
@@ -69,10 +69,7 @@ def torchrl_v1_update(config: Config) -> tuple[Update, str]:
     critic_loss = DreamerValueLoss(critic, gamma=discount)
     rules = [config.optimizer, config.actor_optimizer, config.critic_optimizer]
     groups = [parameters_of(module) for module in (world, actor, critic)]
-    optimizers = [
-        torch.optim.Adam(group, lr=rule.learning_rate, eps=rule.epsilon)
-        for group, rule in zip(groups, rules, strict=True)
-    ]
+    steps = [step_of(group, rule) for group, rule in zip(groups, rules, strict=True)]
     lead = (config.batch_size, config.batch_length)
     batch = TensorDict(
         {
@@ -87,19 +84,13 @@ def torchrl_v1_update(config: Config) -> tuple[Update, str]:
     def update() -> list[float]:
         losses, filtered = model_loss(batch)
         total = [sum(losses[f"loss_model_{name}"] for name in ("kl", "reco", "reward"))]
-        step(0, total[0])
+        steps[0](total[0])
         losses, dreamt = actor_loss(filtered.reshape(-1))
         total.append(losses["loss_actor"])
-        step(1, total[1])
+        steps[1](total[1])
         losses, _ = critic_loss(dreamt)
         total.append(losses["loss_value"])
-        step(2, total[2])
+        steps[2](total[2])
         return [loss.item() for loss in total]
-
-    def step(index: int, loss: torch.Tensor) -> None:
-        optimizers[index].zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(groups[index], rules[index].clip)
-        optimizers[index].step()
 
     return update, f"torchrl {TESTED}, {count_of(sum(groups, []))}"
