@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from robot_dreamer.preflight.findings import Finding, stop
 from robot_dreamer.preflight.motions import SECONDS, Motion, motions_of
-from robot_dreamer.preflight.wiggle import question, trial_findings, untried
+from robot_dreamer.preflight.wiggle import Trial, question, trial_findings, unsure, untried
 from robot_dreamer.spec import RobotSpec
 
 if TYPE_CHECKING:
     from ros_nodes.wiggle import Wiggler
 
 _CONSENT = "move"
+_TRIES = 3  # of a motion, where a busy computer spoiled it
 Ask = Callable[[str], str]
 Watch = Callable[[], AbstractContextManager[threading.Event]]
 
@@ -71,8 +72,7 @@ def _one_after_the_other(wiggler: Wiggler, motions: list[Motion], ask: Ask, watc
             f"{n + 1} of {len(motions)}: {motion.name} by {motion.amplitude:.3g} {motion.unit}; any key stops",
             flush=True,
         )
-        with watch() as pressed:
-            trial = wiggler.move(motion, pressed.is_set)
+        trial = _moved(wiggler, motion, watch)
         answer = "" if trial.halted else ask(question(motion)).strip()
         if wiggler.halted:  # meanwhile, too
             yield stop("wiggle", f"{motion.name} was stopped: {wiggler.halted}", "look why before anything moves again")
@@ -82,6 +82,17 @@ def _one_after_the_other(wiggler: Wiggler, motions: list[Motion], ask: Ask, watc
             yield untried(motions[n:], "the person ended it")
             return
         yield from trial_findings(trial, answer)
+
+
+def _moved(wiggler: Wiggler, motion: Motion, watch: Watch) -> Trial:
+    for left in reversed(range(_TRIES)):
+        with watch() as pressed:
+            trial = wiggler.move(motion, pressed.is_set)
+        why = "" if trial.halted else unsure(trial)
+        if not why or not left:
+            break
+        print(f"{why}: once more", flush=True)
+    return trial
 
 
 def _warning(motions: list[Motion]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robot_dreamer.preflight.evidence import Evidence, Heard
-from robot_dreamer.preflight.findings import Finding, note, stop, warning
+from robot_dreamer.preflight.findings import Finding, Weight, note, stop, warning
 from robot_dreamer.preflight.follow import Array
 from robot_dreamer.preflight.motions import SECONDS, Motion
 from robot_dreamer.spec.source import JOINT_STATE
@@ -19,6 +19,7 @@ _MOVED = 0.15  # of what was commanded, rms
 _PUSHED = 0.003  # rms, rad, m, rad/s or m/s: by an effort, whose effect nobody knows beforehand
 _LAGS = np.arange(0.0, 0.6, 0.02)  # seconds that a joint may be late
 _SCALE = (0.5, 2.0)
+_SILENCE = 0.3  # seconds without a command or a reading in which a wave of 2 s loses its shape
 _ORDER = {"position": 0, "velocity": 1, "effort": 2}  # how often the command is derived from a position
 
 
@@ -48,6 +49,14 @@ class _Response:
     size: float
     slope: float
     moved: bool
+
+
+def unsure(trial: Trial) -> str:
+    """Why what speaks against the joint may be the doing of the computer or the network; empty if it is not."""
+    silence = _silence(trial)
+    if silence <= _SILENCE or (trial.times and _judged(trial).weight is not Weight.STOP):
+        return ""
+    return f"no command or no reading for {silence:.1f} s amid the motion"
 
 
 def trial_findings(trial: Trial, answer: str) -> Iterator[Finding]:
@@ -83,6 +92,13 @@ def _seen_by_person(motion: Motion, answer: str) -> Finding:
 
 
 def _seen_by_sensors(trial: Trial) -> Finding:
+    if why := unsure(trial):
+        where = f"wiggle {trial.motion.name}"
+        return warning(where, f"sensors cannot judge it: {why}", "end what else keeps the computer busy; check again")
+    return _judged(trial)
+
+
+def _judged(trial: Trial) -> Finding:
     motion, where = trial.motion, f"wiggle {trial.motion.name}"
     responses = _responses(trial)
     own = next((r for r in responses if r.name == motion.name), None)
@@ -109,14 +125,33 @@ def _seen_by_sensors(trial: Trial) -> Finding:
     return stop(where, text, "is its motor on, its brake off, its controller active? Or is the effort too small?")
 
 
+def _silence(trial: Trial) -> float:
+    """The longest time within the wave without a command, or without a reading that is to answer it, seconds; what is
+    always that slow does not count."""
+    if not trial.times:
+        return SECONDS
+    longest, began = 0.0, trial.times[0]
+    for times in (trial.times, *(heard.track.times for heard in _telling(trial))):
+        within = [began, *(t for t in sorted(times) if began < t < began + SECONDS), began + SECONDS]
+        apart = np.diff(within)
+        if apart.max() > 5 * np.median(apart):
+            longest = max(longest, float(apart.max()))
+    return longest
+
+
+def _telling(trial: Trial) -> Iterator[Heard]:
+    """What shows where joints are or how they move, often enough."""
+    for heard in trial.evidence.heard.values():
+        source = heard.spec.source
+        if source.type == JOINT_STATE and source.field in ("position", "velocity") and len(heard.track.times) >= 5:
+            yield heard
+
+
 def _responses(trial: Trial) -> list[_Response]:
     """Of each joint that a JointState of the spec shows, by the field that is nearest to the command."""
     found: dict[str, tuple[int, _Response]] = {}
-    for heard in trial.evidence.heard.values():
-        kind = heard.spec.source.field
-        if heard.spec.source.type != JOINT_STATE or kind not in ("position", "velocity") or len(heard.track.times) < 5:
-            continue
-        steps = _ORDER[trial.motion.kind] - _ORDER[kind]
+    for heard in _telling(trial):
+        steps = _ORDER[trial.motion.kind] - _ORDER[heard.spec.source.field]
         for name, response in _followed(trial, heard, steps):
             if name not in found or abs(steps) < found[name][0]:
                 found[name] = (abs(steps), response)

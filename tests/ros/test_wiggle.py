@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -109,12 +110,27 @@ def test_swapped_and_reversed_joints_are_found_and_the_robot_ends_where_it_stood
     assert "wiggle b: swapped: a moved when b was commanded" in stops
     assert "wiggle c: reversed: it moved against its command" in stops
     assert "wiggle a: swapped: a person saw b move" in stops and "wiggle c: reversed: a person saw it" in stops
-    np.testing.assert_allclose(arm.commands[0], START, atol=1e-6)  # without a leap
+    np.testing.assert_allclose(arm.commands[0], START, atol=2e-3)  # without a leap
     np.testing.assert_allclose(arm.commands[-1], START, atol=1e-6)
     assert 0.05 < arm.farthest.max() <= 0.1 + 1e-6  # 5 % of the range, or 0.1 rad
     assert True in arm.beats and not arm.beats[-1]
     one_at_a_time = np.count_nonzero(np.abs(np.array(arm.commands) - START) > 1e-6, axis=1)
     assert one_at_a_time.max() == 1
+
+
+def test_a_motion_that_a_pause_of_the_robot_spoiled_is_made_again(ros: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    arm = Arm(ros, signs=(-1, 1, 1))
+    paused: list[float] = []
+
+    def pause() -> None:
+        if not paused and arm.commands and abs(arm.commands[-1][0] - START[0]) > 0.05:
+            paused.append(time.monotonic())
+            time.sleep(1.2)
+
+    stops = told(wiggled(ros, person("n", "y", "y"), each=pause), Weight.STOP)
+    assert paused and "amid the motion: once more" in capsys.readouterr().out
+    assert "wiggle a: reversed: it moved against its command" in stops
+    assert "wiggle b" not in stops and "wiggle c" not in stops
 
 
 def test_a_button_halts_it_where_it_is_and_nothing_begins_while_it_is_pressed(ros: Any) -> None:

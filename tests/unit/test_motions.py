@@ -12,7 +12,7 @@ from robot_dreamer.cli import main
 from robot_dreamer.preflight.evidence import Evidence
 from robot_dreamer.preflight.findings import Finding, Weight
 from robot_dreamer.preflight.motions import SECONDS, command_of, motions_of, wave
-from robot_dreamer.preflight.wiggle import Trial, question, trial_findings
+from robot_dreamer.preflight.wiggle import Trial, question, trial_findings, unsure
 from robot_dreamer.spec import RobotSpec, load_spec, parse_spec
 
 STATE = "topic: joint_states, type: sensor_msgs/msg/JointState"
@@ -124,6 +124,21 @@ NOISE = np.random.default_rng(0).normal(0, 1e-4, (260, 2))
 def test_what_sensors_say_of_a_position(own: float, other: float, weight: Weight, words: str) -> None:
     trial = trial_of(spec_of(), 0, lambda t, u: 0.4 + np.outer(late(u), [own, other]) + NOISE)
     assert first(trial).weight is weight and words in first(trial).found
+
+
+@pytest.mark.parametrize("silent", ["commands", "readings"])
+@pytest.mark.parametrize(("own", "weight", "words"), [(1.0, Weight.NOTE, "it follows"), (0.0, Weight.WARNING, "0.5 s")])
+def test_what_a_busy_computer_spoiled_is_not_held_against_the_joint(
+    silent: str, own: float, weight: Weight, words: str
+) -> None:
+    trial = trial_of(spec_of(), 0, lambda t, u: 0.4 + np.outer(late(u), [own, 0.0]) + NOISE)
+    track = trial.evidence.heard["arm"].track
+    for values in (trial.times, trial.commands) if silent == "commands" else (track.times, track.values):
+        del values[80:130]
+    found = first(trial)
+    assert found.weight is weight and words in found.found and bool(unsure(trial)) == (weight is Weight.WARNING)
+    trial.times.clear()
+    assert "for 2.0 s" in first(trial).found
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
