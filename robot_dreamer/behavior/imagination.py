@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robot_dreamer.behavior.actor import ActorNetwork, sample_actions
 from robot_dreamer.behavior.dreamer_actor import DreamerActor, action_features
+from robot_dreamer.world_model.fast.pieces import pieces
 from robot_dreamer.world_model.fast.scan_layers import product_dtype
 from robot_dreamer.world_model.rssm import RSSM, Latents, encode_action, feature_of
 
@@ -86,6 +87,34 @@ def imagine_step(
     return Dream(action, deter, rssm.latent.draw(rssm.prior_statistics(deter), noise))
 
 
+class Few(NamedTuple):
+    """A few imagined steps."""
+
+    feature: Tensor
+    """(N, T, F) that each step began with; in the precision of the matrix products."""
+    action: dict[str, Tensor]
+    """(N, T, *shape), chosen there."""
+    deter: Tensor
+    """(N, D) after the last step."""
+    stoch: Tensor
+    """(N, *latent.shape)."""
+
+
+def imagine_few(
+    step: ImagineStep, deter: Tensor, stoch: Tensor, prepared: Any, noise: Tensor, action_noise: dict[str, Tensor]
+) -> Few:
+    """`step`, once for each of noise (T, N, *latent.shape), from deter (N, D) and stoch."""
+    features, actions = [], []
+    for t in range(noise.shape[0]):
+        features.append(feature_of(deter, stoch).to(product_dtype(deter)))
+        noise_now = {name: value[t] for name, value in action_noise.items()}
+        dream = step(features[-1], deter, stoch, prepared, noise[t], noise_now)
+        deter, stoch = dream.deter, dream.stoch
+        actions.append(dream.action)
+    stacked = {name: torch.stack([action[name] for action in actions], 1) for name in actions[0]}
+    return Few(torch.stack(features, 1), stacked, deter, stoch)
+
+
 @torch.no_grad()
 def imagine(
     rssm: RSSM,
@@ -93,30 +122,25 @@ def imagine(
     start: Latents,
     noise: Tensor,
     action_noise: dict[str, Tensor],
-    step: ImagineStep | None = None,
+    few: Callable[..., Few] | None = None,
 ) -> Imagined:
     """Imagine from start (N, D), (N, *latent.shape) without gradient.
 
-    noise: (H, N, *latent.shape); action_noise: see `Noise.action`; step: `imagine_step` of this model and
-    policy, or a compiled form of it. The losses of actor and critic need no gradient through the model: the policy
-    gradient is REINFORCE for every kind of action.
+    noise: (H, N, *latent.shape); action_noise: see `Noise.action`; few: `imagine_few` with the `imagine_step` of this
+    model and policy, or a compiled form of it. The losses of actor and critic need no gradient through the model: the
+    policy gradient is REINFORCE for every kind of action.
     """
-    step = step or partial(imagine_step, rssm, policy)
+    few = few or partial(imagine_few, partial(imagine_step, rssm, policy))
     deter, stoch = start
-    steps, rows, width = noise.shape[0], deter.shape[0], deter.shape[1]
     prepared = rssm.prepare()
-    # One buffer that the heads read as it is; concatenating and stacking would copy it twice more.
-    feature = deter.new_empty(rows, steps + 1, width + stoch[0].numel(), dtype=product_dtype(deter))
-    actions: list[dict[str, Tensor]] = []
-    for t in range(steps + 1):
-        feature[:, t, :width] = deter
-        feature[:, t, width:] = stoch.flatten(1)
-        noise_now = {name: value[t] for name, value in action_noise.items()}
-        if t == steps:
-            actions.append(sample_actions(policy(feature[:, t]), noise_now))
-            break
-        dream = step(feature[:, t], deter, stoch, prepared, noise[t], noise_now)
-        deter, stoch = dream.deter, dream.stoch
-        actions.append(dream.action)
-    stacked = {name: torch.stack([action[name] for action in actions], 1) for name in actions[0]}
-    return Imagined(feature, stacked)
+    features, actions = [], []
+    for now in pieces(noise.shape[0]):
+        noise_now = {name: value[now] for name, value in action_noise.items()}
+        dreamt = few(deter, stoch, prepared, noise[now], noise_now)
+        deter, stoch = dreamt.deter, dreamt.stoch
+        features.append(dreamt.feature)
+        actions.append(dreamt.action)
+    features.append(feature_of(deter, stoch).to(product_dtype(deter)).unsqueeze(1))
+    last = sample_actions(policy(features[-1][:, 0]), {name: value[-1] for name, value in action_noise.items()})
+    actions.append({name: value.unsqueeze(1) for name, value in last.items()})
+    return Imagined(torch.cat(features, 1), {name: torch.cat([a[name] for a in actions], 1) for name in last})

@@ -63,12 +63,12 @@ def _observe_stream(
     As a robot lives there is one row after the other to filter, and starting the operators takes nearly all the time.
     """
     rssm = parts.world.rssm
-    filter_few = parts.compiled("filter few", partial(RSSM.observe, rssm))
+    observe_few = parts.compiled("observe few", partial(RSSM.observe, rssm))
     state, found = start, []
     for t in range(0, tokens.shape[1], FEW):
         now = slice(t, t + FEW)
         whole = t + FEW <= tokens.shape[1]  # compiled for this many, and for no other
-        few = (filter_few if whole else rssm.observe)(state, tokens[:, now], action[:, now], keep[:, now], noise[now])
+        few = (observe_few if whole else rssm.observe)(state, tokens[:, now], action[:, now], keep[:, now], noise[now])
         state = Latents(few.deter[:, -1], few.stoch[:, -1])
         found.append(few)
     return Observed(*(torch.cat(values, 1) for values in zip(*found, strict=True)))

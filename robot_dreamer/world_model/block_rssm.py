@@ -23,8 +23,8 @@ from robot_dreamer.world_model.fast.filtering import (
     FilterScan,
     RowFunctions,
     Structure,
-    filter_row,
-    filter_row_backward,
+    filter_few,
+    filter_few_backward,
 )
 from robot_dreamer.world_model.fast.forms import tanh
 from robot_dreamer.world_model.fast.rms_norm import norm_silu
@@ -156,9 +156,9 @@ class BlockRSSM(RSSM):
         return Observed(*(x.transpose(0, 1) for x in filtered))
 
     def row(self, compiled: Callable[[str, Any], Any]) -> RowFunctions:
-        """The row and its derivative, for `observe`."""
-        forward = compiled("filter_row", filter_row)
-        return RowFunctions(forward, compiled("filter_row_backward", filter_row_backward))
+        """A few rows and their derivative, for `observe`."""
+        forward = compiled("filter_few", filter_few)
+        return RowFunctions(forward, compiled("filter_few_backward", filter_few_backward))
 
 
 def _recur(deter: Tensor, gates: Tensor) -> Tensor:

@@ -34,10 +34,9 @@ def test_a_changed_step_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_changed_fast_row_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def other(*arguments: Any) -> Any:
-        row = filtering.filter_row(*arguments)
-        return row._replace(logits=row.logits + 0.01)
+        return [row._replace(logits=row.logits + 0.01) for row in filtering.filter_few(*arguments)]
 
-    changed = filtering.RowFunctions(other, filtering.filter_row_backward)
+    changed = filtering.RowFunctions(other, filtering.filter_few_backward)
     monkeypatch.setattr(block_rssm, "RowFunctions", lambda: changed)
     with pytest.raises(ModelsDisagree, match="posterior differs"):
         require_one_model(load_config("nano").model)

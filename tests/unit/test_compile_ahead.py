@@ -61,7 +61,7 @@ def outcome(ahead: CompileAhead) -> bool:
 
 
 def test_functions_stay_as_they_are_until_compiled_code_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: lambda: "compiled")
+    monkeypatch.setattr(torch, "compile", lambda function, **how: lambda: "compiled")
     compiler, said = Compiler(), iter([False, False, True])
     compiler.ready = lambda: next(said, True)
     function = compiler(lambda: "plain")
@@ -125,7 +125,7 @@ def test_a_run_that_compiles_begins_with_its_functions_as_they_are(
     folder: Path, compilers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compilers("import sys, time; time.sleep(600)")
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: pytest.fail)
+    monkeypatch.setattr(torch, "compile", lambda function, **how: pytest.fail)
     spec = load_spec("cartpole")
     agent = follow.build_agent(spec, CONFIG, None)
     with warnings.catch_warnings():

@@ -24,7 +24,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, calls: list[Exception | int]) -> C
             raise outcome
         return outcome
 
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: call)
+    monkeypatch.setattr(torch, "compile", lambda function, **how: call)
     return Compiler()(lambda: 0)
 
 
@@ -59,7 +59,7 @@ def test_memory_that_runs_out_at_the_first_call_is_raised(monkeypatch: pytest.Mo
 def test_a_stream_is_filtered_a_few_rows_at_a_time_where_that_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []
 
-    def compile_nothing(function: Any, dynamic: bool) -> Any:
+    def compile_nothing(function: Any, **how: Any) -> Any:
         def run(*arguments: Any) -> Any:
             lengths.append(arguments[1].shape[1])
             return function(*arguments)

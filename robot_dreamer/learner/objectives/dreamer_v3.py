@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.behavior.actor import ActorNetwork
-from robot_dreamer.behavior.imagination import Imagined, imagine, imagine_step
+from robot_dreamer.behavior.imagination import Imagined, imagine, imagine_few, imagine_step
 from robot_dreamer.behavior.losses import ImaginationLosses, ReplayLosses, imagination_losses, replay_losses
 from robot_dreamer.behavior.noise import UpdateNoise, draw_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
@@ -73,8 +73,8 @@ def forward(parts: Parts, batch: Batch, noise: UpdateNoise) -> Forward:
     replayed, observed = observe_batch(parts, batch, noise.observe)
     last = config.behavior.imagine_last or observed.deter.shape[1]
     starts = Latents(observed.deter[:, -last:].flatten(0, 1).detach(), observed.stoch[:, -last:].flatten(0, 1).detach())
-    step = parts.compiled("imagine_step", partial(imagine_step, rssm, policy))
-    imagined = imagine(rssm, policy, starts, noise.imagine, noise.action, step)
+    few = parts.compiled("imagine_few", partial(imagine_few, partial(imagine_step, rssm, policy)))
+    imagined = imagine(rssm, policy, starts, noise.imagine, noise.action, few)
     return_range = ReturnRange(parts.state["return_range/low"], parts.state["return_range/high"])
     losses = parts.compiled("objective", partial(objective, parts.modules, config, parts.join_rows))
     return Forward(observed, imagined, losses(replayed, observed, imagined, return_range))

@@ -2,8 +2,8 @@
 
 What does not depend on the state is computed before (see `BlockRSSM.observe`). The derivative is written out: on a CPU
 autograd takes longer to record and to walk the hundreds of small operations of a row than they take to compute, and on
-a GPU each of them is a kernel. A row and its derivative are functions of tensors only, so that each can be compiled.
-Letters as in `block_rssm.py`.
+a GPU each of them is a kernel. A few rows and their derivative are functions of tensors only, so that each can be
+compiled. Letters as in `block_rssm.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.world_model.distributions import Categorical
+from robot_dreamer.world_model.fast.pieces import pieces
 from robot_dreamer.world_model.fast.scan_layers import (
     Normed,
     StepBackward,
@@ -157,11 +158,54 @@ def _split(x: Tensor, structure: Structure) -> Tensor:
     return x.unflatten(-1, (structure.blocks, -1)).transpose(0, 1)
 
 
-class RowFunctions(NamedTuple):
-    """`filter_row` and its derivative, or compiled forms of them."""
+def filter_few(
+    structure: Structure,
+    kernels: Sequence[Tensor],
+    scales: Sequence[Tensor],
+    offsets: Sequence[Sequence[Tensor]],
+    deter: Tensor,
+    stoch: Tensor,
+    keep: Tensor,
+    noise: Tensor,
+) -> list[Row]:
+    """`filter_row` of one row after the other: offsets of each; keep: (T, N, 1); noise: (T, N, S, K)."""
+    rows: list[Row] = []
+    for t, of_row in enumerate(offsets):
+        rows.append(filter_row(structure, kernels, scales, of_row, deter, stoch, keep[t], noise[t]))
+        deter, stoch = rows[-1].deter, rows[-1].stoch
+    return rows
 
-    forward: Callable[..., Row] = filter_row
-    backward: Callable[..., RowGradients] = filter_row_backward
+
+def filter_few_backward(
+    structure: Structure,
+    kernels: Sequence[Tensor],
+    scales: Sequence[Tensor],
+    keep: Tensor,
+    saved: Sequence[tuple[Sequence[Normed], tuple[Tensor, ...], Tensor]],
+    of_deters: Tensor,
+    of_stochs: Tensor,
+    of_logits: Tensor,
+    of_deter: Tensor,
+    of_stoch: Tensor,
+) -> list[RowGradients]:
+    """`filter_row_backward` of these rows, the last first.
+
+    keep, of_deters, of_stochs, of_logits: (T, N, ...); saved: normed, gated and probs of each row; of_deter (N, D) and
+    of_stoch (N, S, K): what the row after the last hands back.
+    """
+    rows: list[RowGradients] = []
+    for t in reversed(range(len(saved))):
+        of_row = of_deters[t] + of_deter, of_stochs[t] + of_stoch, of_logits[t]
+        rows.append(filter_row_backward(structure, kernels, scales, keep[t], *saved[t], *of_row))
+        of_deter, of_stoch = rows[-1].deter, rows[-1].stoch
+    return rows
+
+
+class RowFunctions(NamedTuple):
+    """`filter_few` and its derivative, or compiled forms of them."""
+
+    forward: Callable[..., list[Row]] = filter_few
+    backward: Callable[..., list[RowGradients]] = filter_few_backward
 
 
 class FilterScan(torch.autograd.Function):
@@ -186,19 +230,21 @@ class FilterScan(torch.autograd.Function):
         count = 6 + structure.rest + structure.posterior
         kernels = [scan_kernel(kernel) for kernel in parameters[: 2 * count : 2]]
         scales = [scale.detach() for scale in parameters[2 * count :]]
-        offsets = zip(
-            *(
-                offset.detach().to(kernel.dtype).unbind(0)
-                for kernel, offset in zip(kernels, parameters[1 : 2 * count : 2], strict=True)
-            ),
-            strict=True,
+        offsets = list(
+            zip(
+                *(
+                    offset.detach().to(kernel.dtype).unbind(0)
+                    for kernel, offset in zip(kernels, parameters[1 : 2 * count : 2], strict=True)
+                ),
+                strict=True,
+            )
         )
-        rows = []
+        rows: list[Row] = []
         with torch.autocast(deter.device.type, enabled=False):  # It would convert every kernel again at every row.
-            for row_offsets, row_keep, row_noise in zip(offsets, keep.unbind(0), noise.unbind(0), strict=True):
-                row = functions.forward(structure, kernels, scales, row_offsets, deter, stoch, row_keep, row_noise)
-                deter, stoch = row.deter, row.stoch
-                rows.append(row)
+            for few in pieces(len(offsets)):
+                now = offsets[few], deter, stoch, keep[few], noise[few]
+                rows += functions.forward(structure, kernels, scales, *now)
+                deter, stoch = rows[-1].deter, rows[-1].stoch
         ctx.structure, ctx.functions, ctx.kernels, ctx.scales = structure, functions, kernels, scales
         ctx.keep, ctx.saved = keep, [row.saved for row in rows]
         deters, stochs, all_logits = (torch.stack(values) for values in list(zip(*rows, strict=True))[:3])
@@ -208,14 +254,13 @@ class FilterScan(torch.autograd.Function):
     def backward(ctx: Any, of_deters: Tensor, of_stochs: Tensor, of_logits: Tensor) -> tuple[Tensor | None, ...]:
         of_deter, of_stoch = torch.zeros_like(of_deters[0]), torch.zeros_like(of_stochs[0])
         rows: list[RowGradients] = []
-        for t in reversed(range(len(ctx.saved))):
-            saved: Saved = ctx.saved[t]
-            row = ctx.functions.backward(
-                *(ctx.structure, ctx.kernels, ctx.scales, ctx.keep[t], saved.normed, saved.gated, saved.probs),
-                *(of_deters[t] + of_deter, of_stochs[t] + of_stoch, of_logits[t]),
+        for few in reversed(pieces(len(ctx.saved))):
+            saved = [(row.normed, row.gated, row.probs) for row in ctx.saved[few]]
+            rows += ctx.functions.backward(
+                *(ctx.structure, ctx.kernels, ctx.scales, ctx.keep[few], saved),
+                *(of_deters[few], of_stochs[few], of_logits[few], of_deter, of_stoch),
             )
-            of_deter, of_stoch = row.deter, row.stoch
-            rows.append(row)
+            of_deter, of_stoch = rows[-1].deter, rows[-1].stoch
         rows.reverse()
         gradients: list[Tensor] = []
         for i in range(len(ctx.kernels)):
