@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,17 +24,6 @@ class Imagined(NamedTuple):
     """(N, H+1, *shape) each, not clipped; one more than steps."""
 
 
-class Dream(NamedTuple):
-    """One imagined step."""
-
-    action: dict[str, Tensor]
-    """(N, *shape) each, chosen at the entry before."""
-    deter: Tensor
-    """(N, D)."""
-    stoch: Tensor
-    """(N, *latent.shape)."""
-
-
 class Dreamt(NamedTuple):
     """Trajectories of H steps from N starts with gradient; entry 0 is the start."""
 
@@ -45,102 +33,123 @@ class Dreamt(NamedTuple):
     """(N, H, *shape) or one-hot (N, H, *shape, classes), chosen at the entry before; see `DreamerActor.imagine`."""
 
 
-def imagine_through(
-    rssm: RSSM, actor: DreamerActor, start: Latents, noise: Tensor, action_noise: Mapping[str, Tensor]
-) -> Dreamt:
-    """Imagine from start (N, D), (N, *latent.shape); actions and latents pass their gradient on.
+class Dream(NamedTuple):
+    """One imagined step."""
 
-    noise: (H, N, *latent.shape); action_noise: (H or more, N, ...) by field. The actor sees states without gradient.
-    """
-    deter, stoch = start
-    features, actions = [feature_of(deter, stoch)], []
-    prepared = rssm.prepare()
-    for t in range(noise.shape[0]):
-        action = actor.imagine(features[-1], {name: draws[t] for name, draws in action_noise.items()})
-        deter = rssm.step(deter, stoch, action_features(actor.fields, action), prepared)
-        stoch = rssm.latent.draw(rssm.prior_statistics(deter), noise[t])
-        features.append(feature_of(deter, stoch))
-        actions.append(action)
-    stacked = {name: torch.stack([action[name] for action in actions], 1) for name in actions[0]}
-    return Dreamt(torch.stack(features, 1), stacked)
+    feature: Tensor
+    """(N, F) that it began with."""
+    action: dict[str, Tensor]
+    """(N, *shape) each, chosen there."""
+    deter: Tensor
+    """(N, D) where it led to."""
+    stoch: Tensor
+    """(N, *latent.shape)."""
 
 
-ImagineStep = Callable[[Tensor, Tensor, Tensor, Any, Tensor, dict[str, Tensor]], Dream]
+ImagineStep = Callable[[Tensor, Tensor, Any, Tensor, dict[str, Tensor]], Dream]
+ImagineFew = Callable[[Tensor, Tensor, Any, Tensor, dict[str, Tensor]], Dream]
+"""As a step, but that noise is (T, N, ...), feature (N, T, F) and each action (N, T, *shape): several steps in one."""
 
 
 def imagine_step(
     rssm: RSSM,
     policy: ActorNetwork,
-    feature: Tensor,
     deter: Tensor,
     stoch: Tensor,
     prepared: Any,
     noise: Tensor,
     action_noise: dict[str, Tensor],
 ) -> Dream:
-    """Act on feature (N, F), then step the model from deter (N, D), stoch and with noise (N, *latent.shape).
+    """Act at deter (N, D), stoch (N, *latent.shape), then step the model with noise (N, *latent.shape).
 
-    prepared: see `RSSM.prepare`.
+    prepared: see `RSSM.prepare`. The feature has the precision of the matrix products.
     """
+    feature = _seen(deter, stoch)
     action = sample_actions(policy(feature), action_noise)
     deter = rssm.step(deter, stoch, encode_action(policy.fields, action), prepared)
-    return Dream(action, deter, rssm.latent.draw(rssm.prior_statistics(deter), noise))
+    return Dream(feature, action, deter, rssm.latent.draw(rssm.prior_statistics(deter), noise))
 
 
-class Few(NamedTuple):
-    """A few imagined steps."""
-
-    feature: Tensor
-    """(N, T, F) that each step began with; in the precision of the matrix products."""
-    action: dict[str, Tensor]
-    """(N, T, *shape), chosen there."""
-    deter: Tensor
-    """(N, D) after the last step."""
-    stoch: Tensor
-    """(N, *latent.shape)."""
+def imagine_step_through(
+    rssm: RSSM,
+    actor: DreamerActor,
+    deter: Tensor,
+    stoch: Tensor,
+    prepared: Any,
+    noise: Tensor,
+    action_noise: dict[str, Tensor],
+) -> Dream:
+    """As `imagine_step`, but that action and latents pass their gradient on; the actor's input gets none."""
+    feature = feature_of(deter, stoch)
+    action = actor.imagine(feature, action_noise)
+    deter = rssm.step(deter, stoch, action_features(actor.fields, action), prepared)
+    return Dream(feature, action, deter, rssm.latent.draw(rssm.prior_statistics(deter), noise))
 
 
 def imagine_few(
     step: ImagineStep, deter: Tensor, stoch: Tensor, prepared: Any, noise: Tensor, action_noise: dict[str, Tensor]
-) -> Few:
-    """`step`, once for each of noise (T, N, *latent.shape), from deter (N, D) and stoch."""
-    features, actions = [], []
+) -> Dream:
+    """`step`, once for each of noise (T, N, *latent.shape); see `ImagineFew`."""
+    dreams = []
     for t in range(noise.shape[0]):
-        features.append(feature_of(deter, stoch).to(product_dtype(deter)))
         noise_now = {name: value[t] for name, value in action_noise.items()}
-        dream = step(features[-1], deter, stoch, prepared, noise[t], noise_now)
-        deter, stoch = dream.deter, dream.stoch
-        actions.append(dream.action)
-    stacked = {name: torch.stack([action[name] for action in actions], 1) for name in actions[0]}
-    return Few(torch.stack(features, 1), stacked, deter, stoch)
+        dreams.append(step(deter, stoch, prepared, noise[t], noise_now))
+        deter, stoch = dreams[-1].deter, dreams[-1].stoch
+    feature = torch.stack([dream.feature for dream in dreams], 1)
+    return Dream(feature, _together([dream.action for dream in dreams], torch.stack), deter, stoch)
+
+
+def imagine_through(
+    rssm: RSSM, few: ImagineFew, start: Latents, noise: Tensor, action_noise: Mapping[str, Tensor]
+) -> Dreamt:
+    """Imagine from start (N, D), (N, *latent.shape); actions and latents pass their gradient on.
+
+    few: `imagine_few` of `imagine_step_through`, or a compiled form; noise: (H, N, *latent.shape); action_noise:
+    (H or more, N, ...) by field.
+    """
+    features, actions, (deter, stoch) = _in_pieces(few, start, rssm.prepare(), noise, action_noise)
+    return Dreamt(torch.cat([*features, feature_of(deter, stoch).unsqueeze(1)], 1), _together(actions, torch.cat))
 
 
 @torch.no_grad()
 def imagine(
     rssm: RSSM,
     policy: ActorNetwork,
+    few: ImagineFew,
     start: Latents,
     noise: Tensor,
     action_noise: dict[str, Tensor],
-    few: Callable[..., Few] | None = None,
 ) -> Imagined:
     """Imagine from start (N, D), (N, *latent.shape) without gradient.
 
-    noise: (H, N, *latent.shape); action_noise: see `Noise.action`; few: `imagine_few` with the `imagine_step` of this
-    model and policy, or a compiled form of it. The losses of actor and critic need no gradient through the model: the
-    policy gradient is REINFORCE for every kind of action.
+    few: `imagine_few` of `imagine_step` with this model and policy, or a compiled form; noise: (H, N, *latent.shape);
+    action_noise: see `Noise.action`. The losses of actor and critic need no gradient through the model: the policy
+    gradient is REINFORCE for every kind of action.
     """
-    few = few or partial(imagine_few, partial(imagine_step, rssm, policy))
-    deter, stoch = start
-    prepared = rssm.prepare()
-    features, actions = [], []
+    features, actions, (deter, stoch) = _in_pieces(few, start, rssm.prepare(), noise, action_noise)
+    feature = _seen(deter, stoch)
+    last = sample_actions(policy(feature), {name: value[-1] for name, value in action_noise.items()})
+    actions.append({name: value.unsqueeze(1) for name, value in last.items()})
+    return Imagined(torch.cat([*features, feature.unsqueeze(1)], 1), _together(actions, torch.cat))
+
+
+def _in_pieces(
+    few: ImagineFew, start: Latents, prepared: Any, noise: Tensor, action_noise: Mapping[str, Tensor]
+) -> tuple[list[Tensor], list[dict[str, Tensor]], Latents]:
+    """Features and actions of all steps, piece by piece, and where they led to."""
+    features, actions, (deter, stoch) = [], [], start
     for now in pieces(noise.shape[0]):
         noise_now = {name: value[now] for name, value in action_noise.items()}
-        dreamt = few(deter, stoch, prepared, noise[now], noise_now)
-        deter, stoch = dreamt.deter, dreamt.stoch
-        features.append(dreamt.feature)
-        actions.append(dreamt.action)
-    features.append(feature_of(deter, stoch).to(product_dtype(deter)).unsqueeze(1))
-    last = sample_actions(policy(features[-1][:, 0]), {name: value[-1] for name, value in action_noise.items()})
-    actions.append({name: value.unsqueeze(1) for name, value in last.items()})
-    return Imagined(torch.cat(features, 1), {name: torch.cat([a[name] for a in actions], 1) for name in last})
+        dream = few(deter, stoch, prepared, noise[now], noise_now)
+        deter, stoch = dream.deter, dream.stoch
+        features.append(dream.feature)
+        actions.append(dream.action)
+    return features, actions, Latents(deter, stoch)
+
+
+def _seen(deter: Tensor, stoch: Tensor) -> Tensor:
+    return feature_of(deter, stoch).to(product_dtype(deter))
+
+
+def _together(actions: Sequence[dict[str, Tensor]], join: Callable[..., Tensor]) -> dict[str, Tensor]:
+    return {name: join([action[name] for action in actions], 1) for name in actions[0]}

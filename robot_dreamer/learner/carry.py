@@ -63,7 +63,7 @@ def _observe_stream(
     As a robot lives there is one row after the other to filter, and starting the operators takes nearly all the time.
     """
     rssm = parts.world.rssm
-    observe_few = parts.compiled("observe few", partial(RSSM.observe, rssm))
+    observe_few = parts.compiled("observe few", partial(RSSM.filter_few, rssm))
     state, found = start, []
     for t in range(0, tokens.shape[1], FEW):
         now = slice(t, t + FEW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Sequence
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from robot_dreamer.learner.memory import is_out_of_memory
 FAILED = "torch.compile failed, continuing without it"
 
 # What compiled code checks at each call. PyTorch would also look at every module and parameter again, which took a
-# sixteenth of an update of `cpu_small`. A function here is compiled for one model, whose modules stay as they are.
+# sixteenth of an update of `cpu_small`. A function here is compiled for itself (`_own`), and its modules stay.
 _CHECKED = ("TENSOR_MATCH", "GLOBAL_STATE", "SHAPE_ENV")
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
@@ -40,7 +41,9 @@ class Compiler:
     def __call__(self, function: _Function) -> _Function:
         """The function, to be compiled at its first call for shapes that stay the same."""
         known = hasattr(torch.compiler, "keep_tensor_guards_unsafe")  # not in the oldest PyTorch that serves
-        compiled = torch.compile(function, dynamic=False, options={"guard_filter_fn": _few_guards} if known else None)
+        compiled = torch.compile(
+            _own(function), dynamic=False, options={"guard_filter_fn": _few_guards} if known else None
+        )
         worked = False
 
         def run(*arguments: object) -> object:
@@ -98,6 +101,16 @@ class CompiledFunctions:
         if name not in self._compiled:
             self._compiled[name] = self._compiler(function)
         return self._compiled[name]  # type: ignore[return-value]
+
+
+def _own(function: Callable[..., object]) -> Callable[..., object]:
+    """The function, in code of its own: PyTorch keeps compiled code by the code object that was called, which all
+    partials share, and two models share each other's."""
+
+    def call(*arguments: object) -> object:
+        return function(*arguments)
+
+    return FunctionType(call.__code__.replace(), call.__globals__, "compiled", None, call.__closure__)
 
 
 def _few_guards(guards: Sequence[Any]) -> list[bool]:

@@ -121,7 +121,7 @@ class BlockRSSM(RSSM):
         action: Tensor,
         keep: Tensor,
         noise: Tensor,
-        row: RowFunctions | None = None,
+        few: RowFunctions | None = None,
     ) -> Observed:
         """As `RSSM.observe`, in one function whose derivative is written out (see `fast/filtering.py`)."""
         steps, rows = tokens.shape[1], tokens.shape[0]
@@ -152,13 +152,13 @@ class BlockRSSM(RSSM):
         scales = (inputs, *(layer.scale for layer in (*self.layers, first, *posterior)))
         structure = Structure(self.blocks, len(rest), len(self.posterior), self.latent.shape, self.latent.unimix)
         parameters = (*(x for pair in linear for x in pair), *scales)
-        filtered = FilterScan.apply(structure, row or RowFunctions(), *start, keep, noise, *parameters)
+        filtered = FilterScan.apply(structure, few or RowFunctions(), *start, keep, noise, *parameters)
         return Observed(*(x.transpose(0, 1) for x in filtered))
 
-    def row(self, compiled: Callable[[str, Any], Any]) -> RowFunctions:
+    def few(self, compiled: Callable[[str, Any], Any]) -> RowFunctions:
         """A few rows and their derivative, for `observe`."""
-        forward = compiled("filter_few", filter_few)
-        return RowFunctions(forward, compiled("filter_few_backward", filter_few_backward))
+        forward = compiled("filter few", filter_few)
+        return RowFunctions(forward, compiled("filter few, backward", filter_few_backward))
 
 
 def _recur(deter: Tensor, gates: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.world_model.distributions import gumbel, one_hot
+from robot_dreamer.world_model.fast.pieces import pieces
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.latent import LatentSpace
 
@@ -115,17 +116,26 @@ class RSSM(nn.Module, ABC):
         return self.latent.kl(self.latent(filtered.posterior), prior)
 
     def observe(
-        self, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor, row: Any = None
+        self, start: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor, few: Any = None
     ) -> Observed:
         """Filter a sequence, row by row.
 
         start: state of the row before; tokens: (B, T, E); action: (B, T, A) features of the action before each row;
-        keep: (B, T) float; noise: (T, B, *latent.shape); row: what `row` returned, for rows of this shape.
+        keep: (B, T) float; noise: (T, B, *latent.shape); few: what `few` returned, for a batch of this shape.
         """
-        filter_row = row or self.filter
-        state, rows = start, []
+        filter_few = few or self.filter_few
+        state, found = start, []
+        for now in pieces(tokens.shape[1]):
+            observed: Observed = filter_few(state, tokens[:, now], action[:, now], keep[:, now], noise[now])
+            state = Latents(observed.deter[:, -1], observed.stoch[:, -1])
+            found.append(observed)
+        return Observed(*(torch.cat(values, 1) for values in zip(*found, strict=True)))
+
+    def filter_few(self, state: Latents, tokens: Tensor, action: Tensor, keep: Tensor, noise: Tensor) -> Observed:
+        """`filter` of one row after the other; shapes as in `observe`."""
+        rows = []
         for t in range(tokens.shape[1]):
-            filtered: Filtered = filter_row(state, action[:, t], tokens[:, t], keep[:, t : t + 1], noise[t])
+            filtered = self.filter(state, action[:, t], tokens[:, t], keep[:, t : t + 1], noise[t])
             state = Latents(filtered.deter, filtered.stoch)
             rows.append(filtered)
         return Observed(*(torch.stack(values, 1) for values in zip(*rows, strict=True)))
@@ -134,9 +144,9 @@ class RSSM(nn.Module, ABC):
         """What of a step depends on the parameters alone."""
         return None
 
-    def row(self, compiled: Callable[[str, Any], Any]) -> Any:
-        """How `observe` filters a row; compiled: (name, function) -> the form to call (see `CompiledFunctions`)."""
-        return compiled("filter", self.filter)
+    def few(self, compiled: Callable[[str, Any], Any]) -> Any:
+        """How `observe` filters a few rows; compiled: (name, function) -> the form to call (`CompiledFunctions`)."""
+        return compiled("filter few", self.filter_few)
 
 
 def encode_action(fields: Sequence[Field], action: dict[str, Tensor]) -> Tensor:

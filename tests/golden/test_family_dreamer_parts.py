@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from robot_dreamer.behavior.dreamer_losses import (
     log_prob_of_action,
     state_weights,
 )
-from robot_dreamer.behavior.imagination import imagine_through
+from robot_dreamer.behavior.imagination import imagine_few, imagine_step_through, imagine_through
 from robot_dreamer.behavior.returns import AdvantageScale
 from robot_dreamer.config import BehaviorConfig, load_config
 from robot_dreamer.learner.objectives.dreamer import judge_states
@@ -282,7 +283,13 @@ def test_actor_and_critic(path):
 
     start = Latents(g["in/start/deter"].flatten(0, 1), g["in/start/stoch"].flatten(0, 1))
     draws = g["noise/action"] if discrete else torch.special.ndtri(g["noise/action"].double()).float()
-    dreamt = imagine_through(world.rssm, policy, start, g["noise/latent"], {"action": draws})
+    dreamt = imagine_through(
+        world.rssm,
+        partial(imagine_few, partial(imagine_step_through, world.rssm, policy)),
+        start,
+        g["noise/latent"],
+        {"action": draws},
+    )
     judged = judge_states(world, dreamt.feature, g["in/is_terminal"].flatten(), behavior)
     value = slow(dreamt.feature).mean
     returns, weight = imagined_returns(judged, value, behavior), state_weights(judged.live, behavior)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from family_golden import GRAD, OUT, files
 from golden import Golden, assert_close
 
 from robot_dreamer.behavior.dreamer_losses import imagined_returns
-from robot_dreamer.behavior.imagination import imagine_through
+from robot_dreamer.behavior.imagination import imagine_few, imagine_step_through, imagine_through
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.objectives.dreamer import judge_states, starts
@@ -125,7 +126,13 @@ def test_updates(path):
                 for key, value in {"mean": d.mean, "std": d.std, "stoch": stoch, "deter": post.deter}.items():
                     assert_close(value, g[f"out/{name}/{key}"], UPDATE, f"{name}/{key}")
             start, terminal = starts(agent.config, rows, post)
-            dreamt = imagine_through(rssm, agent.policy, start, noise.imagine, noise.action)
+            dreamt = imagine_through(
+                rssm,
+                partial(imagine_few, partial(imagine_step_through, rssm, agent.policy)),
+                start,
+                noise.imagine,
+                noise.action,
+            )
             feature = dreamt.feature[:, 1:]
             assert_close(feature.roll(c["stoch"], -1).transpose(0, 1), g["out/imag_feat"], UPDATE, "feature")
             judged = judge_states(world, dreamt.feature, terminal, agent.config.behavior)

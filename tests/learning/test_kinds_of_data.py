@@ -60,8 +60,8 @@ def test_a_learner_with_shuffled_actions_is_caught():
 def test_a_learner_that_dreams_from_stale_latents_is_caught(monkeypatch):
     """Each step of a dream begins where the one before did, so no action leads anywhere."""
 
-    def stale(rssm, policy, feature, deter, stoch, *rest):
-        return imagine_step(rssm, policy, feature, deter, stoch, *rest)._replace(deter=deter, stoch=stoch)
+    def stale(rssm, policy, deter, stoch, *rest):
+        return imagine_step(rssm, policy, deter, stoch, *rest)._replace(deter=deter, stoch=stoch)
 
     monkeypatch.setattr(dreamer_v3, "imagine_step", stale)
     assert Cart().returns(learned(Cart())) < HELD - 1

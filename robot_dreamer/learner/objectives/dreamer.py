@@ -3,7 +3,8 @@ an optimiser of its own. What differs between them is configuration (`BehaviorCo
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from robot_dreamer.behavior.dreamer_actor import DreamerActor
 from robot_dreamer.behavior.dreamer_losses import Judged, actor_loss, critic_loss, imagined_returns, state_weights
-from robot_dreamer.behavior.imagination import imagine_through
+from robot_dreamer.behavior.imagination import imagine_few, imagine_step_through, imagine_through
 from robot_dreamer.behavior.noise import UpdateNoise, draw_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.behavior.returns import AdvantageScale
@@ -47,10 +48,13 @@ def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, 
 
     # Trajectories from the replayed states (N), through which a gradient flows.
     start, terminal = starts(config, rows, observed)
-    dreamt = imagine_through(world.rssm, actor, start, noise.imagine, noise.action)
+    step = partial(imagine_step_through, world.rssm, actor)
+    with frozen(world):  # the gradient is the actor's
+        few = parts.compiled("imagine few", partial(imagine_few, step))
+        dreamt = imagine_through(world.rssm, few, start, noise.imagine, noise.action)
+        judged = judge_states(world, dreamt.feature, terminal, behavior)
     seen = dreamt.feature.detach()  # (N, H+1, F)
     first = 0 if behavior.imagine_start else 1
-    judged = judge_states(world, dreamt.feature, terminal, behavior)
     judged = Judged(judged.reward[:, first:], judged.live[:, first:])
     weight = state_weights(judged.live, behavior)
 
@@ -93,6 +97,19 @@ def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, 
     if behavior.update_order != "critic_first" and behavior.slow_every:
         move_towards(parts.modules["slow_critic"], critic, copied * applied)
     return Latents(observed.deter.detach(), observed.stoch.detach())
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Whose parameters need no gradient inside the `with` block."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def starts(config: Config, rows: Replayed, observed: Observed) -> tuple[Latents, Tensor]:

@@ -73,8 +73,8 @@ def forward(parts: Parts, batch: Batch, noise: UpdateNoise) -> Forward:
     replayed, observed = observe_batch(parts, batch, noise.observe)
     last = config.behavior.imagine_last or observed.deter.shape[1]
     starts = Latents(observed.deter[:, -last:].flatten(0, 1).detach(), observed.stoch[:, -last:].flatten(0, 1).detach())
-    few = parts.compiled("imagine_few", partial(imagine_few, partial(imagine_step, rssm, policy)))
-    imagined = imagine(rssm, policy, starts, noise.imagine, noise.action, few)
+    few = parts.compiled("imagine few", partial(imagine_few, partial(imagine_step, rssm, policy)))
+    imagined = imagine(rssm, policy, few, starts, noise.imagine, noise.action)
     return_range = ReturnRange(parts.state["return_range/low"], parts.state["return_range/high"])
     losses = parts.compiled("objective", partial(objective, parts.modules, config, parts.join_rows))
     return Forward(observed, imagined, losses(replayed, observed, imagined, return_range))

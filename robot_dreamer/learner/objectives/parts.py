@@ -110,6 +110,6 @@ def observe_batch(
     stored = Latents(batch.deter.float(), batch.stoch.float())
     start = stored if parts.config.replay_context == "stored" else world.rssm.initial(rows)
     keep = 1 - batch.is_first[:, 1:].float()
-    observed = world.rssm.observe(start, tokens, action, keep, noise, parts.world.rssm.row(parts.compiled))
+    observed = world.rssm.observe(start, tokens, action, keep, noise, world.rssm.few(parts.compiled))
     flags = batch.is_last[:, 1:], batch.is_terminal[:, 1:]
     return Replayed(observation, batch.reward[:, 1:].float(), *flags, action, keep), observed

@@ -138,7 +138,7 @@ def remember(parts: Parts, batch: Batch, noise: UpdateNoise) -> Observed:
     previous = {name: value[:, :-1].flatten(0, 1) for name, value in batch.action.items()}
     action = encode_action(parts.actions, previous).unflatten(0, (lead[0], -1))
     keep = 1 - batch.is_first[:, 1:].float()
-    return rssm.observe(start, tokens[:, 1:], action, keep, noise.observe[1:], rssm.row(parts.compiled))
+    return rssm.observe(start, tokens[:, 1:], action, keep, noise.observe[1:], rssm.few(parts.compiled))
 
 
 def _world(parts: Parts) -> VisionMemory:
