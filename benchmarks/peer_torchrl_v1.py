@@ -7,29 +7,21 @@ training loop, eager as it is on a CPU.
 
 from __future__ import annotations
 
-import sys
-from importlib.metadata import version
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from benchmarks.peer_code import count_of, parameters_of, step_of
 from benchmarks.step_time import ACTIONS, HEADS, Update
-from benchmarks.torchrl_learner import TESTED, environment
+from benchmarks.torchrl_learner import TESTED, add_recipe, environment
 from robot_dreamer.config import Config
 
 
 def torchrl_v1_update(config: Config) -> tuple[Update, str]:
     """One update on a ready batch of vectors, of the sizes of `config`, and what it is.
 
-    Raises ImportError where a package is missing or of another version than the one this was written for.
+    Raises ImportError as `add_recipe`.
     """
-    import torchrl
-
-    if version("torchrl") != TESTED:
-        raise ImportError(f"expected torchrl {TESTED}, found {version('torchrl')}")
-    sys.path.insert(0, str(Path(torchrl.__file__).parents[1] / "sota-implementations" / "dreamer"))
+    add_recipe("dreamer")
     import dreamer_utils as recipe
     from tensordict import TensorDict
     from torchrl.data import Unbounded

@@ -26,15 +26,11 @@ def torchrl_update(
 
     heads: sizes of the vector observations.
 
-    Raises ImportError where a package is missing, RuntimeError for another version than the one this was written for.
+    Raises ImportError as `add_recipe`.
     """
-    import torchrl
-    from omegaconf import OmegaConf
-
-    if version("torchrl") != TESTED:
-        raise RuntimeError(f"expected torchrl {TESTED}, found {version('torchrl')}")
-    sys.path.insert(0, str(Path(torchrl.__file__).parents[1] / "sota-implementations" / "dreamer_v3"))
+    add_recipe("dreamer_v3")
     import train as recipe
+    from omegaconf import OmegaConf
     from tensordict import TensorDict
 
     size = sum(heads)
@@ -63,6 +59,18 @@ def torchrl_update(
         stepper.warmup(sample)
     count = sum(p.numel() for group in learner.optimizer.param_groups for p in group["params"])
     return lambda: stepper.step(None, sample), f"torchrl {TESTED}, {count:,} parameters"
+
+
+def add_recipe(name: str) -> None:
+    """Let the modules of a recipe inside TorchRL's wheel be imported.
+
+    Raises ImportError where TorchRL is missing or of another version than the one this was written for.
+    """
+    import torchrl
+
+    if version("torchrl") != TESTED:
+        raise ImportError(f"expected torchrl {TESTED}, found {version('torchrl')}")
+    sys.path.insert(0, str(Path(torchrl.__file__).parents[1] / "sota-implementations" / name))
 
 
 def _settings(config: Config, heads: tuple[int, ...], action_size: int) -> dict[str, Any]:
