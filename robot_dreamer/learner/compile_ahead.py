@@ -2,13 +2,17 @@
 
 Compiling takes minutes, and a compiler or a damaged cache can end the process that uses it. So a run begins with its
 functions as they are, and changes over once another process has made one whole update with compiled ones, and filtered
-rows as they arrive.
+rows as they arrive. A run that has loaded such code and come to its end leaves a mark in the cache: the next one of the
+same kind makes updates as they are for some seconds, so that robots get their first bundle, and then loads it, without
+another process.
 
   python -m robot_dreamer.learner.compile_ahead PARENT     spec, configuration and threads as JSON on standard input
 """
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import logging
 import os
 import subprocess
@@ -18,6 +22,7 @@ import time
 import warnings
 import weakref
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 import msgspec
@@ -25,6 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import robot_dreamer
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch, batch_to
@@ -38,6 +44,9 @@ from robot_dreamer.spec import RobotSpec
 from robot_dreamer.world_model.latent import stored_zeros
 
 _log = logging.getLogger(__name__)
+_COMPILED = ("behavior", "learner", "world_model")  # rooms whose code is
+_ELSEWHERE = ("name", "run", "train_ratio", "replay_capacity", "prefill")  # settings that no compiled code reads
+_HEAD_START = 10.0  # seconds
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -58,10 +67,19 @@ class CompileAhead:
         self._order = msgspec.json.encode(order)
         self._began = time.monotonic()
         self._over = self._ready = self._again = False
-        self._begin()
+        self._mark = code_cache() / f"loaded-{_key(spec, config)}"
+        self._known, self._asked = self._mark.exists(), 0.0
+        if self._known:
+            self._mark.unlink()  # back at the end of this process: code that ends it before is not loaded again
+            self._be_ready()
+        else:
+            self._begin()
 
     def __call__(self) -> bool:
         """Never waits. False while it compiles, and for good where it failed."""
+        if self._known:
+            self._asked = self._asked or time.monotonic()
+            return time.monotonic() - self._asked > _HEAD_START
         if not self._over and (status := self._process.poll()) is not None:
             self._end(status)
         return self._ready
@@ -82,10 +100,14 @@ class CompileAhead:
         with suppress(BrokenPipeError), self._process.stdin as order:  # one that has ended: `__call__` will say why
             order.write(self._order)
 
+    def _be_ready(self) -> None:
+        self._over = self._ready = True
+        atexit.register(_leave, self._mark)
+
     def _end(self, status: int) -> None:
         seconds = time.monotonic() - self._began
         if status == 0:
-            self._over = self._ready = True
+            self._be_ready()
             self._said.close()
             _log.info("compiled within %.0f s, beside the run: the next update loads it", seconds)
             return
@@ -102,6 +124,22 @@ class CompileAhead:
             return
         self._over = True
         warnings.warn(f"{FAILED} (compile=false avoids the try): {reason}", stacklevel=2)
+
+
+def _leave(mark: Path) -> None:
+    if mark.parent.is_dir():  # else somebody has begun the cache anew
+        mark.touch()
+
+
+def _key(spec: RobotSpec, config: Config) -> str:
+    """Of what is compiled: what is seen and done, the settings that count, and this package as it is."""
+    settings = {name: value for name, value in config.to_dict().items() if name not in _ELSEWHERE}
+    settings["run"] = (config.run.precision, config.run.device)
+    spaces = f"{spec.observation_space()} {spec.action_space()} {torch.get_num_threads()}"
+    package = Path(robot_dreamer.__file__).parent
+    sources = sorted(file for room in _COMPILED for file in (package / room).rglob("*.py"))
+    text = [spaces.encode(), msgspec.json.encode(settings), *(file.read_bytes() for file in sources)]
+    return hashlib.sha256(b"".join(text)).hexdigest()[:16]
 
 
 def example_batch(agent: Agent, spec: RobotSpec, config: Config) -> Batch:

@@ -85,6 +85,33 @@ def test_a_damaged_cache_is_begun_anew_once_and_said(
     assert list(folder.iterdir()) == []
 
 
+def test_what_a_run_has_loaded_the_next_of_its_kind_loads_at_once(
+    folder: Path, compilers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = []
+    monkeypatch.setattr(
+        compile_ahead.atexit, "register", lambda function, *arguments: leave.append((function, arguments))
+    )
+    monkeypatch.setattr(compile_ahead, "_HEAD_START", 0.05)
+    spec = load_spec("cartpole")
+    compilers(*[SUCCEED] * 3)
+    assert outcome(CompileAhead(spec, CONFIG)) and not list(folder.iterdir())
+    ((function, arguments),) = leave
+    function(*arguments)  # it ends well
+    other_seed = load_config("nano", ["device=cpu", "compile=true", "seed=7"])
+    ahead = CompileAhead(spec, other_seed)  # starts no process
+    assert not ahead() and not list(folder.iterdir())  # were it to end now, it would not have ended well
+    time.sleep(0.1)
+    assert ahead()
+    for function, arguments in leave:
+        function(*arguments)
+    assert not CompileAhead(spec, load_config("nano", ["device=cpu", "compile=true", "batch_size=3"]))._known
+    assert not CompileAhead(load_spec("quadruped"), CONFIG)._known
+    assert CompileAhead(spec, CONFIG)._known
+    folder.rmdir()
+    leave[-1][0](*leave[-1][1])  # a cache that is gone
+
+
 def test_a_compiler_that_always_fails_costs_one_warning(folder: Path, compilers: Any) -> None:
     compilers(*["raise SystemExit('no C++ compiler')"] * 2)
     ahead = CompileAhead(load_spec("cartpole"), CONFIG)
