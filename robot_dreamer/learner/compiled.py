@@ -8,16 +8,11 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
 from robot_dreamer.learner.code_cache import code_cache
 from robot_dreamer.learner.memory import is_out_of_memory
 
 FAILED = "torch.compile failed, continuing without it"
-
-# What compiled code checks at each call. PyTorch would also look at every module and parameter again, which took a
-# sixteenth of an update of `cpu_small`. A function here is compiled for itself (`_own`), and its modules stay.
-_CHECKED = ("TENSOR_MATCH", "GLOBAL_STATE", "SHAPE_ENV")
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -114,5 +109,9 @@ def _own(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def _few_guards(guards: Sequence[Any]) -> list[bool]:
-    """Which of Dynamo's guards to keep: shapes and types of what is handed over, and modes such as autocast."""
-    return [guard.guard_type in _CHECKED and not isinstance(guard.value, nn.Parameter) for guard in guards]
+    """Which of Dynamo's guards to keep: what the function is called with, and modes such as autocast.
+
+    The model that it was made with stays as it is; to look at its modules and parameters again at each call took a
+    sixteenth of an update of `cpu_small`.
+    """
+    return [not guard.is_global and not guard.name.startswith("L['function']") for guard in guards]
