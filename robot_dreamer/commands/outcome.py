@@ -50,18 +50,22 @@ def report_outcome(spec: RobotSpec, logdir: Path, episodes: int, console: Consol
 
 
 def best_bundle(spec: RobotSpec, bundles: Path, episodes: int) -> Path:
-    """The newest bundle, or the proven one of the training's episodes: whichever has the higher mean return here.
+    """Of the last bundles and the proven one of the training's episodes that with the highest mean return here.
 
-    Without evaluation the proven one, if there is one.
+    With large steps policies differ from one bundle to the next, by more than two of them can tell. Without evaluation
+    the proven one, or the newest where none is proven. Of equals the newest.
     """
-    newest, proven = written_bundles(bundles)[-1], proven_bundles(bundles)
-    if not proven or bundle_number(proven[-1]) == bundle_number(newest):
-        return newest
+    proven, written = proven_bundles(bundles)[-1:], written_bundles(bundles)
     if not episodes:
-        return proven[-1]
-    candidates: list[Path | None] = [newest, proven[-1]]
-    means = [result.mean for result in compare(candidates, spec, episodes, CHOICE_SEED)]
-    return newest if means[0] >= means[1] else proven[-1]
+        return (proven or written)[-1]
+    numbered = {bundle_number(path): path for path in (*proven, *written)}
+    candidates: list[Path | None] = [numbered[number] for number in sorted(numbered, reverse=True)]
+    if len(candidates) > 1:
+        means = [result.mean for result in compare(candidates, spec, episodes, CHOICE_SEED)]
+        candidates = [candidates[means.index(max(means))]]
+    (best,) = candidates
+    assert best is not None
+    return best
 
 
 def _film(bundle: Path, spec: RobotSpec, logdir: Path) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from robot_dreamer.commands import outcome
 from robot_dreamer.learner.proven import WINDOW, Proven, lower_bound
 from robot_dreamer.learner.run import BUNDLES
-from robot_dreamer.onboard.bundle import bundle_path, proven_bundles
+from robot_dreamer.onboard.bundle import bundle_number, bundle_path, proven_bundles
 from robot_dreamer.record import INTERVENTION, RANDOM_POLICY
 from robot_dreamer.spec import load_spec
 from tests.unit.test_trainer import make, rows
@@ -98,16 +98,25 @@ def test_the_learner_tells_it_of_every_finished_episode(tmp_path: Path) -> None:
     assert [version for version, _ in told] == [0, 0] and told[-1][1] == trainer.episodes.returns[-1]
 
 
-@pytest.mark.parametrize(("newest", "proven", "best"), [(800, 750, "bundle-8"), (600, 750, "proven-4")])
-def test_what_is_handed_over_is_the_better_of_newest_and_proven(
-    tmp_path: Path, bundles: Path, monkeypatch: pytest.MonkeyPatch, newest: float, proven: float, best: str
+@pytest.mark.parametrize(
+    ("returns", "best"),
+    [
+        ({4: 600, 5: 500, 6: 700, 7: 800, 8: 800}, "bundle-8"),  # of equals the newest
+        ({4: 600, 5: 500, 6: 900, 7: 800, 8: 700}, "bundle-6"),
+        ({4: 950, 5: 500, 6: 900, 7: 800, 8: 700}, "proven-4"),
+    ],
+)
+def test_what_is_handed_over_is_the_best_of_the_last_and_the_proven(
+    tmp_path: Path, bundles: Path, monkeypatch: pytest.MonkeyPatch, returns: dict[int, float], best: str
 ) -> None:
     fly(Proven(tmp_path, bundles), 4, [700.0, 690.0] * 5)
+    for version in (1, 2, 3, 4):
+        bundle_path(bundles, version).unlink()
     asked = []
 
     def compare(candidates: list[Path], spec: object, episodes: int, seed: int) -> list[object]:
         asked.append((episodes, seed))
-        return [type("Result", (), {"mean": mean}) for mean in (newest, proven)]
+        return [type("Result", (), {"mean": returns[bundle_number(path)]}) for path in candidates]
 
     monkeypatch.setattr(outcome, "compare", compare)
     found = outcome.best_bundle(load_spec("cartpole"), bundles, 10)
