@@ -17,7 +17,7 @@ export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)$(if $(AMENT_PREFIX_PATH),:$(AMENT_
 .PHONY: train test learn lint docs environment clean help
 
 train: environment
-	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small --set compile=true --minutes 10 --speed 4 --logdir runs/cartpole $(ARGS)
+	@exec $(BIN)/robot-dreamer train --robot cartpole --preset cpu_small --set compile=true --minutes 10 --speed 6 --logdir runs/cartpole $(ARGS)
 
 # Two hundred programs start in these tests: what Python compiles is kept, also where it is told not to.
 test: environment
