@@ -9,7 +9,7 @@ import argparse
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -164,7 +164,7 @@ def _eyes(args: argparse.Namespace, spec: RobotSpec) -> Reconstruct | None:
 
 
 def compare(
-    bundles: list[Path | None],
+    bundles: Sequence[Path | None],
     spec: RobotSpec,
     episodes: int,
     seed: int,

@@ -59,13 +59,11 @@ def best_bundle(spec: RobotSpec, bundles: Path, episodes: int) -> Path:
     if not episodes:
         return (proven or written)[-1]
     numbered = {bundle_number(path): path for path in (*proven, *written)}
-    candidates: list[Path | None] = [numbered[number] for number in sorted(numbered, reverse=True)]
-    if len(candidates) > 1:
-        means = [result.mean for result in compare(candidates, spec, episodes, CHOICE_SEED)]
-        candidates = [candidates[means.index(max(means))]]
-    (best,) = candidates
-    assert best is not None
-    return best
+    candidates = [numbered[number] for number in sorted(numbered, reverse=True)]
+    if len(candidates) == 1:
+        return candidates[0]
+    means = [result.mean for result in compare(candidates, spec, episodes, CHOICE_SEED)]
+    return candidates[means.index(max(means))]
 
 
 def _film(bundle: Path, spec: RobotSpec, logdir: Path) -> bool:
