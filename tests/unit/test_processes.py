@@ -15,6 +15,19 @@ from robot_dreamer.processes.own_address import own_address
 from robot_dreamer.processes.ros_domain import own_domain
 
 
+@pytest.fixture
+def ports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Three free ports instead of those that the runs of this machine share: other tests take and free these."""
+    sockets = [socket.socket() for _ in range(3)]
+    for probe in sockets:
+        probe.bind(("127.0.0.1", 0))
+    found = [probe.getsockname()[1] for probe in sockets]
+    for probe in sockets:
+        probe.close()
+    monkeypatch.setattr(addresses, "PORTS", found)
+    return found
+
+
 def table(**options: object) -> dict[str, Process]:
     return {p.name: p for p in processes(Options("cartpole", Path("runs/x"), **options))}  # type: ignore[arg-type]
 
@@ -180,27 +193,24 @@ def test_a_chosen_domain_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         assert one["ROS_DOMAIN_ID"] == "77"
 
 
-def test_runs_that_begin_together_get_addresses_of_their_own() -> None:
-    with own_address() as first, own_address() as second:
-        assert first != second  # although nothing listens at either yet
-        assert all(address.startswith("tcp://127.0.0.1:") for address in (first, second))
+def test_runs_that_begin_together_get_addresses_of_their_own(ports: list[int]) -> None:
+    with own_address() as first, own_address() as second:  # although nothing listens at either yet
+        assert [first, second] == [f"tcp://127.0.0.1:{port}" for port in ports[:2]]
     with own_address() as again:
         assert again == first
 
 
-def test_a_port_that_a_program_holds_is_passed_over() -> None:
-    with own_address() as free:
-        pass
+def test_a_port_that_a_program_holds_is_passed_over(ports: list[int]) -> None:
     with socket.socket() as program:
         program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        program.bind(("127.0.0.1", int(free.rpartition(":")[2])))
+        program.bind(("127.0.0.1", ports[0]))
         program.listen()
         with own_address() as other:
-            assert other != free
+            assert other == f"tcp://127.0.0.1:{ports[1]}"
 
 
-def test_where_all_ports_are_held_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with own_address() as free:
-        monkeypatch.setattr(addresses, "PORTS", range(int(free.rpartition(":")[2]), int(free.rpartition(":")[2]) + 1))
-        with pytest.raises(addresses.NoPortError, match="choose one: --bind tcp://127.0.0.1:PORT"), own_address():
-            pass
+def test_where_all_ports_are_held_the_option_is_named(ports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "PORTS", ports[:1])
+    words = "choose one: --bind tcp://127.0.0.1:PORT"
+    with own_address(), pytest.raises(addresses.NoPortError, match=words), own_address():
+        pass
