@@ -20,8 +20,9 @@ from export.weights import FORMATS
 from robot_dreamer.bounds import LARGEST
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
+from robot_dreamer.learner.checkpoint import CheckpointError, load_checkpoint
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta
+from robot_dreamer.learner.recent import RECENT
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy

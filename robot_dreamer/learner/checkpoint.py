@@ -36,7 +36,6 @@ from robot_dreamer.learner.checkpoint_meta import (
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
 FOLDER = "checkpoints"  # below a run's log directory
-RECENT = "recent/"  # prefix: what one robot saw and did last, as observation/<name>, action/<name>, is_first
 _TENSORS, _META = "tensors.safetensors", "meta.json"
 _WRITING = ".writing-"
 

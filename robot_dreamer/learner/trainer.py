@@ -20,7 +20,6 @@ from robot_dreamer.learner.batch import batch_to
 from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.checkpoint import (
     FOLDER,
-    RECENT,
     CheckpointError,
     TornCheckpoint,
     has_checkpoint,
@@ -34,6 +33,7 @@ from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import affordable_rows, fitting, update_advice
 from robot_dreamer.learner.progress import EpisodeLog
+from robot_dreamer.learner.recent import RECENT_ROWS, recent_tensors
 from robot_dreamer.learner.replay import Replay, row_bytes
 from robot_dreamer.learner.streams import Streams
 from robot_dreamer.learner.team import Team
@@ -45,7 +45,6 @@ from robot_dreamer.spec import RobotSpec
 from robot_dreamer.world_model.latent import stored_zeros
 
 _log = logging.getLogger(__name__)
-RECENT_ROWS = 512  # kept in a checkpoint as they were
 
 
 class TrainingError(RuntimeError):
@@ -254,7 +253,7 @@ class Trainer:
     def save(self) -> Path:
         """Write a checkpoint from which `resume` goes on exactly."""
         self.finish_update()
-        tensors = self._recent_rows() | {f"agent/{k}": v for k, v in self.agent.training_state().items()}
+        tensors = recent_tensors(self._recent) | {f"agent/{k}": v for k, v in self.agent.training_state().items()}
         progress = Progress(
             training_step=self.updates,
             env_step=self.env_steps,
@@ -270,18 +269,6 @@ class Trainer:
         folder = save_checkpoint(self.logdir / FOLDER, tensors, progress, spec=self.spec, config=self.config)
         self._latents.delete_unused([kept.latents for kept in kept_metas(self.logdir / FOLDER)])
         return folder
-
-    def _recent_rows(self) -> dict[str, torch.Tensor]:
-        """What one robot saw last, so that an export from the checkpoint alone can be tried on it."""
-        rows = [row for row in self._recent if (row.robot, row.boot) == (self._recent[-1].robot, self._recent[-1].boot)]
-        if not rows:
-            return {}
-        found = {f"{RECENT}is_first": torch.tensor([row.is_first for row in rows])}
-        for name in self.replay.observation_names:
-            found[f"{RECENT}observation/{name}"] = torch.from_numpy(np.stack([row.observation[name] for row in rows]))
-        for name in self.replay.action_names:
-            found[f"{RECENT}action/{name}"] = torch.from_numpy(np.stack([row.action[name] for row in rows]))
-        return found
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint in the log directory; False if there is none.

@@ -12,8 +12,9 @@ import torch
 
 from robot_dreamer.config import Config, load_config
 from robot_dreamer.learner import memory
-from robot_dreamer.learner.checkpoint import RECENT, CheckpointError, load_checkpoint
+from robot_dreamer.learner.checkpoint import CheckpointError, load_checkpoint
 from robot_dreamer.learner.memory import OutOfMemory
+from robot_dreamer.learner.recent import RECENT
 from robot_dreamer.learner.replay import row_bytes
 from robot_dreamer.learner.streams import CHUNK
 from robot_dreamer.learner.trainer import Trainer, TrainingError
