@@ -20,7 +20,8 @@ from export.weights import FORMATS
 from robot_dreamer.bounds import LARGEST
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.checkpoint import CheckpointError, load_checkpoint
+from robot_dreamer.learner.average import AVERAGED_POLICY
+from robot_dreamer.learner.checkpoint import CheckpointError, below, load_checkpoint
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta
 from robot_dreamer.learner.recent import RECENT
 from robot_dreamer.onboard.bundle import read_bundle
@@ -66,7 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tensors, meta = load_checkpoint(options.checkpoint)
         spec, config, agent = rebuild_agent(options.checkpoint, tensors, meta, options.robot)
-        exporter = BundleExporter(agent.policy_step(), spec, config, meta.lineage, options.weights)
+        policy = agent.policy_step()
+        if averaged := below(tensors, AVERAGED_POLICY):
+            policy.load_state_dict(averaged)
+        exporter = BundleExporter(policy, spec, config, meta.lineage, options.weights)
         stream = choose_inputs(exporter.ports, tensors, options.seed)
         export_checked(exporter, spec, meta.training_step, stream, options)
     except KeyboardInterrupt:
@@ -92,14 +96,13 @@ def rebuild_agent(
         require_same_spec(load_spec(robot), spec, f"checkpoint {checkpoint}")
     config = meta.configuration().with_run(device="cpu")
     agent = Agent(spec.observation_space(), spec.action_space(), config)
-    own = {name.removeprefix("agent/"): value for name, value in tensors.items() if name.startswith("agent/")}
-    agent.load_training_state(own)
+    agent.load_training_state(below(tensors, "agent/"))
     return spec, config, agent
 
 
 def choose_inputs(ports: Ports, tensors: Mapping[str, torch.Tensor], seed: int) -> RandomInputs:
     """What the robot saw last, where the checkpoint has it; random observations otherwise."""
-    recent = {k.removeprefix(RECENT): v.numpy() for k, v in tensors.items() if k.startswith(RECENT)}
+    recent = {name: value.numpy() for name, value in below(tensors, RECENT).items()}
     if not recent:
         return RandomInputs(ports, seed, starts=frozenset({0}))
     is_first = recent.pop("is_first")

@@ -80,7 +80,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         trainer = Trainer(spec, config, store, logdir, team)
         trainer.episodes.proven = Proven(logdir, logdir / BUNDLES)
         resume_or_begin(trainer, args.init_from, args.demonstrations)
-        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
+        exporter = BundleExporter(trainer.policy_step(), spec, config, store.id, config.run.bundle_weights)
 
         def publish(path: Path, version: int, training_step: int) -> None:
             exporter.export(path, version, training_step)

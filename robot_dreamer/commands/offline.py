@@ -56,7 +56,7 @@ def learn_offline(
                 f"{store.path} holds {trainer.env_steps} rows and no {trainer.replay.length} in a row without a gap: "
                 "there is nothing to learn from"
             )
-        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
+        exporter = BundleExporter(trainer.policy_step(), spec, config, store.id, config.run.bundle_weights)
         record_command(logdir)
         record_run(logdir, spec, config)
         report = reporter(logdir)

@@ -72,7 +72,7 @@ def _lead(
             _log.info("a new episode begins, with another seed of environment and noise")
         policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
         actor = LocalActor(environment, policy, store)
-        exporter = BundleExporter(trainer.agent.policy_step(), spec, config, store.id, config.run.bundle_weights)
+        exporter = BundleExporter(trainer.policy_step(), spec, config, store.id, config.run.bundle_weights)
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows
         report = reporter(logdir)
         training = Run(trainer, budget, exporter.export, step_environment=actor.step, report=report)

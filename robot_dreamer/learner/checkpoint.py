@@ -129,6 +129,11 @@ def load_checkpoint(
     raise CheckpointError(f"none of the {len(candidates)} checkpoints in {candidates[0].parent} is whole")
 
 
+def below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Those whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def has_checkpoint(path: str | Path) -> bool:
     """Whether `path` (see `load_checkpoint`) holds any checkpoint to resume from."""
     path = Path(path)

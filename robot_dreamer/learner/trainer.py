@@ -15,13 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config
+from robot_dreamer.learner.average import AVERAGE, PolicyAverage
 from robot_dreamer.learner.batch import batch_to
 from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.checkpoint import (
     FOLDER,
     CheckpointError,
     TornCheckpoint,
+    below,
     has_checkpoint,
     kept_metas,
     load_checkpoint,
@@ -76,6 +79,8 @@ class Trainer:
         """
         self.spec, self.config, self.store, self.logdir, self.offline = spec, config, store, logdir, offline
         self.agent = build_agent(spec, config, team)
+        average = config.run.bundle_average
+        self.average = PolicyAverage(self.agent.policy_step(), average) if average else None
         self._advice = update_advice(config, self.agent.trained_parameters, self.agent.device)
         rssm = self.agent.parts.world.rssm
         self._latent = rssm.latent
@@ -109,6 +114,10 @@ class Trainer:
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
         self._streams = Streams()
         self._discards = Discards(store, self.replay, self._streams)
+
+    def policy_step(self) -> PolicyStep:
+        """The acting step that bundles are made of."""
+        return self.average.policy if self.average else self.agent.policy_step()
 
     @property
     def due(self) -> bool:
@@ -223,6 +232,8 @@ class Trainer:
         if applied:
             self._skipped_in_a_row = 0
             self.updates += 1
+            if self.average:
+                self.average.add()
         else:
             self._skip(result.not_finite())
 
@@ -254,6 +265,8 @@ class Trainer:
         """Write a checkpoint from which `resume` goes on exactly."""
         self.finish_update()
         tensors = recent_tensors(self._recent) | {f"agent/{k}": v for k, v in self.agent.training_state().items()}
+        if self.average:
+            tensors |= {f"{AVERAGE}{k}": v for k, v in self.average.state().items()}
         progress = Progress(
             training_step=self.updates,
             env_step=self.env_steps,
@@ -292,7 +305,11 @@ class Trainer:
         self._reload_rows(meta.cursor)
         self.replay.load_state(meta.replay)
         self._latents.load(meta.latents)
-        self.agent.load_training_state(_below(tensors, "agent/"))
+        self.agent.load_training_state(below(tensors, "agent/"))
+        if self.average and (average := below(tensors, AVERAGE)):
+            self.average.load(average)
+        elif self.average:
+            self.average.restart()
         self.updates, self.skipped = meta.training_step, meta.skipped
         self.training_seconds = meta.training_seconds
         self._credit = meta.credit
@@ -328,7 +345,3 @@ class Trainer:
 def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:
     """T arrays -> (1, T, ...)."""
     return torch.from_numpy(np.stack(values))[None].to(device)
-
-
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

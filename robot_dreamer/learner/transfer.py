@@ -16,7 +16,7 @@ from torch import Tensor
 from robot_dreamer.config import differences
 from robot_dreamer.learner.adam import belongs_to
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.checkpoint import CheckpointError, load_checkpoint
+from robot_dreamer.learner.checkpoint import CheckpointError, below, load_checkpoint
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.spec.contract import differences as contract_differences
@@ -40,7 +40,7 @@ def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
     _require_same_view(run, trainer.spec, meta.spec)
     settings = differences(trainer.config.to_dict(), meta.config)
     own = {name: p.data for name, p in trainer.agent.named_parameters() if not belongs_to(name, fresh)}
-    theirs = {name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)}
+    theirs = below(tensors, _MODEL)
     if odd := _misfits(own, theirs):
         shapes = [f"  {name}: ours {a!r}, theirs {b!r}" for name, a, b in settings if name.startswith("model.")]
         advice = f"take its preset ({meta.config['name']})"
@@ -49,6 +49,8 @@ def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
         for name, parameter in own.items():
             parameter.copy_(theirs[name])
     trainer.given = True
+    if trainer.average:
+        trainer.average.restart()
     kept = f"; drawn anew: {', '.join(fresh)}" if fresh else ""
     _log.info("starting from %s after %d updates%s", run, meta.training_step, kept)
     for line in contract_differences(trainer.spec.contract(), meta.spec.contract()):
