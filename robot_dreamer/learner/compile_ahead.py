@@ -23,7 +23,7 @@ import warnings
 import weakref
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import msgspec
 import numpy as np
@@ -60,29 +60,33 @@ class CompileAhead:
 
     A process that fails with the cache of an earlier run is started once more with an empty one. If that fails too,
     one warning says why, and the run stays as it is.
+
+    Attributes:
+      state: "known" while what an earlier run has left waits to be loaded.
     """
 
     def __init__(self, spec: RobotSpec, config: Config) -> None:
         order = {"spec": spec, "config": config.to_dict(), "threads": torch.get_num_threads()}
         self._order = msgspec.json.encode(order)
-        self._began = time.monotonic()
-        self._over = self._ready = self._again = False
+        self._began, self._asked, self._again = time.monotonic(), 0.0, False
         self._mark = code_cache() / f"loaded-{_key(spec, config)}"
-        self._known, self._asked = self._mark.exists(), 0.0
-        if self._known:
+        self.state: Literal["known", "compiling", "ready", "failed"] = "known" if self._mark.exists() else "compiling"
+        if self.state == "known":
             self._mark.unlink()  # back at the end of this process: code that ends it before is not loaded again
-            self._be_ready()
+            atexit.register(_leave, self._mark)
         else:
             self._begin()
 
     def __call__(self) -> bool:
         """Never waits. False while it compiles, and for good where it failed."""
-        if self._known:
+        if self.state == "known":
             self._asked = self._asked or time.monotonic()
-            return time.monotonic() - self._asked > _HEAD_START
-        if not self._over and (status := self._process.poll()) is not None:
+            if time.monotonic() - self._asked > _HEAD_START:
+                self.state = "ready"
+                _log.info("an earlier run has left compiled code: the next update loads it")
+        elif self.state == "compiling" and (status := self._process.poll()) is not None:
             self._end(status)
-        return self._ready
+        return self.state == "ready"
 
     def _begin(self) -> None:
         code_cache()  # both processes use the same
@@ -100,14 +104,11 @@ class CompileAhead:
         with suppress(BrokenPipeError), self._process.stdin as order:  # one that has ended: `__call__` will say why
             order.write(self._order)
 
-    def _be_ready(self) -> None:
-        self._over = self._ready = True
-        atexit.register(_leave, self._mark)
-
     def _end(self, status: int) -> None:
         seconds = time.monotonic() - self._began
         if status == 0:
-            self._be_ready()
+            self.state = "ready"
+            atexit.register(_leave, self._mark)
             self._said.close()
             _log.info("compiled within %.0f s, beside the run: the next update loads it", seconds)
             return
@@ -122,7 +123,7 @@ class CompileAhead:
             begin_anew(folder)
             self._begin()
             return
-        self._over = True
+        self.state = "failed"
         warnings.warn(f"{FAILED} (compile=false avoids the try): {reason}", stacklevel=2)
 
 
