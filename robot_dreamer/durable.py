@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,18 +19,31 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file all or nothing: whoever reads meets the old content or the new one, also after a crash.
+@contextmanager
+def replacing(path: Path, lasting: bool = True) -> Iterator[BinaryIO]:
+    """An open file that takes the place of `path` at the end: whoever reads meets the old content or the new one.
 
-    Raises OSError; the old file is untouched then.
+    Args:
+      lasting: also after a crash of the machine; it waits for the disk.
+
+    Raises OSError; the old file is untouched then, as it is by whatever is raised inside.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
-        sync(temporary)
+        with temporary.open("wb") as file:
+            yield file
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, content: bytes, lasting: bool = True) -> None:
+    """Write a file at once, as `replacing` does."""
+    with replacing(path, lasting) as file:
+        file.write(content)
 
 
 def sha256_of(path: Path) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 
+from robot_dreamer.durable import replacing
 from robot_dreamer.learner.hopes import EPISODE_ROWS, value_along
 from robot_dreamer.learner.portrait import CONTEXT, ROWS, portrait
 from robot_dreamer.learner.trainer import Trainer
@@ -64,10 +64,8 @@ class Gallery:
     def _write(self, arrays: Arrays) -> None:
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"portrait-{int(arrays['update']):08d}.npz"
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
+        with replacing(path, lasting=False) as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type] # its stubs take the names for options
-        os.replace(temporary, path)
         _thin_out(sorted(self._folder.glob("portrait-*.npz")))
 
 

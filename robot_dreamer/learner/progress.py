@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.draws import Draws
+from robot_dreamer.durable import replace_file
 from robot_dreamer.learner.proven import Proven
 from robot_dreamer.record import StepRecord
 
@@ -26,9 +27,7 @@ RUN_FILE = "run.json"  # what is trained in, the configuration, code and machine
 
 def write_json_atomically(path: Path, value: Any) -> None:
     """Replace a JSON file so that a reader sees the old or the new one, not half of one; what is not finite is null."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(_finite(value), allow_nan=False), encoding="utf-8")
-    os.replace(temporary, path)
+    replace_file(path, json.dumps(_finite(value), allow_nan=False).encode(), lasting=False)
 
 
 def _finite(value: Any) -> Any:

@@ -8,7 +8,6 @@ so far. These are episodes of training, with the noise that actions have there, 
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections import deque
 from pathlib import Path
@@ -17,7 +16,7 @@ import msgspec
 import numpy as np
 from scipy import special
 
-from robot_dreamer.durable import replace_file, sync
+from robot_dreamer.durable import replace_file, replacing
 from robot_dreamer.onboard.bundle import PROVEN, bundle_path, proven_bundles
 from robot_dreamer.record import RANDOM_POLICY
 
@@ -72,10 +71,8 @@ class Proven:
     def _keep(self, bundle: Path, proof: Proof) -> None:
         before, kept = proven_bundles(self._bundles), bundle_path(self._bundles, proof.version, PROVEN)
         if kept not in before:
-            temporary = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
-            shutil.copyfile(bundle, temporary)
-            sync(temporary)
-            temporary.replace(kept)
+            with bundle.open("rb") as flown, replacing(kept) as copy:
+                shutil.copyfileobj(flown, copy)
         self.best = proof
         replace_file(self._file, msgspec.json.encode(proof))
         for old in before:  # last: a crash leaves one too many, not one too few

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from robot_dreamer.bounds import Count
-from robot_dreamer.durable import sha256_of, sync
+from robot_dreamer.durable import replace_file, sha256_of, sync
 from robot_dreamer.link.messages import Announcement, Fetch, Hash, Id, Piece
 from robot_dreamer.link.timing import LinkLimits, Timing
 
@@ -176,12 +176,7 @@ class Inbox:
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(self.directory / wanted.file)
-        manifest = self.directory / "current.json.new"
-        with manifest.open("wb") as file:
-            file.write(msgspec.json.encode(wanted))
-            file.flush()
-            os.fsync(file.fileno())
-        manifest.replace(self.directory / "current.json")
+        replace_file(self.directory / "current.json", msgspec.json.encode(wanted))
         sync(self.directory)
         self.current, self._published, self.last_error = wanted, self._wanted_published, ""
         others = [p for p in self.directory.glob("bundle-*.zip") if p.name != wanted.file]

@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.durable import sync
+from robot_dreamer.durable import replacing, sync
 from robot_dreamer.onboard.manifest import (
     FORMAT,
     BundleError,
@@ -76,17 +76,9 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, recording: Mappin
     contents = {MODEL: model, RECORDING: buffer.getvalue()}
     filled = msgspec.structs.replace(manifest, files={n: hashlib.sha256(b).hexdigest() for n, b in contents.items()})
     contents[MANIFEST] = msgspec.json.format(msgspec.json.encode(filled), indent=2)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, content in contents.items():
-                    archive.writestr(zipfile.ZipInfo(name, _FIXED_DATE), content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in contents.items():
+            archive.writestr(zipfile.ZipInfo(name, _FIXED_DATE), content)
     sync(path.parent)  # the rename itself must survive a power cut
 
 

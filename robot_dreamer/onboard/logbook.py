@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from robot_dreamer.durable import sync
+from robot_dreamer.durable import replace_file, sync
 from robot_dreamer.onboard.manifest import BundleError
 
 FLOWN_FILE = "flown.json"
@@ -102,12 +102,7 @@ class Logbook:
         """
         flown = Flown(dict(floors), acting if (self._kept / acting).is_file() else "")
         if flown != self.flown:
-            temporary = self._file.with_suffix(".new")
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(flown), indent=2))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._file)
+            replace_file(self._file, msgspec.json.format(msgspec.json.encode(flown), indent=2))
             sync(self._file.parent)
             self.flown = flown
         for bundle in self._kept.iterdir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import jinja2
 
 import robot_dreamer
+from robot_dreamer.durable import replace_file
 from robot_dreamer.report.blocks import Section
 from robot_dreamer.report.run_files import RunFiles, read_run
 from robot_dreamer.report.sections.behavior import behavior
@@ -32,9 +32,7 @@ def write_report(logdir: Path) -> Path:
 
 def write_page(path: Path, text: str) -> Path:
     """Write a page at once, so that no browser sees a half; returns the file."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    replace_file(path, text.encode(), lasting=False)
     return path
 
 
