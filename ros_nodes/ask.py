@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
+
+from ros_nodes.own_node import own_node
 
 _HAND_BACK = "hand_back"  # the other word of take_over
 STOP_YOURSELF = "stop the robot by its own means if it must stop"
@@ -36,12 +34,7 @@ def ask(word: str, node_name: str, seconds: float) -> tuple[bool, str]:
       seconds: to wait for the service, and then for its answer.
     """
     service, kind, request = request_of(word, node_name)
-    context = rclpy.Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("robot_dreamer_call", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    try:
+    with own_node("robot_dreamer_call") as (node, executor):
         client: Any = node.create_client(kind, service)
         if not client.wait_for_service(seconds):
             return (
@@ -54,7 +47,3 @@ def ask(word: str, node_name: str, seconds: float) -> tuple[bool, str]:
             return False, f"{service} did not answer within {seconds:g} s; {STOP_YOURSELF}"
         answer: Any = future.result()
         return answer.success, answer.message
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)

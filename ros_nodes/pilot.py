@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from ros_nodes.ask import STOP_YOURSELF, request_of
+from ros_nodes.own_node import own_node
 
 STOP = "e_stop"
 _AGAIN = 0.25  # seconds until a stop that nobody has answered is called again
@@ -120,28 +119,21 @@ class Pilot:
 @contextmanager
 def piloting(name: str, words: tuple[str, ...]) -> Iterator[Pilot]:
     """A pilot with a node and a thread of its own. name: of the policy node, with its namespace."""
-    context = rclpy.Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("robot_dreamer_pilot", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    pilot = Pilot(node, name, words)
-    ended = threading.Event()
+    with own_node("robot_dreamer_pilot") as (node, executor):
+        pilot = Pilot(node, name, words)
+        ended = threading.Event()
 
-    def spin() -> None:
-        while not ended.is_set():
-            try:
-                executor.spin_once(timeout_sec=0.1)
-            except ExternalShutdownException:
-                return
+        def spin() -> None:
+            while not ended.is_set():
+                try:
+                    executor.spin_once(timeout_sec=0.1)
+                except ExternalShutdownException:
+                    return
 
-    thread = threading.Thread(target=spin, name="pilot", daemon=True)
-    thread.start()
-    try:
-        yield pilot
-    finally:
-        ended.set()
-        thread.join(2.0)
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
+        thread = threading.Thread(target=spin, name="pilot", daemon=True)
+        thread.start()
+        try:
+            yield pilot
+        finally:
+            ended.set()
+            thread.join(2.0)

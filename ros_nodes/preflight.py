@@ -11,12 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 
 from robot_dreamer.preflight.evidence import Evidence
 from robot_dreamer.preflight.findings import Finding, stop
@@ -27,6 +23,7 @@ from ros_nodes.commander import COMMANDS
 from ros_nodes.controllers import Controllers
 from ros_nodes.graph import deafness
 from ros_nodes.inlets import LATCHED
+from ros_nodes.own_node import own_node
 from ros_nodes.preflight_graph import graph_findings
 
 _ALL = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -88,13 +85,7 @@ def listen(
     spec: RobotSpec, seconds: float, namespace: str, sim_time: bool, clock: Callable[[], float] = time.monotonic
 ) -> list[Finding]:
     """Listen in a node of our own. Raises ValueError for a message type that is not installed."""
-    context = rclpy.Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    parameters = [Parameter("use_sim_time", value=sim_time)]
-    node = Node("preflight", context=context, namespace=namespace, parameter_overrides=parameters)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    try:
+    with own_node("preflight", namespace, sim_time) as (node, executor):
         preflight = Preflight(node, spec)
         begun, known = clock(), False
         while (elapsed := clock() - begun) < seconds:
@@ -103,7 +94,3 @@ def listen(
                 known = True
                 preflight.acquainted()
         return list(preflight.findings(seconds))
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)

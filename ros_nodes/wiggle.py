@@ -11,12 +11,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.guard import Guard
@@ -33,6 +29,7 @@ from ros_nodes.commander import Commander
 from ros_nodes.e_stop import EStop
 from ros_nodes.inlets import qualities
 from ros_nodes.outlets import Outlets
+from ros_nodes.own_node import own_node
 
 _PATIENCE = 5.0  # seconds for all sensors to speak
 _DISCOVERY = 1.0  # seconds until those who run already are known
@@ -225,30 +222,22 @@ class Wiggler:
 @contextmanager
 def wiggling(spec: RobotSpec, namespace: str, sim_time: bool) -> Iterator[Wiggler]:
     """A wiggler with a node and a thread of its own."""
-    context = rclpy.Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    parameters = [Parameter("use_sim_time", value=sim_time)]
-    node = Node(_POLICY, context=context, namespace=namespace, parameter_overrides=parameters)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    ended = threading.Event()
-    wiggler = Wiggler(node, spec)
+    with own_node(_POLICY, namespace, sim_time) as (node, executor):
+        ended = threading.Event()
+        wiggler = Wiggler(node, spec)
 
-    def spin() -> None:
-        while not ended.is_set():
-            try:
-                executor.spin_once(timeout_sec=0.1)
-            except Exception as error:  # of a message that nobody thought of: nothing moves any more
-                wiggler.halt(f"{error!r:.200}")
+        def spin() -> None:
+            while not ended.is_set():
+                try:
+                    executor.spin_once(timeout_sec=0.1)
+                except Exception as error:  # of a message that nobody thought of: nothing moves any more
+                    wiggler.halt(f"{error!r:.200}")
 
-    thread = threading.Thread(target=spin, name="wiggle", daemon=True)
-    thread.start()
-    try:
-        yield wiggler
-    finally:
-        wiggler.close()
-        ended.set()
-        thread.join(2.0)
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
+        thread = threading.Thread(target=spin, name="wiggle", daemon=True)
+        thread.start()
+        try:
+            yield wiggler
+        finally:
+            wiggler.close()
+            ended.set()
+            thread.join(2.0)

@@ -1,0 +1,29 @@
+"""A node for as long as something is asked or listened for, in a context of its own: the process's stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+
+
+@contextmanager
+def own_node(name: str, namespace: str = "", sim_time: bool = False) -> Iterator[tuple[Node, SingleThreadedExecutor]]:
+    """The node and the executor that it is in; Ctrl-C is left to Python."""
+    context = rclpy.Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    parameters = [Parameter("use_sim_time", value=sim_time)]
+    node = Node(name, context=context, namespace=namespace, parameter_overrides=parameters)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        yield node, executor
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
