@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.importorskip("rclpy")
 from benchmarks.start import Start, table
 
 
