@@ -75,6 +75,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
     store = ExperienceStore(logdir / STORE_FILE, spec)
     server = LinkServer(store, spec, args.bind, keys=Path(args.keys) if args.keys else None, insecure=args.insecure)
     server.start()  # before the long set-up: robots connect and send meanwhile
+    _log.info("listening on %s for robots of %s, spec %s", server.address, spec.name, spec.hash[:12])
     training: Run | None = None
     try:
         trainer = Trainer(spec, config, store, logdir, team)
