@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from robot_dreamer.processes.ros_domain import own_domain
 
 
 @pytest.fixture
-def ports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Three free ports instead of those that the runs of this machine share: other tests take and free these."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where locks are
     sockets = [socket.socket() for _ in range(3)]
     for probe in sockets:
         probe.bind(("127.0.0.1", 0))
