@@ -33,7 +33,7 @@ PATIENCE = 60.0  # seconds beyond those asked for
 
 
 @dataclass
-class Start:
+class FirstUpdate:
     """What was seen of one: seconds from the command, None for what did not come; updates by mark."""
 
     rows: float | None = None
@@ -82,20 +82,24 @@ def main() -> None:
             command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--robot", options.robot]
             command += ["--preset", options.preset, "--set", f"compile={str(name in compiled).lower()}"]
             command += ["--speed", f"{options.speed:g}", "--minutes", str(options.seconds / 60), "--evaluate", "0"]
-            command += ["--logdir", f"{folder}/{number}"]
-            print(begin(command, Path(folder), options.seconds).line(name, marks), flush=True)
+            print(begin(command, Path(folder) / str(number), options.seconds).line(name, marks), flush=True)
 
 
-def begin(command: list[str], home: Path, seconds: int) -> Start:
-    """One start, watched to its end: the cache of compiled code is below `home`.
+def begin(command: list[str], logdir: Path, seconds: int) -> FirstUpdate:
+    """One start in this log directory, watched to its end; the cache of compiled code is beside the log directory.
 
     Raises RuntimeError if it fails or does not end, with the last that it said.
     """
-    logdir, found = Path(command[-1]), Start()
+    found = FirstUpdate()
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
     with tempfile.TemporaryFile() as said:
         began = time.monotonic()
         program = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {"HOME": str(home)}, stdout=said, stderr=subprocess.STDOUT
+            [*command, "--logdir", str(logdir)],
+            cwd=ROOT,
+            env=environment | {"HOME": str(logdir.parent)},
+            stdout=said,
+            stderr=subprocess.STDOUT,
         )
         try:
             while program.poll() is None and (now := time.monotonic() - began) < seconds + PATIENCE:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import multiprocessing as mp
-import os
 import sys
 import tempfile
 import time
@@ -32,19 +31,17 @@ import zmq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.link import PATIENCE, spec_named
+from benchmarks.link import PATIENCE, disk_speed, spec_named
 from benchmarks.link_knee import learn
 from benchmarks.machine import machine
 from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.chunks import Packed, pack
 from robot_dreamer.link.database import connect
-from robot_dreamer.link.messages import Ack, Hello, Rows, Welcome, decode_from_learner, encode
+from robot_dreamer.link.messages import Ack, Hello, Problem, Refused, Rows, Welcome, decode_from_learner, encode
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LIMITS
 from robot_dreamer.spec import RobotSpec
-
-PIECE = 4 << 20  # bytes
 
 
 class Chunk(NamedTuple):
@@ -70,15 +67,6 @@ def chunks_of(spec: RobotSpec, robot: str, size: int) -> list[Chunk]:
         message = encode(Rows("b", number, first - 1, first + each - 1, each, "raw", len(data), memoryview(data)))
         found.append(Chunk(robot, first - 1, first + each - 1, block, message))
     return found
-
-
-def disk(flights: list[list[Chunk]], folder: Path) -> None:
-    """Write as many bytes, and sync."""
-    piece, left = os.urandom(PIECE), sum(len(c.block.blob) for chunks in flights for c in chunks)
-    with (folder / "disk").open("wb", buffering=0) as file:
-        while left > 0:
-            left -= file.write(piece[:left])
-            os.fdatasync(file.fileno())
 
 
 def batches(flights: list[list[Chunk]]) -> list[list[Chunk]]:
@@ -110,12 +98,15 @@ def stored(flights: list[list[Chunk]], folder: Path, spec: RobotSpec) -> None:
 
 
 class Flood:
-    """Robots that send what they have as fast as it is acknowledged, and the learner that it goes to."""
+    """Robots that send what they have as fast as it is acknowledged, and the learner that it goes to.
+
+    Everything raises RuntimeError where the learner does not do its part.
+    """
 
     def __init__(self, spec_name: str, flights: list[list[Chunk]], folder: Path) -> None:
         self._flights, spawn = flights, mp.get_context("spawn")
         self._pipe, its = spawn.Pipe()
-        self._learner = spawn.Process(target=learn, args=(spec_name, str(folder), its))
+        self._learner = spawn.Process(target=learn, args=(spec_name, str(folder), its), daemon=True)
         self._learner.start()
         address, spec = self._pipe.recv(), spec_named(spec_name)
         self._sockets: list[zmq.Socket[bytes]] = []
@@ -126,14 +117,11 @@ class Flood:
             socket.send(encode(Hello(robot=chunks[0].robot, boot="b", spec_hash=spec.hash, spec=spec.to_json())))
             answer = decode_from_learner(socket.recv())
             if not isinstance(answer, Welcome):
-                raise RuntimeError(f"the learner does not welcome {chunks[0].robot}: {answer}")
+                raise RuntimeError(f"benchmark invalid: {chunks[0].robot} is not welcome: {answer}")
             self._sockets.append(socket)
 
     def run(self) -> None:
-        """Send all; returns when the last row is durable.
-
-        Raises RuntimeError if the learner wants something again, or does not answer in time.
-        """
+        """Send all; returns when the last row is durable."""
         poller = zmq.Poller()
         for socket in self._sockets:
             poller.register(socket, zmq.POLLIN)
@@ -148,13 +136,12 @@ class Flood:
                 raise RuntimeError("benchmark invalid: the learner is silent")
             for socket, _ in ready:
                 message = decode_from_learner(socket.recv())
-                if isinstance(message, Ack):
-                    if message.resend:
-                        raise RuntimeError("benchmark invalid: the learner asks for a chunk again")
-                    settled[number[socket]] += 1
+                if isinstance(message, Refused | Problem) or (isinstance(message, Ack) and message.resend):
+                    raise RuntimeError(f"benchmark invalid: the learner answers {message}")
+                settled[number[socket]] += isinstance(message, Ack)
 
     def close(self) -> None:
-        """Raises RuntimeError if the store does not hold every row."""
+        """Of all sockets, and the learner, whose store must hold every row."""
         for socket in self._sockets:
             socket.close()
         self._pipe.send("stop")
@@ -166,12 +153,13 @@ class Flood:
 
 def measure(spec_name: str, flights: list[list[Chunk]], side: str) -> float:
     """Seconds until all of it is durable."""
-    spec = spec_named(spec_name)
+    spec, size = spec_named(spec_name), sum(len(c.block.blob) for chunks in flights for c in chunks)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if side == "disk":
+            return size / disk_speed(name, size)
         flood = Flood(spec_name, flights, folder) if side == "link" else None
         run: dict[str, Callable[[], None]] = {
-            "disk": lambda: disk(flights, folder),
             "SQLite": lambda: sqlite(flights, folder, BlockCodec(spec).row_bytes),
             "store": lambda: stored(flights, folder, spec),
         }

@@ -6,7 +6,7 @@ First each generation's small preset (`:cpu`) on its robot, as on board with one
 which is what a step may take (`--sizes` with nothing behind it: this table only). Then DreamerV3 by size:
 
   floor    what the machine allows for float32: the multiply-adds of the convolutions at their peak rate (a product of
-           large matrices), and after them, for all the rest, the larger of the weights' bytes over the memory bandwidth
+           large matrices), and after them, for all the rest, the larger of its weights' bytes over the memory bandwidth
            (the largest number of 200 MB, found with as many threads) and its multiply-adds at that rate; both measured
            in the same run. Weights that stay in a cache can be read faster.
   eager    the bare PyTorch module
@@ -87,7 +87,9 @@ def compare(robot: str, size: str, thread_counts: list[int], steps: int) -> None
     exporter, bundle = export(config, spec)
     _, small = export(config, spec, "int8")
     naive = dataclasses.replace(bundle, model=trace(exporter.policy, exporter.ports, rewrite=False).SerializeToString())
-    megabytes = sum(p.numel() * p.element_size() for p in exporter.policy.parameters()) / 1e6
+    parameters = [*exporter.policy.parameters()]
+    megabytes = sum(p.numel() * p.element_size() for p in parameters) / 1e6
+    kernels = sum(p.numel() * p.element_size() for p in parameters if p.dim() == 4) / 1e6  # of convolutions
     for threads in thread_counts:
         torch.set_num_threads(threads)
         torch.compiler.reset()
@@ -102,7 +104,7 @@ def compare(robot: str, size: str, thread_counts: list[int], steps: int) -> None
             "int8": onnx_step(small, spec, threads),
         }
         times = take_turns(sides, steps // TURN)
-        reading, peak = times.pop("reading") * megabytes / READ, times.pop("peak")
+        reading, peak = times.pop("reading") * (megabytes - kernels) / READ, times.pop("peak")
         convolving, other = multiply_adds(eager)
         rest = max(reading, peak * other / PEAK**3, key=lambda x: float(np.median(x)))
         times = {"floor": peak * convolving / PEAK**3 + rest} | times

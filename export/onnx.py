@@ -20,9 +20,9 @@ from export.weights import FORMATS
 from robot_dreamer.bounds import LARGEST
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.average import AVERAGED_POLICY
 from robot_dreamer.learner.checkpoint import CheckpointError, below, load_checkpoint
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta
+from robot_dreamer.learner.ema import EMA, load_averaged
 from robot_dreamer.learner.recent import RECENT
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.manifest import BundleError
@@ -68,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tensors, meta = load_checkpoint(options.checkpoint)
         spec, config, agent = rebuild_agent(options.checkpoint, tensors, meta, options.robot)
         policy = agent.policy_step()
-        if averaged := below(tensors, AVERAGED_POLICY):
-            policy.load_state_dict(averaged)
+        if averaged := below(tensors, EMA):
+            load_averaged(policy, averaged)
+            print("parameters: the exponential moving average, as in the run's bundles (bundle_ema)")
         exporter = BundleExporter(policy, spec, config, meta.lineage, options.weights)
         stream = choose_inputs(exporter.ports, tensors, options.seed)
         export_checked(exporter, spec, meta.training_step, stream, options)

@@ -20,7 +20,8 @@ from robot_dreamer.world_model.rssm import Latents
 def reconstructor(checkpoint: Path, spec: RobotSpec, bundle: Path) -> Callable[[RecurrentState], Arrays]:
     """A function from a policy's state to the observation by name that it stands for; images as bytes.
 
-    checkpoint: as for `load_checkpoint`; bundle: of this run, whose policy's state it will be given.
+    checkpoint: as for `load_checkpoint`; bundle: of this run, whose policy's state it will be given. With `bundle_ema`
+    the state is that of averaged parameters, the decoder that of the newest.
 
     Raises CheckpointError, BundleError, SpecMismatch or ValueError for a checkpoint or a bundle that is broken or of
     another robot, and for two of different models.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
+
+_ABANDONED = 60.0  # seconds since the last byte
 
 
 def sync(path: Path) -> None:
@@ -24,10 +28,11 @@ def replacing(path: Path, lasting: bool = True) -> Iterator[BinaryIO]:
     """An open file that takes the place of `path` at the end: whoever reads meets the old content or the new one.
 
     Args:
-      lasting: also after a crash of the machine; it waits for the disk.
+      lasting: also after a crash of the machine, and then it stays the new one; it waits for the disk.
 
     Raises OSError; the old file is untouched then, as it is by whatever is raised inside.
     """
+    _remove_unfinished(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -36,6 +41,8 @@ def replacing(path: Path, lasting: bool = True) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
+        if lasting:
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,6 +51,14 @@ def replace_file(path: Path, content: bytes, lasting: bool = True) -> None:
     """Write a file at once, as `replacing` does."""
     with replacing(path, lasting) as file:
         file.write(content)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """What a process that was killed has left of its own attempts to replace a file."""
+    for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        with suppress(FileNotFoundError):  # it has become the file meanwhile
+            if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                leftover.unlink()
 
 
 def sha256_of(path: Path) -> str:

@@ -17,13 +17,15 @@ def own_node(name: str, namespace: str = "", sim_time: bool = False) -> Iterator
     """The node and the executor that it is in; Ctrl-C is left to Python."""
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    parameters = [Parameter("use_sim_time", value=sim_time)]
-    node = Node(name, context=context, namespace=namespace, parameter_overrides=parameters)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
     try:
-        yield node, executor
+        parameters = [Parameter("use_sim_time", value=sim_time)]
+        node = Node(name, context=context, namespace=namespace, parameter_overrides=parameters)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        try:
+            yield node, executor
+        finally:
+            executor.shutdown()
+            node.destroy_node()
     finally:
-        executor.shutdown()
-        node.destroy_node()
         rclpy.try_shutdown(context=context)

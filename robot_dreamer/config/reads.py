@@ -27,6 +27,8 @@ _OF_SOME = {
     "loss_scales.memory": ("world_models",),
     "demonstrations.imitation": ("dreamer_v3",),
     "demonstrations.half_life": ("dreamer_v3",),
+    "bundle_ema": ("dreamer_v3", "dreamer", "planet"),
+    "run.bundle_ema": ("dreamer_v3", "dreamer", "planet"),
 }
 """Settings and sections that not every objective reads, with those that do; a setting stands before its section."""
 

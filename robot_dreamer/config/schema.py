@@ -22,7 +22,8 @@ from robot_dreamer.config.planner import PlannerConfig
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How a run is carried out: nothing here changes what is learned, so a resumed run may have other values."""
+    """How a run is carried out: nothing here changes what is learned from the same rows, so a resumed run may have
+    other values."""
 
     seed: int = 0
     """Seed of the parameters and of all noise."""
@@ -41,8 +42,9 @@ class RunConfig:
     bundle_weights: Literal["float32", "int8", "float16"] = "float32"
     """Weights of those bundles: int8 makes a step of sizes from 12m on three to four times faster on robots without a
     GPU (needs ONNX Runtime 1.22 there), float16 is for robots with one."""
-    bundle_average: int = 0
-    """Updates over which the parameters in those bundles are averaged; 0: they are those of the newest update."""
+    bundle_ema: int = 0
+    """Time constant, in updates, of the exponential moving average of the parameters that those bundles have; 0: they
+    have those of the newest update."""
     checkpoint_every: float = 300.0
     """Seconds between two checkpoints."""
     portrait_every: float = 60.0
@@ -54,7 +56,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("publish_every", "checkpoint_every", "max_nonfinite"):
             require(getattr(self, name) > 0, f"run.{name}", "a positive number", getattr(self, name))
-        require(self.bundle_average >= 0, "run.bundle_average", "0 or a positive number", self.bundle_average)
+        require(self.bundle_ema >= 0, "run.bundle_ema", "0 or a positive number", self.bundle_ema)
         require(self.portrait_every >= 0, "run.portrait_every", "0 or a positive number", self.portrait_every)
 
 

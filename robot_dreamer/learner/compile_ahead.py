@@ -62,7 +62,8 @@ class CompileAhead:
     one warning says why, and the run stays as it is.
 
     Attributes:
-      state: "known" while what an earlier run has left waits to be loaded.
+      state: "known" while what an earlier run has left waits to be loaded, "compiling" while the process works, then
+        "ready" or "failed".
     """
 
     def __init__(self, spec: RobotSpec, config: Config) -> None:

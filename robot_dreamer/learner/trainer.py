@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.config import Config
-from robot_dreamer.learner.average import AVERAGE, PolicyAverage
 from robot_dreamer.learner.batch import batch_to
 from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.checkpoint import (
@@ -32,6 +31,7 @@ from robot_dreamer.learner.checkpoint import (
 )
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, Progress
 from robot_dreamer.learner.discards import Discards
+from robot_dreamer.learner.ema import EMA, PolicyEMA
 from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import affordable_rows, fitting, update_advice
@@ -79,8 +79,10 @@ class Trainer:
         """
         self.spec, self.config, self.store, self.logdir, self.offline = spec, config, store, logdir, offline
         self.agent = build_agent(spec, config, team)
-        average = config.run.bundle_average
-        self.average = PolicyAverage(self.agent.policy_step(), average) if average else None
+        self.ema: PolicyEMA | None = None
+        if config.run.bundle_ema:
+            with fitting("for a copy of the policy: bundle_ema=0 needs none"):
+                self.ema = PolicyEMA(self.agent.policy_step(), config.run.bundle_ema)
         self._advice = update_advice(config, self.agent.trained_parameters, self.agent.device)
         rssm = self.agent.parts.world.rssm
         self._latent = rssm.latent
@@ -117,7 +119,7 @@ class Trainer:
 
     def policy_step(self) -> PolicyStep:
         """The acting step that bundles are made of."""
-        return self.average.policy if self.average else self.agent.policy_step()
+        return self.ema.policy if self.ema else self.agent.policy_step()
 
     @property
     def due(self) -> bool:
@@ -209,6 +211,8 @@ class Trainer:
                     result = result._replace(latents=self._team.collect(result.latents))
             else:
                 result = self.agent.update(batch_to(batch, self.agent.device))
+            if self.ema:
+                self.ema.add()
             self.last = result._replace(latents=None)  # its numbers are looked at for seconds
             open_result = WriteBack(window, result, self._latent)
         if not self.offline:
@@ -232,8 +236,6 @@ class Trainer:
         if applied:
             self._skipped_in_a_row = 0
             self.updates += 1
-            if self.average:
-                self.average.add()
         else:
             self._skip(result.not_finite())
 
@@ -265,8 +267,8 @@ class Trainer:
         """Write a checkpoint from which `resume` goes on exactly."""
         self.finish_update()
         tensors = recent_tensors(self._recent) | {f"agent/{k}": v for k, v in self.agent.training_state().items()}
-        if self.average:
-            tensors |= {f"{AVERAGE}{k}": v for k, v in self.average.state().items()}
+        if self.ema:
+            tensors |= {f"{EMA}{k}": v for k, v in self.ema.state().items()}
         progress = Progress(
             training_step=self.updates,
             env_step=self.env_steps,
@@ -306,10 +308,10 @@ class Trainer:
         self.replay.load_state(meta.replay)
         self._latents.load(meta.latents)
         self.agent.load_training_state(below(tensors, "agent/"))
-        if self.average and (average := below(tensors, AVERAGE)):
-            self.average.load(average)
-        elif self.average:
-            self.average.restart()
+        if self.ema and (ema := below(tensors, EMA)):
+            self.ema.load(ema)
+        elif self.ema:
+            self.ema.restart()
         self.updates, self.skipped = meta.training_step, meta.skipped
         self.training_seconds = meta.training_seconds
         self._credit = meta.credit

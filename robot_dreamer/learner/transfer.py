@@ -49,8 +49,8 @@ def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
         for name, parameter in own.items():
             parameter.copy_(theirs[name])
     trainer.given = True
-    if trainer.average:
-        trainer.average.restart()
+    if trainer.ema:
+        trainer.ema.restart()
     kept = f"; drawn anew: {', '.join(fresh)}" if fresh else ""
     _log.info("starting from %s after %d updates%s", run, meta.training_step, kept)
     for line in contract_differences(trainer.spec.contract(), meta.spec.contract()):

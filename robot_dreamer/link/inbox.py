@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from robot_dreamer.bounds import Count
-from robot_dreamer.durable import replace_file, sha256_of, sync
+from robot_dreamer.durable import replace_file, sha256_of
 from robot_dreamer.link.messages import Announcement, Fetch, Hash, Id, Piece
 from robot_dreamer.link.timing import LinkLimits, Timing
 
@@ -177,7 +177,6 @@ class Inbox:
             os.fsync(file.fileno())
         part.replace(self.directory / wanted.file)
         replace_file(self.directory / "current.json", msgspec.json.encode(wanted))
-        sync(self.directory)
         self.current, self._published, self.last_error = wanted, self._wanted_published, ""
         others = [p for p in self.directory.glob("bundle-*.zip") if p.name != wanted.file]
         for old in sorted(others, key=lambda p: p.stat().st_mtime_ns, reverse=True)[KEEP - 1 :]:

@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.durable import replacing, sync
+from robot_dreamer.durable import replacing
 from robot_dreamer.onboard.manifest import (
     FORMAT,
     BundleError,
@@ -79,7 +79,6 @@ def write_bundle(path: Path, model: bytes, manifest: Manifest, recording: Mappin
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, content in contents.items():
             archive.writestr(zipfile.ZipInfo(name, _FIXED_DATE), content)
-    sync(path.parent)  # the rename itself must survive a power cut
 
 
 def read_bundle(path: Path, spec: RobotSpec | None) -> Bundle:

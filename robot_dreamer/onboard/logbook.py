@@ -103,7 +103,6 @@ class Logbook:
         flown = Flown(dict(floors), acting if (self._kept / acting).is_file() else "")
         if flown != self.flown:
             replace_file(self._file, msgspec.json.format(msgspec.json.encode(flown), indent=2))
-            sync(self._file.parent)
             self.flown = flown
         for bundle in self._kept.iterdir():
             if bundle.name != acting and bundle.name not in others:

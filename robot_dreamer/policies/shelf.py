@@ -14,16 +14,13 @@ older statement, however well it is signed, is not taken for the newest again.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from robot_dreamer.durable import replace_file, sha256_of, sync
+from robot_dreamer.durable import replace_file, replacing, sha256_of
 from robot_dreamer.link.messages import Id
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.policies.places import NotThere, Place
@@ -97,7 +94,7 @@ def pull(place: Place, name: str, output: Path, trusted: Path, sequence: int | N
     if statement.size > LARGEST_BUNDLE:
         found = f"its statement says {statement.size}"
         raise SignatureError(f"{place}: {name}: expected at most {LARGEST_BUNDLE} bytes, {found}")
-    with _replaced(output) as file, place.open(_path(name, statement.sequence, "zip")) as source:
+    with replacing(output) as file, place.open(_path(name, statement.sequence, "zip")) as source:
         _copy(source, file, statement)
     replace_file(signature_path(output), signed.content)
     if statement.sequence > known:
@@ -164,20 +161,6 @@ def _copy(source: BinaryIO, file: BinaryIO, statement: Statement) -> None:
         raise SignatureError(
             f"{statement.name} {statement.sequence}: not what was signed: expected {wanted}, found others"
         )
-
-
-@contextmanager
-def _replaced(output: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name when all went well."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        sync(partial)
-        partial.replace(output)
-        sync(output.parent)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _seen(trusted: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.link import spec_named
-from benchmarks.link_flood import batches, chunks_of, disk, measure, stored
+from benchmarks.link_flood import batches, chunks_of, measure, stored
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LIMITS
 
@@ -22,8 +22,6 @@ def test_a_chunk_is_as_large_as_a_robot_makes_it_and_the_store_takes_all(tmp_pat
     assert store.count() == sum(c.block.rows for chunks in flights for c in chunks)
     assert store.settled("r1", "b") == flights[1][-1].last
     store.close()
-    disk(flights, tmp_path)
-    assert (tmp_path / "disk").stat().st_size == sum(len(c.block.blob) for chunks in flights for c in chunks)
 
 
 @pytest.mark.parametrize("side", ["disk", "SQLite", "store", "link"])

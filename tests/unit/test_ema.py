@@ -10,18 +10,17 @@ import torch
 
 from export.exporter import BundleExporter
 from export.onnx import main
-from robot_dreamer.learner.average import PolicyAverage
+from robot_dreamer.config import Config, load_config
+from robot_dreamer.learner.ema import PolicyEMA
+from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.learner.transfer import start_from
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
 from tests.unit.test_trainer import SPEC, config, make, train
+from tests.unit.test_trainer import make as make_trainer
 
 pytestmark = pytest.mark.usefixtures("traced_once")
 State = dict[str, torch.Tensor]
-
-
-def copy(state: State) -> State:
-    return {name: value.clone() for name, value in state.items()}
 
 
 def same(a: State, b: State) -> bool:
@@ -30,11 +29,11 @@ def same(a: State, b: State) -> bool:
 
 def test_the_mean_of_the_first_updates_and_then_one_that_forgets(tmp_path: Path) -> None:
     policy = make(tmp_path).agent.policy_step()
-    average, parameter = PolicyAverage(policy, 4), next(policy.parameters()).detach()
-    kept, found = next(average.policy.parameters()).detach(), []
+    ema, parameter = PolicyEMA(policy, 4), next(policy.parameters()).detach()
+    kept, found = next(ema.policy.parameters()), []
     for value in (8.0, 2.0, 5.0, 1.0, 4.0, 8.0):
         parameter.fill_(value)
-        average.add()
+        ema.add()
         found.append(float(kept.mean()))
     assert found == [8.0, 5.0, 5.0, 4.0, 4.0, 5.0]
 
@@ -42,11 +41,21 @@ def test_the_mean_of_the_first_updates_and_then_one_that_forgets(tmp_path: Path)
 def test_without_it_bundles_are_the_newest_policy(tmp_path: Path) -> None:
     trainer = make(tmp_path)
     train(trainer, 0, 200)
-    assert trainer.updates and same(trainer.policy_step().state_dict(), trainer.agent.policy_step().state_dict())
+    exported = dict(trainer.policy_step().named_parameters())
+    assert trainer.updates and trainer.ema is None
+    assert all(exported[name] is value for name, value in trainer.agent.policy_step().named_parameters())
 
 
-def test_a_cut_run_publishes_what_the_uncut_one_does(tmp_path: Path) -> None:
-    averaged = config("bundle_average=50")
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "finished one update later"])
+def test_a_cut_run_publishes_what_the_uncut_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    def make(logdir: Path, setting: Config) -> Trainer:
+        made = make_trainer(logdir, setting)
+        monkeypatch.setattr(made, "_late", late)  # as on a GPU
+        return made
+
+    averaged = config("bundle_ema=50")
     whole, first = make(tmp_path / "whole", averaged), make(tmp_path / "cut", averaged)
     train(whole, 0, 330)
     train(first, 0, 200)
@@ -56,6 +65,8 @@ def test_a_cut_run_publishes_what_the_uncut_one_does(tmp_path: Path) -> None:
     assert second.resume() and second.updates > 3
     assert same(first.policy_step().state_dict(), second.policy_step().state_dict())
     train(second, 200, 330)
+    for trainer in (whole, second):
+        trainer.finish_update()
     assert same(whole.policy_step().state_dict(), second.policy_step().state_dict())
     assert not same(whole.policy_step().state_dict(), whole.agent.policy_step().state_dict())
 
@@ -65,7 +76,7 @@ def test_a_run_that_did_not_average_goes_on_with_it_from_where_it_is(tmp_path: P
     train(first, 0, 200)
     first.save()
     first.store.close()
-    second = make(tmp_path, config("bundle_average=50"))
+    second = make(tmp_path, config("bundle_ema=50"))
     assert second.resume()
     assert same(first.agent.policy_step().state_dict(), second.policy_step().state_dict())
 
@@ -74,13 +85,13 @@ def test_another_runs_parameters_are_published_before_the_first_update(tmp_path:
     source = make(tmp_path / "source")
     train(source, 0, 200)
     source.save()
-    trainer = make(tmp_path / "new", config("seed=5", "bundle_average=50"))
+    trainer = make(tmp_path / "new", config("seed=5", "bundle_ema=50"))
     start_from(trainer, source.logdir)
     assert same(trainer.policy_step().state_dict(), source.agent.policy_step().state_dict())
 
 
 def test_an_export_of_the_checkpoint_is_the_bundle_that_was_published(tmp_path: Path) -> None:
-    trainer = make(tmp_path, config("bundle_average=50"))
+    trainer = make(tmp_path, config("bundle_ema=50"))
     train(trainer, 0, 200)
     trainer.save()
     published, exported = tmp_path / "published.zip", tmp_path / "exported.zip"
@@ -104,7 +115,27 @@ def answers(bundle: Path) -> np.ndarray:
     return np.concatenate(found)
 
 
+def test_an_average_of_another_model_is_refused_whole(tmp_path: Path) -> None:
+    ema = make(tmp_path, config("bundle_ema=50")).ema
+    assert ema is not None
+    before = {name: value.clone() for name, value in ema.state().items()}
+    odd = {name: value + 1 for name, value in ema.state().items()}
+    first = next(name for name in odd if name.endswith("kernel") or name.endswith("weight"))
+    odd[first] = torch.zeros(3)
+    with pytest.raises(ValueError, match=f"{first}: expected"):
+        ema.load(odd)
+    del odd[first]
+    with pytest.raises(ValueError, match=f"missing {first}"):
+        ema.load(odd)
+    assert same(before, ema.state())
+
+
+def test_a_controller_that_was_evolved_is_not_averaged() -> None:
+    with pytest.raises(ValueError, match="bundle_ema: the objective world_models does not read it"):
+        load_config("world_models:cpu", ["bundle_ema=50"])
+
+
 @pytest.mark.parametrize("value", ["-1", "0.5"])
 def test_what_is_no_number_of_updates_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="bundle_average"):
-        config(f"bundle_average={value}")
+    with pytest.raises(ValueError, match="bundle_ema"):
+        config(f"bundle_ema={value}")
