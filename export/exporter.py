@@ -31,7 +31,8 @@ class BundleExporter:
     """Writes bundles of one policy, again and again as it learns.
 
     Args:
-      policy_step: of an agent, or the average of one (`Trainer.policy_step()`); may live on any device and go on training between two exports.
+      policy_step: of an agent, or the average of one (`Trainer.policy_step()`); may live on any device and go on
+        training between two exports.
       spec: the robot.
       config: what the agent was built from.
       lineage: of the learner, see `Manifest`.
