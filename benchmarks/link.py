@@ -105,7 +105,7 @@ def link_seconds(spec_name: str, robots: int, each: int) -> float:
         server.start()
         go = spawn.Event()
         arguments = [(spec_name, f"r{i}", folder, server.address, each, go) for i in range(robots)]
-        children = [spawn.Process(target=fast_robot, args=a) for a in arguments]
+        children = [spawn.Process(target=fast_robot, args=a, daemon=True) for a in arguments]
         for child in children:
             child.start()
         until(lambda: sum(s.connected for s in server.status()) == robots)
@@ -128,7 +128,10 @@ def bare_seconds(spec_name: str, robots: int, each: int) -> float:
     router.bind(LOCAL)
     address = router.getsockopt_string(zmq.LAST_ENDPOINT)
     go = spawn.Event()
-    children = [spawn.Process(target=bare_robot, args=(spec_name, f"r{i}", address, each, go)) for i in range(robots)]
+    children = [
+        spawn.Process(target=bare_robot, args=(spec_name, f"r{i}", address, each, go), daemon=True)
+        for i in range(robots)
+    ]
     for child in children:
         child.start()
     identities = {router.recv_multipart()[0] for _ in children}
@@ -205,7 +208,7 @@ def paced(spec_name: str, seconds: float) -> dict[str, float]:
             server.start()
             out = spawn.Queue()
             address = server.address if name == "with" else None
-            child = spawn.Process(target=paced_robot, args=(spec_name, folder, address, seconds, out))
+            child = spawn.Process(target=paced_robot, args=(spec_name, folder, address, seconds, out), daemon=True)
             child.start()
             cursor = 0
             while child.is_alive():

@@ -184,7 +184,7 @@ def measure(spec_name: str, robots: int, seconds: float) -> Point:
     spawn = mp.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         mine, its = spawn.Pipe()
-        learner = spawn.Process(target=learn, args=(spec_name, folder, its))
+        learner = spawn.Process(target=learn, args=(spec_name, folder, its), daemon=True)
         learner.start()
         try:
             senders = Senders(spec, rate, robots, mine.recv())

@@ -166,6 +166,7 @@ def measure(rate: float, seconds: float, size: str, weights: str, priority: int,
         spawn.Process(target=idle, args=(spec.period, priority, most, go, stop, beside)),
     ]
     for child in children:
+        child.daemon = True  # where this process fails they end with it
         child.start()
     ticks, resources = Ticks(most), Resources()
     windows, busy = drive(spec, ready.get(timeout=PATIENCE), seconds, priority, folder, go, ticks, resources)

@@ -87,12 +87,12 @@ def measure(size: str, weights: str, rate: float, starts: int, wait: float, fold
     child.start()
     join([child])
     stop, answer = spawn.Event(), spawn.Queue()
-    publishing = spawn.Process(target=be_robot, args=(spec, stop))
+    publishing = spawn.Process(target=be_robot, args=(spec, stop), daemon=True)
     publishing.start()
     found = []
     try:
         for _ in range(starts):
-            child = spawn.Process(target=begin, args=(robot, bundle, time.monotonic(), wait, answer))
+            child = spawn.Process(target=begin, args=(robot, bundle, time.monotonic(), wait, answer), daemon=True)
             child.start()
             found.append(answer.get(timeout=2 * PATIENCE + wait))
             join([child])
