@@ -91,13 +91,13 @@ def begin(command: list[str], logdir: Path, seconds: int) -> FirstUpdate:
     Raises RuntimeError if it fails or does not end, with the last that it said.
     """
     found = FirstUpdate()
-    environment = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(logdir.parent / "compiled")}
     with tempfile.TemporaryFile() as said:
         began = time.monotonic()
         program = subprocess.Popen(
             [*command, "--logdir", str(logdir)],
             cwd=ROOT,
-            env=environment | {"HOME": str(logdir.parent)},
+            env=environment,
             stdout=said,
             stderr=subprocess.STDOUT,
         )
