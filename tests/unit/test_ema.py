@@ -10,14 +10,14 @@ import torch
 
 from export.exporter import BundleExporter
 from export.onnx import main
-from robot_dreamer.config import Config, load_config
+from robot_dreamer.config import load_config
+from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.ema import PolicyEMA
-from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.learner.transfer import start_from
+from robot_dreamer.learner.update_result import UpdateResult
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
 from tests.unit.test_trainer import SPEC, config, make, train
-from tests.unit.test_trainer import make as make_trainer
 
 pytestmark = pytest.mark.usefixtures("traced_once")
 State = dict[str, torch.Tensor]
@@ -46,15 +46,26 @@ def test_without_it_bundles_are_the_newest_policy(tmp_path: Path) -> None:
     assert all(exported[name] is value for name, value in trainer.agent.policy_step().named_parameters())
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["at once", "finished one update later"])
-def test_a_cut_run_publishes_what_the_uncut_one_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+def test_each_update_enters_once_also_where_it_is_finished_during_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(logdir: Path, setting: Config) -> Trainer:
-        made = make_trainer(logdir, setting)
-        monkeypatch.setattr(made, "_late", late)  # as on a GPU
-        return made
+    trainer = make(tmp_path, config("bundle_ema=3"))
+    monkeypatch.setattr(trainer, "_late", True)  # as on a GPU
+    expected, update = PolicyEMA(trainer.agent.policy_step(), 3), trainer.agent.update
 
+    def watched(batch: Batch) -> UpdateResult:
+        result = update(batch)
+        expected.add()
+        return result
+
+    monkeypatch.setattr(trainer.agent, "update", watched)
+    train(trainer, 0, 200)
+    trainer.save()
+    train(trainer, 200, 330)
+    assert trainer.updates > 6 and same(trainer.policy_step().state_dict(), expected.policy.state_dict())
+
+
+def test_a_cut_run_publishes_what_the_uncut_one_does(tmp_path: Path) -> None:
     averaged = config("bundle_ema=50")
     whole, first = make(tmp_path / "whole", averaged), make(tmp_path / "cut", averaged)
     train(whole, 0, 330)
@@ -65,8 +76,6 @@ def test_a_cut_run_publishes_what_the_uncut_one_does(
     assert second.resume() and second.updates > 3
     assert same(first.policy_step().state_dict(), second.policy_step().state_dict())
     train(second, 200, 330)
-    for trainer in (whole, second):
-        trainer.finish_update()
     assert same(whole.policy_step().state_dict(), second.policy_step().state_dict())
     assert not same(whole.policy_step().state_dict(), whole.agent.policy_step().state_dict())
 
