@@ -131,6 +131,7 @@ class Run:
                     due["metrics"] = now + METRICS_EVERY
                     self._write_metrics()
                 if now >= due["publish"] and self._unpublished:
+                    self.write_status(self._phase)  # the first bundle takes seconds, in which nothing else is heard
                     self.publish()
                     due["publish"] = time.monotonic() + trainer.config.run.publish_every
                 if self._gallery.due:
