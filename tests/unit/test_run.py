@@ -92,6 +92,19 @@ def test_a_budget_of_steps_reads_no_more_and_makes_every_update_that_they_pay_fo
     assert paid - 16 * paid / 250 - 1 <= trainer.updates <= paid  # the first window waits for a chunk to fill
 
 
+def test_while_a_bundle_is_written_the_status_is_that_of_its_update(tmp_path: Path) -> None:
+    trainer, said = make(tmp_path), []
+
+    def publish(path: Path, version: int, step: int) -> None:
+        said.append((json.loads((tmp_path / "status.json").read_text())["updates"], step))
+        run.stop()
+
+    run = Run(trainer, Budget(), publish)
+    trainer.store.add(rows(0, 60))
+    assert not run.loop()
+    assert said and all(shown == step > 0 for shown, step in said)
+
+
 def test_without_a_ratio_training_goes_over_the_store_until_the_epochs_are_made(tmp_path: Path) -> None:
     trainer = make(tmp_path, offline=True)
     trainer.store.add(rows(0, 100))
