@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
@@ -29,3 +30,28 @@ def own_node(name: str, namespace: str = "", sim_time: bool = False) -> Iterator
             node.destroy_node()
     finally:
         rclpy.try_shutdown(context=context)
+
+
+@contextmanager
+def spinning(executor: SingleThreadedExecutor, name: str, failed: Callable[[Exception], bool]) -> Iterator[None]:
+    """A thread of this name spins the executor inside the `with`.
+
+    failed: is told what spinning raised; returns whether to go on.
+    """
+    ended = threading.Event()
+
+    def spin() -> None:
+        while not ended.is_set():
+            try:
+                executor.spin_once(timeout_sec=0.1)
+            except Exception as error:
+                if not failed(error):
+                    return
+
+    thread = threading.Thread(target=spin, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(2.0)

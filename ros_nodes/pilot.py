@@ -16,7 +16,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from ros_nodes.ask import STOP_YOURSELF, request_of
-from ros_nodes.own_node import own_node
+from ros_nodes.own_node import own_node, spinning
 
 STOP = "e_stop"
 _AGAIN = 0.25  # seconds until a stop that nobody has answered is called again
@@ -121,19 +121,11 @@ def piloting(name: str, words: tuple[str, ...]) -> Iterator[Pilot]:
     """A pilot with a node and a thread of its own. name: of the policy node, with its namespace."""
     with own_node("robot_dreamer_pilot") as (node, executor):
         pilot = Pilot(node, name, words)
-        ended = threading.Event()
-
-        def spin() -> None:
-            while not ended.is_set():
-                try:
-                    executor.spin_once(timeout_sec=0.1)
-                except ExternalShutdownException:
-                    return
-
-        thread = threading.Thread(target=spin, name="pilot", daemon=True)
-        thread.start()
-        try:
+        with spinning(executor, "pilot", _go_on):
             yield pilot
-        finally:
-            ended.set()
-            thread.join(2.0)
+
+
+def _go_on(error: Exception) -> bool:
+    if isinstance(error, ExternalShutdownException):
+        return False
+    raise error

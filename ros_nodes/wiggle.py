@@ -29,7 +29,7 @@ from ros_nodes.commander import Commander
 from ros_nodes.e_stop import EStop
 from ros_nodes.inlets import qualities
 from ros_nodes.outlets import Outlets
-from ros_nodes.own_node import own_node
+from ros_nodes.own_node import own_node, spinning
 
 _PATIENCE = 5.0  # seconds for all sensors to speak
 _DISCOVERY = 1.0  # seconds until those who run already are known
@@ -223,21 +223,14 @@ class Wiggler:
 def wiggling(spec: RobotSpec, namespace: str, sim_time: bool) -> Iterator[Wiggler]:
     """A wiggler with a node and a thread of its own."""
     with own_node(_POLICY, namespace, sim_time) as (node, executor):
-        ended = threading.Event()
         wiggler = Wiggler(node, spec)
 
-        def spin() -> None:
-            while not ended.is_set():
-                try:
-                    executor.spin_once(timeout_sec=0.1)
-                except Exception as error:  # of a message that nobody thought of: nothing moves any more
-                    wiggler.halt(f"{error!r:.200}")
+        def failed(error: Exception) -> bool:
+            wiggler.halt(f"{error!r:.200}")  # of a message that nobody thought of: nothing moves any more
+            return True
 
-        thread = threading.Thread(target=spin, name="wiggle", daemon=True)
-        thread.start()
-        try:
-            yield wiggler
-        finally:
-            wiggler.close()
-            ended.set()
-            thread.join(2.0)
+        with spinning(executor, "wiggle", failed):
+            try:
+                yield wiggler
+            finally:
+                wiggler.close()
