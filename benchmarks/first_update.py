@@ -29,6 +29,13 @@ from robot_dreamer.run_status import RunStatus, read_status  # noqa: E402
 
 LOOK = 0.05  # seconds
 MARKS = (30, 60, 90, 120, 150)  # seconds after the command
+STARTS = {  # whether it compiles
+    "eager, first": False,
+    "eager, second": False,
+    "compiled, nothing in the cache": True,
+    "compiled, second": True,
+    "compiled, third": True,
+}
 PATIENCE = 60.0  # seconds beyond those asked for
 
 
@@ -76,11 +83,9 @@ def main() -> None:
     print("| start | rows | first update | first bundle | " + " | ".join(f"updates, {m} s" for m in marks) + " |")
     print("|---" * (4 + len(marks)) + "|")
     with tempfile.TemporaryDirectory() as folder:
-        plain = ["eager, first", "eager, second"]
-        compiled = ["compiled, nothing in the cache", "compiled, second", "compiled, third"]
-        for number, name in enumerate((*plain, *compiled)):
+        for number, (name, compiled) in enumerate(STARTS.items()):
             command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--robot", options.robot]
-            command += ["--preset", options.preset, "--set", f"compile={str(name in compiled).lower()}"]
+            command += ["--preset", options.preset, "--set", f"compile={str(compiled).lower()}"]
             command += ["--speed", f"{options.speed:g}", "--minutes", str(options.seconds / 60), "--evaluate", "0"]
             print(begin(command, Path(folder) / str(number), options.seconds).line(name, marks), flush=True)
 

@@ -32,13 +32,13 @@ import zmq
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.link import PATIENCE, disk_speed, spec_named
-from benchmarks.link_knee import learn
+from benchmarks.link_knee import chunk_of, learn
 from benchmarks.machine import machine
 from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.blocks import BlockCodec
-from robot_dreamer.link.chunks import Packed, pack
+from robot_dreamer.link.chunks import Packed
 from robot_dreamer.link.database import connect
-from robot_dreamer.link.messages import Ack, Hello, Problem, Refused, Rows, Welcome, decode_from_learner, encode
+from robot_dreamer.link.messages import Ack, Hello, Problem, Refused, Welcome, decode_from_learner, encode
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LIMITS
 from robot_dreamer.spec import RobotSpec
@@ -62,10 +62,8 @@ def chunks_of(spec: RobotSpec, robot: str, size: int) -> list[Chunk]:
     for number in range(max(1, size // (each * codec.row_bytes))):
         first = number * each
         now = [dataclasses.replace(rows[i % len(rows)], sequence=i) for i in range(first, first + each)]
-        block = Packed(each, bytes(codec.encode(now)))
-        data = pack([block])
-        message = encode(Rows("b", number, first - 1, first + each - 1, each, "raw", len(data), memoryview(data)))
-        found.append(Chunk(robot, first - 1, first + each - 1, block, message))
+        block, chunk = chunk_of(codec, now, number)
+        found.append(Chunk(robot, chunk.previous, chunk.last, block, encode(chunk)))
     return found
 
 
@@ -158,17 +156,21 @@ def measure(spec_name: str, flights: list[list[Chunk]], side: str) -> float:
         folder = Path(name)
         if side == "disk":
             return size / disk_speed(name, size)
-        flood = Flood(spec_name, flights, folder) if side == "link" else None
-        run: dict[str, Callable[[], None]] = {
-            "SQLite": lambda: sqlite(flights, folder, BlockCodec(spec).row_bytes),
-            "store": lambda: stored(flights, folder, spec),
-        }
-        begin = time.monotonic()
-        (flood.run if flood else run[side])()
-        seconds = time.monotonic() - begin
-        if flood:
-            flood.close()
+        if side == "SQLite":
+            return seconds_of(lambda: sqlite(flights, folder, BlockCodec(spec).row_bytes))
+        if side == "store":
+            return seconds_of(lambda: stored(flights, folder, spec))
+        flood = Flood(spec_name, flights, folder)
+        seconds = seconds_of(flood.run)
+        flood.close()
     return seconds
+
+
+def seconds_of(run: Callable[[], None]) -> float:
+    """By the clock."""
+    begin = time.monotonic()
+    run()
+    return time.monotonic() - begin
 
 
 def main() -> None:

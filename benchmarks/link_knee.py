@@ -38,6 +38,7 @@ from robot_dreamer.link.messages import Ack, Alive, Hello, Refused, Rows, Welcom
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LIMITS, TIMING
+from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
 
 RATES = {"cartpole": 100.0, "camera": 20.0}  # rows a second of each robot
@@ -74,6 +75,13 @@ class Sender:
     flight: deque[tuple[int, float]] = field(default_factory=deque)  # last row of a chunk, when it was due
     said: float = 0.0
     connected: bool = False
+
+
+def chunk_of(codec: BlockCodec, rows: list[StepRecord], number: int) -> tuple[Packed, Rows]:
+    """Rows of boot "b" that follow one another: as a block, and as the chunk of that number which holds it."""
+    block = Packed(len(rows), bytes(codec.encode(rows)))
+    data, first, last = pack([block]), rows[0].sequence, rows[-1].sequence
+    return block, Rows("b", number, first - 1, last, len(rows), "raw", len(data), memoryview(data))
 
 
 class Senders:
@@ -142,9 +150,7 @@ class Senders:
             dataclasses.replace(self._rows[i % len(self._rows)], robot=robot.name, sequence=i)
             for i in range(robot.sequence, last)
         ]
-        data = pack([Packed(len(rows), bytes(self._codec.encode(rows)))])
-        chunk = Rows("b", robot.chunk, robot.sequence - 1, last - 1, len(rows), "raw", len(data), memoryview(data))
-        robot.socket.send(encode(chunk), copy=False)
+        robot.socket.send(encode(chunk_of(self._codec, rows, robot.chunk)[1]), copy=False)
         robot.flight.append((last - 1, due - (until_row - last) / self._rate))
         robot.sequence, robot.chunk = last, robot.chunk + 1
 
