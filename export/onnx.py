@@ -103,15 +103,13 @@ def rebuild_agent(
 
 def choose_inputs(ports: Ports, tensors: Mapping[str, torch.Tensor], seed: int) -> RandomInputs:
     """What the robot saw last, where the checkpoint has it; random observations otherwise."""
-    recent = {name: value.numpy() for name, value in below(tensors, RECENT).items()}
+    recent = below(tensors, RECENT)
     if not recent:
         return RandomInputs(ports, seed, starts=frozenset({0}))
-    is_first = recent.pop("is_first")
     observations, actions = (
-        {name.removeprefix(prefix): value for name, value in recent.items() if name.startswith(prefix)}
-        for prefix in ("observation/", "action/")
+        {name: value.numpy() for name, value in below(recent, prefix).items()} for prefix in ("observation/", "action/")
     )
-    return RecordedInputs(ports, seed, observations, actions, is_first)
+    return RecordedInputs(ports, seed, observations, actions, recent["is_first"].numpy())
 
 
 def export_checked(

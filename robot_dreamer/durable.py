@@ -53,9 +53,14 @@ def replace_file(path: Path, content: bytes, lasting: bool = True) -> None:
         file.write(content)
 
 
+def unfinished(folder: Path, pattern: str) -> Iterator[Path]:
+    """What was to replace the files whose names match, and has not: being written, or left by a killed process."""
+    return folder.glob(f".{pattern}.*.tmp")
+
+
 def _remove_unfinished(path: Path) -> None:
     """What a process that was killed has left of its own attempts to replace a file."""
-    for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+    for leftover in unfinished(path.parent, escape(path.name)):
         with suppress(FileNotFoundError):  # it has become the file meanwhile
             if time.time() - leftover.stat().st_mtime > _ABANDONED:
                 leftover.unlink()

@@ -28,7 +28,6 @@ _OF_SOME = {
     "demonstrations.imitation": ("dreamer_v3",),
     "demonstrations.half_life": ("dreamer_v3",),
     "bundle_ema": ("dreamer_v3", "dreamer", "planet"),
-    "run.bundle_ema": ("dreamer_v3", "dreamer", "planet"),
 }
 """Settings and sections that not every objective reads, with those that do; a setting stands before its section."""
 
@@ -52,5 +51,6 @@ def is_read(config: Config, path: str) -> bool:
 
 def _readers(path: str) -> tuple[str, ...]:
     """The objectives that read a setting; empty: all."""
+    path = path.removeprefix("run.")  # which a setting of the run may have or not
     key = next((key for key in _OF_SOME if path == key or path.startswith(f"{key}.")), None)
     return () if key is None else _OF_SOME[key]

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from robot_dreamer.bounds import Count
-from robot_dreamer.durable import replace_file, sha256_of
+from robot_dreamer.durable import replace_file, sha256_of, sync
 from robot_dreamer.link.messages import Announcement, Fetch, Hash, Id, Piece
 from robot_dreamer.link.timing import LinkLimits, Timing
 
@@ -173,8 +173,7 @@ class Inbox:
             self.last_error = f"bundle version {wanted.version} is corrupt: it does not have the announced sha256"
             self._not_before = now + self._timing.refused
             return
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync(part)
         part.replace(self.directory / wanted.file)
         replace_file(self.directory / "current.json", msgspec.json.encode(wanted))
         self.current, self._published, self.last_error = wanted, self._wanted_published, ""

@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.durable import replacing
+from robot_dreamer.durable import replacing, unfinished
 from robot_dreamer.onboard.manifest import (
     FORMAT,
     BundleError,
@@ -132,7 +132,7 @@ def spec_for(robot: str, bundle: Path | None) -> RobotSpec:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what `write_bundle` left in a learner's own folder when it was killed."""
-    for leftover in folder.glob(".*.zip.*.tmp"):
+    for leftover in unfinished(folder, "*.zip"):
         leftover.unlink()
 
 
