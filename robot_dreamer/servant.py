@@ -1,9 +1,15 @@
-"""A process that works for the one that started it: it yields to everything else, and does not outlive it."""
+"""A process that works for the one that started it: it yields to everything else, and does not outlive it.
+
+  python -m robot_dreamer.servant MASTER MODULE [ARGUMENT...]     as `python -m MODULE [ARGUMENT...]`
+
+Both hold from the beginning: what a module imports first may take seconds of a core that a control loop needs.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import runpy
 import signal
 import sys
 
@@ -11,15 +17,27 @@ _NICE = 10
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
+def command(module: str, *arguments: str) -> list[str]:
+    """What starts a module as a servant of this process."""
+    return [sys.executable, "-m", "robot_dreamer.servant", str(os.getpid()), module, *arguments]
+
+
 def environment() -> dict[str, str]:
     """Of such a process, which finds the modules that this one finds."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def serve(master: int) -> bool:
-    """Be killed when the process of this id is, and run after everything else; False if it was, before that."""
+def main() -> int:
+    """Serve, see the module. Exit status 1 where the master has ended already, else that of the module."""
+    _, master, module, *arguments = sys.argv
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != master:
-        return False
+    if os.getppid() != int(master):
+        return 1
     os.nice(_NICE)
-    return True
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,6 +18,7 @@ from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy, RandomPolicy
+from robot_dreamer.onboard.priority import give_back_memory
 from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.slot import PolicySlot
@@ -66,6 +67,7 @@ class Components:
         e_stop: EStop,
         ended: Callable[[], bool] = lambda: False,
     ) -> None:
+        give_back_memory()
         p = parameters
         if p.trusted_signers:
             _require_signed(Path(p.bundle), Path(p.trusted_signers))  # before anything of it is parsed

@@ -6,7 +6,7 @@ rows as they arrive. A run that has loaded such code and come to its end leaves 
 same kind makes updates as they are for some seconds, so that robots get their first bundle, and then loads it, without
 another process.
 
-  python -m robot_dreamer.learner.compile_ahead PARENT     spec, configuration and threads as JSON on standard input
+  python -m robot_dreamer.learner.compile_ahead     spec, configuration and threads as JSON on standard input
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ import torch
 from torch import Tensor
 
 import robot_dreamer
+from robot_dreamer import servant
 from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch, batch_to
@@ -39,7 +39,6 @@ from robot_dreamer.learner.code_cache import begin_anew, code_cache, is_own
 from robot_dreamer.learner.compiled import FAILED
 from robot_dreamer.learner.replay import Replay
 from robot_dreamer.record import StepRecord
-from robot_dreamer.servant import environment, serve
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.world_model.latent import stored_zeros
 
@@ -93,11 +92,11 @@ class CompileAhead:
         code_cache()  # both processes use the same
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (read when the process has ended)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "robot_dreamer.learner.compile_ahead", str(os.getpid())],
+            servant.command("robot_dreamer.learner.compile_ahead"),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
-            env=environment() | {"TORCHINDUCTOR_COMPILE_THREADS": "1"},
+            env=servant.environment() | {"TORCHINDUCTOR_COMPILE_THREADS": "1"},
             start_new_session=True,  # a Ctrl-C in the terminal is for the learner
         )
         weakref.finalize(self, self._process.kill)
@@ -158,8 +157,6 @@ def example_batch(agent: Agent, spec: RobotSpec, config: Config) -> Batch:
 
 def main() -> int:
     """Make one update and filter new rows, compiled; see the module. Exit status 0; any other where that failed."""
-    if not serve(int(sys.argv[1])):
-        return 1
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
     torch.set_num_threads(order.threads)  # compiled code counts them
     warnings.filterwarnings("error", FAILED)

@@ -4,12 +4,11 @@ A model is a foreign program: it may never end, and loading it may not either. W
 force, whatever it is doing; what a thread does cannot. So only a model that came to its end elsewhere is loaded here.
 The proof runs on the CPU, which every bundle must be able to do, and yields to everything else on the robot.
 
-  python -m robot_dreamer.onboard.proof BUNDLE THREADS PARENT     the RobotSpec as JSON on standard input
+  python -m robot_dreamer.onboard.proof BUNDLE THREADS     the RobotSpec as JSON on standard input
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -18,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
+from robot_dreamer import servant
 from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
-from robot_dreamer.servant import environment, serve
 from robot_dreamer.spec import RobotSpec
 
 PATIENCE = 60.0  # seconds until the first step has been done
@@ -51,15 +50,14 @@ def prove(
     steps = len(next(iter(bundle.recording.values())))
     limit = patience + _PERIODS * steps / bundle.spec.rate
     deadline = time.monotonic() + limit
-    command = [sys.executable, "-m", "robot_dreamer.onboard.proof", str(path), str(threads), str(os.getpid())]
     process = subprocess.Popen(
-        command,
+        servant.command("robot_dreamer.onboard.proof", str(path), str(threads)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env=environment(),
+        env=servant.environment(),
         start_new_session=True,  # a Ctrl-C in the terminal is for the node
     )
     said: str | None = bundle.spec.to_json()
@@ -90,9 +88,7 @@ def prove(
 
 def main() -> int:
     """Prove a bundle, see the module. Exit status 0; 3 if it is refused."""
-    path, threads, parent = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    if not serve(parent):
-        return 1
+    path, threads = Path(sys.argv[1]), int(sys.argv[2])
     try:
         OnnxPolicy(read_bundle(path, msgspec.json.decode(sys.stdin.read(), type=RobotSpec)), threads).verify()
     except BundleError as error:

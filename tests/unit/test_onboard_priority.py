@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
+import subprocess
 import sys
 import threading
 
@@ -66,3 +68,30 @@ def test_the_interpreter_is_calm_for_a_while() -> None:
         assert gc.get_freeze_count() > frozen
         assert gc.isenabled()
     assert sys.getswitchinterval() == before
+
+
+FREED = """
+import sys
+from pathlib import Path
+import numpy as np
+from robot_dreamer.onboard.priority import give_back_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+if sys.argv[1] == "back":
+    give_back_memory()
+before = resident()
+del (first := [np.ones(2 << 20)])[:]  # glibc keeps blocks up to the largest that it has seen freed
+blocks = [np.ones(256 << 10) for _ in range(20)]
+pin = np.ones(60 << 10)
+del blocks
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps them")
+@pytest.mark.parametrize(("how", "least", "most"), [("kept", 20 << 20, 1 << 40), ("back", -(1 << 40), 8 << 20)])
+def test_large_blocks_go_back_to_the_system_when_they_are_freed(how: str, least: int, most: int) -> None:
+    done = subprocess.run([sys.executable, "-c", FREED, how], capture_output=True, text=True, check=True)
+    assert least <= int(done.stdout) <= most

@@ -39,7 +39,7 @@ def proofs(parent: int = os.getpid()) -> list[int]:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # it has ended meanwhile
-        if b"robot_dreamer.onboard.proof" in words and words[-2] == str(parent).encode():
+        if words[1:5] == [b"-m", b"robot_dreamer.servant", str(parent).encode(), b"robot_dreamer.onboard.proof"]:
             found.append(int(folder.name))
     return found
 
