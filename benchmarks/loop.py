@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.loop_course import Course, Resources, Ticks, draw_course  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
+from benchmarks.policy_process import policy_node  # noqa: E402
 from robot_dreamer.link.server import LinkServer  # noqa: E402
 from robot_dreamer.link.store import ExperienceStore  # noqa: E402
 from robot_dreamer.onboard.bundle import read_bundle, write_bundle  # noqa: E402
@@ -189,64 +190,51 @@ def drive(
     resources: Resources,
 ) -> tuple[list[tuple[float, float]], float]:
     """The policy node in this process, as `ros_nodes.policy_node` runs it; returns swaps and longest work."""
-    import rclpy
-    from rclpy.parameter import Parameter
-
-    from ros_nodes.distro import make_executor
-    from ros_nodes.policy_node import PolicyNode
-
     robot = folder / "robot.yaml"
     robot.write_text(spec.to_json())
     values = {"robot": str(robot), "learner": address, "logdir": str(folder / "robot"), "priority": priority}
-    values |= {"automatic": True, "random_actions": True}
-    rclpy.init()
-    node = PolicyNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
-    executor = make_executor(node)
-    if not node.bring_up():
-        raise RuntimeError("the policy node could not be brought up")
-    components = node.components
-    assert components is not None
-    offered: list[float] = []
-    offer = components.slot.offer
+    with policy_node({**values, "automatic": True, "random_actions": True}) as (node, executor):
+        if not node.bring_up():
+            raise RuntimeError("the policy node could not be brought up")
+        components = node.components
+        assert components is not None
+        offered: list[float] = []
+        offer = components.slot.offer
 
-    def watched_offer(path: Path) -> None:
-        offered.append(time.monotonic())
-        offer(path)
+        def watched_offer(path: Path) -> None:
+            offered.append(time.monotonic())
+            offer(path)
 
-    components.slot.offer = watched_offer  # type: ignore[method-assign]
+        components.slot.offer = watched_offer  # type: ignore[method-assign]
 
-    def spin_until(condition: Any, what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            if node.failure or time.monotonic() > deadline:
-                raise RuntimeError(f"{what}: {node.failure or 'not in time'}; {components.slot.last_refusal}")
+        def spin_until(condition: Any, what: str) -> None:
+            deadline = time.monotonic() + PATIENCE
+            while not condition():
+                if node.failure or time.monotonic() > deadline:
+                    raise RuntimeError(f"{what}: {node.failure or 'not in time'}; {components.slot.last_refusal}")
+                executor.spin_once(timeout_sec=0.1)
+
+        spin_until(lambda: components.slot.swaps and components.controller.steps, "the first bundle")
+        settled = time.monotonic() + SETTLE
+        spin_until(lambda: time.monotonic() > settled, "settling")
+        go.set()
+        loop = components.runner.loop
+        end, swaps, swapped = time.monotonic() + seconds, components.slot.swaps, list[float]()
+        ticks.begin(loop)
+        del offered[:]
+        while time.monotonic() < end:
             executor.spin_once(timeout_sec=0.1)
-
-    spin_until(lambda: components.slot.swaps and components.controller.steps, "the first bundle")
-    settled = time.monotonic() + SETTLE
-    spin_until(lambda: time.monotonic() > settled, "settling")
-    go.set()
-    loop = components.runner.loop
-    end, swaps, swapped = time.monotonic() + seconds, components.slot.swaps, list[float]()
-    ticks.begin(loop)
-    del offered[:]
-    while time.monotonic() < end:
-        executor.spin_once(timeout_sec=0.1)
-        if components.slot.swaps > swaps:
-            swaps = components.slot.swaps
-            swapped.append(time.monotonic())
-        ticks.take(loop)
-        resources.look()
-    ticks.take(loop, 0)
-    busy = loop.stats().busy_max
-    if components.slot.refused or components.controller.guard.fault or node.failure:
-        raise RuntimeError(
-            f"benchmark invalid: {components.slot.last_refusal} {components.controller.guard.fault} {node.failure}"
-        )
-    node.trigger_shutdown()
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.shutdown()
+            if components.slot.swaps > swaps:
+                swaps = components.slot.swaps
+                swapped.append(time.monotonic())
+            ticks.take(loop)
+            resources.look()
+        ticks.take(loop, 0)
+        busy = loop.stats().busy_max
+        if components.slot.refused or components.controller.guard.fault or node.failure:
+            raise RuntimeError(
+                f"benchmark invalid: {components.slot.last_refusal} {components.controller.guard.fault} {node.failure}"
+            )
     return list(zip(offered, swapped, strict=False)), busy
 
 

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.loop import PATIENCE, be_robot, export, join, spec_at  # noqa: E402
 from benchmarks.loop_course import resident  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
+from benchmarks.policy_process import policy_node  # noqa: E402
 from robot_dreamer.processes.ros_domain import own_domain  # noqa: E402
 
 
@@ -46,36 +47,23 @@ def begin(robot: Path, bundle: Path, sent: float, wait: float, answer: Any) -> N
 
     sent: when the process was started, in the monotonic seconds of this machine.
     """
-    import rclpy
-    from rclpy.parameter import Parameter
-
-    from ros_nodes.distro import make_executor
-    from ros_nodes.policy_node import PolicyNode
-
-    rclpy.init()
     values = {"robot": str(robot), "bundle": str(bundle), "logdir": str(robot.parent / "robot"), "learner": ""}
-    parameters = [Parameter(name, value=value) for name, value in values.items()]
-    node = PolicyNode(parameter_overrides=[*parameters, Parameter("automatic", value=True)])
-    executor = make_executor(node)
-    made = time.monotonic()
-    done = node.trigger_configure()
-    configured = time.monotonic()
-    node.trigger_activate()
-    components, deadline = node.components, configured + PATIENCE
-    while components is not None and not components.controller.steps:
-        if time.monotonic() > deadline:
-            components = None
-        executor.spin_once(timeout_sec=0.005)
-    acted, then = time.monotonic(), resident()
-    if components is None:
-        raise RuntimeError(f"benchmark invalid: configure returned {done}, and no action came")
-    while time.monotonic() < acted + wait:
-        executor.spin_once(timeout_sec=0.1)
-    answer.put(Start(made - sent, configured - made, acted - made, then, resident()))
-    node.trigger_shutdown()
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.shutdown()
+    with policy_node({**values, "automatic": True}) as (node, executor):
+        made = time.monotonic()
+        done = node.trigger_configure()
+        configured = time.monotonic()
+        node.trigger_activate()
+        components, deadline = node.components, configured + PATIENCE
+        while components is not None and not components.controller.steps:
+            if time.monotonic() > deadline:
+                components = None
+            executor.spin_once(timeout_sec=0.005)
+        acted, then = time.monotonic(), resident()
+        if components is None:
+            raise RuntimeError(f"benchmark invalid: configure returned {done}, and no action came")
+        while time.monotonic() < acted + wait:
+            executor.spin_once(timeout_sec=0.1)
+        answer.put(Start(made - sent, configured - made, acted - made, then, resident()))
 
 
 def measure(size: str, weights: str, rate: float, starts: int, wait: float, folder: Path) -> list[Start]:
