@@ -13,8 +13,6 @@ import onnx_ir
 from onnxscript import opset18
 from onnxscript.rewriter import pattern
 
-SPLIT_ABOVE = 512 * 1024  # bytes of a float32 block kernel; below, the extra nodes cost more than the layout gives
-
 
 def lerp(start: Any, end: Any, weight: Any) -> Any:
     """torch.lerp in three nodes; the exporter's own translation has eight and computes both ways around."""
@@ -59,7 +57,7 @@ class SplitBlocks(pattern.RewriteRuleClassBase):
         return op.Concat(*products, axis=0)
 
 
-def optimise(model: onnx_ir.Model, parameters: Collection[str], split_above: int | None = SPLIT_ABOVE) -> None:
+def optimise(model: onnx_ir.Model, parameters: Collection[str], split_above: int | None) -> None:
     """Apply all rewrites in place.
 
     Args:

@@ -6,14 +6,17 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import onnx
-import onnx_ir
 import torch
 from torch import Tensor, nn
 
 from export.ports import Ports
-from export.rewrite import SPLIT_ABOVE, lerp, optimise
+from export.weights import SPLIT_ABOVE
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 # Robots keep their runtimes for years; later versions are read by fewer of them, and the policy step gains nothing.
 OPSET, IR_VERSION = 18, 8
@@ -56,6 +59,10 @@ def trace(
       rewrite: False keeps torch's own graph, to measure against.
       split_above: bytes from which a block kernel is cut into matrices; None: never.
     """
+    import onnx_ir  # here, with ONNX's other tools: who learns has made its first update by then
+
+    from export.rewrite import lerp, optimise
+
     state = {name: tensor.detach() for name, tensor in policy.state_dict().items()}
     flat = _Flat(policy, ports, list(state))
     example = (*ports.zeros().values(), *state.values())

@@ -18,9 +18,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.rewrite import SPLIT_ABOVE
 from robot_dreamer.onboard.manifest import TOLERANCES
 
+SPLIT_ABOVE = 512 * 1024  # bytes of a float32 block kernel; below, the extra nodes cost more than the layout gives
 BLOCK = 64  # entries of a column that share a scale
 _INT8_ACTIVATIONS = 4  # MatMulNBits's accuracy_level; without it ONNX Runtime multiplies in float32, 50 times slower
 _LEAST_INPUTS, _LEAST_OUTPUTS = 32, 16  # smaller products gain nothing

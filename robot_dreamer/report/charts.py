@@ -9,12 +9,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito (2008): told apart by colour-blind people too, and readable on white and on black.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
@@ -92,6 +93,9 @@ def draw(chart: Chart) -> Drawn:
     series = [kept for one in chart.series if (kept := _finite(one)) is not None]
     if not series:
         return Drawn(chart.title, "", chart.caption, chart.missing, [], [], "")
+    import matplotlib as mpl  # here: who learns can begin without it
+    from matplotlib.figure import Figure
+
     with mpl.rc_context({**_STYLE, "svg.hashsalt": chart.title}):
         # A layout of our own: to let matplotlib measure all words would double the time, and a page has thirty charts.
         figure = Figure(figsize=_SIZE)
