@@ -1,5 +1,5 @@
 # make train   a robot learns: environment, three processes, live display, evaluation, pictures
-# make test    all tests
+# make test    all tests but the soaks and the long learning gates
 # make learn   the learning gates: each of the six generations and each kind of data on a tiny task; broken learners fail
 # make lint    style, types, and the rule about which room may import which
 # make docs    the documentation as a site, in build/site; a link that leads nowhere ends it

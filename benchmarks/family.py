@@ -3,17 +3,16 @@
     python benchmarks/family.py [--minutes 15] [--seeds 0] [--jobs 1] [--only planet dreamer_v2] [--out runs/family]
 
 Each member trains as `robot-dreamer train --robot` does: simulated robot, policy node and learner as processes, ROS 2
-and ZeroMQ between them, then an evaluation of the newest bundle beside the random policy on the same seeds. Its preset
-is the small one for two CPU cores. `--jobs` runs share the machine: give each two cores. A run that is finished is not
-made again, one that was cut goes on. Written below `--out`: table.md, table.json, curves.png, and each run's log
-directory with its output in family.log. Exit status 1 if a run failed.
+and ZeroMQ between them, then an evaluation of the bundle handed over beside the random policy on the same seeds. Its
+preset is the small one for two CPU cores. `--jobs` runs share the machine: give each two cores. A run that is
+finished is not made again, one that was cut goes on. Written below `--out`: table.md, table.json, curves.png, and each
+run's log directory with its output in family.log. Exit status 1 if a run failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -121,20 +120,13 @@ def train(member: Member, seed: int, options: argparse.Namespace) -> Outcome:
     if not (logdir / "evaluation.json").exists():
         command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--robot", member.robot, "--logdir", str(logdir)]
         command += ["--preset", member.preset, "--seed", str(seed), "--minutes", str(options.minutes)]
-        command += ["--speed", str(options.speed), "--evaluate", str(options.episodes), "--bind", own_address()]
+        command += ["--speed", str(options.speed), "--evaluate", str(options.episodes)]
         print(f"{logdir.name} ...", flush=True)
         if status := start(command, logdir / "family.log"):
             return Outcome(member, seed, problem=f"exit status {status}, see {logdir.name}/family.log")
     outcome = read(member, seed, logdir)
     print(f"{logdir.name}: {outcome.problem or f'return {outcome.mean:.0f}'}", flush=True)
     return outcome
-
-
-def own_address() -> str:
-    """A port that the system gives: runs that begin together would all find the usual one free."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def start(command: Sequence[str], output: Path) -> int:

@@ -8,7 +8,7 @@ in .yaml is a file of one's own (`own_preset.py`), alone or behind others: `plan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +35,21 @@ def _names(folder: Path) -> list[str]:
 def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
     """Compose presets and overrides into a configuration.
 
-    `preset` is one name or several joined by colons (`dreamer_v3:12m`); later ones win. An override is
-    `field=value` or `section.field=value`, the value in YAML. Raises ValueError that lists the known presets or fields,
-    or names the field, what it expects and what it found, and where it stands in a file of one's own.
+    `preset` is one name or several joined by colons (`dreamer_v3:12m`); later ones win, and leave something of the
+    others. An override is `field=value` or `section.field=value`, the value in YAML. Raises ValueError that lists the
+    known presets or fields, or names the field, what it expects and what it found, and where it stands in a file of
+    one's own.
     """
     merged: dict[str, Any] = {}
     generation, *_ = names = preset.split(":")
     own = [OwnPreset(name) for name in names if is_own(name)]
     _require_composition(preset, [name for name in names if not is_own(name)])
     files = iter(own)
-    for name in names:
-        data = next(files).settings if is_own(name) else _read_preset(generation, name)
-        _merge(merged, with_run_settings(data))
+    written = (next(files).settings if is_own(name) else _read_preset(generation, name) for name in names)
+    settings = [with_run_settings(data) for data in written]
+    _require_effect(preset, names, settings)
+    for data in settings:
+        _merge(merged, data)
     for override in overrides:
         path, separator, text = override.partition("=")
         if not separator:
@@ -82,6 +85,27 @@ def _require_composition(preset: str, names: Sequence[str]) -> None:
         else:
             continue
         raise ValueError(f"preset {preset!r}: {reason}")
+
+
+def _require_effect(preset: str, names: Sequence[str], settings: Sequence[dict[str, Any]]) -> None:
+    """Raise ValueError for a preset of which those behind it leave nothing: its name would say what the run is not."""
+    later: dict[str, Any] = {}
+    for name, data in reversed([*zip(names, settings, strict=True)]):
+        own = dict(_leaves(data))
+        if own.keys() <= later.keys() and any(later[path] != value for path, value in own.items()):
+            raise ValueError(
+                f"preset {preset!r}: nothing of {name} would be left, since what is named behind it sets the same "
+                f"({', '.join(sorted(own)[:3])}, ...); name it last, or leave it out"
+            )
+        later = own | later
+
+
+def _leaves(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{section}{name}.")
+        else:
+            yield f"{section}{name}", value
 
 
 def preset_file(preset: str) -> Path:

@@ -32,9 +32,9 @@ class RunConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the matrix products; parameters, distributions and losses are float32 in any case."""
     compile: bool = False
-    """Compile the imagined step and all losses with torch.compile: another process compiles, minutes at the first start
-    and seconds later from a cache on disk; until then the run goes on without. A CPU needs a C++ compiler. Falls back
-    with one warning."""
+    """Compile imagination, losses and filtered rows with torch.compile: another process compiles, minutes at the first
+    start and seconds later from a cache on disk; until then the run goes on without. A CPU needs a C++ compiler. Falls
+    back with one warning."""
     cuda_graph: bool = False
     """Record the whole update once as a CUDA graph and replay it; needs a CUDA device. Falls back with one warning."""
     publish_every: float = 10.0

@@ -1,6 +1,6 @@
 """The robot half of the link: what the policy node holds. No torch.
 
-    link = RobotLink(spec, "robot1", Path("runs/robot1"), "tcp://workstation:5555", keys=Path("robot1.json"))
+    link = RobotLink(spec, "robot1", Path("runs/robot1"), "tcp://workstation:5757", keys=Path("robot1.json"))
     link.start()
     link.record(row)          # each control tick; never waits
     link.report({"bundle_version": 7})

@@ -63,7 +63,7 @@ class LinkServer:
     Args:
       store: where rows go; the caller closes it after `stop`.
       spec: robots must have the same.
-      address: to bind, "tcp://127.0.0.1:5555", "tcp://*:5555", "tcp://127.0.0.1:*" for any free port.
+      address: to bind, "tcp://127.0.0.1:5757", "tcp://*:5757", "tcp://127.0.0.1:*" for any free port.
       keys: directory made by `robot-dreamer keys create`; needed beyond loopback.
       insecure: allow an open link beyond loopback.
       timing, limits: see timing.py.

@@ -51,7 +51,7 @@ def changes(times: Array, positions: Array, velocities: Array) -> Changes:
 
 def follows(moved: Array, said: Array) -> Follows | None:
     """How one column of changes [windows] follows another."""
-    if len(moved) < _ENOUGH or min(_rms(moved), _rms(said)) < _MOVED:
+    if len(moved) < _ENOUGH or min(rms(moved), rms(said)) < _MOVED:
         return None
     return Follows(float(moved @ said / np.sqrt((moved @ moved) * (said @ said))), float(moved @ said / (said @ said)))
 
@@ -82,5 +82,6 @@ def _middle(values: Array) -> Array:
     return (values[1:] + values[:-1]) / 2
 
 
-def _rms(values: Array) -> float:
+def rms(values: Array) -> float:
+    """Root mean square."""
     return float(np.sqrt(np.mean(values**2)))

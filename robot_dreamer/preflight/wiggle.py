@@ -9,7 +9,7 @@ import numpy as np
 
 from robot_dreamer.preflight.evidence import Evidence, Heard
 from robot_dreamer.preflight.findings import Finding, Weight, note, stop, warning
-from robot_dreamer.preflight.follow import Array
+from robot_dreamer.preflight.follow import rms
 from robot_dreamer.preflight.motions import SECONDS, Motion
 from robot_dreamer.spec.source import JOINT_STATE
 from robot_dreamer.spec.units import si
@@ -176,7 +176,7 @@ def _followed(trial: Trial, heard: Heard, steps: int) -> Iterator[tuple[str, _Re
     models -= models.mean(1, keepdims=True)
     for name, column in zip(heard.track.names, readings.T, strict=True):
         moved = column - column.mean()
-        size, expected = _rms(moved), _rms(models[0])
+        size, expected = rms(moved), rms(models[0])
         if size == 0.0 or expected == 0.0:
             yield name, _Response(name, 0.0, 0.0, 0.0, False)
             continue
@@ -184,10 +184,6 @@ def _followed(trial: Trial, heard: Heard, steps: int) -> Iterator[tuple[str, _Re
         best = int(np.argmax(np.abs(correlations)))
         least = _PUSHED if trial.motion.kind == "effort" else _MOVED * expected
         yield name, _Response(name, float(correlations[best]), size, size / expected, size > least)
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2)))
 
 
 def untried(motions: list[Motion], why: str) -> Finding:

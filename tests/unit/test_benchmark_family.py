@@ -69,11 +69,3 @@ def test_what_is_finished_is_not_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(family, "start", lambda command, output: pytest.fail("trained again"))
     monkeypatch.setattr(sys, "argv", ["family.py", "--only", "planet", "--out", str(tmp_path)])
     assert family.main() == 0
-
-
-def test_runs_that_begin_together_have_learners_of_their_own(tmp_path, monkeypatch):
-    commands = []
-    monkeypatch.setattr(family, "start", lambda command, output: commands.append(command) or 1)
-    monkeypatch.setattr(sys, "argv", ["family.py", "--jobs", "6", "--out", str(tmp_path)])
-    family.main()
-    assert len({command[command.index("--bind") + 1] for command in commands}) == len(family.FAMILY)

@@ -80,6 +80,8 @@ def test_overrides_are_converted_to_the_type_of_the_field():
         ("cpu_small:planet", "", ["planet is a generation", "named first: dreamer_v3, daydreamer, dreamer_v1"]),
         ("planet:dreamer_v1", "", ["dreamer_v1 is a generation, and a run is of one"]),
         ("dreamer_v3:cpu", "", ["dreamer_v3 has no cpu; there is daydreamer:cpu, dreamer_v1:cpu"]),
+        ("dreamer_v3:12m:dmc_proprio", "", ["nothing of 12m would be left", "model.deter", "name it last"]),
+        ("robot:cpu_small", "", ["nothing of robot would be left", "or leave it out"]),
         ("dreamer_v1:atari", "", ["dreamer_v1 has no atari; there is dreamer_v2:atari"]),
     ],
 )

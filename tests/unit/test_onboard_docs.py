@@ -38,6 +38,11 @@ def test_each_named_test_exists(file: str, function: str) -> None:
     assert f"def {function}(" in path.read_text(), f"{file} has no {function}"
 
 
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"\btest_\w+\.py", TEXT))))
+def test_each_named_file_exists(file: str) -> None:
+    assert len([*ROOT.glob(f"tests/*/{file}")]) == 1
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_is_documented_with_its_default_reaction(rule: str) -> None:
     _, trips, reaction, tests = cells(RULE_TABLE, rule)
