@@ -33,8 +33,6 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.loop_course import Course, Resources, Ticks, draw_course  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
 from benchmarks.policy_process import policy_node  # noqa: E402
-from robot_dreamer.link.server import LinkServer  # noqa: E402
-from robot_dreamer.link.store import ExperienceStore  # noqa: E402
 from robot_dreamer.onboard.bundle import read_bundle, write_bundle  # noqa: E402
 from robot_dreamer.onboard.priority import set_priority  # noqa: E402
 from robot_dreamer.onboard.rate import RateHistory, RateLoop  # noqa: E402
@@ -93,6 +91,9 @@ def export(size: str, weights: str, spec: RobotSpec, path: Path) -> None:
 
 def learn(spec: RobotSpec, bundle: Path, folder: Path, ready: Any, stop: Any, rows: Any) -> None:
     """Takes experience, publishes the same policy under a higher version every 5 s."""
+    from robot_dreamer.link.server import LinkServer  # here: it must not count as the robot's memory
+    from robot_dreamer.link.store import ExperienceStore
+
     store = ExperienceStore(folder / "store.sqlite", spec)
     server = LinkServer(store, spec, "tcp://127.0.0.1:*")
     server.start()

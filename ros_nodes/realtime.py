@@ -76,7 +76,7 @@ class Realtime(Runner):
         self._enter(Phase.IDLE)
         self._heard_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="control-loop", daemon=True)
-        self._calm.enter_context(calm_interpreter())
+        self._calm.enter_context(calm_interpreter(self._period))
         self._thread.start()
         assert self._thread.native_id is not None  # it has started
         for refused in set_priority(self._thread.native_id, self._priority, self._core):

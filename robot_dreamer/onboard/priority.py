@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 LARGE = 1 << 20  # bytes; more than a camera's picture has, less than the tensors of which a model mostly consists
 _MMAP_THRESHOLD = -3  # of mallopt(3)
-SWITCH_INTERVAL = 5e-4  # seconds; Python's own 5 ms is the period of a loop at 200 Hz
+SWITCH_INTERVAL = 5e-4  # seconds, at most; Python's own 5 ms is the period of a loop at 200 Hz
+_SWITCHES = 20  # of a period: a tick takes the lock again half a dozen times
 
 
 def set_priority(thread: int, priority: int, core: int) -> list[str]:
@@ -44,16 +45,17 @@ def set_priority(thread: int, priority: int, core: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def calm_interpreter() -> Iterator[None]:
-    """While the control loop runs, other threads of this process hold it up for less long.
+def calm_interpreter(period: float) -> Iterator[None]:
+    """While the control loop of that period, seconds, runs, other threads of this process hold it up for less long.
 
     Everything that lives now is left out of later garbage collections, which otherwise stop all threads for tens of
-    milliseconds; and a thread that computes gives the interpreter's lock away after SWITCH_INTERVAL.
+    milliseconds; and a thread that computes gives the interpreter's lock away after SWITCH_INTERVAL, or a twentieth
+    of the period.
     """
     before = sys.getswitchinterval()
     gc.collect()
     gc.freeze()
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    sys.setswitchinterval(min(SWITCH_INTERVAL, period / _SWITCHES))
     try:
         yield
     finally:

@@ -61,10 +61,11 @@ def test_priority_is_given_where_permitted() -> None:
         assert found == [os.SCHED_FIFO]
 
 
-def test_the_interpreter_is_calm_for_a_while() -> None:
+@pytest.mark.parametrize(("rate", "interval"), [(50, SWITCH_INTERVAL), (100, SWITCH_INTERVAL), (500, 1e-4)])
+def test_the_interpreter_is_calm_for_a_while(rate: float, interval: float) -> None:
     before, frozen = sys.getswitchinterval(), gc.get_freeze_count()
-    with calm_interpreter():
-        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL)
+    with calm_interpreter(1 / rate):
+        assert sys.getswitchinterval() == pytest.approx(interval)
         assert gc.get_freeze_count() > frozen
         assert gc.isenabled()
     assert sys.getswitchinterval() == before
