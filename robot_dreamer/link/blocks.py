@@ -17,7 +17,6 @@ because then a block is checked by a few numpy calls, whatever the number of its
 
 from __future__ import annotations
 
-import functools
 import math
 import struct
 import sys
@@ -39,6 +38,7 @@ from robot_dreamer.link.messages import MAX_BLOCK, MAX_ROWS, Id
 from robot_dreamer.record import (
     ACTION_ROUNDING,
     LOWEST,
+    RANGES,
     RecordError,
     StepRecord,
     drawn_problem,
@@ -190,7 +190,7 @@ class BlockCodec:
             raise RecordError("rows of different robots or boots do not go into one block")
         blob = self._seal(robot, boot, len(rows), drawn, parts)
         block = self._view(blob, robot, boot, len(rows), drawn)
-        if not self.valid(block).all():
+        if self.unfit(block):
             self._explain(rows)
             raise RecordError("a number does not fit into the row's format")
         if not _rises(block.sequence):
@@ -203,7 +203,7 @@ class BlockCodec:
         return self._seal(block.robot, block.boot, len(block), block.drawn, parts)
 
     def decode(self, blob: Buffer) -> Block:
-        """Bytes -> block; its arrays are views of `blob`. Values are not looked at (see `valid`). Raises RowError."""
+        """Bytes -> block; its arrays are views of `blob`. Values are not looked at (see `unfit`). Raises RowError."""
         if len(blob) < _PREFIX.size:
             raise RowError("truncated", f"block of {len(blob)} bytes is shorter than its prefix")
         checksum, stamp, header_size = _PREFIX.unpack_from(blob)
@@ -226,31 +226,30 @@ class BlockCodec:
             raise RowError("order", "the sequence numbers of the block do not rise")
         return block
 
-    def valid(self, block: Block) -> NDArray[np.bool_]:
-        """(N,) whether each row has the values that a row may have: see record.validate_record and validate_ranges."""
-        return ~functools.reduce(np.logical_or, self.unfit(block).values())
-
     def unfit(self, block: Block) -> dict[str, NDArray[np.bool_]]:
-        """Kind of RecordError -> (N,) the rows that have it; a row is counted under one kind only."""
+        """Rows without the values that a row may have, see record.validate_record and validate_ranges.
+
+        Kind of RecordError -> (N,) the rows that have it; only kinds that are there, and a row is counted under one.
+        """
         left = self._well_formed(block)
-        found = {"invalid": ~left}
-        for kind, bad in self._beyond(block).items():
-            found[kind] = bad & left
-            left &= ~bad
+        found = {} if left.all() else {"invalid": ~left}
+        for kind, outside in self._beyond(block).items():
+            bad = outside & left
+            if bad.any():
+                found[kind] = bad
+                left &= ~bad
         return found
 
     def _beyond(self, block: Block) -> dict[str, NDArray[np.bool_]]:
-        """By kind, (N,) the rows with numbers outside of the spec's ranges: record.validate_ranges for whole blocks."""
-        none = np.zeros(len(block), bool)
-        beyond = {"action_range": none, "observation_range": none, "reward_range": none}
+        """By kind, the rows with numbers outside of the spec's ranges: record.validate_ranges for whole blocks."""
+        beyond: dict[str, Any] = dict.fromkeys(RANGES, np.False_)
+        most = 1.0 + ACTION_ROUNDING
         for action in self.spec.actions:
             if not action.discrete:
-                most = 1.0 + ACTION_ROUNDING
-                beyond["action_range"] = beyond["action_range"] | _outside(block.action[action.name], (-most, most))
+                beyond["action_range"] |= _outside(block.action[action.name], (-most, most))
         for o in self.spec.observations:
             if o.limits:
-                outside = _outside(block.observation[o.name], o.limits)
-                beyond["observation_range"] = beyond["observation_range"] | outside
+                beyond["observation_range"] |= _outside(block.observation[o.name], o.limits)
         if self.spec.reward_range:
             beyond["reward_range"] = _outside(block.scalars["reward"], self.spec.reward_range)
         return beyond
@@ -258,14 +257,14 @@ class BlockCodec:
     def _well_formed(self, block: Block) -> NDArray[np.bool_]:
         s = block.scalars
         whole = np.stack([s[name] for name in LOWEST])  # checked together: a call costs more than its few numbers
-        good = ((whole >= _LOWEST) & (whole <= LARGEST)).all(0)
+        good: NDArray[np.bool_] = np.all((whole >= _LOWEST) & (whole <= LARGEST), axis=0)
         good &= np.abs(s["reward"]) <= _LARGEST  # which a NaN is not either
-        good &= (np.stack([s[name] for name in _FLAGS]) <= 1).all(0)
+        good &= np.all(np.stack([s[name] for name in _FLAGS]) <= 1, axis=0)
         good &= s["is_terminal"] <= s["is_last"]
         for group in block.groups[1:]:
             for column in group.values():
                 if column.dtype.kind == "f":
-                    good &= np.isfinite(column).reshape(len(block), -1).all(1)
+                    good &= ~_rows_with(~np.isfinite(column))
         for i, drawn in block.drawn.items():
             good[i] &= not drawn_problem(drawn, bool(s["is_first"][i]))
         for name, classes in self._classes.items():
@@ -339,8 +338,12 @@ def _rises(sequence: NDArray[np.int64]) -> bool:
     return bool((sequence[1:] > sequence[:-1]).all())
 
 
-def _outside(column: NDArray[Any], limits: tuple[float, ...]) -> NDArray[np.bool_]:
-    """(N,) whether any number of a row is below the first or above the second of `limits`."""
+def _outside(column: NDArray[Any], limits: tuple[float, ...]) -> Any:
+    """Rows in which any number is below the first or above the second of `limits`, see `_rows_with`."""
     low, high = limits
-    outside: NDArray[np.bool_] = np.any(((column < low) | (column > high)).reshape(len(column), -1), axis=1)
-    return outside
+    return _rows_with((column < low) | (column > high))
+
+
+def _rows_with(wrong: NDArray[np.bool_]) -> Any:
+    """(N, ...) -> (N,) the rows in which something is wrong; where nothing is, which is the rule, one False for all."""
+    return wrong.reshape(len(wrong), -1).any(1) if wrong.any() else np.False_

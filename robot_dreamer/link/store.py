@@ -228,22 +228,13 @@ class ExperienceStore:
             return None
 
     def _add_block(self, block: Block, blob: Buffer, result: AddResult) -> None:
-        """Store what is new and valid of a block; the block as it came if that is all of it."""
+        """Store what is new and fit of a block; the block as it came if that is all of it."""
         mark = self._mark(block.robot, block.boot)
-        good = np.ones(len(block), bool)
-        for kind, bad in self._codec.unfit(block).items():
-            good &= ~bad
-            if bad.any():
-                result.rejected[kind] += int(bad.sum())
-        old = good & (block.sequence <= mark.sequence)
-        if old.any():
-            known = np.isin(block.sequence[old], self._stored(mark.id, block))
-            result.duplicates += int(known.sum())
-            result.rejected.update({"late": late} if (late := int((~known).sum())) else {})
-        fresh = good & ~old
-        if not fresh.any():
-            return
-        if not fresh.all():
+        unfit = self._codec.unfit(block)
+        if unfit or block.sequence[0] <= mark.sequence:  # which rises from row to row
+            fresh = self._fresh(block, unfit, mark, result)
+            if not fresh.any():
+                return
             block = block.pick(fresh)
             blob = self._codec.pack(block)
             self._codec.decode(blob)  # what cannot be read again is not stored: it would bar the way to all behind it
@@ -255,6 +246,21 @@ class ExperienceStore:
         self._changed[block.robot, block.boot] = _Mark(mark.id, last, mark.missing + skipped)
         result.stored += count
         result.missing += skipped
+
+    def _fresh(
+        self, block: Block, unfit: dict[str, NDArray[np.bool_]], mark: _Mark, result: AddResult
+    ) -> NDArray[np.bool_]:
+        """(N,) the rows that are fit and new; the others are counted."""
+        good = np.ones(len(block), bool)
+        for kind, bad in unfit.items():
+            good &= ~bad
+            result.rejected[kind] += int(bad.sum())
+        old = good & (block.sequence <= mark.sequence)
+        if old.any():
+            known = np.isin(block.sequence[old], self._stored(mark.id, block))
+            result.duplicates += int(known.sum())
+            result.rejected.update({"late": late} if (late := int((~known).sum())) else {})
+        return good & ~old
 
     def _stored(self, boot: int, block: Block) -> NDArray[np.int64]:
         """Sequence numbers of a boot that are in the store and may be in `block`."""

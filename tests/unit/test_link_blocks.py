@@ -91,7 +91,7 @@ def test_a_row_survives_the_codec(spec: RobotSpec, sequence, reward, flags, stam
     before = dataclasses.replace(row, sequence=max(0, sequence - 3))
     rows = [row] if before.sequence == sequence else [before, row]
     block = codec.decode(codec.encode(rows))
-    assert codec.valid(block).all()
+    assert not codec.unfit(block)
     for found, expected in zip(block.records(), rows, strict=True):
         assert_same_row(found, expected)
     assert_same_row(block.records(len(rows) - 1)[0], row)
@@ -156,8 +156,9 @@ def test_a_good_checksum_does_not_make_a_value_valid(field: str, name: str, valu
     codec = BlockCodec(SPEC_WITH_IMAGE)
     rows = [synthetic_row(SPEC_WITH_IMAGE, "r", "b", i) for i in range(3)]
     block = codec.decode(damaged(codec, rows, field, name, 1, value))
-    assert codec.valid(block).tolist() == [True, False, True]
-    rest = codec.decode(codec.pack(block.pick(codec.valid(block))))
+    (invalid,) = codec.unfit(block).values()
+    assert invalid.tolist() == [False, True, False]
+    rest = codec.decode(codec.pack(block.pick(~invalid)))
     for found, expected in zip(rest.records(), (rows[0], rows[2]), strict=True):
         assert_same_row(found, expected)
 
