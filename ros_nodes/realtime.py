@@ -45,7 +45,7 @@ class Realtime(Runner):
     def __init__(self, parts: LoopParts, now: Callable[[], int], priority: int = 0, core: int = -1) -> None:
         super().__init__(parts)
         self._stop = threading.Event()
-        self.loop = RateLoop(parts.spec.period, sleep=self._stop.wait)
+        self.loop = RateLoop(parts.spec.period, sleep=self._pause)
         self._now = now
         self._priority, self._core = priority, core
         self._calm = ExitStack()
@@ -72,7 +72,8 @@ class Realtime(Runner):
 
     def start(self) -> None:
         self._stop.clear()
-        self.loop = RateLoop(self._period, sleep=self._stop.wait)
+        self.loop = RateLoop(self._period, sleep=self._pause)
+        self._sound_at = None
         self._enter(Phase.IDLE)
         self._heard_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="control-loop", daemon=True)
@@ -116,6 +117,9 @@ class Realtime(Runner):
                 words += self._settle()
             finally:  # not before: two threads must not lead the robot
                 self.failure = words
+
+    def _pause(self, seconds: float) -> None:
+        self._rest(seconds, self._stop.wait)
 
     def _tick(self, missed: int) -> None:
         if self.phase is Phase.RUNNING:

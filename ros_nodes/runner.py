@@ -24,6 +24,7 @@ from ros_nodes.reset import Resetter
 from ros_nodes.takeover import TakeOver
 
 _PATIENCE = 2.0  # seconds without a listener before saying so
+_LOOK = 0.05  # seconds between two looks within a long period
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,19 @@ class Runner(ABC):
             self._controller.refuse("message", str(error))
             return None
 
+    def _rest(self, seconds: float, wait: Callable[[float], object]) -> None:
+        """Wait, but no longer than until a fault latches, and beat on: a period may be seconds, in which a stop must
+        not wait, nor a low level miss the heartbeat.
+
+        wait: for some seconds; true ends it all.
+        """
+        before, end = self._guard.fault, time.monotonic() + seconds
+        while (left := end - time.monotonic()) > _LOOK:
+            if wait(_LOOK) or self._guard.fault is not before:
+                return
+            self._parts.heartbeat.beat(self._states.alive)
+        wait(max(0.0, left))
+
     def _end(self) -> None:
         """Nothing ticks any more: cut the episode, lead the robot to the safe pose, and say if that failed."""
         self._resetter.cancel()
@@ -170,6 +184,6 @@ class Runner(ABC):
             self._parts.heartbeat.beat(self._states.alive)  # a low level that requires it must obey the ramp too
             self._commander.publish(commands)
 
-        reached = self._states.settle(send)
+        reached = self._states.settle(send, lambda seconds: self._rest(seconds, time.sleep))
         self._parts.heartbeat.beat(False)
         return "" if reached else "the safe pose was not reached in time: an action's max_rate is too low for it"

@@ -19,7 +19,8 @@ _UNCONFIGURED = "the node is not configured"
 
 
 class Services:
-    """Answers at once; the control loop acts on it at its next tick. ~/e_stop is answered whatever the node is doing.
+    """Answers at once; the control loop acts on it at its next tick, on a fault within 50 ms. ~/e_stop is answered
+    whatever the node is doing.
 
     Args:
       e_stop: of the node.

@@ -73,8 +73,13 @@ class Buttons:
             return any(b.pressed for b in self._buttons.values())
 
     def attach(self, guard: Guard | None) -> None:
-        """Whom to tell; None: there is nobody to be stopped now. A press that nobody was told of latches then."""
+        """Whom to tell; None: there is nobody to be stopped now. A press that nobody was told of latches then, and so
+        does one that nobody has cleared: a node that is configured anew is no person.
+        """
         with self._lock:
+            left = self._guard.fault if self._guard is not None else None
+            if left is not None and left.rule == "e_stop":
+                self._waiting = self._waiting or left.reason
             self._guard = guard
             if guard is not None and self._waiting:
                 self.press(self._waiting)

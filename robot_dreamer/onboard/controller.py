@@ -269,10 +269,12 @@ class Controller:
                 return policy.version, output
 
     def _legal(self, person: Mapping[str, NDArray[Any]]) -> Commands:
-        """A discrete action has its values, and nothing between them: the nearest one."""
-        discrete = {a.name: a for a in self._spec.actions if a.discrete}
+        """A discrete action has its values, and nothing between them: the nearest one. Others are within their range
+        before they are filtered: a filter remembers a wrong number long after it is taken back."""
+        discrete, limits = {a.name: a for a in self._spec.actions if a.discrete}, self.guard.limits
         return {
-            n: discrete[n].to_command(discrete[n].from_command(c)) if n in discrete else c for n, c in person.items()
+            n: discrete[n].to_command(discrete[n].from_command(c)) if n in discrete else limits.within(n, c)
+            for n, c in person.items()
         }
 
     def _end(self, terminal: bool | None = None) -> Decision:

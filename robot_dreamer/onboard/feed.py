@@ -3,7 +3,7 @@
 no stamp (0)                  counted; it gets the time of its receipt on the ROS clock
 the stamp of the one before   a repetition: counted, no sign of life. So a driver that sends old numbers goes stale
 a slightly older stamp        late: counted, dropped
-before a reset's first stamp  late, too
+before a reset's first stamp  late, too, unless it is more than an hour before it: another clock's
 a stamp that is suddenly      doubted: counted, dropped, unless the next message agrees; then the clock was set or began
 ahead, or a second behind     again. One wrong stamp must not make the good ones behind it late
 a much older stamp            the robot's clock began again: counted, accepted (in lockstep: any older stamp, at once)
@@ -178,9 +178,11 @@ class Feed:
             return Verdict.REPEATED
         if self._first:
             if self._newest - self._back < stamp < self._first:
-                self.late += 1
-                return Verdict.PAST
-            if stamp < self._first:
+                if self._first - stamp < _OTHER_CLOCK * 1e9:
+                    self.late += 1
+                    return Verdict.PAST
+                self._first = 0  # of another clock, to which the reset's stamp means nothing
+            elif stamp < self._first:
                 self.jumps += last is None
                 self._first = 0
         if self._events:

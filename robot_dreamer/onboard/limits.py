@@ -41,13 +41,18 @@ class CommandLimits:
         for name in self.last:
             command = np.asarray(commands[name], np.float64)
             if name in self._limits:  # a discrete action has its values, and nothing between them
-                limited: NDArray[np.float64] = np.clip(command, *self._limits[name])
-                self.clipped += bool((limited != command).any())
+                limited = self.within(name, command)
                 command = self._slew(name, limited, self._steps)
                 self.slewed += bool((command != limited).any())
             out[name] = command
         self.last = out
         return dict(out)
+
+    def within(self, name: str, command: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The command of a continuous action within its range."""
+        limited: NDArray[np.float64] = np.clip(command, *self._limits[name])
+        self.clipped += bool((limited != command).any())
+        return limited
 
     def toward_neutral(self, gently: bool) -> Commands:
         """One step of the way to the neutral commands, within max_rate, and within the ramp's rate if `gently`."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from robot_dreamer.onboard.controller import Sample
-from robot_dreamer.onboard.encoding import encode_observation
+from robot_dreamer.onboard.encoding import ObservationError, encode_observation
 from robot_dreamer.onboard.feed import Verdict
 from robot_dreamer.onboard.feeds import make_feeds, types_of
 from robot_dreamer.onboard.judge import Judge
@@ -160,15 +160,15 @@ class Observer:
           begins: it begins an episode: what ended before it ends nothing.
 
         Raises:
-          ObservationError: a message does not have what the spec expects of its topic.
-          RuntimeError: a topic is missing; ask `missing` or `common_stamp` first.
+          ObservationError: a message does not have what the spec expects of its topic, or there is none; ask `missing`
+            or `common_stamp` first.
         """
         reward, terminal = self.judge.take(begins)
         observation, stamps = {}, []
         for spec, read in self._observations:
             reading = self._feeds[spec.source.topic].latest
             if reading is None:
-                raise RuntimeError(f"sample() without a message on {spec.source.topic}")
+                raise ObservationError(f"{spec.source.topic}: no message")  # joints that are others since `missing`
             observation[spec.name] = encode_observation(spec, read(reading.message))
             if not spec.source.hold:
                 stamps.append(reading.stamp)

@@ -170,6 +170,10 @@ def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], acti
             raise ValueError(f"safety.pose: no continuous action is called {name!r}; known: {', '.join(actions)}")
         (size,) = vector(f"pose.{name}", observation).shape
         require(size == action.size, f"safety.pose.{name}: expected {action.size} numbers, {observation} has {size}")
+        measured, commanded = quantities[observation].source.names, action.command.names
+        same = measured == commanded or sorted(measured) != sorted(commanded)  # the latter: names of two worlds
+        text = f"safety.pose.{name}: {observation} names {list(measured)}, the command {list(commanded)}"
+        require(same, f"{text}; write the names of a watched quantity in the order of the command")
         problem = disagreement(quantities[observation].unit, action.unit)
         require(not problem, f"safety.pose.{name}: unit of {observation}: {problem}")
 

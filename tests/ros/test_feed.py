@@ -255,3 +255,14 @@ def test_an_age_that_cannot_be_told_is_said_with_the_number(offset: float, told:
         strict = Feed("t", 0.5, False, lambda: 1.0, lambda: START, synchronised=True)
         strict.accept(joint_state(START - round(offset * 1e9), ["a"], [0.0]))
         assert strict.complaint() == bench.feed.unjudged() and bench.feed.complaint() == ""
+
+
+def test_a_sensor_of_another_clock_is_heard_after_a_reset_too() -> None:
+    bench = Bench()
+    uptime = 1_234_000 - START // MS
+    assert bench.show(uptime)
+    bench.wait(20)
+    bench.feed.expect(START + 20 * MS)
+    bench.feed.forget()
+    bench.wait(20)
+    assert bench.show(uptime + 40) and counts(bench.feed) == (2, 0, 0, 0, 0)

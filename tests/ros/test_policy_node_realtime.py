@@ -15,7 +15,7 @@ pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.parameter import Parameter
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Bool, Float64MultiArray
 
 from robot_dreamer.record import validate_record
 from ros_nodes.health import complain, figures
@@ -71,6 +71,22 @@ def test_silence_means_neutral_and_it_recovers_by_itself(make: Callable[..., Sta
     episodes = stage.controller.episodes
     stage.until(lambda: stage.controller.episodes > episodes, "another episode")
     assert complain(stage.node, stage.components) == ""
+
+
+def test_a_stop_and_the_heartbeat_do_not_wait_for_a_tick_that_is_far_away(make: Callable[..., Stage]) -> None:
+    stage = make(max_steps=10_000)
+    heartbeat = stage.watch(Bool, "policy/heartbeat")
+    stage.until(lambda: stage.controller.steps >= 2, "steps")
+    runner = stage.components.runner
+    runner.loop._period = 1e4  # of a robot that is asked once in hours
+    stage.ros.spin(0.3, stage.poke)
+    ticks = runner.ticks
+    heartbeat.clear()
+    stage.until(lambda: len(heartbeat) >= 3, "the heartbeat to go on")
+    assert runner.ticks == ticks and all(beat.data for beat in heartbeat)
+    assert stage.call("policy/e_stop").success
+    stage.until(lambda: stage.last == NEUTRAL and not heartbeat[-1].data, "the neutral command")
+    assert runner.ticks == ticks + 1
 
 
 def test_before_the_first_sensors(make: Callable[..., Stage]) -> None:

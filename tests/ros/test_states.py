@@ -135,6 +135,19 @@ def test_activating_again_without_automatic_waits_for_a_person(make: Make) -> No
     assert is_in(stage, DriveState.PASSIVE) and stage.controller.steps == steps
 
 
+def test_a_node_that_is_activated_again_waits_for_its_sensors(make: Make) -> None:
+    stage = make(max_steps=10_000, spec=f"{TOY}safety: {{stale_seconds: 0.3}}\n")
+    stage.until(lambda: stage.controller.running, "an episode")
+    stage.node.trigger_deactivate()
+    stage.speaks = False
+    stage.ros.spin(0.8)
+    stage.node.trigger_activate()
+    stage.ros.spin(0.5)
+    assert stage.controller.guard.fault is None
+    stage.speaks = True
+    stage.until(lambda: stage.controller.running, "another episode")
+
+
 def test_deactivate_ramps_down_within_the_ramps_rate(make: Make) -> None:
     stage = make(max_steps=10_000, spec=f"{TOY}safety: {{ramp_seconds: 0.4}}\n")  # 0.2 and 0.05 per tick
     command = person(stage, [2.0, 1.0])

@@ -229,3 +229,18 @@ def test_a_press_before_there_is_a_guard_waits_for_it() -> None:
     desk.guard.clear()
     desk.buttons.attach(desk.guard)
     assert desk.fault == ""
+
+
+def test_a_press_that_nobody_has_cleared_outlives_its_guard() -> None:
+    """A node that is configured anew has another guard."""
+    desk, other = Desk(), Guard(toy_spec())
+    desk.says(A, True)
+    desk.says(A, False)
+    desk.buttons.attach(None)
+    desk.buttons.attach(other)
+    assert other.fault is not None and (other.fault.rule, other.fault.reason) == ("e_stop", PRESSED)
+    desk.buttons.clear()
+    last = Guard(toy_spec())
+    desk.buttons.attach(None)
+    desk.buttons.attach(last)
+    assert last.fault is None

@@ -96,6 +96,24 @@ def test_a_persons_command_goes_out_and_is_recorded_as_an_intervention() -> None
     assert run.rows[-1].policy_version == 7
 
 
+def test_a_persons_wrong_number_is_gone_once_it_is_taken_back() -> None:
+    """A filter would remember it, and swing to the other side."""
+    text = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], filter: {cutoff: 3.0}").replace(
+        "steps: 5,", "steps: 500,"
+    )
+    run = Run(spec=parse_spec(text))
+    run.tick()
+    commands = []
+    for number in (1e6, *[0.5] * 60):
+        decision = run.controller.tick(run.sample(), {"torque": np.array([number, 0.5])})
+        run.controller.applied(1000 * run.time + 5)
+        run.time += 1
+        assert decision.command is not None
+        commands.append(float(decision.command["torque"][0]))
+    assert run.controller.guard.limits.clipped == 1
+    assert min(commands) > 0.0 and commands[-1] == pytest.approx(0.5, abs=1e-3)
+
+
 def test_a_person_of_a_discrete_robot_gets_the_nearest_value() -> None:
     spec = discrete_spec()
     rows: list[StepRecord] = []

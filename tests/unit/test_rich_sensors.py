@@ -187,6 +187,17 @@ def test_joints_of_several_nodes_are_fresh_each_and_of_one_node_each() -> None:
     assert "two nodes show left" in observer.missing()[0] or "two nodes show shoulder" in observer.missing()[0]
 
 
+def test_joints_that_are_others_all_at_once_are_no_sample() -> None:
+    """Between the look at what is missing and the sample another thread has taken a message."""
+    observer = Observer(sensor_spec("gripper", "arm"), clock=lambda: 10.0)
+    observer.receive("joints", joints(["left", "right"], START))
+    observer.receive("joints", joints(["shoulder"], START))
+    assert observer.missing() == []
+    observer.receive("joints", joints(["left"], START + 5))
+    with pytest.raises(ObservationError, match="joints: no message"):
+        observer.sample()
+
+
 def test_what_is_held_counts_over_resets_and_says_nothing_of_time() -> None:
     now = [10.0]
     observer = Observer(sensor_spec("wanted", "goal", "speed"), clock=lambda: now[0])

@@ -52,6 +52,20 @@ def test_a_pose_is_in_the_units_of_its_action(pose: str, action: str, problem: s
         parse_spec(text)
 
 
+def test_a_pose_has_its_joints_in_the_order_of_the_command() -> None:
+    def spec(names: str) -> str:
+        return TOY.replace("topic: motor/commands", f"topic: motor/commands, names: {names}") + JOINT.replace(
+            "UNIT", "Nm"
+        )
+
+    parse_spec(spec("[a, b]"))
+    parse_spec(spec("[left, right]"))  # motors may be called otherwise than joints
+    with pytest.raises(
+        SpecError, match=r"safety.pose.torque: pose names \['a', 'b'\], the command \['b', 'a'\]; write"
+    ):
+        parse_spec(spec("[b, a]"))
+
+
 def test_a_tilt_vector_keeps_its_direction() -> None:
     source = "{topic: i, type: std_msgs/msg/Float64MultiArray, field: data, names: [x, y, z]}"
     up = f"watched:\n  - {{name: up, shape: [3], SCALE source: {source}}}\n"
