@@ -146,7 +146,7 @@ def read(member: Member, seed: int, logdir: Path) -> Outcome:
         member,
         seed,
         updates=status.updates,
-        robot_minutes=status.env_steps / load_spec(member.robot).rate / 60,
+        robot_minutes=status.lived / load_spec(member.robot).rate / 60,
         mean=found["mean"],
         interval=tuple(found["interval"]),
         random_mean=random["mean"],

@@ -17,7 +17,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
       time: seconds since 1970.
       monotonic: seconds of a clock that is the same for all processes of this machine since it started.
       phase: in words; "finished" and "stopped" are the last ones.
-      env_steps: rows read from the store.
+      env_steps: rows read from the store; demonstrations: of these, rows that no robot of this run lived.
       episodes: finished ones.
       last_return, mean_return_10: None before there are any.
       updates: gradient updates that were applied; skipped_updates: those that were not finite.
@@ -55,6 +55,12 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     skipped_updates: int
     robots: list[dict[str, Any]]
     link: dict[str, Any]
+    demonstrations: int = 0
+
+    @property
+    def lived(self) -> int:
+        """Rows that robots of this run, or its environment, lived."""
+        return self.env_steps - self.demonstrations
 
     @property
     def over(self) -> bool:

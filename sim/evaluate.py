@@ -25,7 +25,7 @@ from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.spec import RobotSpec
-from sim.episode import Episode, run_episode
+from sim.episode import Episode, EpisodeStopped, run_episode
 from sim.film import Film, Reconstruct
 from sim.robot import SimRobot
 
@@ -170,19 +170,29 @@ def compare(
     seed: int,
     deterministic: bool = True,
     film: Film | None = None,
+    stopped: Callable[[str], object] | None = None,
 ) -> list[Evaluation]:
     """Evaluate several policies on the same seeds, with a progress bar, and print a table; see `evaluate`.
 
-    The film is of the first of them.
+    Args:
+      film: of the first of them.
+      stopped: is told why a policy is left out, of which the guard stopped an episode; default: that is raised.
     """
     results: list[Evaluation] = []
     with Progress(console=plain_console(stderr=True), transient=True) as bar:
         for bundle in bundles:
-            task = bar.add_task("random policy" if bundle is None else bundle.name, total=episodes)
+            name = "random policy" if bundle is None else bundle.name
+            task = bar.add_task(name, total=episodes)
             advance = functools.partial(bar.advance, task)
             shown = film if not results else None
-            results.append(evaluate(bundle, spec, episodes, seed, deterministic, advance, shown))
-    plain_console().print(_table(results))
+            try:
+                results.append(evaluate(bundle, spec, episodes, seed, deterministic, advance, shown))
+            except EpisodeStopped as error:
+                if stopped is None:
+                    raise
+                stopped(f"{name} is not evaluated: {error}")
+    if results:
+        plain_console().print(_table(results))
     return results
 
 

@@ -15,7 +15,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.lerobot.layout import is_dataset
 from robot_dreamer.data.salvage import salvage
 from robot_dreamer.data.select import selected
-from robot_dreamer.data.source import discarded_in, open_store, rows_of, size_of, store_path, store_rows
+from robot_dreamer.data.source import copy_marks, discarded_in, open_store, rows_of, size_of, store_path, store_rows
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.link.reader import StoreReader
@@ -129,6 +129,7 @@ def _import_store(args: argparse.Namespace) -> int:
         survey = Survey(spec)
         with _store(args.store, spec) as store, _progress("importing", source.count()) as advance:
             result = store_rows(_advancing(rows_of(source), advance), store, survey)
+            copy_marks(source.marks(), store)
     finally:
         source.close()
     return _outcome(store_path(args.store), survey, result)

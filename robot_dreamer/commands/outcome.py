@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from sim.evaluate import Evaluation, compare, evaluate, write_evaluation
 from sim.film import Film
 
 _log = logging.getLogger(__name__)
+EVALUATION_FILE = "evaluation.json"
 EVALUATION_SEED = 1000  # far from the seeds of training
 CHOICE_SEED = 2000  # of the episodes by which a bundle is chosen: others than those by which it is judged
 
@@ -26,22 +28,22 @@ CHOICE_SEED = 2000  # of the episodes by which a bundle is chosen: others than t
 def report_outcome(spec: RobotSpec, logdir: Path, episodes: int, console: Console) -> None:
     """Evaluate the best bundle and a random policy on the same seeds; write and print everything."""
     bundle = best_bundle(spec, logdir / BUNDLES, episodes)
-    results: list[Evaluation] = []
-    if episodes:
-        results = compare([bundle, None], spec, episodes, EVALUATION_SEED)
-        write_evaluation(logdir / "evaluation.json", results)
+    _forget_older(logdir)
+    found = _evaluated([bundle, None], spec, episodes, EVALUATION_SEED) if episodes else {}
+    own, random = found.get(bundle.name), found.get("random")
     places = {"run": logdir, "bundle": bundle}
-    if results:
-        places["evaluation"] = logdir / "evaluation.json"
+    if own:
+        write_evaluation(logdir / EVALUATION_FILE, [own, random] if random else [own])
+        places["evaluation"] = logdir / EVALUATION_FILE
     if (logdir / "episodes.jsonl").exists():  # otherwise no episode has ended yet
         places["learning curve"] = draw_curve(
             logdir / "episodes.jsonl",
             logdir / "learning_curve.png",
             title=spec.name,
-            random_return=results[1].mean if results else None,
-            evaluation=(results[0].mean, results[0].interval) if results else None,
+            random_return=random.mean if random else None,
+            evaluation=(own.mean, own.interval) if own else None,
         )
-    if results and _film(bundle, spec, logdir):
+    if own and _film(bundle, spec, logdir):
         places["film"] = logdir / FILM_FILE
     places["report"] = write_report(logdir)
     console.print("everything of this run:")
@@ -62,8 +64,22 @@ def best_bundle(spec: RobotSpec, bundles: Path, episodes: int) -> Path:
     candidates = [numbered[number] for number in sorted(numbered, reverse=True)]
     if len(candidates) == 1:
         return candidates[0]
-    means = [result.mean for result in compare(candidates, spec, episodes, CHOICE_SEED)]
-    return candidates[means.index(max(means))]
+    found = _evaluated(candidates, spec, episodes, CHOICE_SEED)
+    finished = [path for path in candidates if path.name in found]
+    return max(finished, key=lambda path: found[path.name].mean) if finished else candidates[0]
+
+
+def _evaluated(bundles: Sequence[Path | None], spec: RobotSpec, episodes: int, seed: int) -> dict[str, Evaluation]:
+    """By file name, or "random"; without those of which the guard stopped an episode: no training is in vain for it."""
+    return {result.policy: result for result in compare(bundles, spec, episodes, seed, stopped=_log.warning)}
+
+
+def _forget_older(logdir: Path) -> None:
+    """Remove evaluation and film of what the run was before it went on: they would be taken for those of today."""
+    newest = max(path.stat().st_mtime_ns for path in written_bundles(logdir / BUNDLES))
+    for path in (logdir / EVALUATION_FILE, logdir / FILM_FILE):
+        if path.exists() and path.stat().st_mtime_ns < newest:
+            path.unlink()
 
 
 def _film(bundle: Path, spec: RobotSpec, logdir: Path) -> bool:

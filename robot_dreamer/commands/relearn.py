@@ -16,7 +16,7 @@ from robot_dreamer.commands.records import log_directory
 from robot_dreamer.config import Config
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.relabel import Coverage, covered, relabelled, with_task
-from robot_dreamer.data.source import STORE_FILE, open_store, rows_of, store_rows
+from robot_dreamer.data.source import STORE_FILE, copy_marks, open_store, rows_of, store_rows
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.durable import replace_file
 from robot_dreamer.learner.checkpoint import CheckpointError, has_checkpoint, load_checkpoint
@@ -111,7 +111,9 @@ def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
         _require_ours(logdir / ROBOT_FILE, spec)
         new = ExperienceStore(logdir / STORE_FILE, spec)
         try:
-            result = store_rows(relabelled(rows_of(old), spec, Coverage()), new, Survey(spec))
+            # Of discarded episodes too: left out, they would give the rows behind them other numbers than last time.
+            result = store_rows(relabelled(rows_of(old, discarded=True), spec, Coverage()), new, Survey(spec))
+            copy_marks(old.marks(), new)
         finally:
             new.close()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from rich.table import Table
 from robot_dreamer.commands import train
 from robot_dreamer.commands.options import chosen_config
 from robot_dreamer.commands.records import log_directory
+from robot_dreamer.durable import replace_file
 from robot_dreamer.intervals import bootstrap, middle_of
 from robot_dreamer.option_types import whole_number
 from robot_dreamer.report.console import plain_console
@@ -28,6 +30,8 @@ from robot_dreamer.report.history import EpisodeReader
 
 WINDOW = 10  # last episodes of a run without an evaluation
 _OWN = ("--seed", "--logdir")
+_BUDGET = ("minutes", "steps", "evaluate")  # may change from one start to the next
+COMMAND_FILE = "command.json"
 _log = logging.getLogger(__name__)
 
 
@@ -68,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Run all seeds, or go on with them. Returns 0, or 1 if one failed."""
     words = _checked(args.words)
     logdir = log_directory(args)
+    _require_same(words, logdir)
     seeds = range(args.first, args.first + args.seeds)
     if args.slurm:
         from robot_dreamer.commands.cluster import Cluster
@@ -87,11 +92,7 @@ def _checked(words: Sequence[str]) -> list[str]:
     """The command, if train would take it, and it is whole but for what each seed gets."""
     if not words or words[0] != "train":
         raise ValueError("expected a training command behind the options, such as: train --env dmc:walker_walk")
-    parser = argparse.ArgumentParser(prog="robot-dreamer sweep … train", allow_abbrev=False)
-    train.add_arguments(parser)
-    for action in [action for action in parser._actions if set(_OWN) & set(action.option_strings)]:
-        action.default = argparse.SUPPRESS
-    found = parser.parse_args(words[1:])
+    found = _parsed(words)
     for option in _OWN:
         if option.strip("-") in found:
             raise ValueError(f"{option} is set for each seed; give it to sweep, not to train")
@@ -99,6 +100,28 @@ def _checked(words: Sequence[str]) -> list[str]:
         raise ValueError("a training command without --minutes or --steps never ends: give it one of them")
     chosen_config(argparse.Namespace(**vars(found), seed=0), found.env)
     return list(words)
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="robot-dreamer sweep … train", allow_abbrev=False)
+    train.add_arguments(parser)
+    for action in [action for action in parser._actions if set(_OWN) & set(action.option_strings)]:
+        action.default = argparse.SUPPRESS
+    return parser.parse_args(words[1:])
+
+
+def _require_same(words: list[str], logdir: Path) -> None:
+    """Raise ValueError where the folder has the runs of another command: they would be told as those of this one."""
+    file = logdir / COMMAND_FILE
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        now, then = ({k: v for k, v in vars(_parsed(w)).items() if k not in _BUDGET} for w in (words, before))
+        if now != then:
+            raise ValueError(
+                f"{logdir} has the runs of another command: {shlex.join(before)}; choose another --logdir, or change "
+                f"no more than {', '.join(f'--{name}' for name in _BUDGET)}"
+            )
+    replace_file(file, json.dumps(words).encode())
 
 
 class Running(Protocol):
@@ -121,7 +144,9 @@ def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int, start: Sta
     waiting, running, outcomes = list(seeds), dict[int, Running](), list[Outcome]()
     with Progress(console=plain_console(stderr=True), transient=True) as bar:
         task = bar.add_task("seeds", total=len(seeds))
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # either ends the runs too
+        for number in (signal.SIGTERM, signal.SIGHUP):  # each ends the runs too, as an interrupt does
+            if signal.getsignal(number) is not signal.SIG_IGN:  # of nohup
+                signal.signal(number, signal.default_int_handler)
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -134,7 +159,7 @@ def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int, start: Sta
                         bar.advance(task)
                 time.sleep(0.2)
         finally:
-            for process in running.values():  # an interrupt reaches them too; they save, and end
+            for process in running.values():  # they save, and end
                 process.terminate()
             for process in running.values():
                 process.wait()
@@ -152,7 +177,13 @@ def _start(words: list[str], seed: int, logdir: Path, start: Start) -> Running:
 
 def _process(command: list[str], output: Path) -> Running:
     with output.open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C in the terminal is for the sweep: a second signal would hurry them
+        )
 
 
 def _outcome(seed: int, logdir: Path, status: int) -> Outcome:

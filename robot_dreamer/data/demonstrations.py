@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robot_dreamer.data.errors import DataError
-from robot_dreamer.data.source import open_store, rows_of, store_path, store_rows
+from robot_dreamer.data.source import copy_marks, open_store, rows_of, store_path, store_rows
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.link.reader import StoreReader
@@ -19,7 +19,7 @@ from robot_dreamer.spec import require_same_spec
 def add_demonstrations(place: Path, store: ExperienceStore) -> int:
     """Copy the rows of a run or store into a run's store, as lived by `demonstration-<robot>` under a person's hand.
 
-    Copying them again changes nothing. Returns how many rows it newly took.
+    Copying them again changes nothing, but for episodes that were discarded since. Returns how many rows it newly took.
 
     Raises:
       DataError: there is no such store, it holds no row, or rows do not fit.
@@ -36,6 +36,7 @@ def add_demonstrations(place: Path, store: ExperienceStore) -> int:
         if not source.count():
             raise DataError(f"demonstrations: {place} holds no row")
         result = store_rows(_demonstrated(source), store, Survey(store.spec))
+        copy_marks(source.marks(), store, _as_demonstrator)
     finally:
         source.close()
     if result.rejected:
@@ -45,6 +46,10 @@ def add_demonstrations(place: Path, store: ExperienceStore) -> int:
 
 def _demonstrated(source: StoreReader) -> Iterator[StepRecord]:
     for row in rows_of(source):
-        robot = row.robot if row.robot.startswith(DEMONSTRATION) else DEMONSTRATION + row.robot
+        robot = _as_demonstrator(row.robot)
         require_robot_id(robot)
         yield replace(row, robot=robot, policy_version=INTERVENTION)
+
+
+def _as_demonstrator(robot: str) -> str:
+    return robot if robot.startswith(DEMONSTRATION) else DEMONSTRATION + robot

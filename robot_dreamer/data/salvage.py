@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.source import copy_marks
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.database import DAMAGE, connect_to_read, stored_spec
 from robot_dreamer.link.errors import RowError
@@ -62,9 +63,7 @@ def _copy_marks(store: Path, new: ExperienceStore) -> bool:
             marks = read_marks(db)
     except DAMAGE:
         return False
-    with new.transaction():
-        for mark in marks:
-            new.discard(mark.robot, mark.boot, mark.episode)
+    copy_marks(marks, new)
     return True
 
 

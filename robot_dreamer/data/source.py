@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.survey import Survey
-from robot_dreamer.link.reader import StoreReader
+from robot_dreamer.link.reader import Mark, StoreReader
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.record import StepRecord
 
@@ -53,6 +53,16 @@ def store_rows(rows: Iterable[StepRecord], store: ExperienceStore, survey: Surve
             survey.add(row)
         result.merge(store.add(batch))
     return result
+
+
+def copy_marks(marks: Iterable[Mark], store: ExperienceStore, robot: Callable[[str], str] = str) -> None:
+    """Discard the same episodes in another store, whose rows may be there already or not.
+
+    robot: what a robot of the marks is called there.
+    """
+    with store.transaction():
+        for mark in marks:
+            store.discard(robot(mark.robot), mark.boot, mark.episode)
 
 
 def size_of(path: Path) -> int:

@@ -34,6 +34,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
       lineage: id of the experience store, which bundles are told by.
       credit: updates that the experience has paid for and that were not made.
       training_seconds: over all starts.
+      given: the first parameters came from another run.
       replay: the sampler's state, see `Replay.state`.
       discarded: episodes left out, see `Discards.applied`.
       latents: segments with the replay's latents, see `LatentLog.write`.
@@ -46,6 +47,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     cursor: int = 0
     credit: float = 0.0
     training_seconds: float = 0.0
+    given: bool = False
     replay: dict[str, Any] = {}
     discarded: list[tuple[int, int]] = []
     latents: list[dict[str, Any]] = []

@@ -70,9 +70,11 @@ class CompileAhead:
         self._order = msgspec.json.encode(order)
         self._began, self._asked, self._again = time.monotonic(), 0.0, False
         self._mark = code_cache() / f"loaded-{_key(spec, config)}"
-        self.state: Literal["known", "compiling", "ready", "failed"] = "known" if self._mark.exists() else "compiling"
-        if self.state == "known":
+        self.state: Literal["known", "compiling", "ready", "failed"] = "compiling"
+        with suppress(FileNotFoundError):  # there is none, or another run that begins now has taken it
             self._mark.unlink()  # back at the end of this process: code that ends it before is not loaded again
+            self.state = "known"
+        if self.state == "known":
             atexit.register(_leave, self._mark)
         else:
             self._begin()

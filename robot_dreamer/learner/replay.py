@@ -221,7 +221,7 @@ class Replay:
         for i in range(size - shown):
             while self._fresh:
                 slot, serial = self._fresh.popleft()
-                if self._serial[slot] == serial:
+                if self._serial[slot] == serial and slot in self._starts:  # else it was shorter before a resume
                     starts[i] = slot
                     break
         slots = self._follow(starts, self.length)

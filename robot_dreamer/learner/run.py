@@ -17,7 +17,14 @@ from robot_dreamer.learner.gallery import Gallery
 from robot_dreamer.learner.portrait import summary
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.onboard.bundle import bundle_number, bundle_path, remove_unfinished, written_bundles
+from robot_dreamer.onboard.bundle import (
+    BundleError,
+    bundle_number,
+    bundle_path,
+    read_bundle,
+    remove_unfinished,
+    written_bundles,
+)
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.strips import cameras, strip_pixels
 from robot_dreamer.run_status import STATUS_FILE, RunStatus
@@ -141,7 +148,7 @@ class Run:
                     self._report()
                     due["save"] = time.monotonic() + trainer.config.run.checkpoint_every
             finished = not self._stop.is_set()
-            if trainer.updates > self._published_updates:
+            if trainer.updates > self._published_updates and trainer.updates > self._written_updates():
                 self.publish()
             trainer.save()
             trainer.dismiss_team()
@@ -156,6 +163,13 @@ class Run:
         """The policy has learned something that no bundle has; parameters of another run count."""
         trainer = self.trainer
         return trainer.updates > self._published_updates and (trainer.updates > 0 or trainer.given)
+
+    def _written_updates(self) -> int:
+        """Updates behind the newest bundle on disk, of an earlier start perhaps; -1 if there is none that is whole."""
+        try:
+            return read_bundle(self.bundle, None).manifest.training_step
+        except BundleError:
+            return -1
 
     def _advance(self) -> None:
         trainer = self.trainer
@@ -229,6 +243,7 @@ class Run:
             monotonic=time.monotonic(),  # the same for all processes of this machine since it started
             phase=phase,
             env_steps=trainer.env_steps,
+            demonstrations=trainer.demonstrations,
             episodes=trainer.episodes.count,
             last_return=returns[-1] if returns else None,
             mean_return_10=sum(returns) / len(returns) if returns else None,

@@ -163,7 +163,7 @@ class Trainer:
     def _count(self, row: StepRecord) -> None:
         self._recent.append(row)
         if not row.robot.startswith(DEMONSTRATION):
-            self.episodes.add(self.env_steps, row)
+            self.episodes.add(self.env_steps - self.demonstrations, row)
         if self.replay.windows and self.env_steps > self.config.prefill and not self.offline:
             self._credit += self.config.train_ratio / (self.config.batch_size * self.config.batch_length)
 
@@ -277,6 +277,7 @@ class Trainer:
             cursor=self._cursor,
             credit=self._credit,
             training_seconds=self.training_seconds,
+            given=self.given,
             replay=self.replay.state(),
             discarded=self._discards.applied,
             latents=self._latents.write(),
@@ -312,9 +313,8 @@ class Trainer:
             self.ema.load(ema)
         elif self.ema:
             self.ema.restart()
-        self.updates, self.skipped = meta.training_step, meta.skipped
-        self.training_seconds = meta.training_seconds
-        self._credit = meta.credit
+        self.updates, self.skipped, self._credit = meta.training_step, meta.skipped, meta.credit
+        self.training_seconds, self.given = meta.training_seconds, meta.given
         return True
 
     def _require_whole_latents(self, meta: CheckpointMeta) -> None:

@@ -107,7 +107,7 @@ def _data(files: RunFiles) -> Iterator[tuple[str, str]]:
     status, spec = files.status, files.spec
     robots = [str(r.get("robot", UNKNOWN)) for r in status.robots] if status else []
     yield "rows", amount(status.env_steps if status else None)
-    yield "robot minutes", amount(status.env_steps / spec.rate / 60 if status and spec else None, ".1f")
+    yield "robot minutes", amount(status.lived / spec.rate / 60 if status and spec else None, ".1f")
     yield "episodes", amount(len(files.episodes))
     yield "robots", ", ".join(robots) or str(files.run.get("environment", UNKNOWN))
     yield "updates", amount(status.updates if status else None)

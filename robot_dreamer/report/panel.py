@@ -69,7 +69,7 @@ def budget_share(status: RunStatus) -> float | None:
     if status.budget_s:
         shares.append(status.elapsed_s / status.budget_s)
     if status.budget_steps:
-        shares.append(status.env_steps / status.budget_steps)
+        shares.append(status.lived / status.budget_steps)
     if status.budget_epochs:
         shares.append(_epochs(status) / status.budget_epochs)
     return min(1.0, max(shares)) if shares else None
@@ -98,7 +98,7 @@ def line(snapshot: Snapshot) -> str:
     last, mean = _return(status.last_return), _return(status.mean_return_10)
     parts = [
         snapshot.trouble or f"{_clock(status.elapsed_s)} {status.phase}",
-        f"{status.env_steps:,} steps ({status.env_steps_per_s:.0f}/s)",
+        f"{status.lived:,} steps ({status.env_steps_per_s:.0f}/s)",
         f"{status.episodes:,} episodes, last {last}, mean {mean}",
         f"{status.updates:,} updates ({status.updates_per_s:.1f}/s)",
         f"replay {status.replay_size:,}",
@@ -116,7 +116,7 @@ def _figures(status: RunStatus, returns: Sequence[float]) -> Table:
     table.add_row("time", _progress(status))
     table.add_row(
         "environment",
-        f"{status.env_steps:,} steps, {status.env_steps_per_s:.0f}/s · {status.episodes:,} episodes",
+        f"{status.lived:,} steps, {status.env_steps_per_s:.0f}/s · {status.episodes:,} episodes",
     )
     mean = Text(_return(status.mean_return_10), style="bold green")
     table.add_row("return", Text.assemble("last 10: ", mean, f" · last: {_return(status.last_return)}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from robot_dreamer.data.demonstrations import add_demonstrations
 from robot_dreamer.data.source import rows_of
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.replay import Replay
-from robot_dreamer.learner.run import Budget
+from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import INTERVENTION
+from robot_dreamer.report.panel import budget_share
+from robot_dreamer.run_status import read_status
 from robot_dreamer.world_model.latent import Classes
 from tests.agents import SIX_ACTIONS, WALKER, random_batch
 from tests.unit.test_replay import LENGTH, SPEC, D, K, S, make_row
@@ -106,6 +110,27 @@ def test_the_rows_of_another_run_come_in_once_and_pay_no_steps(tmp_path: Path, c
     assert not (tmp_path / "run/episodes.jsonl").exists()  # none of its own has ended
     run.update()
     assert run.replay.sample(4)[0].demonstrated[:, 1:].any(1).sum() >= 1
+    shown = ExperienceStore(tmp_path / "shown/experience.sqlite", run.spec)
+    with shown.transaction():
+        shown.discard("cartpole", "boot", 1)  # it was no good example, somebody has found
+    shown.close()
+    assert add_demonstrations(tmp_path / "shown", run.store) == 0
+    assert [(mark.robot, mark.episode) for mark in run.store.marks()] == [("demonstration-cartpole", 1)]
+    run.store.close()
+
+
+def test_figures_of_the_robot_do_not_count_what_another_one_lived(tmp_path: Path) -> None:
+    trainer = make(tmp_path / "shown", config())
+    train(trainer, 0, 90)
+    trainer.store.close()
+    run = make(tmp_path / "run", config())
+    add_demonstrations(tmp_path / "shown", run.store)
+    run.store.add(rows(0, 40))
+    assert Run(run, Budget(env_steps=40), lambda path, version, step: None).loop()
+    status = read_status(tmp_path / "run")
+    assert status is not None and (status.env_steps, status.lived, budget_share(status)) == (130, 40, 1.0)
+    (episode,) = (tmp_path / "run/episodes.jsonl").read_text().splitlines()
+    assert json.loads(episode)["env_step"] == 31
     run.store.close()
 
 

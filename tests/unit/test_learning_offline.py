@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from robot_dreamer.cli import main
+from robot_dreamer.data.source import open_store, rows_of
+from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.bundle import read_bundle, written_bundles
 from robot_dreamer.spec import load_spec
-from tests.unit.test_trainer import config, make, train
+from tests.unit.test_trainer import config, make, rows, train
 
 pytestmark = pytest.mark.usefixtures("traced_once")
 REWARD = "(pole_angle[0] + 1) / 2"
@@ -51,6 +53,32 @@ def test_another_task_is_learned_by_all_that_knows_it(run: Path, tmp_path: Path,
     assert main(words) == 0 and written_bundles(place / "bundles") == [newest]  # the budget is spent
     (place / "robot.yaml").write_text(load_spec("cartpole_slow").to_json())
     assert main(words) == 2 and "robot.yaml is there and is another robot's" in capsys.readouterr().err
+
+
+def test_an_episode_that_is_discarded_later_leaves_the_relabelled_rows_too(run: Path, tmp_path: Path) -> None:
+    place = tmp_path / "new"
+    words = ["relearn", str(run), "--reward", REWARD, "--logdir", str(place), "--epochs", "1"]
+    assert main(words) == 0
+    before = numbers(place)
+    store = ExperienceStore(run / "experience.sqlite", load_spec("cartpole"))
+    with store.transaction():
+        store.discard("cartpole", "boot", 1)
+    store.add(rows(store.count(), store.count() + 31))
+    store.close()
+    assert main([*words[:-1], "2"]) == 0
+    after = numbers(place)
+    assert after[: len(before)] == before and len(after) == len(before) + 31  # nothing moved, what came is there
+    copy = open_store(place)
+    assert 1 in {row.episode for row in rows_of(copy, discarded=True)} - {row.episode for row in rows_of(copy)}
+    copy.close()
+
+
+def numbers(place: Path) -> list[tuple[int, int]]:
+    """Sequence and episode of the rows of a store."""
+    store = open_store(place)
+    found = [(row.sequence, row.episode) for row in rows_of(store, discarded=True)]
+    store.close()
+    return found
 
 
 def test_what_cannot_be_is_said_before_anything_is_written(

@@ -104,6 +104,8 @@ def test_the_learner_tells_it_of_every_finished_episode(tmp_path: Path) -> None:
         ({4: 600, 5: 500, 6: 700, 7: 800, 8: 800}, "bundle-8"),  # of equals the newest
         ({4: 600, 5: 500, 6: 900, 7: 800, 8: 700}, "bundle-6"),
         ({4: 950, 5: 500, 6: 900, 7: 800, 8: 700}, "proven-4"),
+        ({5: 500, 6: 900, 7: 800}, "bundle-6"),  # the guard stopped an episode of the others
+        ({}, "bundle-8"),
     ],
 )
 def test_what_is_handed_over_is_the_best_of_the_last_and_the_proven(
@@ -114,9 +116,10 @@ def test_what_is_handed_over_is_the_best_of_the_last_and_the_proven(
         bundle_path(bundles, version).unlink()
     asked = []
 
-    def compare(candidates: list[Path], spec: object, episodes: int, seed: int) -> list[object]:
+    def compare(candidates: list[Path], spec: object, episodes: int, seed: int, stopped: object) -> list[object]:
         asked.append((episodes, seed))
-        return [type("Result", (), {"mean": returns[bundle_number(path)]}) for path in candidates]
+        kept = [path for path in candidates if bundle_number(path) in returns]
+        return [type("Result", (), {"policy": path.name, "mean": returns[bundle_number(path)]}) for path in kept]
 
     monkeypatch.setattr(outcome, "compare", compare)
     found = outcome.best_bundle(load_spec("cartpole"), bundles, 10)

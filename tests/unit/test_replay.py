@@ -166,3 +166,16 @@ def test_the_newest_episode_is_the_last_that_has_ended_within_the_limit() -> Non
     assert shorter is not None
     assert shorter.reward.numpy().tolist() == [[*range(2, 8)]]
     assert replay.newest_episode(limit=3) is None
+
+
+def test_windows_that_were_shorter_before_a_resume_are_not_drawn_as_whole_ones() -> None:
+    short = Replay(SPEC, 50, 3, D, Classes(S, K), seed=1)
+    ours = make_replay()
+    for t in range(6):
+        add(short, "a", t)
+        add(ours, "a", t)
+    assert len(short.state()["fresh"]) == 2  # rows 0 to 2 and 3 to 5: behind the latter nothing has come yet
+    ours.load_state(short.state())
+    for _ in range(2):
+        _, window = ours.sample(3)
+        assert (window.serials >= 0).all()

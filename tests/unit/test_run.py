@@ -8,11 +8,13 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.onboard.bundle import written_bundles
+from robot_dreamer.onboard.bundle import write_bundle, written_bundles
+from tests.onboard_models import record, toy_manifest, toy_model, toy_spec
 from tests.unit.test_trainer import make, rows
 
 DEADLINE = 60.0
@@ -123,3 +125,42 @@ def test_parameters_of_another_run_are_published_before_the_first_update(tmp_pat
     )
     run.loop()
     assert sent == [0]
+
+
+def test_parameters_of_another_run_are_published_by_a_later_start_too(tmp_path: Path) -> None:
+    trainer, sent = make(tmp_path), []
+    trainer.given = True
+    trainer.save()
+    trainer.store.close()
+    again = make(tmp_path)
+    assert again.resume()
+    run = Run(
+        again, Budget(), publish=lambda path, version, step: (path.write_text("x"), sent.append(step), run.stop())
+    )
+    run.loop()
+    assert sent == [0]
+
+
+def write_real_bundle(path: Path, version: int, step: int) -> None:
+    spec = toy_spec()
+    model, inputs, outputs = toy_model(spec)
+    manifest = msgspec.structs.replace(toy_manifest(spec, inputs, outputs, version), training_step=step)
+    write_bundle(path, model, manifest, record(model, inputs, outputs))
+
+
+def test_a_run_that_has_nothing_left_to_do_leaves_its_bundles_as_they_are(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 100))
+    assert Run(trainer, Budget(env_steps=100), write_real_bundle).loop()
+    trainer.store.close()
+    found = written_bundles(tmp_path / "bundles")
+    for _ in range(2):
+        again = make(tmp_path)
+        assert again.resume() and Run(again, Budget(env_steps=100), write_real_bundle).loop()
+        again.store.close()
+        assert written_bundles(tmp_path / "bundles") == found
+    found[-1].write_bytes(b"half of it")  # or a person has deleted it
+    again = make(tmp_path)
+    assert again.resume() and Run(again, Budget(env_steps=100), write_real_bundle).loop()
+    again.store.close()
+    assert len(written_bundles(tmp_path / "bundles")) == len(found) + 1

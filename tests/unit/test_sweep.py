@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -83,6 +86,67 @@ entry = dict(env_step=1, robot="r", length=1, policy_version=0, time=0.0)
     shown = capsys.readouterr().out
     assert "failed with status 2" in shown and "interquartile mean 18.2" in shown
     assert (place / "seed-2/output.log").read_text() == "seed 2\n"
+
+
+def test_a_folder_keeps_the_runs_of_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sweep.sys, "executable", "/bin/true")
+    words = ["sweep", "--seeds", "1", "--logdir", str(tmp_path), "train", "--env", "x", "--steps"]
+    assert main([*words, "9"]) == 0 and main([*words, "90", "--evaluate", "0"]) == 0
+    assert main([*words, "90", "--set", "batch_size=4"]) == 2
+    told = capsys.readouterr().err
+    assert "has the runs of another command: train --env x --steps 90 --evaluate 0; choose another --logdir" in told
+    assert "no more than --minutes, --steps, --evaluate" in told
+
+
+RUN = """#!{python}
+import signal, sys, time
+from pathlib import Path
+
+place = Path(sys.argv[-1])
+
+def hear(number, _):
+    with (place / "heard").open("a") as file:
+        print(signal.Signals(number).name, file=file)
+    time.sleep(0.5)  # it saves, and hears whatever else comes
+    sys.exit(0)
+
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, hear)
+(place / "ready").touch()
+time.sleep(60)
+"""
+SWEEP = """
+import signal, sys
+signal.signal(signal.SIGINT, {interrupt})
+from robot_dreamer.cli import main
+sys.executable = {program!r}
+sys.exit(main(["sweep", "--seeds", "1", "--logdir", {place!r}, "train", "--env", "x", "--steps", "9"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "number"),
+    [
+        ("signal.default_int_handler", signal.SIGINT),
+        ("signal.default_int_handler", signal.SIGHUP),
+        ("signal.SIG_IGN", signal.SIGTERM),  # as behind `&` in a script
+    ],
+)
+def test_a_stopped_sweep_ends_its_runs_with_one_signal(tmp_path: Path, interrupt: str, number: int) -> None:
+    program, place = tmp_path / "python", tmp_path / "sweep"
+    program.write_text(RUN.format(python=sys.executable))
+    program.chmod(0o755)
+    script = SWEEP.format(interrupt=interrupt, program=str(program), place=str(place))
+    process = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (place / "seed-0/ready").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, number)  # to all programs of a terminal
+    assert process.wait(30) != 0
+    assert (place / "seed-0/heard").read_text() == "SIGTERM\n"
 
 
 def test_a_run_as_a_job_of_a_cluster(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ def result(files: RunFiles) -> Section:
     section = Section("result", "Result", "What came out?")
     evaluation, random = files.evaluation.get("evaluation"), files.evaluation.get("random")
     if isinstance(evaluation, dict):
-        section.tiles.append((f"return, evaluated{_interval(evaluation)}", _mean(evaluation)))
+        of = f", bundle {evaluation['version']}" if "version" in evaluation else ""
+        section.tiles.append((f"return, evaluated{of}{_interval(evaluation)}", _mean(evaluation)))
     if isinstance(random, dict):
         section.tiles.append((f"return, random policy{_interval(random)}", _mean(random)))
     totals = [episode.total for episode in files.episodes]
@@ -48,7 +49,7 @@ def _film(section: Section, files: RunFiles) -> None:
     else:
         uri = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()
         caption = "An episode with the mean actions. Beside the robot what its policy sees, below value and surprise."
-        section.blocks.append(Movie("The newest policy at work", uri, caption))
+        section.blocks.append(Movie("The policy at work", uri, caption))
 
 
 def _mean(result: dict[str, Any]) -> str:
@@ -66,7 +67,7 @@ def _costs(files: RunFiles) -> list[tuple[str, str]]:
     if status is not None:
         found.append(("rows of experience", f"{status.env_steps:,}"))
         if files.spec is not None:
-            found.append(("robot minutes", number(status.env_steps / files.spec.rate / 60)))
+            found.append(("robot minutes", number(status.lived / files.spec.rate / 60)))
         found.append(("minutes of training", number(status.elapsed_s / 60)))
         found.append(("updates", f"{status.updates:,}"))
         if status.skipped_updates:
