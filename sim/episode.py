@@ -12,11 +12,12 @@ from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import ActingPolicy
 from robot_dreamer.onboard.slot import PolicySlot
 from sim.robot import SimRobot
-from sim.sensors import observe
+from sim.sensors import Sensors, observe
 
 Watch = Callable[[Sample, Controller], object]
 
 _log = logging.getLogger(__name__)
+_RESETS = 10  # in a row that may end the task at once
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,17 @@ class EpisodeStopped(RuntimeError):
         self.episode = episode
 
 
+def _begin(robot: SimRobot, seed: int) -> Sensors:
+    """What is seen after the reset. Where the task is over at once another follows, as a policy node asks for it."""
+    sensors = robot.reset(seed)
+    for _ in range(_RESETS):
+        if not sensors.terminal:
+            return sensors
+        sensors = robot.reset()
+    text = f"episode with seed {seed} stopped: the task was over at its reset, {_RESETS} times in a row"
+    raise EpisodeStopped(text, Episode(0.0, 0, terminal=True))
+
+
 def run_episode(
     robot: SimRobot,
     policy: ActingPolicy,
@@ -83,7 +95,7 @@ def run_episode(
         deterministic=deterministic,
         seed=seed,
     )
-    sensors, total, length = robot.reset(seed), 0.0, 0
+    sensors, total, length = _begin(robot, seed), 0.0, 0
 
     def come_to(score: float, length: int, **how: Any) -> Episode:
         guard = controller.guard

@@ -71,6 +71,8 @@ def new_bag(output: Path, form: Format) -> Iterator[BagWriter]:
     """
     if output.exists():
         raise DataError(f"{output} is there already; choose another name or delete it")
+    if form == "rosbag2":
+        _require_plain(output)
     part = output.with_name(output.name + ".part")
     shutil.rmtree(part, ignore_errors=True)  # left by an export that was cut
     part.mkdir(parents=True)
@@ -87,11 +89,21 @@ def new_bag(output: Path, form: Format) -> Iterator[BagWriter]:
         shutil.rmtree(part)
 
 
+def _require_plain(path: Path) -> None:
+    """Raise DataError for a path that the rosbags library would take for another: it makes an address of it."""
+    if odd := sorted(set("#?%") & set(str(path.absolute()))):
+        raise DataError(
+            f"{path}: a bag in SQLite cannot lie where a name has {' or '.join(odd)}; choose another, or mcap"
+        )
+
+
 @contextmanager
 def open_bag(path: Path) -> Iterator[AnyReader]:
     """Open a rosbag2 folder, or one .mcap or .db3 file. Raises DataError if it cannot be read."""
     if not path.exists():
         raise DataError(f"{path} is not there")
+    if path.suffix == ".db3" or any(path.glob("*.db3")):
+        _require_plain(path)
     with _explained(path):
         reader = AnyReader([path], default_typestore=TYPES)
         reader.open()

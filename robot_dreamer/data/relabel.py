@@ -144,14 +144,16 @@ class _Boot:
         self._values: Arrays | None = None  # what the expressions saw in the row before
         self._total = 0.0
         self._read, self._written = -1, -1  # sequence numbers
+        self._episode = -1
 
     def follow(self, row: StepRecord) -> None:
         """The next row as it was recorded."""
         if row.sequence != self._read + 1:
             self._written, self._executed, self._values = self._written + 1, None, None
         self._read = row.sequence
-        if row.is_first:
-            self.over, self._executed, self._values, self._total = False, self._zero, None, 0.0
+        if row.is_first or row.episode != self._episode:  # the first row may be missing
+            self.over, self._values, self._total, self._episode = False, None, 0.0, row.episode
+            self._executed = self._zero if row.is_first else None
 
     def leave_out(self, row: StepRecord) -> None:
         """Nothing is known of what this row is worth: it leaves a gap."""

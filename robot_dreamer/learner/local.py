@@ -111,8 +111,8 @@ class LocalActor:
 
         Raises:
           ValueError: what the environment shows is not laid out as its spec says.
-          RuntimeError: the guard latched a fault that a person would have to look at, an episode ended at its reset,
-            or BROKEN episodes in a row were cut.
+          RuntimeError: the guard latched a fault that a person would have to look at, or BROKEN episodes in a row were
+            cut.
         """
         begins = self._next is None
         try:
@@ -139,8 +139,7 @@ class LocalActor:
             except EpisodeBroken as error:
                 self._cut(self._controller.refuse(error.kind, str(error)).refused)
         elif begins:
-            why = decision.fault or "the task is over"
-            raise RuntimeError(f"{self._environment.spec.name} cannot be acted in after its reset: {why}")
+            self._cut(str(decision.fault or "the task was over at its reset"))
         else:
             self._next, self._broken = None, 0
 

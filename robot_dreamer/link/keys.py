@@ -61,7 +61,7 @@ class LearnerKeys:
 
     def allowed(self) -> dict[str, str]:
         """Public key -> robot, as the list on disk is now: revoking needs no restart. A broken entry allows nobody."""
-        robots = {}
+        robots, self.problem = {}, ""
         for path in sorted(self._robots.glob("*.json")):
             try:
                 entry = _read(path, _Allowed)

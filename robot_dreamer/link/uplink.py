@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 
 import zmq
 
-from robot_dreamer.link.errors import FrameError
+from robot_dreamer.link.errors import FrameError, LinkError
 from robot_dreamer.link.inbox import Inbox
 from robot_dreamer.link.keys import RobotKeys
 from robot_dreamer.link.messages import (
@@ -119,7 +119,7 @@ class Uplink:
             sessions = self.sessions
             try:
                 pause = self._connection()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, LinkError) as error:
                 self._fail(f"spool cannot be read: {error}; check the robot's disk")
                 pause = 0.0
             attempt = 1 if self.sessions > sessions else attempt + 1

@@ -84,13 +84,26 @@ class Folder:
             whole = file.with_name(f".{file.name}.{os.getpid()}.new")
             try:
                 replace_file(whole, data)
-                os.link(whole, file)
+                _name(whole, file)
             except FileExistsError as error:
                 raise PlaceError(
                     f"{file} is there already: somebody has pushed at the same time; push again"
                 ) from error
             finally:
                 whole.unlink(missing_ok=True)
+
+
+def _name(whole: Path, file: Path) -> None:
+    """Give a file its name. Raises FileExistsError where that is taken."""
+    try:
+        os.link(whole, file)
+    except FileExistsError:
+        raise
+    except (
+        OSError
+    ):  # a file system without hard links, as on a memory stick: the name is taken, then the file moved to it
+        file.open("xb").close()
+        whole.replace(file)
 
 
 class Http:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import msgspec
+import numpy as np
 
 from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import require
@@ -66,6 +67,7 @@ def variable_of(quantity: ObservationSpec | ActionSpec) -> Variable:
     if quantity.encoding == "projected_gravity":
         return Variable(size, elements, low=-_UNIT_BALL, high=_UNIT_BALL)
     low, high = quantity.range or (-math.inf, math.inf)
+    low, high = min(low, float(np.float32(low))), max(high, float(np.float32(high)))  # rows hold float32
     if quantity.source.field == "orientation":
         low, high = max(low, -_UNIT_BALL), min(high, _UNIT_BALL)
     return Variable(size, elements, quantity.unit, low, high)

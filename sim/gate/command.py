@@ -52,12 +52,12 @@ def run(args: argparse.Namespace) -> int:
     paths = [settings.bundle, *([settings.against] if settings.against else [])]
     hashes, bundles = zip(*(_proven(path, spec) for path in paths), strict=True)
     planned = plan(spec, criteria)
+    folder = settings.output or settings.bundle.with_name(f"{settings.bundle.name}.gate")
+    folder.mkdir(parents=True, exist_ok=True)  # where nothing can be written, nothing is tried
     found = _try(settings, criteria, planned, paths)
     checks = judge(found[0], criteria)
     failed = [check for check in checks if not check.passed]
     notes = list(planned.notes)
-    folder = settings.output or settings.bundle.with_name(f"{settings.bundle.name}.gate")
-    folder.mkdir(parents=True, exist_ok=True)
     film = _film(folder / FILM, settings, criteria, spec, found[0], notes) if settings.film else None
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -131,7 +131,7 @@ def _film(
     try:
         with Film(path, spec) as film:
             episode = bench.show((0, worst.condition), seed, film.watch)
-    except (ValueError, RuntimeError) as error:  # no ffmpeg, or nothing can be rendered here
+    except (ValueError, RuntimeError, OSError) as error:  # no ffmpeg, it died, or nothing can be rendered here
         notes.append(f"the worst episode is not filmed: {error}")
         path.unlink(missing_ok=True)
         return None

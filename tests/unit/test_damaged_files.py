@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from robot_dreamer.data.salvage import salvage
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.robot import RobotLink
+from robot_dreamer.link.server import LinkServer
+from robot_dreamer.link.spool import Spool
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import SpecMismatch, load_spec
@@ -107,15 +111,24 @@ def test_one_changed_byte_loses_one_block(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_damaged_page_is_stepped_over(tmp_path: Path) -> None:
-    content = bytearray(store(tmp_path / "store.sqlite"))
-    page = 4096
-    for at in range(3 * page, len(content), 5 * page):  # some pages, not the first, which say what the file is
-        content[at : at + page] = bytes(page)
+    whole = [synthetic_row(SPEC, "r", "b", i) for i in range(3000)]
+    store = ExperienceStore(tmp_path / "store.sqlite", SPEC)
+    for i in range(0, len(whole), 10):
+        store.add(whole[i : i + 10])
+    store.close()
+    db = sqlite3.connect(tmp_path / "store.sqlite")
+    (blob,) = db.execute("SELECT blob FROM blocks WHERE id = 1500").fetchone()
+    db.close()
+    content, page = bytearray((tmp_path / "store.sqlite").read_bytes()), 4096
+    at = content.index(blob[:100]) // page * page  # the page that holds this block and some of its neighbours
+    content[at : at + page] = bytes(page)
     (tmp_path / "bad.sqlite").write_bytes(bytes(content))
     found = salvage(tmp_path / "bad.sqlite", tmp_path / "new.sqlite")
     rows = read_all(tmp_path / "new.sqlite")
-    assert len(rows) == found.rows and found.rows + 10 * found.blocks >= 0
-    assert {r.sequence: r.reward for r in rows}.items() <= {r.sequence: r.reward for r in ROWS}.items()
+    saved = {row.sequence: row.reward for row in rows}
+    assert len(rows) == found.rows and found.blocks > 0 and 2500 < found.rows < 3000
+    assert saved.items() <= {row.sequence: row.reward for row in whole}.items() and 1499 not in saved
+    assert saved.keys() >= {0, 1000, 2000, 2999}  # on both sides of it
 
 
 def test_a_robot_moves_a_damaged_spool_aside_and_records_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,3 +145,28 @@ def test_a_robot_moves_a_damaged_spool_aside_and_records_on(tmp_path: Path, capl
     (aside,) = (path for path in tmp_path.glob("spool.sqlite.damaged-*") if not path.name.endswith(("-wal", "-shm")))
     assert aside.read_bytes() == bytes(content) and "a new one begins" in caplog.text
     assert open_spool(tmp_path).rows == 1
+
+
+def test_a_spool_that_cannot_be_read_for_a_while_costs_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, trouble = Spool.read, iter([True] * 3)
+
+    def read_at_last(spool: Spool, *arguments: int) -> object:
+        if next(trouble, False):
+            raise LinkError("rows cannot be read: disk I/O error")
+        return read(spool, *arguments)
+
+    monkeypatch.setattr(Spool, "read", read_at_last)
+    store = ExperienceStore(tmp_path / "store.sqlite", SPEC)
+    server = LinkServer(store, SPEC, "tcp://127.0.0.1:*")
+    server.start()
+    link = RobotLink(SPEC, "r", tmp_path / "robot", server.address)
+    link.start()
+    for i in range(40):
+        link.record(dataclasses.replace(synthetic_row(SPEC, "r", link.boot, i), robot="r", boot=link.boot))
+    deadline = time.monotonic() + 60
+    while store.count() < 40:
+        assert time.monotonic() < deadline and not link.status().fault
+        time.sleep(0.02)
+    link.stop(10.0)
+    server.stop()
+    store.close()

@@ -19,7 +19,7 @@ pytest.importorskip("rosbags")
 from benchmarks.synthetic import synthetic_row
 from robot_dreamer.cli import main
 from robot_dreamer.data.archive import Archiver
-from robot_dreamer.data.bags import messages, open_bag
+from robot_dreamer.data.bags import messages, new_bag, open_bag
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.source import rows_of
 from robot_dreamer.link.store import ExperienceStore
@@ -169,6 +169,21 @@ def test_a_bag_that_was_not_closed_is_refused_with_advice(
     (tmp_path / "x.mcap").write_bytes((tmp_path / "x.mcap").read_bytes()[:cut])
     assert main(["data", "import", str(tmp_path / "x.mcap"), "--store", str(tmp_path / "b.sqlite")]) == 2
     assert "mcap recover" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "odd"), [("arm#2", "#"), ("arm?", r"\?"), ("arm%41", "%")])
+def test_a_name_that_sqlite_would_take_for_another_is_refused(tmp_path: Path, name: str, odd: str) -> None:
+    with (
+        pytest.raises(DataError, match=f"a bag in SQLite cannot lie where a name has {odd}"),
+        new_bag(tmp_path / name, "rosbag2"),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+    fill(tmp_path / "a.sqlite", rows=20)
+    assert main(["data", "export", str(tmp_path / "a.sqlite"), "--output", str(tmp_path / "x")]) == 0
+    (tmp_path / "x").rename(tmp_path / name)
+    with pytest.raises(DataError, match=f"where a name has {odd}"), open_bag(tmp_path / name):
+        pass
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,8 @@ def test_one_broken_entry_allows_nobody_and_stops_nobody(tmp_path: Path) -> None
     assert list(learner.allowed().values()) == ["r2"] and "r1.json" in learner.problem
     with pytest.raises(LinkError, match="r1.json"):
         run(tmp_path, "list")
+    (tmp_path / "robots" / "r1.json").unlink()  # a person has mended it
+    assert list(learner.allowed().values()) == ["r2"] and not learner.problem
 
 
 @pytest.mark.parametrize("name", ["../learner", "../../x", "/etc/x", "", ".", "a/b", "a" * 65])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +172,19 @@ def test_a_robot_that_harms_itself_ends_its_episode_and_training_goes_on(caplog:
     assert "the guard ended an episode (1 so far): limit: heat of hinge is 90, high limit 80" in caplog.text
 
 
+def test_a_task_that_is_over_at_its_reset_is_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
+    environment, goal = Scripted([]), iter([True, False])
+    reset = environment.reset
+    environment.reset = lambda: dataclasses.replace(reset(), is_last=(over := next(goal)), is_terminal=over)  # type: ignore[method-assign]
+    rows = act(environment, 3, RandomPolicy(environment.spec, 0))
+    assert [row.is_first for row in rows] == [True, False]
+    assert "an episode was cut (0 so far): the task was over at its reset" in caplog.text
+
+
 def test_what_cannot_go_on_says_so() -> None:
-    environment = Scripted([90.0])
-    with pytest.raises(RuntimeError, match="toy cannot be acted in after its reset: limit: heat"):
-        act(environment, 1, RandomPolicy(environment.spec, 0))
+    environment = Scripted([90.0] * 20)
+    with pytest.raises(RuntimeError, match="20 episodes in a row were cut .*the last one: limit: heat"):
+        act(environment, 20, RandomPolicy(environment.spec, 0))
     environment = Scripted([])
     policy = RandomPolicy(environment.spec, 0)
     policy.step = lambda *_: PolicyOutput({"torque": np.array([np.nan, 0], np.float32)})  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -232,6 +233,19 @@ def test_two_who_push_at_once_do_not_replace_each_other(
 def read(place: Place, path: str) -> bytes:
     with place.open(path) as file:
         return file.read()
+
+
+def test_a_folder_without_hard_links_takes_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")  # as a memory stick does
+
+    monkeypatch.setattr(os, "link", refuse)
+    place = Folder(tmp_path)
+    place.put({"a/b.txt": b"one"}, {})
+    with pytest.raises(PlaceError, match="is there already"):
+        place.put({"a/b.txt": b"two"}, {})
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+    assert (tmp_path / "a/b.txt").read_bytes() == b"one"
 
 
 def test_who_pushes_under_a_name_of_another_needs_the_others_key(

@@ -74,6 +74,13 @@ def test_rows_that_were_missing_stay_missing_and_what_led_behind_them_is_not_kno
     assert behind.reward == pytest.approx(behind.observation["cart_position"][0] - 2 * force, abs=1e-6)
 
 
+def test_an_episode_whose_first_rows_are_missing_is_none_of_the_one_before() -> None:
+    whole = rows(0, 93)  # episodes of 31 rows
+    found = relabel([row for row in whole if row.sequence not in (31, 32)], "cart_position")
+    assert [row.episode for row in found if row.episode == 1] == [1] * 29
+    assert len(found) == 91 and found[31].sequence == found[30].sequence + 2  # a gap
+
+
 def test_a_reward_that_looks_back_needs_the_row_before() -> None:
     experience = [row for row in rows(0, 30) if row.sequence not in (7, 8, 9)]
     coverage = Coverage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 
 from robot_dreamer.cli import main
 from robot_dreamer.onboard.bundle import BundleError
+from robot_dreamer.onboard.policy import RandomPolicy
 from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec, parse_spec
 from tests.onboard_models import make_bundle, toy_spec
 
 pytest.importorskip("dm_control")
-from sim.evaluate import evaluate
+from sim.episode import EpisodeStopped, run_episode
+from sim.evaluate import compare, evaluate
 from sim.robot import SimRobot
+from sim.sensors import Sensors
 
 TEXT = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
 SHORT = TEXT.replace("max_steps: 250", "max_steps: 60")  # ticks of an episode
@@ -67,6 +71,35 @@ def test_a_fault_of_the_policy_is_an_error_not_a_score(tmp_path: Path) -> None:
     broken = make_bundle(tmp_path / "nan.bundle", whole, nan_above=5.2, gain=0.0)
     with pytest.raises(RuntimeError, match=r"seed \d stopped: .*not finite"):
         evaluate(broken, whole, episodes=10, seed=0, deterministic=False)
+
+
+def test_a_policy_that_is_stopped_does_not_cost_the_others_their_comparison(tmp_path: Path) -> None:
+    whole = load_spec("cartpole")
+    broken = make_bundle(tmp_path / "nan.bundle", whole, nan_above=5.2, gain=0.0)
+    sound = make_bundle(tmp_path / "sound.bundle", whole)
+    said: list[str] = []
+    found = compare([broken, sound], whole, 6, 0, deterministic=False, stopped=said.append)
+    assert [result.policy for result in found] == ["sound.bundle"]
+    assert len(said) == 1 and said[0].startswith("nan.bundle is not evaluated: ")
+    assert compare([broken], whole, 6, 0, deterministic=False, stopped=said.append) == []
+    with pytest.raises(RuntimeError, match="stopped"):
+        compare([broken, sound], whole, 6, 0, deterministic=False)
+
+
+def test_an_episode_that_is_over_at_its_reset_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the goal is drawn just where the robot stands."""
+    robot, asked, over = SimRobot(SPEC, 0), list[int | None](), 2
+    reset = robot.reset
+
+    def reset_to_the_goal(seed: int | None = None) -> Sensors:
+        asked.append(seed)
+        return replace(reset(seed), terminal=len(asked) <= over)
+
+    monkeypatch.setattr(robot, "reset", reset_to_the_goal)
+    assert run_episode(robot, RandomPolicy(SPEC, 0), 5, True).length == 60 and asked == [5, None, None]
+    over = 99
+    with pytest.raises(EpisodeStopped, match="seed 6 stopped: the task was over at its reset, 10 times in a row"):
+        run_episode(robot, RandomPolicy(SPEC, 0), 6, True)
 
 
 def test_command(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from robot_dreamer.spec import ROBOTS_DIRECTORY, ExpressionFault, SpecError, load_spec, parse_spec
 from robot_dreamer.spec.expression import Expression, ExpressionError, Variable
+from tests.onboard_models import TOY
 
 SCOPE = {
     "tip": Variable(3, ("x", "y", "z"), "m", -2.0, 2.0),
@@ -236,3 +237,14 @@ watched:
     }
     assert len(others) == 3 and spec.hash not in others
     assert parse_spec(changed(reward, more=effort.replace("UNUSED", "other"))).hash == spec.hash
+
+
+def test_the_ends_of_a_range_are_those_of_float32() -> None:
+    """A row that says 1.2 holds 1.2000000477, of which an expression must be able to think."""
+    speed = "{name: speed, shape: [1], range: [0.0, 1.2],"
+    ranged = TOY.replace("{name: speed, shape: [1],", speed)
+    text = "\n".join(line for line in ranged.splitlines() if "reward:" not in line)
+    with pytest.raises(SpecError, match="sqrt: its argument must be between 0 and inf"):
+        parse_spec(f'{text}\nreward: {{expression: "sqrt(1.2 - speed)"}}\n')
+    spec = parse_spec(f'{text}\nreward: {{expression: "sqrt(1.21 - speed)"}}\n')
+    assert spec.expressions["reward"]({"speed": np.array([1.2], np.float32)}, {}) == pytest.approx(0.1, abs=1e-6)
