@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
-from link_peers import FAST, SPEC
+from link_peers import PATIENT, SPEC
 from test_link_faults import LOCAL, learner, record, robot, wait_for
 from test_link_peers import Client, chunk
 
@@ -164,7 +164,7 @@ def test_nobody_writes_under_the_name_of_another(tmp_path: Path) -> None:
     """Even with the name of the connection that the other one had until a moment ago."""
     handouts = keys.create(tmp_path / "keys", ["a", "b"])
     store = ExperienceStore(tmp_path / "store.sqlite", SPEC)
-    server = LinkServer(store, SPEC, LOCAL, keys=tmp_path / "keys", timing=FAST)
+    server = LinkServer(store, SPEC, LOCAL, keys=tmp_path / "keys", timing=PATIENT)
     server.start()
     try:
         with thief(server.address, handouts[0], b"same") as a:

@@ -1,11 +1,13 @@
 """World Models learns to hold a cart at a goal, far better than chance, in well under a minute."""
 
+import pytest
 import torch
 
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from tests.learning.carts import Cart
 
+pytestmark = pytest.mark.timeout(600)
 SETTINGS = (
     *("device=cpu", "model.units=32", "model.deter=64", "model.stoch=2", "batch_length=20"),
     *("stages.vision=150", "stages.memory=200", "stages.controller=25", "stages.vision_rows=256"),

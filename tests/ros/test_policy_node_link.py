@@ -16,9 +16,11 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from robot_dreamer.data.source import discarded_in
+from robot_dreamer.durable import sha256_of
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.bundle import write_bundle
+from robot_dreamer.onboard.verdict import Verdict, write_verdict
 from ros_nodes.health import figures
 from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, edit_manifest, make_bundle, record, rewrite, toy_manifest, toy_model, toy_spec
@@ -104,6 +106,27 @@ def test_rows_go_up_bundles_come_down_and_outlive_both_sides(ros: Ros, tmp_path:
     ros.until(lambda: again.components.controller.steps > steps + 3, "acting", robot.poke)
     assert again.components.slot.refused == 0  # it is not offered to itself
     again.trigger_shutdown()
+
+
+def test_a_node_that_asks_for_verdicts_takes_nothing_from_the_learner_without_one(
+    ros: Ros, tmp_path: Path, learner: Learner
+) -> None:
+    robot, first = ros.add(FakeRobot(ros.context)), make_bundle(tmp_path / "1.bundle", SPEC, 1)
+    facts = {"robot": SPEC.name, "spec_hash": SPEC.hash, "criteria_sha256": "", "program": "", "created": ""}
+    write_verdict(first, Verdict(passed=True, bundle_sha256=sha256_of(first), failed=(), **facts))
+    node = start_node(ros, tmp_path, learner, bundle=str(first), require_gate=True, random_actions=False)
+    assert learner.server is not None
+    learner.server.publish(make_bundle(tmp_path / "2.bundle", SPEC, 2), 2, 20)
+    slot = node.components.slot
+    ros.until(lambda: slot.refused, "the refusal", robot.poke)
+    assert "gate.json is missing" in slot.last_refusal and (slot.swaps, slot.current.version) == (0, 1)
+
+
+def test_the_spool_is_as_large_and_as_strict_as_was_asked_for(ros: Ros, tmp_path: Path, learner: Learner) -> None:
+    ros.add(FakeRobot(ros.context))
+    node = start_node(ros, tmp_path, learner, spool_megabytes=7, spool_rule="stop")
+    spool = node.components.link._spool
+    assert (spool._limit, spool._when_full) == (7 << 20, "stop")
 
 
 def test_a_bundle_that_failed_does_not_come_back_in_a_new_start(ros: Ros, tmp_path: Path, learner: Learner) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,13 @@ def test_what_is_settled_is_in_the_store_and_every_chunk_has_its_delay(tmp_path:
     server.start()
     senders = Senders(spec, 200.0, 3, server.address)
     senders.connect()
-    senders.run(0.5)
+    deadline = time.monotonic() + 30
+    while not senders.settled:
+        assert time.monotonic() < deadline
+        senders.run(0.2)
     senders.close()
     server.stop()
-    assert 0 < senders.settled <= store.count() <= 3 * 100
+    assert 0 < senders.settled <= store.count()
     assert sum(robot.chunk for robot in senders.robots) >= len(senders.delays) > 0
     assert all(delay > 0 for _, delay in senders.delays)
     store.close()

@@ -60,7 +60,7 @@ def make(tmp_path: Path) -> Callable[..., Supervisor]:
 
 def run_in_thread(supervisor: Supervisor) -> tuple[threading.Thread, list[Result]]:
     results: list[Result] = []
-    thread = threading.Thread(target=lambda: results.append(supervisor.run()))
+    thread = threading.Thread(target=lambda: results.append(supervisor.run()), daemon=True)  # so a failed test ends
     thread.start()
     return thread, results
 
