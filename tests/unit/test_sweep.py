@@ -120,6 +120,7 @@ time.sleep(60)
 SWEEP = """
 import signal, sys
 signal.signal(signal.SIGINT, {interrupt})
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
 from robot_dreamer.cli import main
 sys.executable = {program!r}
 sys.exit(main(["sweep", "--seeds", "1", "--logdir", {place!r}, "train", "--env", "x", "--steps", "9"]))
