@@ -2,7 +2,9 @@
 
   python -m robot_dreamer.servant MASTER MODULE [ARGUMENT...]     as `python -m MODULE [ARGUMENT...]`
 
-Both hold from the beginning: what a module imports first may take seconds of a core that a control loop needs.
+Both hold from the beginning: what a module imports first may take seconds of a core that a control loop needs. Linux
+may group processes by session, and then niceness counts within a session only: so that of the group is set too, for
+whoever starts a servant in a session of its own.
 """
 
 from __future__ import annotations
@@ -12,8 +14,11 @@ import os
 import runpy
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 _NICE = 10
+_GROUP = Path("/proc/self/autogroup")  # of a session, which shares cores with others as one: see sched(7)
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -34,6 +39,8 @@ def main() -> int:
     if os.getppid() != int(master):
         return 1
     os.nice(_NICE)
+    with suppress(OSError):  # a system that groups no processes
+        _GROUP.write_text(str(_NICE))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0
