@@ -76,7 +76,7 @@ def _evaluated(bundles: Sequence[Path | None], spec: RobotSpec, episodes: int, s
 
 def _forget_older(logdir: Path) -> None:
     """Remove evaluation and film of what the run was before it went on: they would be taken for those of today."""
-    newest = max(path.stat().st_mtime_ns for path in written_bundles(logdir / BUNDLES))
+    newest = max((path.stat().st_mtime_ns for path in written_bundles(logdir / BUNDLES)), default=0)
     for path in (logdir / EVALUATION_FILE, logdir / FILM_FILE):
         if path.exists() and path.stat().st_mtime_ns < newest:
             path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,22 @@ def test_what_is_handed_over_is_the_best_of_the_last_and_the_proven(
     found = outcome.best_bundle(load_spec("cartpole"), bundles, 10)
     assert found.name.replace("0000000", "") == f"{best}.zip" and asked == [(10, outcome.CHOICE_SEED)]
     assert outcome.best_bundle(load_spec("cartpole"), bundles, 0).name == "proven-00000004.zip"
+
+
+def test_a_run_with_its_proven_bundle_alone_has_nothing_older(tmp_path: Path, bundles: Path) -> None:
+    for path in bundles.iterdir():
+        path.unlink()
+    bundle_path(bundles, 4, "proven").write_text("proven")
+    (tmp_path / outcome.EVALUATION_FILE).write_text("{}")
+    outcome._forget_older(tmp_path)
+    assert (tmp_path / outcome.EVALUATION_FILE).exists()
+
+
+def test_an_evaluation_from_before_the_newest_bundle_goes(tmp_path: Path, bundles: Path) -> None:
+    old, new = tmp_path / outcome.EVALUATION_FILE, tmp_path / "film.mp4"
+    for path, age in ((old, -60), (new, 60)):
+        path.write_text("x")
+        moment = bundle_path(bundles, 8).stat().st_mtime + age
+        os.utime(path, (moment, moment))
+    outcome._forget_older(tmp_path)
+    assert not old.exists() and new.exists()
