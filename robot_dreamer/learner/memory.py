@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import sys
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import torch
 
+from robot_dreamer.allocator import MMAP_THRESHOLD, TRIM_THRESHOLD, mallopt
 from robot_dreamer.config import Config
 
-# Options of mallopt(3).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _log = logging.getLogger(__name__)
 
 
@@ -28,10 +26,7 @@ def keep_freed_memory() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    return mallopt(MMAP_THRESHOLD, 1 << 30) and mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def machine_memory() -> int:

@@ -6,14 +6,14 @@ What is not permitted is named and left; the loop runs without it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import sys
 from collections.abc import Iterator
 
+from robot_dreamer.allocator import MMAP_THRESHOLD, mallopt
+
 LARGE = 1 << 20  # bytes; more than a camera's picture has, less than the tensors of which a model mostly consists
-_MMAP_THRESHOLD = -3  # of mallopt(3)
 SWITCH_INTERVAL = 5e-4  # seconds, at most; Python's own 5 ms is the period of a loop at 200 Hz
 _SWITCHES = 20  # of a period: a tick takes the lock again half a dozen times
 
@@ -69,5 +69,4 @@ def give_back_memory() -> None:
     glibc would raise its own limit to the largest block that it has seen freed, and keep what loading a model leaves:
     25 MB for one of 33.
     """
-    with contextlib.suppress(AttributeError):  # another C library has ways of its own
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, LARGE)
+    mallopt(MMAP_THRESHOLD, LARGE)

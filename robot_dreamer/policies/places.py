@@ -99,9 +99,7 @@ def _name(whole: Path, file: Path) -> None:
         os.link(whole, file)
     except FileExistsError:
         raise
-    except (
-        OSError
-    ):  # a file system without hard links, as on a memory stick: the name is taken, then the file moved to it
+    except OSError:  # of a folder without hard links: the name is taken first, then the file moved to it
         file.open("xb").close()
         whole.replace(file)
 
