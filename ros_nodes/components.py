@@ -115,7 +115,8 @@ class Components:
             self.states = StateMachine(spec, self.controller.guard, p.automatic)
             self.commander = commander = Commander(node, spec)
             stack.callback(commander.close)
-            self.resetter = Resetter(node, spec.episode)
+            guard = self.controller.guard
+            self.resetter = Resetter(node, spec.episode, may=lambda: guard.fault is None)
             stack.callback(self.resetter.destroy)
             self.takeover = TakeOver(node, spec, float(node.get_parameter("teleop_timeout").value))
             stack.callback(self.takeover.destroy)

@@ -32,10 +32,10 @@ class Diagnosis:
         self._bundles = (0, 0, 0)  # swaps, refusals and rollbacks until the last report
         self._trouble = ""  # of the bundle that came last
 
-    def report(self, link: RobotLinkStatus | None, complaint: str) -> DiagnosticArray:
-        """All parts. `complaint`: what the runner waits for; empty if nothing."""
+    def report(self, link: RobotLinkStatus | None, complaint: str, acting: bool) -> DiagnosticArray:
+        """All parts. `complaint`: what the runner waits for, empty if nothing; `acting`: the node is active."""
         parts: dict[str, _Judged] = {
-            "control loop": self._loop(complaint),
+            "control loop": self._loop(complaint or ("" if acting else "not active")),
             "sensors": self._sensors(),
             "guard": self._guard(),
             "take-over": self._person(),

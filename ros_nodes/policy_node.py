@@ -169,7 +169,7 @@ class PolicyNode(ShieldedNode):
         self._outside.judge_bundle()
         complaint = complain(self, components) if self._acting else ""
         self._status_log.say(components, status, complaint)
-        self._health.publish(self._diagnosis.report(status, complaint))
+        self._health.publish(self._diagnosis.report(status, complaint, self._acting))
 
     def _on_set_parameters(self, changes: list[Any]) -> SetParametersResult:
         for change in changes:
@@ -188,7 +188,7 @@ class PolicyNode(ShieldedNode):
 
     def bring_up(self) -> bool:
         """Configure and activate; False if that failed (the log says why)."""
-        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS or self._ended():  # a robot that shall not move
             return False
         return bool(self.trigger_activate() == TransitionCallbackReturn.SUCCESS)
 

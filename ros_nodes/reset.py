@@ -25,6 +25,9 @@ class Resetter:
     `request` and `withdraw` may be called from any thread; everything else, the service's answer too, happens in the
     thread that calls `poll` and spins the node.
 
+    Args:
+      may: asked right before each request goes out; a robot with a fault must not move itself.
+
     Attributes:
       available: the spec names a service.
       active: asked for and not done yet.
@@ -36,7 +39,13 @@ class Resetter:
       draws_refused: answers in which that was none, or too much of it; the episode begins without.
     """
 
-    def __init__(self, node: ShieldedNode, episode: Episode, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        node: ShieldedNode,
+        episode: Episode,
+        clock: Callable[[], float] = time.monotonic,
+        may: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.available = bool(episode.reset_service)
         self.active = False
         self.resets = 0
@@ -48,7 +57,7 @@ class Resetter:
         self._node = node
         self._name = episode.reset_service
         self._timeout = episode.reset_timeout
-        self._clock = clock
+        self._clock, self._may = clock, may
         self._client: Any = node.create_client(Trigger, self._name) if self.available else None
         self._future: Any = None
         self._withdrawn = False
@@ -93,6 +102,8 @@ class Resetter:
                 throttle_duration_sec=5.0,
                 skip_first=True,
             )
+            return
+        if not self._may():  # the loop withdraws it with its next tick
             return
         self._sent_at = now
         self._future = self._client.call_async(Trigger.Request())

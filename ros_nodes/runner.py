@@ -149,12 +149,17 @@ class Runner(ABC):
         return self._controller.tick(sample, self._parts.takeover.commands())
 
     def _glance(self) -> Arrays | None:
-        """What the robot shows, outside of episodes; None if that cannot be read."""
+        """What the robot shows, outside of episodes; None if that cannot be read, or cannot be."""
         try:
-            return self._observer.sample().observation
+            sample = self._observer.sample()
         except ObservationError as error:
-            self._controller.refuse("message", str(error))
+            kind, problem = "message", str(error)
+        else:
+            kind, problem = self._controller.problem_of(sample)
+        if problem:
+            self._controller.refuse(kind, problem)
             return None
+        return sample.observation
 
     def _rest(self, seconds: float, wait: Callable[[float], object]) -> None:
         """Wait, but no longer than until a fault latches, and beat on: a period may be seconds, in which a stop must
@@ -164,7 +169,7 @@ class Runner(ABC):
         """
         before, end = self._guard.fault, time.monotonic() + seconds
         while (left := end - time.monotonic()) > _LOOK:
-            if wait(_LOOK) or self._guard.fault is not before:
+            if wait(_LOOK) or self._guard.fault not in (None, before):
                 return
             self._parts.heartbeat.beat(self._states.alive)
         wait(max(0.0, left))

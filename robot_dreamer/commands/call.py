@@ -12,7 +12,7 @@ class Word(NamedTuple):
     """What a person may say to a policy node.
 
     Attributes:
-      key: of robot-dreamer pilot; a capital letter for what may make a robot move.
+      key: of robot-dreamer pilot; a capital letter for what lets a robot act, or act again.
     """
 
     key: str

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from robot_dreamer.onboard.guard import Fault, Guard
 
 _REMEMBERED = 256  # words of a button by which one that comes twice is known
+_LATE = 1_000_000_000  # ns that a word may come after a later one, by another way
 _DISCOVERY = 1.0  # seconds until the graph knows, as a rule, who has spoken
 _NOBODY = "a button of an unknown node"
 _FORGET = "make sure that it is released, then call ~/forget_e_stop"
@@ -111,7 +112,7 @@ class Buttons:
             if pressed:
                 self.presses += 1
                 self.press(PRESSED)
-            if stamp < button.newest:
+            if button.newest - _LATE < stamp < button.newest:  # farther back its clock was set, and this is news
                 return
             button.newest = stamp
             if pressed or source is not None or len(self._publishers) <= 1:

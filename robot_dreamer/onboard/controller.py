@@ -87,7 +87,7 @@ class Controller:
         self._record = record
         self._noise = NoiseSource(seed, deterministic)
         self._filter = CommandLowPass(spec.actions, spec.rate)
-        self._ranges = {o.name: o.limits for o in spec.observations if o.limits}
+        self._ranges = {o.name: o.limits for o in spec.quantities if o.limits}
         self._expected = [(o.name, o.reading_shape, np.dtype(o.dtype)) for o in spec.quantities]
         self._pilot: ActingPolicy | None = None  # who has driven the episode alone so far
 
@@ -140,7 +140,7 @@ class Controller:
         fault = self.guard.fault
         if fault is not None:
             return self._halt(fault)
-        kind, problem = self._problem(sample)
+        kind, problem = self.problem_of(sample)
         if problem:
             return self.refuse(kind, problem)
         try:
@@ -221,7 +221,8 @@ class Controller:
         self.abandon()
         return Decision(None, refused=problem, kind=kind)
 
-    def _problem(self, sample: Sample) -> tuple[str, str]:
+    def problem_of(self, sample: Sample) -> tuple[str, str]:
+        """Why what the sensors say cannot be: kind and words; both empty if it can."""
         for name, shape, dtype in self._expected:
             array = sample.observation.get(name)
             if array is None:

@@ -50,6 +50,7 @@ class StateMachine:
         self.state = DriveState.PASSIVE
         self.driving = False
         self._deaf = False  # nobody has heard the commands since the way to the safe pose began
+        self._stopped = False  # a low level was told to stop, so only a look tells where the robot is
         self._guard = guard
         self._pose = spec.safety.pose
         self._default = DriveState.POLICY if automatic else DriveState.PASSIVE
@@ -60,10 +61,11 @@ class StateMachine:
 
     def want(self, state: DriveState) -> str:
         """Ask for PASSIVE, STAND or POLICY. Returns why not; empty if it was accepted."""
+        latest = self._guard.latest  # before the fault: one that latches in between voids the wish
         fault = self._guard.fault
         if fault is not None:
             return f"a fault is latched ({fault}); clear it first"
-        self._wish = (state, self._guard.latest)
+        self._wish = (state, latest)
         return ""
 
     def step(self, heard: bool = True) -> DriveState:
@@ -105,7 +107,8 @@ class StateMachine:
     def alive(self) -> bool:
         """What the heartbeat says: commands come, and the low level shall obey them."""
         fault = self._guard.fault
-        return self.driving and (fault is None or fault.reaction in ("ramp", "hold"))
+        obeyed = not self._stopped if fault is None else fault.reaction in ("ramp", "hold")
+        return self.driving and obeyed
 
     def settle(self, send: Callable[[Commands], None], sleep: Callable[[float], object] = time.sleep) -> bool:
         """Nobody will tick any more: lead a robot that is driven to the safe pose, by its reaction where there is a
@@ -119,7 +122,7 @@ class StateMachine:
         try:
             return not self.driving or self._guard.settle(send, sleep)
         finally:
-            self.driving = False
+            self.driving = self._stopped = False
 
     def _wanted(self, latest: Fault | None) -> DriveState:
         state, when = self._wish
@@ -128,11 +131,15 @@ class StateMachine:
     def _move(self, wanted: DriveState) -> None:
         if self.state is DriveState.FAULT:  # for a tick at least, so that whoever ticks sees that the episode is over
             self.state = DriveState.PASSIVE
-            self.driving &= self._seen is not None and self._seen.reaction in ("ramp", "stop")  # hold and damp stay
+            reaction = self._seen.reaction if self._seen is not None else ""
+            self._stopped = reaction == "stop"
+            self.driving &= reaction == "ramp" or (self._stopped and not self._guard.limits.at_neutral)  # others stay
             return
         if wanted is DriveState.PASSIVE:
             self.state = DriveState.PASSIVE
             return
+        if self._stopped:
+            self.driving = self._stopped = False
         if self.state is DriveState.PASSIVE or wanted is DriveState.STAND:
             self.state = DriveState.STAND
         standing = self._guard.limits.at_neutral and (self.driving or not self._pose)

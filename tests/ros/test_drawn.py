@@ -50,7 +50,7 @@ def test_each_episode_has_what_its_own_reset_said(in_lockstep: Any, capfd: pytes
     assert firsts(stage) == [DRAWN, {}, {}, {}, {"n": 4}]
     assert not any(row.drawn for row in stage.rows if not row.is_first)
     assert resetter.draws_refused == 2 and not stage.node.failed
-    (loop,) = [s for s in stage.node._diagnosis.report(None, "").status if "loop" in s.name]
+    (loop,) = [s for s in stage.node._diagnosis.report(None, "", True).status if "loop" in s.name]
     assert {v.key: v.value for v in loop.values}["draws_refused"] == "2"
     assert "what it says was drawn is left out of the episode: expected a JSON object" in capfd.readouterr().err
 

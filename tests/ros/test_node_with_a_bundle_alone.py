@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy")
 
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from ros_nodes.policy_node import PolicyNode
@@ -35,3 +37,17 @@ def test_another_robot_beside_it_is_refused_and_one_that_merely_tunes_is_not(ros
     assert not node_with(ros, bundle=str(bundle), robot=str(file)).bring_up()
     file.write_text(TOY.replace("motor/commands", "another/motor"))
     assert node_with(ros, bundle=str(bundle), robot=str(file)).bring_up()
+
+
+def test_who_is_told_to_end_while_it_configures_does_not_begin(ros: Ros, tmp_path: Path) -> None:
+    node, stop = node_with(ros, bundle=str(make_bundle(tmp_path / "b.zip", toy_spec()))), threading.Event()
+    configure = node.trigger_configure
+
+    def interrupted() -> TransitionCallbackReturn:
+        done = configure()
+        stop.set()
+        return done
+
+    node.trigger_configure = interrupted
+    node.trigger_activate = lambda: pytest.fail("it took the robot")
+    assert node.parameters.autostart and node.run(stop) == 0

@@ -60,9 +60,8 @@ def test_a_reset_that_does_not_come_is_said(
     stage.until(lambda: words in complain(stage.node, stage.components), words)
     assert complain(stage.node, stage.components).startswith("waiting for reset service /prepare for ")
     assert not stage.rows
-    (loop,) = [
-        s for s in stage.node._diagnosis.report(None, complain(stage.node, stage.components)).status if "loop" in s.name
-    ]
+    report = stage.node._diagnosis.report(None, complain(stage.node, stage.components), True)
+    (loop,) = [s for s in report.status if "loop" in s.name]
     assert loop.level == b"\x01" and words in loop.message
     monkeypatch.undo()
     if service is not None:

@@ -90,6 +90,15 @@ def test_a_word_that_comes_twice_counts_once_and_an_older_one_does_not_release()
     assert desk.fault == PRESSED
 
 
+def test_a_button_whose_clock_was_set_back_is_heard() -> None:
+    desk = Desk()
+    desk.buttons.hear(A, 100_000_000_000, False)
+    desk.buttons.hear(A, 70_000_000_000, True)  # and it says no more while it is held
+    assert desk.fault and desk.buttons.problem() == PRESSED
+    desk.buttons.hear(A, 71_000_000_000, False)
+    assert not desk.buttons.problem()
+
+
 def test_an_unknown_button_among_several_releases_nothing() -> None:
     desk = Desk()
     desk.says(None, True)

@@ -106,7 +106,7 @@ def test_stand_begins_where_the_robot_is() -> None:
     ("reaction", "faulted", "cleared", "alive"),
     [
         ("ramp", [0.2, 0.1], [0.0, 0.0], True),
-        ("stop", [0.2, 0.1], [0.0, 0.0], False),
+        ("stop", [0.2, 0.1], None, False),
         ("hold", [0.4, 0.2], None, True),
         ("damp", None, None, False),
     ],
@@ -128,6 +128,53 @@ def test_fault_reacts_latches_and_leads_to_passive(reaction: str, faulted: Any, 
     for _ in range(5):
         robot.step()
     assert robot.machine.state is POLICY
+
+
+def test_a_cleared_stop_ends_its_way_and_no_low_level_obeys_it() -> None:
+    robot = acting(safety="{reactions: {e_stop: stop}}")
+    robot.guard.latch("e_stop", "test")
+    assert robot.step() is FAULT
+    robot.guard.clear()
+    assert robot.step() is PASSIVE and not robot.machine.alive
+    np.testing.assert_allclose(robot.out, [0.0, 0.0], atol=1e-12)  # a base must not go on with half of its speed
+    assert robot.step() is PASSIVE and robot.out is None
+
+
+@pytest.mark.parametrize("ticks", [1, 4])  # on its way, and at its end
+def test_after_a_stop_the_robot_is_looked_at_before_it_is_led(ticks: int) -> None:
+    robot = acting_from_a_pose()
+    robot.guard.latch("e_stop", "test")
+    for _ in range(ticks):
+        assert robot.step() is FAULT
+    robot.guard.clear()
+    assert robot.step() is PASSIVE and not robot.machine.alive
+    robot.machine.want(STAND)
+    assert robot.step() is STAND and robot.out is None and not robot.machine.alive  # it sank, who knows how far
+    robot.step({"at": np.array([1.0, 0.5], np.float32)})
+    np.testing.assert_allclose(robot.out, [0.8, 0.4])
+    assert robot.machine.alive
+
+
+def acting_from_a_pose() -> Robot:
+    robot = Robot(watched=POSE, safety="{pose: {torque: at}}")
+    robot.machine.want(POLICY)
+    while robot.step({"at": np.zeros(2, np.float32)}) is not POLICY:
+        pass
+    robot.drive_to(0.4, 0.2)
+    return robot
+
+
+def test_a_wish_in_the_moment_of_a_fault_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
+    robot = acting()
+
+    def fault(guard: Guard) -> None:  # looked for, not found, and there it is
+        monkeypatch.undo()
+        guard.latch("e_stop", "test")
+
+    monkeypatch.setattr(Guard, "fault", property(fault))
+    assert robot.machine.want(POLICY) == ""
+    robot.guard.clear()
+    assert [robot.step() for _ in range(5)] == [PASSIVE] * 5
 
 
 def test_a_robot_that_nobody_drove_is_left_alone_by_a_fault() -> None:
