@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from robot_dreamer.json_bytes import decode_json
+
 STATUS_FILE = "status.json"
 
 
@@ -75,8 +77,8 @@ def read_status(logdir: Path) -> RunStatus | None:
     """
     path = logdir / STATUS_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunStatus)
+        return decode_json(path.read_bytes(), RunStatus)
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise ValueError(f"{path} is not the status of a run of this version: {error}") from error

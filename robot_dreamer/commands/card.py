@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from robot_dreamer.durable import replace_file, sha256_of
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.onboard.verdict import Verdict
 from robot_dreamer.report.card import UNSTATED, GateResult, card
 from robot_dreamer.report.run_files import read_run
@@ -42,7 +43,7 @@ def _gates(bundles: Path) -> Iterator[GateResult]:
     for path in sorted(bundles.glob("*.gate.json")):
         bundle = path.with_name(path.name.removesuffix(".gate.json"))
         try:
-            verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
+            verdict = decode_json(path.read_bytes(), Verdict)
         except msgspec.MsgspecError as error:
             raise ValueError(f"{path} is no verdict of this version: {error}") from error
         same = bundle.exists() and sha256_of(bundle) == verdict.bundle_sha256

@@ -14,6 +14,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.export import ROWS_KIND, ROWS_TOPIC, SPEC_KIND, SPEC_TOPIC, BagHead
 from robot_dreamer.data.source import store_rows
 from robot_dreamer.data.survey import Survey
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
@@ -25,7 +26,7 @@ def archived_spec(bag: Path) -> RobotSpec | None:
         heads = [c for c in reader.connections if c.topic == SPEC_TOPIC and c.msgtype == SPEC_KIND]
         for topic, _, data, kind in messages(reader, heads):
             try:
-                head = msgspec.json.decode(decode(reader, topic, data, kind).data, type=BagHead)
+                head = decode_json(decode(reader, topic, data, kind).data, BagHead)
             except msgspec.MsgspecError as error:
                 raise DataError(f"{bag}: what stands on {SPEC_TOPIC} is no spec: {error}") from error
             if head.format != FORMAT:

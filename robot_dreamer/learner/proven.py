@@ -17,6 +17,7 @@ import numpy as np
 from scipy import special
 
 from robot_dreamer.durable import replace_file, replacing
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.onboard.bundle import PROVEN, bundle_path, proven_bundles
 from robot_dreamer.record import RANDOM_POLICY
 
@@ -84,7 +85,7 @@ class Proven:
         if not self._file.exists():
             return None
         try:
-            proof = msgspec.json.decode(self._file.read_bytes(), type=Proof)
+            proof = decode_json(self._file.read_bytes(), Proof)
         except msgspec.DecodeError as error:
             _log.warning("%s cannot be read (%s): which bundle is the proven one is found anew", self._file, error)
             return None

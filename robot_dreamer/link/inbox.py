@@ -16,6 +16,7 @@ import msgspec
 
 from robot_dreamer.bounds import Count
 from robot_dreamer.durable import replace_file, sha256_of, sync
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.messages import Announcement, Fetch, Hash, Id, Piece
 from robot_dreamer.link.timing import LinkLimits, Timing
 
@@ -186,7 +187,7 @@ class Inbox:
         if not manifest.exists():
             return None
         try:
-            current = msgspec.json.decode(manifest.read_bytes(), type=CurrentBundle)
+            current = decode_json(manifest.read_bytes(), CurrentBundle)
             if sha256_of(self.directory / current.file) == current.sha256:
                 return current
             problem = "its sha256 is wrong"

@@ -20,6 +20,7 @@ import msgspec
 import zmq
 from msgspec import Meta
 
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.messages import Id
 
@@ -162,7 +163,7 @@ def _read(path: Path, kind: type[_S]) -> _S:
         mode = path.stat().st_mode & 0o777
         if "secret" in kind.__struct_fields__ and mode & 0o077:
             raise LinkError(f"{path} holds a secret key, and others can read it (mode {mode:o}): chmod 600 {path}")
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decode_json(path.read_bytes(), kind)
     except OSError as error:
         hint = "`robot-dreamer keys create` makes keys"
         raise LinkError(f"cannot read key file {path}: {error.strerror}; {hint}") from error

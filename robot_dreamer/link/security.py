@@ -83,12 +83,13 @@ class Gate:
         """Answer one question; call when `socket` is readable."""
         version, request, _domain, _address, _identity, mechanism, *credentials = self.socket.recv_multipart()
         key = z85.encode(credentials[0]).decode() if mechanism == b"CURVE" and credentials else ""
-        if key in self._keys.allowed():
-            status = [b"200", b"OK", key.encode(), b""]
-        else:
-            self.denied += 1
-            status = [b"400", b"key is not in the learner's list", b"", b""]
-        self.socket.send_multipart([version, request, *status])
+        allowed = False
+        try:
+            allowed = key in self._keys.allowed()
+        finally:  # whatever happens: a socket that has not answered takes no further question
+            self.denied += not allowed
+            status = [b"200", b"OK", key.encode()] if allowed else [b"400", b"key is not in the learner's list", b""]
+            self.socket.send_multipart([version, request, *status, b""])
 
 
 def key_of(frame: zmq.Frame) -> str:

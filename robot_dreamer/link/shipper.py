@@ -72,11 +72,12 @@ class Shipper:
 
     def next_chunk(self, now: float) -> Rows | None:
         """The next chunk, or None while the window is full or nothing is new. The caller must send it or rewind."""
-        if len(self._flight) >= self._window or self._cursor >= self._spool.newest_id:
+        newest = self._spool.newest_id  # before it is read: what comes meanwhile was not looked at
+        if len(self._flight) >= self._window or self._cursor >= newest:
             return None
         blocks = self._spool.read(self._cursor, self._limits.chunk_bytes, self._limits.chunk_blocks)
         if not blocks:  # all of it is settled or was dropped
-            self._cursor = self._spool.newest_id
+            self._cursor = newest
             return None
         boot, last = blocks[0].boot, blocks[-1].last
         count = sum(block.rows for block in blocks)

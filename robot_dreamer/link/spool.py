@@ -65,7 +65,7 @@ class Spool:
 
     Attributes:
       rows, bytes: on disk, settled ones included until the next append.
-      newest_id: id of the newest block.
+      newest_id: id of the newest block that is on the disk.
       discards: episodes (boot, number) that must not be learned from, as long as the learner does not know it.
 
     Args:
@@ -105,7 +105,7 @@ class Spool:
         with self._lock:
             if not (blocks or discards or self._settled or self._known):
                 return SpoolResult(0, 0, 0)
-            counts = self.rows, self.bytes, self.newest_id
+            counts = self.rows, self.bytes
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 for boot, sequence in self._settled.items():
@@ -120,9 +120,10 @@ class Spool:
                 else:
                     while kept and self.bytes + size > self._limit:
                         size -= len(kept.pop().blob)
+                newest = self.newest_id
                 for block in kept:
                     values = (block.boot, block.last, block.rows, len(block.blob), block.blob)
-                    self.newest_id = self._db.execute(_INSERT, values).lastrowid or 0
+                    newest = self._db.execute(_INSERT, values).lastrowid or 0
                 rows = sum(block.rows for block in kept)
                 self.rows += rows
                 self.bytes += size
@@ -130,8 +131,9 @@ class Spool:
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                self.rows, self.bytes, self.newest_id = counts
+                self.rows, self.bytes = counts
                 raise
+            self.newest_id = newest
             self._settled.clear()
             self._known.clear()
             self.discards = tuple(dict.fromkeys((*self.discards, *discards)))

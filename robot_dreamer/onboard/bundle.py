@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.durable import replacing, unfinished
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.onboard.manifest import (
     FORMAT,
     BundleError,
@@ -206,10 +207,10 @@ def _parse_manifest(content: memoryview) -> Manifest:
         format: int
 
     try:
-        head = msgspec.json.decode(content, type=Head)  # first, so that a later format is named and not half understood
+        head = decode_json(content, Head)  # first, so that a later format is named and not half understood
         if head.format != FORMAT:
             raise BundleError(f"format: expected {FORMAT}, found {head.format}; update robot_dreamer on this side")
-        return msgspec.json.decode(content, type=Manifest)
+        return decode_json(content, Manifest)
     except msgspec.DecodeError as error:
         raise BundleError(f"{MANIFEST}: {error}") from error
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.bounds import Count
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.spec import RobotSpec
 
 FORMAT = 1
@@ -104,7 +105,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def own_spec(manifest: Manifest) -> RobotSpec:
     """The spec inside the manifest. Raises BundleError if it is broken or not the one that was hashed."""
     try:  # not as YAML: that takes ten times as long, with the interpreter's lock, which the control loop needs
-        spec = msgspec.json.decode(manifest.spec, type=RobotSpec)
+        spec = decode_json(manifest.spec, RobotSpec)
     except msgspec.DecodeError as error:
         raise BundleError(f"the spec in manifest.json: {error}") from error
     if manifest.spec_hash not in spec.hashes:

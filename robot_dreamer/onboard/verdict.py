@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from robot_dreamer.durable import replace_file, sha256_of
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
 from robot_dreamer.spec import RobotSpec
 
@@ -72,7 +73,7 @@ def require_passed(bundle: Path) -> None:
     except OSError as error:
         raise BundleError(f"bundle {bundle}: require_gate: {error.filename}: {error.strerror}") from error
     try:
-        verdict = msgspec.json.decode(content, type=Verdict)
+        verdict = decode_json(content, Verdict)
     except msgspec.MsgspecError as error:
         raise BundleError(f"bundle {bundle}: require_gate: {path}: {error}; {_ADVICE}") from error
     if verdict.format != FORMAT:

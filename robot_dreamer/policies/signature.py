@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from robot_dreamer.bounds import LARGEST, Count
 from robot_dreamer.durable import sha256_of
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.messages import Hash, Id
 from robot_dreamer.policies.signers import SignatureError, SigningKey, TrustedSigners, read_trusted
 
@@ -114,6 +115,6 @@ def _signer(signed: bytes, keys: dict[str, str]) -> str:
 
 def _parse(content: bytes) -> Statement:
     try:
-        return msgspec.json.decode(content, type=Statement)
+        return decode_json(content, Statement)
     except msgspec.MsgspecError as error:
         raise SignatureError(f"the statement is not one of this version: {error}") from error

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from robot_dreamer.durable import replace_file
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.messages import Id
 
 REVOKED = "revoked"  # folder in the list
@@ -126,7 +127,7 @@ def _keys(folder: Path) -> dict[str, str]:
 
 def _read(path: Path, kind: type[_S]) -> _S:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decode_json(path.read_bytes(), kind)
     except OSError as error:
         raise SignatureError(
             f"cannot read key file {path}: {error.strerror}; `robot-dreamer policy create-key` makes keys"

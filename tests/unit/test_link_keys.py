@@ -7,9 +7,12 @@ import stat
 from pathlib import Path
 
 import pytest
+import zmq
+from zmq.utils import z85
 
 from robot_dreamer.link import keys
 from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.security import ZAP_ENDPOINT, Gate
 
 
 def run(folder: Path, *arguments: str) -> int:
@@ -63,8 +66,9 @@ def test_wrong_use_is_explained(tmp_path: Path) -> None:
 def test_one_broken_entry_allows_nobody_and_stops_nobody(tmp_path: Path) -> None:
     keys.create(tmp_path, ["r1", "r2"])
     learner = keys.LearnerKeys(tmp_path)
-    (tmp_path / "robots" / "r1.json").write_text("{")
-    assert list(learner.allowed().values()) == ["r2"] and "r1.json" in learner.problem
+    for broken in (b"{", b'{"robot": "r\xe91", "public": "x"}', b"\xff"):
+        (tmp_path / "robots" / "r1.json").write_bytes(broken)
+        assert list(learner.allowed().values()) == ["r2"] and "r1.json" in learner.problem
     with pytest.raises(LinkError, match="r1.json"):
         run(tmp_path, "list")
     (tmp_path / "robots" / "r1.json").unlink()  # a person has mended it
@@ -96,3 +100,27 @@ def test_a_secret_that_others_can_read_is_refused_with_what_helps(tmp_path: Path
         path.chmod(0o600)
         read(path)
     assert list(keys.LearnerKeys(tmp_path).allowed().values()) == ["r1"]  # public keys may be read by all
+
+
+def test_a_question_is_answered_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.create(tmp_path, ["r1"])
+    learner = keys.LearnerKeys(tmp_path)
+    with zmq.Context() as context, context.socket(zmq.REQ) as asker:
+        gate = Gate(context, learner)
+        asker.connect(ZAP_ENDPOINT)
+        asker.rcvtimeo = gate.socket.rcvtimeo = 5000
+        question = [b"1.0", b"7", b"d", b"a", b"i", b"CURVE", z85.decode(next(iter(learner.allowed())))]
+
+        def fail() -> dict[str, str]:
+            raise MemoryError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(learner, "allowed", fail)
+            asker.send_multipart(question)
+            with pytest.raises(MemoryError):
+                gate.answer()
+        assert asker.recv_multipart()[2] == b"400" and gate.denied == 1
+        asker.send_multipart(question)
+        gate.answer()
+        assert asker.recv_multipart()[2] == b"200" and gate.denied == 1
+        gate.socket.close()

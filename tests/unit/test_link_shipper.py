@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.chunks import decompress, unpack
 from robot_dreamer.link.messages import Ack
 from robot_dreamer.link.shipper import Shipper
+from robot_dreamer.link.spool import SpoolBlock
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LinkLimits, Timing
 from tests.spools import BYTES, SPEC, blocks, open_spool
@@ -138,3 +140,23 @@ def test_a_restarted_robot_whose_rows_are_all_settled_already_goes_on(tmp_path: 
     assert spool.rows == 0 and shipper.drained and shipper.bad_acks == 0 and shipper.rewinds == 0
     spool.close()
     store.close()
+
+
+def test_what_comes_while_it_looks_is_sent_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = open_spool(tmp_path)
+    shipper = Shipper(spool, Timing(), LinkLimits())
+    spool.append(blocks("b", range(3)))
+    spool.settle("b", 2)  # so there is nothing to read, though the newest was not sent since the last doubt
+    read = spool.read
+
+    def slowly(*arguments: int) -> list[SpoolBlock]:
+        found = read(*arguments)
+        monkeypatch.undo()
+        spool.append(blocks("b", range(3, 5)))
+        return found
+
+    monkeypatch.setattr(spool, "read", slowly)
+    assert shipper.next_chunk(0.0) is None
+    chunk = shipper.next_chunk(0.0)
+    assert chunk is not None and (chunk.last, chunk.count) == (4, 2)
+    spool.close()
