@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from robot_dreamer.durable import replace_file, sync
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.onboard.manifest import BundleError
 
 FLOWN_FILE = "flown.json"
@@ -46,7 +47,7 @@ class Logbook:
         self.flown = Flown()
         if self._file.exists():
             try:
-                self.flown = msgspec.json.decode(self._file.read_bytes(), type=Flown)
+                self.flown = decode_json(self._file.read_bytes(), Flown)
             except (msgspec.MsgspecError, OSError) as error:
                 advice = "it says which bundles have failed on this robot; delete it to let all of them fly again"
                 raise BundleError(f"{self._file} cannot be read: {error}; {advice}") from error
@@ -57,14 +58,14 @@ class Logbook:
         path = self._kept / self.flown.acting
         return path if path.is_file() else None
 
-    def keep(self, bundle: Path) -> None:
-        """Hold on to a bundle that may come to act. Its name must tell its content, as a received one's does.
+    def keep(self, bundle: Path) -> Path:
+        """Hold on to a bundle that may come to act; where. Its name must tell its content, as a received one's does.
 
         Raises OSError if the disk refuses.
         """
         own = self._kept / bundle.name
         if own.exists():
-            return
+            return own
         temporary = own.with_suffix(".new")
         temporary.unlink(missing_ok=True)
         try:
@@ -74,6 +75,7 @@ class Logbook:
         sync(temporary)
         temporary.replace(own)
         sync(self._kept)
+        return own
 
     def lower(self, lineage: str, floor: int) -> None:
         """Let versions of a lineage above `floor` fly again, which a person has decided.

@@ -191,12 +191,12 @@ class PolicySlot:
         floor = self._floor(lineage)
         if version <= floor:
             raise BundleError(f"bundle {path}: version: expected above {floor}, which has flown, found {version}")
+        if self._logbook is not None:  # before the proof, in which the next ones may have pushed the file out
+            path = self._logbook.keep(path)
         policy = prove(path, bundle, self._threads, self._provider, lambda: self._stopping, self._patience)
         problem = self._misfit(policy)
         if problem:
             raise BundleError(f"bundle {path}: {problem}")
-        if self._logbook is not None:
-            self._logbook.keep(path)
         return policy
 
     def _floor(self, lineage: str) -> int:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from robot_dreamer.onboard import slot
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.logbook import Logbook
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy, RandomPolicy
+from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import RANDOM_POLICY
 from tests.slots import SPEC, Bench, until
@@ -104,6 +106,18 @@ def test_bundles_that_will_not_act_again_do_not_fill_the_disk(starts: Starts) ->
         assert starts.swap(version)
     kept = starts.folder / "bundles" / "flown"
     until(lambda: sorted(p.name for p in kept.iterdir()) == ["4.bundle", "5.bundle"])  # what acts, and the way back
+
+
+def test_a_bundle_that_the_next_ones_push_out_while_it_is_proved_acts(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(path: Path, *arguments: Any) -> OnnxPolicy:
+        for bundle in starts.folder.glob("*.bundle"):
+            bundle.unlink()  # as the inbox does with all but three
+        return prove(path, *arguments)
+
+    monkeypatch.setattr(slot, "prove", slowly)
+    assert starts.swap(1), starts.slot.last_refusal
 
 
 def test_a_file_system_without_hard_links_will_do(starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
