@@ -25,10 +25,10 @@ _json = msgspec.json.Decoder(Draws)
 _WRONG = (msgspec.MsgspecError, AttributeError, OverflowError, RecursionError, TypeError, ValueError)
 
 
-def read_draws(text: str) -> Draws:
-    """The draws in a text from outside. Raises ValueError unless they are ones."""
-    if len(text) > MAX_DRAWS:
-        raise ValueError(f"expected at most {MAX_DRAWS} bytes, found {len(text)}")
+def read_draws(text: str, most: int = MAX_DRAWS) -> Draws:
+    """The draws in a text from outside, of at most so many characters. Raises ValueError unless they are ones."""
+    if len(text) > most:
+        raise ValueError(f"expected at most {most} bytes, found {len(text)}")
     try:
         draws = _json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from robot_dreamer.data.bags import decode, messages, open_bag
-from robot_dreamer.data.inspect import needed_topics
+from robot_dreamer.data.inspect import full_name
 from robot_dreamer.preflight.evidence import Evidence
 from robot_dreamer.preflight.findings import Finding, note, stop
 from robot_dreamer.preflight.judge import findings_of
@@ -16,7 +16,7 @@ from robot_dreamer.spec import RobotSpec
 def bag_findings(spec: RobotSpec, bag: Path, namespace: str) -> Iterator[Finding]:
     """Raises DataError for a bag that cannot be read."""
     evidence = Evidence(spec)
-    wanted = {full: facts.name for full, facts in needed_topics(spec, namespace).items()}
+    wanted = {full_name(name, namespace): name for name in evidence.streams}  # more than an import needs
     wrong: dict[str, set[str]] = {}
     first = last = 0
     with open_bag(bag) as reader:

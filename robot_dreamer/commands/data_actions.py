@@ -107,19 +107,27 @@ def load(args: argparse.Namespace) -> int:
     from robot_dreamer.data.restore import archived_spec, count_rows, restore_rows
 
     if store_path(args.bag).is_file():
+        _refuse(args, "is a store, with names of its own", "robot", "namespace", "map")
         return _import_store(args)
     if is_dataset(args.bag):
         return _import_dataset(args)
-    if args.map:
-        raise DataError("--map is for a LeRobotDataset only")
+    _refuse(args, "is no LeRobotDataset", "map")
     theirs = archived_spec(args.bag)
     if theirs is None:
         return _import_recording(args)
+    _refuse(args, "is an export of robot-dreamer and has its own names", "robot", "namespace")
     spec = _agreed(args.spec, theirs, f"bag {args.bag}")
     survey = Survey(spec)
     with _store(args.store, spec) as store, _progress("importing", count_rows(args.bag)) as advance:
         result = restore_rows(args.bag, store, survey, advance)
     return _outcome(store_path(args.store), survey, result)
+
+
+def _refuse(args: argparse.Namespace, why: str, *options: str) -> None:
+    """Raise DataError if one of the options is given, which this kind of source has no use for."""
+    idle: dict[str, object] = {"robot": None, "namespace": "/", "map": []}
+    if given := [f"--{option}" for option in options if getattr(args, option) != idle[option]]:
+        raise DataError(f"{args.bag} {why}: leave out {', '.join(given)}")
 
 
 def _import_store(args: argparse.Namespace) -> int:
@@ -143,9 +151,9 @@ def _import_dataset(args: argparse.Namespace) -> int:
 
     dataset = Dataset(args.bag)
     head = dataset.head()
+    _refuse(args, "is a LeRobotDataset, which has no topics", "namespace")
     if head is not None:
-        if args.map or args.robot:
-            raise DataError(f"{args.bag} is an export of robot-dreamer and has its own names: no --map, no --robot")
+        _refuse(args, "is an export of robot-dreamer and has its own names", "robot", "map")
         spec = _agreed(args.spec, head.spec, f"dataset {args.bag}")
         survey = Survey(spec)
         with _store(args.store, spec) as store, _progress("importing", dataset.info.total_frames) as advance:

@@ -107,12 +107,14 @@ def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
     old = open_store(args.source)
     try:
         spec = with_task(old.spec, args.reward, args.terminal)
-        _tell(covered(rows_of(old), spec), spec)  # refused before anything is written
+        anew = args.terminal is not None
+        _tell(covered(rows_of(old), spec, anew), spec)  # refused before anything is written
         _require_ours(logdir / ROBOT_FILE, spec)
         new = ExperienceStore(logdir / STORE_FILE, spec)
         try:
             # Of discarded episodes too: left out, they would give the rows behind them other numbers than last time.
-            result = store_rows(relabelled(rows_of(old, discarded=True), spec, Coverage()), new, Survey(spec))
+            rows = relabelled(rows_of(old, discarded=True), spec, Coverage(), anew)
+            result = store_rows(rows, new, Survey(spec))
             copy_marks(old.marks(), new)
         finally:
             new.close()

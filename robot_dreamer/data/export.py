@@ -10,7 +10,9 @@ moved to `BETWEEN_BOOTS` behind. That changes the times at which the bag plays i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +75,7 @@ def export_rows(
       DataError: there are no rows, or something is at `output` already.
     """
     clocks: dict[str, _Clock] = {}
+    segments: dict[str, str] = {}
     archiver, topics = Archiver(spec), TopicWriter(spec)
     with new_bag(output, form) as bag:
         head = msgspec.json.encode(BagHead(FORMAT, spec)).decode()
@@ -82,10 +85,12 @@ def export_rows(
             if SPEC_TOPIC not in bag.counts:
                 bag.write(SPEC_TOPIC, SPEC_KIND, time - 1, message_type(SPEC_KIND)(data=head))
             _write_row(bag, archiver, row, time)
-            prefix = f"/{_segment(row.robot)}/" if namespaces else "/"
+            if row.robot not in segments:
+                segments[row.robot] = _segment(row.robot, segments.values())
             for message in topics.messages(row):
                 sent = max(time, message.stamp + clock.shift)
-                bag.write(_absolute(prefix, message.topic), message.kind, sent, message.message)
+                topic = f"/{segments[row.robot]}/{message.topic.lstrip('/')}" if namespaces else message.topic
+                bag.write(topic if topic.startswith("/") else f"/{topic}", message.kind, sent, message.message)
             progress()
         if not clocks:
             raise DataError("there is nothing to export: no row matches")
@@ -99,11 +104,9 @@ def _write_row(bag: BagWriter, archiver: Archiver, row: StepRecord, time: int) -
     bag.write(ROWS_TOPIC, ROWS_KIND, time, message_type(ROWS_KIND)(layout=layout, data=np.frombuffer(blob, np.uint8)))
 
 
-def _absolute(prefix: str, topic: str) -> str:
-    return topic if topic.startswith("/") else prefix + topic
-
-
-def _segment(robot: str) -> str:
-    """A robot id as part of a topic name, where only letters, digits and _ are allowed and no digit stands first."""
-    name = "".join(c if c.isalnum() else "_" for c in robot)
-    return name if not name[0].isdigit() else f"robot_{name}"
+def _segment(robot: str, taken: Collection[str]) -> str:
+    """A robot id as part of a topic name, where letters, digits and single _ are allowed and no digit stands first."""
+    name = re.sub("[^A-Za-z0-9]+", "_", robot)
+    name = name if not name[0].isdigit() else f"robot_{name}"
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(x for x in names if x not in taken)

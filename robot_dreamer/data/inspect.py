@@ -66,12 +66,31 @@ class Inspection:
 
 
 def needed_topics(spec: RobotSpec, namespace: str) -> dict[str, TopicFacts]:
-    """The spec's topics by their full names; those without a leading slash are below `namespace`."""
+    """The spec's topics by their full names, see `full_name`.
+
+    Raises DataError where the spec spells one topic in two ways, or both reads and commands it.
+    """
     sources = [o.source for o in spec.recorded] + list(spec.signals.values())
-    wanted = [TopicFacts(s.topic, s.type, False, s) for s in sources]
-    wanted += [TopicFacts(topic, a.command.type, True) for a in spec.actions for topic in a.command.topics]
+    wanted = [TopicFacts(s.topic, s.type, False, s, pace=Pace(spec.period)) for s in sources]
+    for action in spec.actions:
+        kind = action.command.type
+        wanted += [TopicFacts(topic, kind, True, pace=Pace(spec.period)) for topic in action.command.topics]
+    found: dict[str, TopicFacts] = {}
+    for facts in wanted:
+        name = full_name(facts.name, namespace)
+        other = found.setdefault(name, facts)
+        if (other.name, other.command) != (facts.name, facts.command):
+            uses = " and ".join(f"{x.name} ({'commanded' if x.command else 'read'})" for x in (other, facts))
+            raise DataError(
+                f"topic {name}: the spec has it as {uses}: an import can tell neither which message is whose"
+            )
+    return found
+
+
+def full_name(topic: str, namespace: str) -> str:
+    """Of a topic as a spec writes it: without a leading slash it is below `namespace`."""
     prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else "/"
-    return {t.name if t.name.startswith("/") else prefix + t.name: t for t in wanted}
+    return topic if topic.startswith("/") else prefix + topic
 
 
 def bag_messages(bag: Path, topics: dict[str, TopicFacts]) -> Iterator[tuple[TopicFacts, int, Any, bytes]]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-_PAUSE = 1_000_000_000  # ns; longer steps, and backward ones, do not count for a rate
+_PAUSE = 1.0  # seconds, or so many periods; longer steps, and backward ones, do not count for a rate
+_PERIODS = 3
 
 
 class Pace:
     """How often messages come and how fast their stamps run; pauses and backward steps are left out.
 
+    Args:
+      period: in which a message is expected, seconds; 0: not known.
+
     Attributes:
       unstamped, backwards: messages without a stamp; stamps that are older than the one before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, period: float = 0.0) -> None:
+        self._pause = round(1e9 * max(_PAUSE, _PERIODS * period))
         self.unstamped = 0
         self.backwards = 0
         self._last = 0  # time of the message before
@@ -22,7 +27,7 @@ class Pace:
 
     def add(self, time: int, stamp: int | None) -> None:
         """Time and stamp in ns; None for a message that cannot have one."""
-        if self._last and time - self._last <= _PAUSE:
+        if self._last and time - self._last <= self._pause:
             self._steps += 1
             self._time += time - self._last
         self._last = time
@@ -34,7 +39,9 @@ class Pace:
             return
         self._moved = (time, stamp)
         self.backwards += stamp < older
-        if older and abs(stamp - older) <= _PAUSE and time - before <= _PAUSE:  # there and back again is no speed
+        if (
+            older and abs(stamp - older) <= self._pause and time - before <= self._pause
+        ):  # there and back again is no speed
             self._stamps += stamp - older
             self._meanwhile += time - before
 

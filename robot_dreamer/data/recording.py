@@ -30,7 +30,8 @@ from robot_dreamer.record import INTERVENTION, StepRecord, reward_problem
 from robot_dreamer.spec import ActionSpec, ExpressionFault, RobotSpec
 from robot_dreamer.spec.safety import Safety
 
-COMMAND_AGE = 0.5  # seconds; who commanded has stopped
+COMMAND_AGE = 0.5  # seconds, or so many periods, after which who commanded has stopped
+_PERIODS = 1.5
 _LIMIT_SLACK = 1e-3  # of the normalised action; float32 messages round
 
 
@@ -52,6 +53,7 @@ class RecordingSampler:
         self._books = EpisodeBooks(spec, robot, boot)
         self._readers = [(action, CommandReader(action)) for action in spec.actions]
         self._period = round(spec.period * 1e9)
+        self._command_age = max(COMMAND_AGE, _PERIODS * spec.period)
         self._now = 0  # ns, the bag's time
         self._tick: int | None = None  # time of the next one; None: waiting for a command
         self._commanded = 0  # time of the newest command
@@ -142,7 +144,7 @@ class RecordingSampler:
 
     def _silent(self) -> list[str]:
         """Topics on which nobody commands any more, or has not yet: no row is made of what nobody commanded."""
-        since = self._now * 1e-9 - COMMAND_AGE
+        since = self._now * 1e-9 - self._command_age
         return [topic for _, reader in self._readers for topic in reader.silent(since)]
 
     def _normalised(self, spec: ActionSpec, command: NDArray[np.float64] | None) -> NDArray[Any]:

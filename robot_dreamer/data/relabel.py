@@ -96,15 +96,19 @@ class Coverage:
         )
 
 
-def relabelled(rows: Iterable[StepRecord], spec: RobotSpec, coverage: Coverage) -> Iterator[StepRecord]:
+def relabelled(
+    rows: Iterable[StepRecord], spec: RobotSpec, coverage: Coverage, anew: bool = False
+) -> Iterator[StepRecord]:
     """The rows with reward and end as `spec` has them, in their order; counts in `coverage`.
 
-    An episode that reaches the end of the new task is over there. A row that was the end of the old task only, and is
-    none now, stays its episode's last: a cut.
+    An episode that reaches the end of the new task is over there.
+
+    anew: the end of the task is another one too: a row that was the end of the old task only stays its episode's last,
+      as a cut. Otherwise ends stay, those that the guard made (a fall) and a person's too, which no expression tells.
     """
     books: dict[tuple[str, str], _Boot] = {}
     for row in rows:
-        boot = books.setdefault((row.robot, row.boot), _Boot(spec))
+        boot = books.setdefault((row.robot, row.boot), _Boot(spec, anew))
         boot.follow(row)
         if boot.over:
             coverage.dropped += 1
@@ -116,10 +120,10 @@ def relabelled(rows: Iterable[StepRecord], spec: RobotSpec, coverage: Coverage) 
             boot.leave_out(row)
 
 
-def covered(rows: Iterable[StepRecord], spec: RobotSpec) -> Coverage:
-    """What the rows are worth under the reward of `spec`."""
+def covered(rows: Iterable[StepRecord], spec: RobotSpec, anew: bool = False) -> Coverage:
+    """What the rows are worth under the reward of `spec`; anew: see `relabelled`."""
     coverage = Coverage()
-    for _ in relabelled(rows, spec, coverage):
+    for _ in relabelled(rows, spec, coverage, anew):
         pass
     return coverage
 
@@ -134,9 +138,9 @@ class _Boot:
     Rows that are left out behind the end of a task leave no gap; those that were missing already stay missing.
     """
 
-    def __init__(self, spec: RobotSpec) -> None:
+    def __init__(self, spec: RobotSpec, anew: bool) -> None:
         self.over = False
-        self._spec = spec
+        self._spec, self._anew = spec, anew
         self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
         self._acts = any(e.names & self._zero.keys() for e in spec.expressions.values())
         self._looks_back = any(e.looks_back for e in spec.expressions.values())
@@ -170,7 +174,7 @@ class _Boot:
             raise _UnknownPast
         found = {name: expression(values, before or values) for name, expression in spec.expressions.items()}
         reward = 0.0 if row.is_first else found["reward"]
-        terminal = bool(found["terminal"]) if "terminal" in found else row.is_terminal
+        terminal = bool(found.get("terminal", False)) or (row.is_terminal and not self._anew)
         last = row.is_last or terminal
         self._total += reward
         if not row.is_first:

@@ -20,7 +20,7 @@ _READ = "SELECT id, count, blob FROM blocks WHERE id > ? ORDER BY id"
 
 
 class Salvaged(NamedTuple):
-    """rows: saved; blocks: lost ones; lost: rows that these said that they held, as far as it can be known.
+    """rows: saved; blocks: lost ones, one for all that no page tells any more; lost: their rows, as far as known.
 
     marks_lost: which episodes a person has discarded cannot be read.
     """
@@ -69,19 +69,43 @@ def _copy_marks(store: Path, new: ExperienceStore) -> bool:
 
 def _blocks(store: Path) -> Iterator[tuple[int | None, bytes | None]]:
     """(rows, bytes) of each block; bytes None where the file itself is damaged, which is stepped over."""
-    db = connect_to_read(store)
-    try:
-        last, step = 0, 1
+    with closing(connect_to_read(store)) as db:
+        last, start = 0, 0  # a block's id is the number of its last row
         while True:
             try:
-                for number, count, blob in db.execute(_READ, (last,)):
-                    last, step = number, 1
+                for number, count, blob in db.execute(_READ, (start,)):
+                    if start != last:
+                        yield number - count - last, None
                     yield count, blob
+                    last = start = number
+                if start != last:
+                    yield None, None
                 return
             except sqlite3.Error:
-                yield None, None
-                last, step = last + step, 2 * step
-                if step > 1 << 40:
+                behind = _behind(db, start)
+                if behind is None:
+                    yield None, None
                     return
-    finally:
-        db.close()
+                start = behind
+
+
+def _behind(db: sqlite3.Connection, bad: int) -> int | None:
+    """The next id behind which the file can be read again, `bad` being one behind which it cannot; None: none."""
+    step = 1
+    while not _readable(db, bad + step):
+        bad, step = bad + step, 2 * step
+        if step > 1 << 40:
+            return None
+    good = bad + step
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        bad, good = (bad, middle) if _readable(db, middle) else (middle, good)
+    return good
+
+
+def _readable(db: sqlite3.Connection, start: int) -> bool:
+    try:
+        db.execute(f"{_READ} LIMIT 1", (start,)).fetchone()
+    except sqlite3.Error:
+        return False
+    return True

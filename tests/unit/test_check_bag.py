@@ -19,12 +19,16 @@ START = 1_700_000_000_000_000_000  # ns
 COMMAND = "std_msgs/msg/Float64MultiArray"
 
 
-def record(path: Path, plant: str = "", command: Any = None) -> Path:
+def record(path: Path, plant: str = "", command: Any = None, battery: bool = False) -> Path:
     """A bag of the robot; command: from seconds to joint goals."""
     drivers, said = Drivers(new_message, plant), []
     for n in range(round(SECONDS * RATE)):
         time = START + round(n / RATE * 1e9)
         said += [(time, s.topic, s.kind, s.message) for s in drivers.at(n / RATE, time)]
+        if battery:
+            message = new_message(COMMAND)
+            message.data = np.array([12.0 + 0.1 * np.sin(n)])
+            said.append((time, "battery", COMMAND, message))
         if command is not None:
             message = new_message(COMMAND)
             message.data = np.asarray(command(n / RATE))
@@ -41,6 +45,16 @@ def check(folder: Path, bag: Path, capsys: pytest.CaptureFixture[str], text: str
     (folder / "robot.yaml").write_text(text)
     status = main(["check", str(folder / "robot.yaml"), "--preset", "nano", "--bag", str(bag)])
     return status, " ".join(capsys.readouterr().out.split())
+
+
+def test_what_only_the_guard_watches_is_looked_for_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = "{topic: battery, type: std_msgs/msg/Float64MultiArray, field: data, names: [volts]}"
+    watched = f"watched: [{{name: battery, shape: [1], source: {source}}}]\n"
+    text = watched + SPEC_TEXT.replace("limits: [", "limits: [{observation: battery, low: [11.0]}, ")
+    status, out = check(tmp_path, record(tmp_path / "bag.mcap", battery=True), capsys, text)
+    assert status == 0 and "NO-GO" not in out, out
+    status, out = check(tmp_path, record(tmp_path / "without.mcap"), capsys, text)
+    assert status == 1 and "topic battery" in out
 
 
 def test_a_sound_recording_is_go_and_says_what_agrees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from robot_dreamer.cli import main
 from robot_dreamer.data.archive import Archiver
 from robot_dreamer.data.bags import messages, new_bag, open_bag
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.export import _segment
 from robot_dreamer.data.source import rows_of
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.record import RecordError, StepRecord, validate_record
@@ -278,3 +279,10 @@ def test_a_store_may_be_listed_and_exported_while_its_learner_writes(
             main(["data", "import", str(tmp_path / f"{name}.mcap"), "--store", str(tmp_path / f"{name}.sqlite")]) == 0
         )
         assert_same(rows, stored(tmp_path / f"{name}.sqlite"))
+
+
+def test_robots_have_names_of_their_own_in_a_bag() -> None:
+    taken: list[str] = []
+    for robot, name in (("arm-1", "arm_1"), ("arm.1", "arm_1_2"), ("9--a", "robot_9_a"), ("arm_1", "arm_1_3")):
+        taken.append(_segment(robot, taken))
+        assert taken[-1] == name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -102,7 +103,9 @@ def test_the_files_are_those_of_the_format(tmp_path: Path) -> None:
     assert [e["dataset_to_index"] - e["dataset_from_index"] for e in entries] == [e["length"] for e in entries]
 
 
-def write_stranger(root: Path, episodes: int = 2, frames: int = 6, **features: Any) -> dict[str, np.ndarray]:
+def write_stranger(
+    root: Path, episodes: int = 2, frames: int = 6, done: tuple[int, ...] = (5,), **features: Any
+) -> dict[str, np.ndarray]:
     """A dataset as somebody else would write it: other names, another order of joints, rows with one episode each."""
     rng = np.random.default_rng(0)
     count = episodes * frames
@@ -110,7 +113,7 @@ def write_stranger(root: Path, episodes: int = 2, frames: int = 6, **features: A
         "observation.state": rng.uniform(-1, 1, (count, 3)).astype(np.float32),
         "action": rng.uniform(0, 1, (count, 2)).astype(np.float32),
         "next.reward": rng.uniform(0, 1, (count, 1)).astype(np.float32),
-        "next.done": (np.arange(count) % frames == frames - 1)[:, None],
+        "next.done": np.isin(np.arange(count) % frames, done)[:, None],
     }
     pictures = rng.integers(0, 255, (count, 96, 96, 3), np.uint8)
     kinds = {
@@ -177,6 +180,31 @@ def test_rewards_and_ends_may_be_computed_or_mapped(tmp_path: Path, capsys: pyte
     assert [r.is_terminal for r in rows[:6]] == [False] * 5 + [True]
     assert imported(tmp_path, *MAPS, "--map", "next.reward=reward", spec=computed) == 2
     assert "reward is computed from an expression" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("done", "length"), [((4, 5), 6), ((2, 3, 4, 5), 4), ((5,), 6)])
+def test_an_end_comes_with_the_row_that_its_reward_comes_with(
+    tmp_path: Path, done: tuple[int, ...], length: int
+) -> None:
+    reward = write_stranger(tmp_path / "theirs", done=done)["next.reward"][:, 0]
+    ends = ARM.replace(
+        "episode: {", "terminal: {topic: t, type: sensor_msgs/msg/JointState, field: position, names: [t]}\nepisode: {"
+    )
+    assert imported(tmp_path, *MAPS, "--map", "next.done=terminal", spec=ends) == 0
+    rows = [row for row in stored(tmp_path / "b.sqlite", parse_spec(ends)) if row.episode == 0]
+    assert len(rows) == length and rows[-1].is_terminal and not any(row.is_terminal for row in rows[:-1])
+    assert sum(row.reward for row in rows) == pytest.approx(reward[: length if length == 6 else length - 1].sum())
+
+
+def test_draws_that_a_row_can_carry_come_back(tmp_path: Path) -> None:
+    drawn = {"friction": [1 / (n + 3) for n in range(1500)]}
+    store = ExperienceStore(tmp_path / "a.sqlite", CARTPOLE)
+    store.add([dataclasses.replace(synthetic_row(CARTPOLE, "r", "b", n), drawn={} if n else drawn) for n in range(5)])
+    store.close()
+    words = ["data", "export", str(tmp_path / "a.sqlite"), "--output", str(tmp_path / "set"), "--format", "lerobot"]
+    assert main(words) == 0
+    assert main(["data", "import", str(tmp_path / "set"), "--store", str(tmp_path / "b.sqlite")]) == 0
+    assert stored(tmp_path / "b.sqlite", CARTPOLE)[0].drawn == drawn
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks.synthetic import synthetic_row
 from robot_dreamer.data.bags import message_type
+from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.inspect import needed_topics
 from robot_dreamer.data.topics import Message, TopicWriter
 from robot_dreamer.spec import ObservationSpec, RobotSpec, Signal, Source, load_spec
 from robot_dreamer.spec.action import Command
@@ -257,3 +259,21 @@ def test_two_streams_of_one_topic_are_noted(tmp_path: Path, capsys: pytest.Captu
     assert "topic /joint_states: two streams interleave (values" in capsys.readouterr().out
     _, _ = load(write(tmp_path / "y.mcap", messages), SPEC)
     assert "interleave" not in capsys.readouterr().out
+
+
+def test_a_robot_that_decides_every_two_seconds_comes_in_whole(tmp_path: Path) -> None:
+    slow = msgspec.structs.replace(SPEC, rate=0.5)
+    made = [_restamped(row, START + n * 2_000_000_000) for n, row in enumerate(lived(slow, 20))]
+    status, found = load(write(tmp_path / "x.mcap", sent(slow, made)), slow)
+    assert status == 0 and len(found) >= 19 and [row.is_first for row in found].count(True) == 1
+
+
+def test_a_topic_that_is_spelled_in_two_ways_or_both_read_and_commanded_is_refused() -> None:
+    observation = SPEC.observations[0]
+    for topic, words in ((f"/{observation.source.topic}", "read"), (SPEC.actions[0].command.topic, "commanded")):
+        other = msgspec.structs.replace(
+            observation, name="again", source=msgspec.structs.replace(observation.source, topic=topic)
+        )
+        spec = msgspec.structs.replace(SPEC, observations=(*SPEC.observations, other))
+        with pytest.raises(DataError, match=f"the spec has it as .*{words}"):
+            needed_topics(spec, "/")

@@ -25,6 +25,26 @@ from tests.recorded_bags import (
 )
 
 
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["data", "import", *words]) == 2
+    return capsys.readouterr().err
+
+
+def test_options_that_a_source_has_no_use_for_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write(tmp_path / "x.mcap", sent(SPEC, lived(SPEC, 40)))
+    status, _ = load(bag, SPEC)
+    assert status == 0
+    (store,) = tmp_path.rglob("*.sqlite")
+    into = ["--store", str(tmp_path / "none.sqlite")]
+    told = refused(capsys, str(store), *into, "--robot", "arm2", "--namespace", "/a")
+    assert f"{store} is a store, with names of its own: leave out --robot, --namespace" in told
+    assert "is no LeRobotDataset: leave out --map" in refused(capsys, str(bag), *into, "--map", "a=b")
+    ours = tmp_path / "ours.mcap"
+    assert main(["data", "export", str(store), "--output", str(ours)]) == 0
+    assert "has its own names: leave out --robot" in refused(capsys, str(ours), *into, "--robot", "arm2")
+    assert not (tmp_path / "none.sqlite").exists()
+
+
 def test_an_imported_orientation_that_is_none_cuts_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

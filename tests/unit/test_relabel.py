@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.relabel import Coverage, covered, relabelled, with_task
 from robot_dreamer.record import StepRecord, validate_record
 from robot_dreamer.spec import load_spec, parse_spec
+from robot_dreamer.spec.signal import Signal
 from tests.unit.test_trainer import SPEC, rows
 
 _SOURCE = '"topic":"h","type":"std_msgs/msg/Float64MultiArray","field":"data","names":["h"]'
@@ -21,7 +23,7 @@ POSITION = "cart_position - 2 * force"
 
 def relabel(experience: Sequence[StepRecord], reward: str = POSITION, terminal: str | None = None) -> list[StepRecord]:
     spec = with_task(SPEC, reward, terminal)
-    found = list(relabelled(experience, spec, Coverage()))
+    found = list(relabelled(experience, spec, Coverage(), anew=terminal is not None))
     for row in found:
         validate_record(row, spec)
     return found
@@ -136,3 +138,13 @@ def test_a_store_that_does_not_cover_the_task_is_told() -> None:
     with pytest.raises(DataError, match="the same in all 193 rows"):
         warning("3.0")
     assert np.isfinite(covered(experience, with_task(SPEC, "pole_angle[0]")).rewards).all()
+
+
+def test_a_fall_stays_an_end_where_only_the_reward_is_new() -> None:
+    """The guard's end of an episode: no expression tells it."""
+    ended = msgspec.structs.replace(SPEC, terminal=Signal(expression="cart_position > 5"))
+    experience = rows(0, 31)
+    experience[-1] = dataclasses.replace(experience[-1], is_terminal=True)
+    assert not any(row.is_terminal for row in relabelled(experience, with_task(ended, POSITION), Coverage(), anew=True))
+    kept = list(relabelled(experience, with_task(ended, POSITION), Coverage()))
+    assert [row.is_terminal for row in kept] == [False] * 30 + [True]

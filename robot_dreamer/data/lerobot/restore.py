@@ -9,10 +9,12 @@ import numpy as np
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.lerobot import layout
 from robot_dreamer.data.lerobot.reader import Dataset, Frames
-from robot_dreamer.draws import Draws, read_draws
+from robot_dreamer.draws import MAX_DRAWS, Draws, read_draws
 from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.record import Arrays, StepRecord
 from robot_dreamer.spec import RobotSpec
+
+_WIDEST = 4  # JSON with escapes beside the MessagePack that a row may carry
 
 
 def restored_rows(
@@ -66,7 +68,7 @@ def _rows(
 def _drawn(dataset: Dataset, frames: Frames) -> Draws:
     """Of an episode; an older export does not say."""
     try:
-        return read_draws(str(frames.entry.get("robot_dreamer/drawn") or "{}"))
+        return read_draws(str(frames.entry.get("robot_dreamer/drawn") or "{}"), _WIDEST * MAX_DRAWS)
     except ValueError as error:
         where = f"{dataset.root}: meta/episodes, robot_dreamer/drawn of episode {frames.number}"
         raise DataError(f"{where}: {error}") from error

@@ -20,10 +20,14 @@ class Spread:
 
     def add(self, values: NDArray[Any]) -> None:
         """values: [frames, size], or uint8 [frames, height, width, channels]."""
-        numbers = values.astype(np.float64)
-        if values.ndim == 4:
-            numbers = numbers.reshape(-1, values.shape[-1]) / 255.0
         self._frames += len(values)
+        if values.ndim == 4:
+            for frame in values:  # one after the other: as numbers they are many times as large
+                self._count(frame.reshape(-1, frame.shape[-1]) / 255.0)
+        else:
+            self._count(values.astype(np.float64))
+
+    def _count(self, numbers: NDArray[np.float64]) -> None:
         self._numbers += len(numbers)
         self._total = self._total + numbers.sum(0)
         self._squares = self._squares + np.square(numbers).sum(0)

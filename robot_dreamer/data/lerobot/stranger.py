@@ -1,9 +1,9 @@
 """Somebody else's LeRobotDataset -> rows, by the rules of an episode that hold on the robot.
 
 Frame t is row t. Numbers of observations and commands are those of the drivers' messages, as the spec says; what
-rewards and ends is computed, or the feature that is mapped. `next.reward` of frame t arrives with row t+1; the last
-frame has no row behind it, so its reward is added to its own. Its action leads nowhere and is dropped. An episode ends
-with its last frame, as by a time limit, unless it is terminal before.
+rewards and ends is computed, or the feature that is mapped. `next.reward` and `next.done` of frame t arrive with row
+t+1; the last frame has no row behind it, so its reward and end are added to its own. Its action leads nowhere and is
+dropped. An episode ends with its last frame, as by a time limit, unless it is terminal before.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from robot_dreamer.record import INTERVENTION, StepRecord, reward_problem
 from robot_dreamer.spec import ActionSpec, ExpressionFault, RobotSpec
 
 _SLACK = 1e-3  # of the normalised action; float32 rounds
+_NEXT = "next."  # what comes of a frame's action
 _BETWEEN = 1.0  # seconds between two episodes
 
 
@@ -67,7 +68,7 @@ class StrangerRows:
         numbers = {n: self._numbers(frames, route) for n, route in self._routes.items() if route.indices}
         cameras = {n: self._dataset.pictures(frames, r.feature) for n, r in self._routes.items() if not r.indices}
         rewards = self._rewards(numbers.get(REWARD), len(frames))
-        ends = numbers[TERMINAL][:, 0] > 0.5 if TERMINAL in numbers else np.zeros(len(frames), bool)
+        ends = self._ends(numbers.get(TERMINAL), len(frames))
         for t in range(len(frames)):
             last, stamp = t == len(frames) - 1, round((self._begin + t * self._spec.period) * 1e9)
             try:
@@ -97,6 +98,15 @@ class StrangerRows:
         behind = np.concatenate([[0.0], given[:-1, 0]])
         behind[-1] += given[-1, 0]
         return behind
+
+    def _ends(self, given: NDArray[np.float64] | None, count: int) -> NDArray[np.bool_]:
+        ends = np.zeros(count, bool)
+        if given is not None and self._routes[TERMINAL].feature.startswith(_NEXT):
+            ends[1:] = given[:-1, 0] > 0.5
+            ends[-1] |= given[-1, 0] > 0.5
+        elif given is not None:
+            ends[:] = given[:, 0] > 0.5
+        return ends
 
     def _action(self, spec: ActionSpec, numbers: NDArray[np.float64]) -> NDArray[Any]:
         if not np.isfinite(numbers).all():
