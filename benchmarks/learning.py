@@ -22,11 +22,12 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -38,6 +39,7 @@ from benchmarks.normalised import normalised, over_tasks  # noqa: E402
 from robot_dreamer.config import differences, load_config  # noqa: E402
 from robot_dreamer.learner.progress import RUN_FILE  # noqa: E402
 
+K = TypeVar("K", bound=Hashable)
 STEPS = (10_000, 20_000, 50_000, 100_000, 250_000, 500_000)
 # The published curves were made with these settings (commit 2411f7d of the published code), not with today's.
 PUBLISHED = load_config("dreamer_v3:dmc_proprio:12m", ["train_ratio=512", "action_repeat=2"])
@@ -50,13 +52,20 @@ PUBLISHED_ALSO = (
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of one task."""
+    """One seed of one task.
+
+    variant: its preset and what was changed of it; runs with others are not seeds of one method.
+    """
 
     task: str
     seed: int
     steps: np.ndarray
     scores: np.ndarray
     about: dict[str, Any]
+
+    @property
+    def variant(self) -> str:
+        return re.sub(" seed=[0-9]+", "", str(self.about["config"]["name"]))
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,23 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         steps, scores = ([float(row[name]) for row in rows] for name in ("step", "score"))
         about = json.loads((file.parent / RUN_FILE).read_text())
         runs.append(Run(rows[0]["task"], int(rows[0]["seed"]), np.array(steps), np.array(scores), about))
-    return sorted(runs, key=lambda run: (run.task, run.seed))
+    for (task, variant, seed), same in _grouped(runs, lambda run: (run.task, run.variant, run.seed)).items():
+        if len(same) > 1:
+            raise ValueError(f"{task}: {len(same)} runs of {variant} have seed {seed}; they do not count as two seeds")
+    return sorted(runs, key=lambda run: (run.task, run.variant, run.seed))
+
+
+def _grouped(runs: Sequence[Run], key: Callable[[Run], K]) -> dict[K, list[Run]]:
+    groups: dict[K, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[key(run)].append(run)
+    return groups
+
+
+def series(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each task, by the task's name; where they are of several variants, those apart, with their names."""
+    variants = {task: {run.variant for run in found} for task, found in _grouped(runs, lambda run: run.task).items()}
+    return _grouped(runs, lambda run: run.task if len(variants[run.task]) == 1 else f"{run.task}, {run.variant}")
 
 
 def read_official(path: Path) -> Table:
@@ -150,7 +175,7 @@ def describe(runs: Sequence[Run]) -> str:
     for run in runs:
         about = run.about
         found = differences(about["config"], PUBLISHED.to_dict())
-        text = [f"  preset {re.sub(' seed=[0-9]+', '', about['config']['name'])}"]
+        text = [f"  preset {run.variant}"]
         text += [f"  robot_dreamer {about['code']}; torch {about['torch']}; {about['machine']}"]
         text += ["  settings that differ from those of the published curves:"]
         text += [f"    {name}: ours {ours}, published {theirs}" for name, ours, theirs in found] or ["    none"]
@@ -164,10 +189,12 @@ def describe(runs: Sequence[Run]) -> str:
 def table(runs: Sequence[Run], official: Table) -> str:
     """Scores at the steps of the published table, in Markdown, and what they come to over tasks."""
     lines = ["| task | step | ours | seeds | published | seeds | normalised: ours, published |", "|---" * 7 + "|"]
-    common: dict[int, dict[str, list[float]]] = defaultdict(dict)  # by step and task: normalised scores of the seeds
-    for task in sorted({run.task for run in runs}):
+    # By step and what comes after the task's name, then by task: normalised scores of the seeds.
+    common: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(dict)
+    for label, found in series(runs).items():
+        task = found[0].task
         for step in STEPS:
-            scores = [x for run in runs if run.task == task and (x := score_at(run, step)) is not None]
+            scores = [x for run in found if (x := score_at(run, step)) is not None]
             theirs = official.get((task, step))
             if not scores:
                 continue
@@ -176,40 +203,42 @@ def table(runs: Sequence[Run], official: Table) -> str:
             both = [float(np.mean(scaled))] if scaled else []
             both += [normalised(task, theirs.mean) or 0.0] if scaled and theirs else []
             if scaled:
-                common[step][task] = scaled
+                common[step, label.removeprefix(task)][task] = scaled
             lines.append(
-                f"| {task} | {step} | {np.mean(scores):.0f} ± {np.std(scores):.0f} | {len(scores)} | {published} "
+                f"| {label} | {step} | {np.mean(scores):.0f} ± {np.std(scores):.0f} | {len(scores)} | {published} "
                 f"| {', '.join(f'{x:.3f}' for x in both)} |"
             )
-        last = [run for run in runs if run.task == task]
-        recent = [run.scores[-10:].mean() for run in last]
-        until = min(run.steps.max() for run in last)
-        lines.append(f"| {task} | last 10 episodes, to {until:.0f} | {np.mean(recent):.0f} | {len(last)} | | | |")
-    for step, scores_of in sorted(common.items()):
+        recent = [run.scores[-10:].mean() for run in found]
+        until = min(run.steps.max() for run in found)
+        lines.append(f"| {label} | last 10 episodes, to {until:.0f} | {np.mean(recent):.0f} | {len(found)} | | | |")
+    for (step, variant), scores_of in sorted(common.items()):
         middle, (low, high) = over_tasks(scores_of)
-        about = f"{len(scores_of)} tasks, {sum(map(len, scores_of.values()))} runs"
-        lines.append(
-            f"\nnormalised, interquartile mean at {step} steps: {middle:.3f} ({low:.3f} to {high:.3f}; {about})"
-        )
+        about = f"{low:.3f} to {high:.3f}; {len(scores_of)} tasks, {sum(map(len, scores_of.values()))} runs"
+        lines.append(f"\nnormalised, interquartile mean at {step} steps{variant}: {middle:.3f} ({about})")
     return "\n".join(lines)
 
 
 def draw(runs: Sequence[Run], official: Table, path: Path) -> None:
-    """One panel per task: mean and standard deviation, ours over all seeds, the published beside it."""
-    tasks = sorted({run.task for run in runs})
-    figure = Figure(figsize=(4.5 * len(tasks), 3.6), layout="constrained")
-    for axes, task in zip(np.atleast_1d(figure.subplots(1, len(tasks))), tasks, strict=True):
-        points = sorted((step, found) for (name, step), found in official.items() if name == task)
+    """One panel per task and variant: mean and standard deviation, ours over all seeds, the published beside it."""
+    found = series(runs)
+    figure = Figure(figsize=(4.5 * len(found), 3.6), layout="constrained")
+    for axes, (label, ours) in zip(np.atleast_1d(figure.subplots(1, len(found))), found.items(), strict=True):
+        points = sorted((step, theirs) for (name, step), theirs in official.items() if name == ours[0].task)
         if points:
-            x, mean, std = np.array([(step, found.mean, found.std) for step, found in points]).T
+            x, mean, std = np.array([(step, theirs.mean, theirs.std) for step, theirs in points]).T
             axes.plot(x, mean, "o-", color="0.5", label=f"DreamerV3, published ({points[0][1].seeds} seeds)")
             axes.fill_between(x, mean - std, mean + std, color="0.5", alpha=0.2, linewidth=0)
-        x, curves = smooth([run for run in runs if run.task == task])
+        x, curves = smooth(ours)
         mean, std = curves.mean(0), curves.std(0)
         axes.plot(x, mean, color="C0", label=f"robot_dreamer ({len(curves)} seed{'s' * (len(curves) > 1)})")
         axes.fill_between(x, mean - std, mean + std, color="C0", alpha=0.2, linewidth=0)
         right = next((step for step, _ in points if step > x.max()), x.max())  # the next published score is in view
-        axes.set(title=task, xlabel="environment steps", ylabel="return of an episode", xlim=(0, 1.1 * right))
+        axes.set(
+            title=textwrap.fill(label, 60),
+            xlabel="environment steps",
+            ylabel="return of an episode",
+            xlim=(0, 1.1 * right),
+        )
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=150)
 

@@ -12,4 +12,5 @@ def generate_launch_description() -> LaunchDescription:
     offered = ["robot", "task", "sim", "clock", "learner", "logdir", "robot_id", "namespace"]
     offered += ["deterministic", "automatic", "keys", "insecure", "seed", "params_file", "remappings", *POLICY_NODE]
     settings = {"sim": "false", "clock": "realtime", "learner": "", "deterministic": "true", "logdir": "runs/deploy"}
+    settings["random_actions"] = "false"  # there is a bundle from the start; what demands proof refuses chance
     return describe(offered, require_startable, required=["bundle"], settings=settings)

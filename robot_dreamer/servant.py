@@ -32,11 +32,16 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
+def bind(master: int) -> bool:
+    """End this process when the master's thread that started it ends; False where the master has ended already."""
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    return os.getppid() == master
+
+
 def main() -> int:
     """Serve, see the module. Exit status 1 where the master has ended already, else that of the module."""
     _, master, module, *arguments = sys.argv
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != int(master):
+    if not bind(int(master)):
         return 1
     os.nice(_NICE)
     with suppress(OSError):  # a system that groups no processes

@@ -118,6 +118,10 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         _log.error("training ended: %s", error, exc_info=not isinstance(error, LinkError | TrainingError | OutOfMemory))
         return 1
     finally:
-        server.stop()
-        store.close()
+        try:
+            server.stop()
+        except LinkError as error:  # it ended before: what the training came to is the status
+            _log.error("%s", error)
+        finally:
+            store.close()
     return 0  # also when a signal came: that is how a learner without a budget ends

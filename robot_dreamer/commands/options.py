@@ -58,10 +58,11 @@ def chosen_config(args: argparse.Namespace, environment: str | None = None) -> C
             raise ValueError(f"--set {override}: {name} is set twice, by --set {said[name]} already")
         said[name] = override
     preset = preset_for(environment, args.preset, args.set) if environment else args.preset or DEFAULT_PRESET
-    frozen = [name.strip() for name in getattr(args, "freeze", "").split(",")]
-    if not all(frozen) and args.freeze:
-        raise ValueError(f"--freeze {args.freeze!r}: expected modules separated by commas, such as encoder,decoder")
+    given = getattr(args, "freeze", "")  # relearn has no such option
+    frozen = [name.strip() for name in given.split(",")]
+    if not all(frozen) and given:
+        raise ValueError(f"--freeze {given!r}: expected modules separated by commas, such as encoder,decoder")
     freeze = [f"freeze=[{', '.join(frozen)}]"] if all(frozen) else []
     if freeze and "freeze" in said:
-        raise ValueError(f"--freeze {args.freeze}: frozen already by --set {said['freeze']}")
+        raise ValueError(f"--freeze {given}: frozen already by --set {said['freeze']}")
     return load_config(preset, [*args.set, *freeze, f"seed={args.seed}"])

@@ -14,13 +14,13 @@ from robot_dreamer.learner.run import BUNDLES
 from robot_dreamer.onboard.bundle import bundle_number, proven_bundles, written_bundles
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.page import write_report
+from robot_dreamer.report.run_files import EVALUATION_FILE
 from robot_dreamer.report.sections.result import FILM_FILE
 from robot_dreamer.spec import RobotSpec
 from sim.evaluate import Evaluation, compare, evaluate, write_evaluation
 from sim.film import Film
 
 _log = logging.getLogger(__name__)
-EVALUATION_FILE = "evaluation.json"
 EVALUATION_SEED = 1000  # far from the seeds of training
 CHOICE_SEED = 2000  # of the episodes by which a bundle is chosen: others than those by which it is judged
 

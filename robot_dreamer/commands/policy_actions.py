@@ -30,7 +30,10 @@ def pull_one(args: argparse.Namespace) -> int:
 def show(args: argparse.Namespace) -> int:
     """One line per name; what nobody trusted has signed is named, and nothing of it is believed."""
     place, trusted, bad = place_of(args.place), read_trusted(args.trusted), 0
-    for name in names(place):
+    known = names(place)
+    if not known:
+        print(f"{place}: no policies there", file=sys.stderr)
+    for name in known:
         try:
             found = stated(place, name, trusted)
         except (SignatureError, PlaceError) as error:

@@ -23,10 +23,12 @@ from robot_dreamer.commands import train
 from robot_dreamer.commands.options import chosen_config
 from robot_dreamer.commands.records import log_directory
 from robot_dreamer.durable import replace_file
+from robot_dreamer.endings import ended_by
 from robot_dreamer.intervals import bootstrap, middle_of
 from robot_dreamer.option_types import whole_number
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.history import EpisodeReader
+from robot_dreamer.report.run_files import EVALUATION_FILE
 
 WINDOW = 10  # last episodes of a run without an evaluation
 _OWN = ("--seed", "--logdir")
@@ -142,11 +144,9 @@ Start = Callable[[list[str], Path], Running]
 
 def _run_all(words: list[str], seeds: range, logdir: Path, jobs: int, start: Start) -> list[Outcome]:
     waiting, running, outcomes = list(seeds), dict[int, Running](), list[Outcome]()
-    with Progress(console=plain_console(stderr=True), transient=True) as bar:
+    bar = Progress(console=plain_console(stderr=True), transient=True)
+    with bar, ended_by(signal.default_int_handler):  # each ends the runs too, as an interrupt does
         task = bar.add_task("seeds", total=len(seeds))
-        for number in (signal.SIGTERM, signal.SIGHUP):  # each ends the runs too, as an interrupt does
-            if signal.getsignal(number) is not signal.SIG_IGN:  # of nohup
-                signal.signal(number, signal.default_int_handler)
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -187,7 +187,7 @@ def _process(command: list[str], output: Path) -> Running:
 
 
 def _outcome(seed: int, logdir: Path, status: int) -> Outcome:
-    evaluation = logdir / "evaluation.json"
+    evaluation = logdir / EVALUATION_FILE
     if status == 0 and evaluation.exists():
         mean = json.loads(evaluation.read_text(encoding="utf-8"))["evaluation"]["mean"]
         return Outcome(seed, logdir, status, float(mean), "evaluation")

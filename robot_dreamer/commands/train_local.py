@@ -63,13 +63,13 @@ def _lead(
     store = ExperienceStore(logdir / STORE_FILE, spec)
     try:
         trainer = Trainer(spec, config, store, logdir, team)
-        record_command(logdir)
-        record_run(logdir, spec, config, args.env)
         trainer.episodes.scores = ScoreLog(
             logdir / "scores.csv", "robot_dreamer", spec.name, config.run.seed, config.action_repeat
         )
         if resume_or_begin(trainer, args.init_from, args.demonstrations):
             _log.info("a new episode begins, with another seed of environment and noise")
+        record_command(logdir)  # not before: a run of another preset is refused, and stays as it is told
+        record_run(logdir, spec, config, args.env)
         policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
         actor = LocalActor(environment, policy, store)
         exporter = BundleExporter(trainer.policy_step(), spec, config, store.id, config.run.bundle_weights)

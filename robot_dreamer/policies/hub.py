@@ -11,7 +11,7 @@ from typing import BinaryIO
 from huggingface_hub import CommitOperationAdd, HfApi, RepoFile
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from robot_dreamer.policies.places import NotThere, PlaceError
+from robot_dreamer.policies.places import NoPlace, NotThere, PlaceError
 
 LARGEST_FILE = 4 << 30  # bytes; a download is refused before it begins
 
@@ -68,7 +68,7 @@ class Hub:
         try:
             yield
         except RepositoryNotFoundError as error:
-            raise NotThere(f"{self}: there is no such repository, or it is not yours to see (HF_TOKEN)") from error
+            raise NoPlace(f"{self}: there is no such repository, or it is not yours to see (HF_TOKEN)") from error
         except PlaceError:
             raise
         except Exception as error:  # the library's HTTP client has errors of its own, and was another one before

@@ -29,11 +29,15 @@ class NotThere(PlaceError):
     """A place has no such file."""
 
 
+class NoPlace(NotThere):
+    """There is no such place, as far as this asker may see; the first push may make it."""
+
+
 class Place(Protocol):
     """Files by relative path, slashes between names."""
 
     def open(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """A file to read from its beginning. Raises NotThere, PlaceError."""
+        """A file to read from its beginning. Raises NoPlace, NotThere, PlaceError."""
 
     def put(self, new: Mapping[str, Path | bytes], replaced: Mapping[str, bytes]) -> None:
         """Write files in this order; those of `new` must not be there yet. Raises PlaceError."""
@@ -68,6 +72,8 @@ class Folder:
         try:
             file = (self._root / path).open("rb")
         except FileNotFoundError as error:
+            if not self._root.is_dir():
+                raise NoPlace(f"{self._root}: there is no such folder") from error
             raise NotThere(f"{self._root / path} is not there") from error
         with file:
             yield file

@@ -21,9 +21,10 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from robot_dreamer.durable import replace_file, replacing, sha256_of
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.messages import Id
 from robot_dreamer.onboard.bundle import read_bundle
-from robot_dreamer.policies.places import NotThere, Place
+from robot_dreamer.policies.places import NoPlace, NotThere, Place
 from robot_dreamer.policies.signature import LARGEST_SIGNED, Statement, sign, signature_path, verified
 from robot_dreamer.policies.signers import SignatureError, SigningKey, TrustedSigners, read_trusted
 
@@ -63,7 +64,10 @@ def push(bundle: Path, place: Place, name: str, key: SigningKey, others: Trusted
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     signed = sign(statement, key)
-    known = sorted({*names(place), name})
+    try:
+        known = sorted({*names(place), name})
+    except NoPlace:
+        known = [name]
     place.put(
         {_path(name, statement.sequence, "zip"): bundle, _path(name, statement.sequence, "signed"): signed},
         {f"{name}/{NEWEST}.signed": signed, INDEX: "".join(f"{x}\n" for x in known).encode()},
@@ -118,9 +122,11 @@ def stated(place: Place, name: str, trusted: TrustedSigners, sequence: int | Non
 
 
 def names(place: Place) -> list[str]:
-    """The names in the index; those that no name can be are left out. Raises SignatureError, PlaceError."""
+    """The names in the index; those that no name can be are left out. Raises NoPlace, SignatureError, PlaceError."""
     try:
         lines = _read(place, INDEX, LARGEST_INDEX).decode(errors="replace").splitlines()
+    except NoPlace:
+        raise
     except NotThere:
         return []
     return [line for line in lines if _is_name(line)]
@@ -166,7 +172,7 @@ def _copy(source: BinaryIO, file: BinaryIO, statement: Statement) -> None:
 def _seen(trusted: Path) -> dict[str, int]:
     path = trusted / SEEN
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[Id, int])
+        return decode_json(path.read_bytes(), dict[Id, int])
     except FileNotFoundError:
         return {}
     except msgspec.MsgspecError as error:

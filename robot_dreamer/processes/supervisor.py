@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from robot_dreamer.endings import ended_by
 from robot_dreamer.processes import orphan_guard
 from robot_dreamer.processes.table import Process
 
@@ -110,7 +111,7 @@ class Supervisor:
 
     def run(self) -> Result:
         """Run until the end; no program is left afterwards. In the main thread SIGINT and SIGTERM mean stop()."""
-        with self._signals():
+        with ended_by(lambda *_: self.stop()):
             self._guard = _Guard(self._limits)
             try:
                 state, message = self._watch()
@@ -210,19 +211,6 @@ class Supervisor:
                 time.sleep(_POLL / 5)
         for program in running:
             _log.error("%s does not die even of SIGKILL: the kernel holds it", program.process.name)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, lambda *_: self.stop()) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class _Guard:

@@ -132,10 +132,12 @@ def _returns(files: RunFiles, sweep: dict[str, Any]) -> Iterator[str]:
         mean = amount(sum(last) / len(last) if last else None, ".4g")
         yield f"Not evaluated. The last {len(last)} episodes of the training, acted with noise: {mean} on average.\n"
     if sweep:
-        interval, count = sweep.get("interval"), len(sweep.get("values") or {})
+        interval, values = sweep.get("interval"), list((sweep.get("values") or {}).values())
+        failed = values.count(None)
         between = f", 95 % {amount(interval[0], '.4g')} to {amount(interval[1], '.4g')}" if interval else ""
         middle = amount(sweep.get("interquartile_mean"), ".4g")
-        yield f"Over {count} training seeds: interquartile mean {middle}{between}.\n"
+        without = f"; {failed} more came to no return" if failed else ""
+        yield f"Over {len(values) - failed} training seeds: interquartile mean {middle}{between}{without}.\n"
 
 
 def _gate(gates: Sequence[GateResult]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from robot_dreamer.report.history import EpisodeReader, FinishedEpisode
 from robot_dreamer.run_status import RunStatus, read_status
 from robot_dreamer.spec import RobotSpec
 
-RUN_FILE, COMMANDS_FILE = "run.json", "commands.jsonl"
+RUN_FILE, COMMANDS_FILE, EVALUATION_FILE = "run.json", "commands.jsonl", "evaluation.json"
 
 
 class NoRun(ValueError):
@@ -33,7 +33,7 @@ class RunFiles:
       run: run.json: configuration, code, machine.
       metrics: lines of metrics.jsonl; not all have the same names.
       robots: lines of robots.jsonl.
-      evaluation: evaluation.json.
+      evaluation: evaluation.json; empty where the run went on since.
       commands: lines of commands.jsonl.
       portraits: files, in the order of training.
     """
@@ -103,7 +103,7 @@ def read_run(logdir: Path) -> RunFiles:
         files.note("metrics.jsonl: no losses yet: no update has been made, or the run is of another version")
     files.robots = [x for x in _lines(files, "robots.jsonl") if isinstance(x.get("robots"), list)]
     files.commands = list(_lines(files, COMMANDS_FILE))
-    files.evaluation = _object(files, "evaluation.json", needed=False)
+    _read_evaluation(files)
     files.run = _object(files, RUN_FILE, needed=False)
     _read_contract(files)
     files.portraits = sorted((logdir / "portraits").glob("portrait-*.npz"))
@@ -122,6 +122,23 @@ def _read_status(files: RunFiles) -> None:
         files.note("status.json: not there; the learner has not begun, or the run is of another version")
     elif not files.status.over:
         files.note(f"the run is going on, or was killed; its last word was: {files.status.phase}")
+
+
+def _read_evaluation(files: RunFiles) -> None:
+    written = _modified(files.logdir / EVALUATION_FILE)  # before it is read: it may be replaced meanwhile
+    found = _object(files, EVALUATION_FILE, needed=False)
+    if found and written < max(map(_modified, (files.logdir / "bundles").glob("bundle-*.zip")), default=0):
+        files.note(f"{EVALUATION_FILE}: of the run before it went on; `robot-dreamer evaluate --output` makes another")
+        return
+    files.evaluation = found
+
+
+def _modified(path: Path) -> int:
+    """When, in nanoseconds; 0 of what is not there, or not any more."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _read_contract(files: RunFiles) -> None:

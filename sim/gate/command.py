@@ -9,8 +9,12 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
+import signal
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +26,8 @@ from rich.table import Table
 
 import robot_dreamer
 from robot_dreamer.durable import sha256_of
-from robot_dreamer.onboard.bundle import Bundle, read_bundle, spec_for
+from robot_dreamer.endings import ended_by
+from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle, spec_for
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.verdict import Verdict, write_verdict
 from robot_dreamer.report.console import plain_console
@@ -54,11 +59,13 @@ def run(args: argparse.Namespace) -> int:
     planned = plan(spec, criteria)
     folder = settings.output or settings.bundle.with_name(f"{settings.bundle.name}.gate")
     folder.mkdir(parents=True, exist_ok=True)  # where nothing can be written, nothing is tried
-    found = _try(settings, criteria, planned, paths)
+    notes, film = list(planned.notes), None
+    with ended_by(signal.default_int_handler), _copies(paths, hashes) as copies:
+        found = _try(settings, criteria, planned, copies)
+        if settings.film:
+            film = _film(folder / FILM, settings.robot, copies[0], criteria, spec, found[0], notes)
     checks = judge(found[0], criteria)
     failed = [check for check in checks if not check.passed]
-    notes = list(planned.notes)
-    film = _film(folder / FILM, settings, criteria, spec, found[0], notes) if settings.film else None
     content: dict[str, Any] = {
         "format": FORMAT,
         "passed": not failed,
@@ -103,6 +110,18 @@ def _proven(path: Path, spec: RobotSpec) -> tuple[str, Bundle]:
     return sha256_of(path), bundle
 
 
+@contextmanager
+def _copies(paths: Sequence[Path], hashes: Sequence[str]) -> Iterator[list[Path]]:
+    """The bundles where nobody touches them: a learner removes its old ones while they are tried."""
+    with tempfile.TemporaryDirectory(prefix="robot_dreamer-") as folder:
+        copies = [Path(folder) / f"{number}.bundle" for number in range(len(paths))]
+        for path, copy, expected in zip(paths, copies, hashes, strict=True):
+            shutil.copyfile(path, copy)
+            if sha256_of(copy) != expected:
+                raise BundleError(f"bundle {path} was replaced while it was read: try it again")
+        yield copies
+
+
 def _seeds(criteria: Criteria) -> list[int]:
     return [criteria.seed + i for i in range(criteria.episodes)]
 
@@ -121,13 +140,18 @@ def _try(settings: GateSettings, criteria: Criteria, planned: Plan, paths: Seque
 
 
 def _film(
-    path: Path, settings: GateSettings, criteria: Criteria, spec: RobotSpec, found: list[Result], notes: list[str]
+    path: Path,
+    robot: str,
+    bundle: Path,
+    criteria: Criteria,
+    spec: RobotSpec,
+    found: list[Result],
+    notes: list[str],
 ) -> dict[str, Any] | None:
     """Film the worst episode of the worst condition; what it shows, or a note why there is no film."""
     worst, seeds = worst_first(found)[0], _seeds(criteria)
     seed = seeds[worst.returns.index(min(worst.returns))]
-    assert settings.bundle is not None
-    bench = Bench(settings.robot, [settings.bundle], seeds)
+    bench = Bench(robot, [bundle], seeds)
     try:
         with Film(path, spec) as film:
             episode = bench.show((0, worst.condition), seed, film.watch)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy, RandomPolicy
+from robot_dreamer.servant import bind
 from sim.episode import Episode, EpisodeStopped, Watch, run_episode
 from sim.gate.conditions import RANDOM, Condition
 from sim.robot import SimRobot
@@ -78,7 +80,7 @@ def run_trials(
         return found
     episodes: list[list[Episode]] = [[] for _ in trials]
     spawn = multiprocessing.get_context("spawn")  # MuJoCo, OpenGL and ONNX Runtime do not outlive a fork
-    with ProcessPoolExecutor(jobs, spawn, _begin, (robot, bundles, seeds)) as pool:
+    with ProcessPoolExecutor(jobs, spawn, _begin, (os.getpid(), robot, bundles, seeds)) as pool:
         futures = {pool.submit(_run, trial): number for number, trial in enumerate(trials)}
         try:
             for future in as_completed(futures):
@@ -93,8 +95,10 @@ def run_trials(
 _bench: Bench | None = None  # of a process of the pool
 
 
-def _begin(robot: str, bundles: Sequence[Path], seeds: Sequence[int]) -> None:
+def _begin(master: int, robot: str, bundles: Sequence[Path], seeds: Sequence[int]) -> None:
     global _bench
+    if not bind(master):  # a pool's process waits for its next task for ever
+        os._exit(1)
     _bench = Bench(robot, bundles, seeds)
 
 

@@ -76,5 +76,7 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path, capsys
     one, other = (row.observation for row in first_rows(tmp_path))  # the first episode is not repeated
     assert all(not np.array_equal(one[name], other[name]) for name in one)
 
+    files = {name: (tmp_path / name).read_text() for name in ("run.json", "commands.jsonl")}
     assert main(words(tmp_path, "--steps", "300", "--set", "model.deter=128")) == 2
     assert "model.deter: ours 128, theirs 64" in capsys.readouterr().err
+    assert files == {name: (tmp_path / name).read_text() for name in files}  # the run is told as it was

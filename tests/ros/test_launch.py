@@ -19,7 +19,9 @@ from launch import LaunchContext  # noqa: E402
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction  # noqa: E402
 from launch.launch_description_sources import get_launch_description_from_python_launch_file  # noqa: E402
 
+from robot_dreamer.processes import launching  # noqa: E402
 from robot_dreamer.processes.launch_arguments import ARGUMENTS  # noqa: E402
+from robot_dreamer.processes.table import Process  # noqa: E402
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 FILES = sorted(LAUNCH.glob("*.launch.py"))
@@ -82,6 +84,16 @@ def test_deploy_needs_a_bundle(tmp_path: Path) -> None:
     bundle.write_bytes(b"-")  # read by the policy node, not by launch
     _, programs = load("deploy", bundle=str(bundle))
     assert len(programs) == 1
+
+
+def test_deploy_in_simulation_does_not_act_at_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that demands proof of its bundle refuses random actions, and here no argument would take them back."""
+    started = list[Process]()
+    monkeypatch.setattr(launching, "make_action", started.append)
+    (tmp_path / "bundle.zip").write_bytes(b"-")
+    load("deploy", bundle=str(tmp_path / "bundle.zip"), sim="true", require_gate="true")
+    (node,) = [process for process in started if process.name == "policy_node"]
+    assert node.parameters is not None and node.parameters["random_actions"] is False
 
 
 def test_sim_starts_the_robot_only() -> None:

@@ -20,12 +20,14 @@ dreamerv3,dmc_walk,20000,90.0,9.0,5
 """
 
 
-def write_run(logdir: Path, task: str, seed: int, level: float, every: int = 1_000) -> None:
+def write_run(
+    logdir: Path, task: str, seed: int, level: float, every: int = 1_000, preset: str = "dreamer_v3:1m:dmc_proprio"
+) -> None:
     """Episodes until 10000 steps whose return is `level` until 7500 steps and 10 more afterwards."""
     logdir.mkdir(parents=True)
     lines = [f"ours,{task},{seed},{step},{level + 10 * (step > 7_500)}" for step in range(every, 10_001, every)]
     (logdir / "scores.csv").write_text("\n".join(["method,task,seed,step,score", *lines]) + "\n")
-    config = load_config("dreamer_v3:1m:dmc_proprio", ["train_ratio=512", f"seed={seed}"]).to_dict()
+    config = load_config(preset, ["train_ratio=512", f"seed={seed}"]).to_dict()
     about = {"environment": "dmc:walk", "config": config, "code": "0.0, commit abc", "torch": "2", "machine": "a CPU"}
     (logdir / "run.json").write_text(json.dumps(about))
 
@@ -72,3 +74,17 @@ def test_scores_are_normalised_as_the_papers_do() -> None:
     middle, (low, high) = over_tasks({"a": [0.0, 0.2], "b": [0.8, 1.0]})
     assert middle == 0.5 and 0.0 <= low < 0.5 < high <= 1.0
     assert over_tasks({"a": [0.3, 0.3], "b": [0.3]}) == (pytest.approx(0.3), (pytest.approx(0.3), pytest.approx(0.3)))
+
+
+def test_runs_of_several_settings_are_no_seeds_of_one(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs/a", "dmc_walk", 0, 40.0)
+    write_run(tmp_path / "runs/b", "dmc_walk", 0, 60.0, preset="cpu_small")
+    done = run(str(tmp_path / "runs"), "--output", str(tmp_path / "learning.png"))
+    assert done.returncode == 0, done.stderr
+    for name, mean in (("cpu_small train_ratio=512", 70), ("dreamer_v3:1m:dmc_proprio train_ratio=512", 50)):
+        assert f"| dmc_walk, {name} | 10000 | {mean} ± 0 | 1 |" in done.stdout
+    assert done.stdout.count("1 tasks, 1 runs") == 2
+    write_run(tmp_path / "runs/c", "dmc_walk", 0, 60.0)
+    done = run(str(tmp_path / "runs"), "--output", str(tmp_path / "learning.png"))
+    assert done.returncode == 1
+    assert "dmc_walk: 2 runs of dreamer_v3:1m:dmc_proprio train_ratio=512 have seed 0" in done.stderr

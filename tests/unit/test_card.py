@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from robot_dreamer import plain_yaml
 from robot_dreamer.cli import main
 from robot_dreamer.durable import sha256_of
 from robot_dreamer.onboard.verdict import Verdict, write_verdict
+from robot_dreamer.report.run_files import read_run
 from robot_dreamer.spec import load_spec
 from tests.made_up_runs import make_run, write_lines
 
@@ -109,6 +111,23 @@ def test_other_seeds_of_a_sweep_stand_in_it(run: Path) -> None:
     _, text = written(run)
     assert "Over 3 training seeds: interquartile mean 12, 95 % 10.5 to 13.5." in text
     assert "Another training seed" not in text
+    values["values"] |= {"3": None, "4": None}
+    (run.parent / "sweep.json").write_text(json.dumps(values))
+    told = "Over 3 training seeds: interquartile mean 12, 95 % 10.5 to 13.5; 2 more came to no return."
+    assert told in written(run)[1]
+
+
+def test_an_evaluation_from_before_the_run_went_on_is_not_told_as_of_today(run: Path) -> None:
+    front, _ = written(run)
+    assert "model-index" in front
+    (run / "bundles").mkdir(exist_ok=True)
+    later = (run / "evaluation.json").stat().st_mtime + 60
+    (run / "bundles" / "bundle-00000099.zip").write_bytes(b"")
+    os.utime(run / "bundles" / "bundle-00000099.zip", (later, later))
+    front, text = written(run)
+    assert "model-index" not in front and "Not evaluated" in text
+    (sentence,) = [x for x in read_run(run).missing if "evaluation.json" in x]
+    assert "of the run before it went on" in sentence
 
 
 def test_what_is_not_known_is_said_to_be(run: Path) -> None:

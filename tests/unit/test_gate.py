@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from robot_dreamer.cli import main
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.verdict import require_passed, verdict_path
+from sim.gate import command
 from tests.gated import linear_bundle, mass_robot
 
 pytest.importorskip("dm_control")
@@ -84,6 +87,25 @@ def test_the_numbers_do_not_depend_on_the_number_of_processes(tmp_path: Path) ->
     returns = {result["condition"]["name"]: result["returns"] for result in one["results"]}
     assert len(set(returns["mass"])) == 2 and returns["mass"] != returns["nominal"]
     assert {"mass", "noise", "delay", "all"} <= returns.keys() and one["notes"] == []
+
+
+def test_a_learner_may_remove_the_bundle_meanwhile(
+    tmp_path: Path, robot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, tried = linear_bundle(tmp_path / "good.zip", robot), command._try
+
+    def meanwhile(*arguments: Any) -> Any:
+        bundle.unlink()
+        return tried(*arguments)
+
+    monkeypatch.setattr(command, "_try", meanwhile)
+    status, found = gate(tmp_path, bundle, robot, criteria=FEW)
+    assert (status, found["passed"], found["bundle"]["file"]) == (0, True, "good.zip")
+
+
+def test_a_trial_does_not_outlive_the_gate() -> None:
+    program = "from sim.gate.trial import _begin; _begin(1, '', [], [])"  # of another master than its own
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 1
 
 
 def test_faults_stop_an_episode_and_count(tmp_path: Path) -> None:

@@ -117,3 +117,10 @@ def test_a_store_is_learned_from_and_begins_as_another_run_did(
     assert "the replay holds the last 50 of 120 rows" in caplog.text
     assert "nothing is left to be done" in caplog.text
     assert [json.loads(line) for line in (place / "commands.jsonl").read_text().splitlines()]
+
+
+def test_a_store_alone_is_relearned_with_a_preset(run: Path, tmp_path: Path) -> None:
+    place = tmp_path / "new"
+    words = ["relearn", str(run), "--reward", REWARD, "--logdir", str(place), "--epochs", "1", "--from-scratch"]
+    assert main([*words, "--preset", "nano", "--set", "device=cpu"]) == 0
+    assert json.loads((place / "run.json").read_text())["config"]["name"].startswith("nano device=cpu")

@@ -67,7 +67,6 @@ def test_what_is_pushed_is_pulled_byte_by_byte(
     place: Place, tmp_path: Path, bundles: list[Path], alice: SigningKey
 ) -> None:
     trusted, output = tmp_path / "trusted", tmp_path / "policy.zip"
-    assert names(place) == []
     with pytest.raises(NotThere):
         pull(place, "arm", output, trusted)
     assert push(bundles[0], place, "arm", alice).sequence == 1

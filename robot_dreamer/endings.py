@@ -1,0 +1,29 @@
+"""The signals that end a program: an interrupt, a service manager's wish, a terminal that was closed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def ended_by(handler: Callable[[int, Any], object]) -> Iterator[None]:
+    """These signals call `handler` meanwhile; not a closed terminal where `nohup` has it ignored.
+
+    Outside the main thread, which alone may handle signals, nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
