@@ -13,12 +13,15 @@ from robot_dreamer.settings.sim_robot import SimRobotSettings
 _HEAD = """# Settings
 
 What each program can be told, from the tables in `robot_dreamer/settings/` (`python -m robot_dreamer.settings` writes
-this page). A name that no table has is refused, with the nearest one that it has; so is what is out of its range.
+this page). A parameter or launch argument that no table has is refused, with the nearest one that it has; so is what is
+out of its range. As options of `robot-dreamer` names have `-` for `_` (`--init-from`), and what is true or false is a
+switch: `--offline`, `--no-film`.
 """
 _LAUNCH = """## Launch arguments
 
 `ros2 launch robot_dreamer train.launch.py name:=value`; `sim.launch.py` and `deploy.launch.py` take those that concern
-them (`--show-args`), with defaults for a robot: real time, no learner, no action noise.
+them (`--show-args`), with defaults for a robot: real time, no learner; for `deploy.launch.py` also no simulation, no
+action noise, and `logdir` `runs/deploy`.
 """
 
 
