@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.onboard.limits import CommandLimits
 from robot_dreamer.onboard.low_pass import CommandLowPass
 from robot_dreamer.spec import load_spec
@@ -34,7 +35,7 @@ class GymRobot(gymnasium.Env[Observation, Any]):
 
     Raises:
       SpecError: unknown robot, or one that cannot be simulated.
-      EpisodeBroken (from step): the simulation lost itself; reset it.
+      EpisodeBroken: the simulation lost itself (step), or an expression of the spec has no value (reset too); reset it.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
@@ -83,7 +84,9 @@ class GymRobot(gymnasium.Env[Observation, Any]):
         return None if self.render_mode is None else self._robot.picture(_SIDE)
 
     def _show(self, sensors: Sensors) -> Observation:
-        """What the policy sees: not what is watched, and with its history."""
+        """What the policy sees: not what is watched, and with its history. Raises EpisodeBroken."""
+        if sensors.fault:
+            raise EpisodeBroken("reward", sensors.fault)
         readings, shown = observe(self.robot_spec, sensors), {}
         for name, past in self._past.items():
             past.extend(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.draws import Draws
 from robot_dreamer.onboard.encoding import all_finite, encode_observation
-from robot_dreamer.spec import RobotSpec, SpecError
+from robot_dreamer.spec import ExpressionFault, RobotSpec, SpecError
 from sim.actuators import driven_actuators
 from sim.cameras import camera_views
 from sim.cartesian import CartesianServo
@@ -160,8 +160,12 @@ class SimRobot:
         self._tick += 1  # from 1: a stamp of 0 means "no time yet" in ROS
         seen, terminal = self._gap.see(self._read), bool(self._terminal)
         signals = self._joints.judged(reward, terminal)
+        fault = ""
         if self.spec.expressions:
-            reward, terminal = self._judge(seen, commands, reward, terminal)
+            try:
+                reward, terminal = self._judge(seen, commands, reward, terminal)
+            except ExpressionFault as error:  # on board the sample is refused, and the next one is a first
+                reward, fault, self._judged = 0.0, str(error), {}
             self._terminal = terminal
         return Sensors(
             joints=seen.joints | signals,
@@ -174,6 +178,7 @@ class SimRobot:
             stamp=round(self._tick * 1e9 / self.spec.rate),
             reward=reward,
             terminal=terminal,
+            fault=fault,
         )
 
     def _read(self, pictures: bool = True) -> Readings:

@@ -66,4 +66,7 @@ class RobotEnvironment:
         if is_last:
             self._steps = None
             self._goes_on = self._goes_on and not sensors.terminal
+        if sensors.fault:
+            self._steps = None
+            raise EpisodeBroken("reward", sensors.fault)
         return TimeStep(observe(self.spec, sensors), sensors.reward, is_last, sensors.terminal)

@@ -81,11 +81,14 @@ class Sensors(Readings):
       stamp: simulation time, ns; grows with every tick, over resets too.
       reward: sum since the previous tick; 0 after a reset.
       terminal: the task has ended for good.
+      fault: why an expression of reward or terminal has no value here; the reward is 0 then. Whoever acts on it refuses
+        it; empty: they have one.
     """
 
     stamp: int
     reward: float
     terminal: bool
+    fault: str = ""
 
     def by_topic(self) -> Iterator[tuple[str, str, Any]]:
         """Topic, message type and reading of all sensors."""
