@@ -55,6 +55,7 @@ class Counters:
     rejected: int = 0  # commands of the wrong length, for other joints, or not finite
     late: int = 0  # realtime: periods skipped because the machine was too slow
     diverged: int = 0  # worlds that lost themselves and began anew
+    ended: int = 0  # worlds whose task was over, and which began anew because nobody resets the robot
     unled: int = 0  # realtime: periods with the neutral command because the watchdog missed the heartbeat
 
     def __str__(self) -> str:
@@ -83,9 +84,9 @@ class SimulatedRobot:
         self.counters = Counters()
         self._random = random.Random(p.seed)
         self._robot = SimRobot(self.spec, p.seed)
-        self._sensors = self._begin_episode()
         self._readers = {action.name: CommandReader(action) for action in self.spec.actions}
         self._commands: dict[str, NDArray[np.float64]] = {}  # lockstep: answers so far; realtime: the latest
+        self._sensors = self._begin_episode()
         self._fresh = True  # the present sensors have not been published yet
         self._due = self._asked_at = time.monotonic()  # next publication; first publication of the present stamp
         self._silent = False  # said that the world waits
@@ -122,7 +123,7 @@ class SimulatedRobot:
                 self.counters.retries += 1
             self._publish()
             self._due = now + self._retry_time
-        if not self._silent and now - self._asked_at > _SILENCE:
+        if not self._fresh and not self._silent and now - self._asked_at > _SILENCE:
             self._silent = True
             self._logger.warning(f"no command for {_SILENCE:g} s: the world waits for a policy node")
 
@@ -146,12 +147,21 @@ class SimulatedRobot:
             self._sensors = self._step({a.name: self._command(a) for a in self.spec.actions})
             self.counters.steps += 1
         self._publish()
+        if self._stranded:
+            self._forget_commands()  # what comes from now on answers the end
         behind = max(0, math.floor((now - self._due) / self.spec.period))
         self.counters.late += behind
         self._due += (1 + behind) * self.spec.period
 
     def _step(self, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
-        """One period. A world that loses itself is set up anew: time leaps as at a reset, which cuts the episode."""
+        """One period. A world that loses itself is set up anew: time leaps as at a reset, which cuts the episode. So is
+        one that has ended, once that was answered, where nobody resets the robot: it would stand still for ever.
+        """
+        if self._stranded and len(self._commands) == len(self.spec.actions):
+            self.counters.ended += 1
+            ended = "the task is over, and the robot has no episode.reset_service: a new world begins"
+            self._logger.info(ended, throttle_duration_sec=5.0)
+            return self._begin_episode()
         try:
             return self._robot.step(commands)
         except EpisodeBroken as error:
@@ -159,7 +169,14 @@ class SimulatedRobot:
             self._logger.error(f"{error}: a new world begins")
             return self._begin_episode()
 
+    @property
+    def _stranded(self) -> bool:
+        """The task has ended for good, and nobody resets the robot."""
+        return self._sensors.terminal and not self.spec.episode.reset_service
+
     def _begin_episode(self) -> Sensors:
+        """A new world, in which no command is in force."""
+        self._forget_commands()
         sensors = self._robot.reset()
         if self._robot.drawn:
             self._logger.info(f"episode: {json.dumps(self._robot.drawn)}")
@@ -228,7 +245,6 @@ class SimulatedRobot:
         if self._clock == LOCKSTEP:
             self._begin_stamp(time.monotonic())
         else:
-            self._forget_commands()
             self._fresh = True
         drawn = self._robot.drawn_at_reset
         said = [str(self._sensors.stamp), *([json.dumps(drawn)] if drawn else [])]

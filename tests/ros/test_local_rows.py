@@ -141,19 +141,32 @@ def test_both_ways_give_the_same_rows(ros: Ros, bench: Bench, tmp_path: Path, si
     assert any(row.is_terminal for row in rows) == (signals == "an expression")
 
 
+def in_both(ros: Ros, bench: Bench, robot: Path, folder: Path, count: int, moving: str) -> list[StepRecord]:
+    """Rows of a robot without a reset, which are the same both ways. The node lets it hold the neutral command for some
+    periods until all is up; what the first row shows as `moving` tells how many."""
+    bundle = make_bundle(folder / "toy.bundle", load_spec(str(robot)), version=7)
+    theirs = by_the_node(ros, bench, robot, bundle, count)
+    first = theirs[0].observation[moving]
+    begun = next(
+        n for n in range(1, 50) if np.array_equal(in_this_process(robot, bundle, 1, n)[0].observation[moving], first)
+    )
+    ours = in_this_process(robot, bundle, count, begun)
+    for there, here in zip(theirs, ours, strict=True):
+        assert_same(there, here)
+    return ours
+
+
 def test_a_robot_that_nobody_resets_too(ros: Ros, bench: Bench, tmp_path: Path) -> None:
-    """The node lets it hold the neutral command for some periods until all is up; the first row tells how many."""
     text = (ROBOTS_DIRECTORY / "a1.yaml").read_text().replace("max_steps: 250", "max_steps: 6")
     robot = tmp_path / "robot.yaml"
     robot.write_text(text.replace("mjcf:", f"mjcf:{ROBOTS_DIRECTORY}/"))
-    bundle = make_bundle(tmp_path / "toy.bundle", load_spec(str(robot)), version=7)
-    theirs = by_the_node(ros, bench, robot, bundle, 16)
-    first = theirs[0].observation["angular_velocity"]
-    begun = next(
-        n
-        for n in range(1, 50)
-        if np.array_equal(in_this_process(robot, bundle, 1, n)[0].observation["angular_velocity"], first)
-    )
-    for row, ours in zip(theirs, in_this_process(robot, bundle, 16, begun), strict=True):
-        assert_same(row, ours)
-    assert ours.episode == 2
+    assert in_both(ros, bench, robot, tmp_path, 16, "angular_velocity")[-1].episode == 2
+
+
+def test_a_task_that_is_over_begins_anew_where_nobody_resets(ros: Ros, bench: Bench, tmp_path: Path) -> None:
+    robot = robot_file(tmp_path, "an expression")
+    robot.write_text(robot.read_text().replace("  reset_service: reset\n", ""))
+    rows = in_both(ros, bench, robot, tmp_path, 3 * (STEPS + 1), "pole_angle")
+    over = [number for number, row in enumerate(rows[:-1]) if row.is_terminal]
+    assert over and all(rows[number + 1].is_first for number in over)
+    assert all(abs(rows[number + 1].observation["cart_position"][0]) < 0.1 for number in over)
