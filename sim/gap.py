@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
+import msgspec
 import mujoco
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from robot_dreamer.spec import SpecError
+from robot_dreamer.spec import RobotSpec, SpecError
 from sim.delay import Channel
 from sim.motors import Motors
 from sim.physics import Before
@@ -190,3 +191,19 @@ class Gap:
             yield
         finally:
             mujoco.mj_copyData(data, model, self._present)
+
+
+def drawn_once(spec: RobotSpec) -> str:
+    """What a person should know who believes that it differs from episode to episode, although nobody resets this
+    robot, whose episodes go on in one world; empty: nothing."""
+    simulation = msgspec.convert(spec.simulation, Simulation)
+    rows = [(f"vary[{i}] ({vary.quantity})", vary.range) for i, vary in enumerate(simulation.vary) if vary.once]
+    rows += [("delay.sensors", simulation.delay.sensors.seconds), ("delay.commands", simulation.delay.commands.seconds)]
+    names = [name for name, (low, high) in rows if low < high]
+    if spec.episode.reset_service or not names:
+        return ""
+    return (
+        f"robot {spec.name!r} has no episode.reset_service, so its episodes go on in one world: what simulation.vary "
+        f"and delay say is drawn when that world begins, and not for each episode ({', '.join(names)}); name a "
+        "reset_service, or let rows of vary be drawn amid an episode (when: seconds)"
+    )

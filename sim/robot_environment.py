@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from robot_dreamer.environment import EpisodeBroken, TimeStep
 from robot_dreamer.onboard.limits import CommandLimits
 from robot_dreamer.spec import load_spec
+from sim.gap import drawn_once
 from sim.robot import SimRobot
 from sim.sensors import Sensors, observe
+
+_log = logging.getLogger(__name__)
 
 
 class RobotEnvironment:
@@ -29,6 +33,8 @@ class RobotEnvironment:
     def __init__(self, robot: str, seed: int) -> None:
         self.spec = load_spec(robot)
         self._robot = SimRobot(self.spec, seed)
+        if same := drawn_once(self.spec):
+            _log.warning(same)
         self._limits = CommandLimits(self.spec)
         self._goes_on = False  # the next episode begins where the last one ended
         self._steps: int | None = None  # since the reset; None: reset needed

@@ -31,6 +31,7 @@ from robot_dreamer.spec import ActionSpec, load_spec, require_lockstep
 from ros_nodes.distro import make_executor
 from ros_nodes.parameters import declare
 from sim import messages
+from sim.gap import drawn_once
 from sim.robot import SimRobot
 from sim.sensors import Sensors
 from sim.watchdog import Watchdog
@@ -92,6 +93,8 @@ class SimulatedRobot:
         self._silent = False  # said that the world waits
         self._watchdog = Watchdog(node, p.watchdog)
         self._make_topics()
+        if same := drawn_once(self.spec):
+            self._logger.warning(same)
         self._logger.info(f"robot {self.spec.name}, clock {self._clock}, {self.spec.rate:g} Hz, seed {p.seed}")
 
     def run(self, stop: Callable[[], bool]) -> None:

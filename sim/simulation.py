@@ -131,6 +131,11 @@ class Vary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             require(0 < least <= most < math.inf, f"when must be positive seconds, found {self.when}")
 
     @property
+    def once(self) -> bool:
+        """It is drawn when an episode begins, and not amid it."""
+        return self.when == EPISODE
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Least and most seconds between two draws; infinite: one draw an episode."""
         if isinstance(self.when, str):

@@ -1,4 +1,4 @@
-"""The simulated robot node, tick by tick: worlds that end, lose themselves; what is said of a wait."""
+"""The simulated robot node, tick by tick: worlds that end, lose themselves, are drawn once; what is said of a wait."""
 
 from __future__ import annotations
 
@@ -130,6 +130,16 @@ def test_it_is_said_that_the_world_waits_only_while_it_does(make: Make) -> None:
     assert not robot._silent
     robot._tick_lockstep(now + 15.2)
     assert robot._silent
+
+
+@pytest.mark.parametrize("reset", ["", ", reset_service: reset"])
+def test_what_is_drawn_once_only_is_said_at_the_start(
+    make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str], reset: str
+) -> None:
+    file = ending(tmp_path, reset)
+    file.write_text(file.read_text() + "  vary: [{quantity: mass, range: [0.5, 1.5]}]\n")
+    make(robot=str(file))
+    assert ("robot 'mass' has no episode.reset_service" in capfd.readouterr().err) == (not reset)
 
 
 def test_a_policy_in_real_time_meets_new_worlds(ros: Ros, tmp_path: Path) -> None:

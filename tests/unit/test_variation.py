@@ -18,6 +18,8 @@ from tests.unit.test_sim_robot import QUADRUPED
 from tests.varied import MODEL, varied
 
 pytest.importorskip("dm_control")
+from sim.environments import make_environment
+from sim.gap import drawn_once
 from sim.quantities import QUANTITIES
 from sim.robot import SimRobot
 from sim.sensors import Sensors
@@ -250,6 +252,20 @@ def test_what_cannot_vary_is_refused_by_name(row: str, words: list[str], tmp_pat
         SimRobot(varied(tmp_path, f"vary: [{{{row}}}]"), 0)
     for word in ["robot 'varied' cannot be simulated", *words]:
         assert word in str(caught.value)
+
+
+def test_what_nobody_draws_again_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert drawn_once(varied(tmp_path, ALL)) == ""
+    file = tmp_path / "varied.yaml"
+    file.write_text(file.read_text().replace(", reset_service: reset", ""))
+    said = drawn_once(load_spec(file))
+    for word in ("'varied' has no episode.reset_service", "vary[0] (friction)", "delay.sensors", "delay.commands"):
+        assert word in said
+    assert "damping" not in said and "push" not in said  # drawn amid an episode
+    make_environment(f"robot:{file}", 0)
+    assert said in caplog.text
+    file.write_text(file.read_text().split("  vary:")[0] + "  vary: [{quantity: mass, range: [2.0, 2.0]}]\n")
+    assert drawn_once(load_spec(file)) == ""  # it is the same in each episode anyway
 
 
 def test_evaluations_say_what_was_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
