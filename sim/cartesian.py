@@ -78,7 +78,7 @@ class CartesianServo:
         twist[self._fields] = command
         position = self._target.position + twist[:3] * self._period
         orientation = self._target.orientation.copy()
-        mujoco.mju_quatIntegrate(orientation, twist[3:], self._period)
+        mujoco.mju_quatIntegrate(orientation, _as_seen_by(orientation, twist[3:]), self._period)
         boxes = self._setting.workspace
         allowed = any((position >= box.low).all() and (position <= box.high).all() for box in boxes)
         joints = self._solve(position, orientation) if allowed and command.any() else None
@@ -105,3 +105,11 @@ class CartesianServo:
             change = chain.T @ np.linalg.solve(chain @ chain.T + _DAMPING * np.eye(6), error)
             joints = np.clip(joints + change, self._low, self._high)
         return None
+
+
+def _as_seen_by(orientation: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A vector of the world [3] in the frame of a body of this orientation: w, x, y, z."""
+    back, seen = np.empty(4), np.empty(3)
+    mujoco.mju_negQuat(back, orientation)
+    mujoco.mju_rotVecQuat(seen, vector, back)
+    return seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import mujoco
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -89,6 +90,20 @@ def test_a_move_that_is_held_back_is_given_up(arm: Make) -> None:
     ours.data.xfrc_applied[:] = 0.0
     np.testing.assert_allclose(ours.move(STAY, STAY), begun, atol=2e-3)
     assert ours.move(DOWN)[2] == pytest.approx(begun[2] - 0.04, abs=2e-3)
+
+
+def test_turns_are_about_the_axes_of_the_world(arm: Make) -> None:
+    """The gripper points down: its own axes are others."""
+    ours = arm(("names: [linear.x, linear.y, linear.z]", "names: [angular.x, angular.y, angular.z]"))
+    begun = ours.tip()
+    for chosen, axis in ((RIGHT, 0), (FAR, 1), (UP, 2)):
+        before = ours.data.body("tool0_tip").xmat.reshape(3, 3).copy()
+        ours.move(*[chosen] * 5)  # each 0.08 rad/s for half a second
+        turn, turned = np.empty(4), np.empty(3)
+        mujoco.mju_mat2Quat(turn, (ours.data.body("tool0_tip").xmat.reshape(3, 3) @ before.T).ravel())
+        mujoco.mju_quat2Vel(turned, turn, 1.0)
+        np.testing.assert_allclose(turned, 0.2 * np.eye(3)[axis], atol=0.01)
+    np.testing.assert_allclose(ours.tip(), begun, atol=3e-3)
 
 
 def test_what_is_out_of_reach_is_no_move(arm: Make) -> None:
