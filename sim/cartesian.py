@@ -64,15 +64,22 @@ class CartesianServo:
         self._data.qpos[:] = data.qpos
         here = data.xpos[self._body].copy(), data.xquat[self._body].copy(), data.qpos[self._qpos].copy()
         self._target = self._before = _Target(*here)
+        self._moved_at, self._way = data.time, 0.0  # the last command came, s; m from the tip to its target then
         return self._target.joints
 
     def move(self, command: NDArray[np.float64], data: mujoco.MjData) -> NDArray[np.float64]:
         """Joint targets [joints], rad, for a command [fields], m/s and rad/s.
 
         A tip that something has held back (it is farther from its target than `slack`) gives up that move: it goes from
-        where the move began. A move that leads out of the workspace, or out of reach, is none.
+        where the move began. While the period of that move is not over (this command was less late) the tip may be
+        farther, by what it still has to go. A move that leads out of the workspace, or out of reach, is none.
         """
-        if np.linalg.norm(data.xpos[self._body] - self._target.position) > self._setting.slack:
+        tip, slack = data.xpos[self._body], self._setting.slack
+        ahead = self._way * max(0.0, 1.0 - (data.time - self._moved_at) / self._period)
+        behind = float(np.linalg.norm(tip - self._target.position))
+        if behind <= slack:
+            self._before = self._target
+        elif behind > slack + ahead:
             self._target = self._before
         twist = np.zeros(6)
         twist[self._fields] = command
@@ -82,9 +89,9 @@ class CartesianServo:
         boxes = self._setting.workspace
         allowed = any((position >= box.low).all() and (position <= box.high).all() for box in boxes)
         joints = self._solve(position, orientation) if allowed and command.any() else None
-        self._before = self._target
         if joints is not None:
             self._target = _Target(position, orientation, joints)
+        self._moved_at, self._way = data.time, float(np.linalg.norm(tip - self._target.position))
         return self._target.joints
 
     def _solve(self, position: NDArray[np.float64], orientation: NDArray[np.float64]) -> NDArray[np.float64] | None:

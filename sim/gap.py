@@ -28,6 +28,7 @@ from sim.simulation import Simulation
 from sim.variation import Drawn, ModelVariation
 from sim.worlds import World
 
+Arrival = Callable[[], NDArray[np.float64]]  # makes control of a command, [actuators], when it arrives
 _STREAM = 1  # of the seed; the world's own randomness has the seed itself
 _STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # the enumeration itself takes as long to pass as the state to copy
 
@@ -45,6 +46,7 @@ class Gap:
       drawn: of the present episode, as plain JSON types: what was drawn by quantity and name, the `delay` of sensors
         and commands, s, and `events`: what was drawn amid the episode, with the time since the reset, s.
       before_step: what the world must call before physics steps; None: nothing.
+      control: of the last command that has arrived, [actuators].
 
     Raises:
       SpecError: the model has not what should vary, or it cannot vary so.
@@ -72,7 +74,7 @@ class Gap:
         self._present = mujoco.MjData(model) if self._sensors.used else None
         self._state_size = mujoco.mj_stateSize(model, _STATE)
         self._history: deque[NDArray[np.float64]] = deque(maxlen=self._sensors.most + 1)
-        self._pending: deque[tuple[int, NDArray[np.float64]]] = deque()
+        self._pending: deque[tuple[int, Arrival]] = deque()
         self._events: list[tuple[tuple[float, float], Callable[[Generator], Drawn]]] = []  # interval, s; what happens
         for part in (self._model, self._noise):
             every = [(i, interval) for i, interval in enumerate(part.intervals) if np.isfinite(interval[0])]
@@ -97,10 +99,11 @@ class Gap:
 
     def begin(self, neutral: NDArray[np.float64]) -> None:
         """After the world was reset: draw the episode. neutral: control until the first command arrives."""
+        self.control = neutral.copy()
         if not self._varies:
             return
         self._generator = np.random.default_rng(self._seeds.integers(2**63))
-        self._now, self._control, self._shown = 0, neutral.copy(), None
+        self._now, self._shown = 0, None
         self._history.clear()
         self._pending.clear()
         self.drawn = {**self._model.draw(self._generator), **self._noise.draw(self._generator)}
@@ -124,14 +127,14 @@ class Gap:
         seconds = self._generator.uniform(*interval)
         return self._now + max(1, round(seconds / self._world.model.opt.timestep))
 
-    def command(self, control: NDArray[np.float64]) -> None:
+    def command(self, arrival: Arrival) -> None:
         """A command is sent."""
         if not self._commands.used:
-            self._control = control
+            self.control = arrival()
             return
-        arrival = self._commands.arrives(self._now, self._generator)
-        if arrival is not None:
-            self._pending.append((arrival, control.copy()))
+        step = self._commands.arrives(self._now, self._generator)
+        if step is not None:
+            self._pending.append((step, arrival))
 
     def _before_step(self, steps: int) -> int:
         """Before a physics step with so many to come; returns after how many something is to be done again."""
@@ -140,9 +143,12 @@ class Gap:
             state = np.empty(self._state_size)
             mujoco.mj_getState(model, data, state, _STATE)
             self._history.append(state)
+        arrived: Arrival | None = None
         while self._pending and self._pending[0][0] <= self._now:
-            self._control = self._pending.popleft()[1]
-        data.ctrl[:] = self._control
+            _, arrived = self._pending.popleft()
+        if arrived is not None:  # of several at once the last one counts
+            self.control = arrived()
+        data.ctrl[:] = self.control
         for push in self._pushes:
             push.pass_by(data, self._now)
         for i, (interval, happen) in enumerate(self._events):
@@ -161,7 +167,7 @@ class Gap:
         """How many of the physics steps to come pass before something is to be done."""
         if self._motors.used or steps <= self._sensors.most:
             return 1
-        arrivals = [arrival for arrival, _ in self._pending]
+        arrivals = [step for step, _ in self._pending]
         ends = [push.until for push in self._pushes if push.until >= 0]
         return min([steps - self._sensors.most, *(step - self._now for step in (*arrivals, *ends, *self._due))])
 

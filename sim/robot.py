@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -142,19 +143,26 @@ class SimRobot:
         """
         if self._terminal is None:
             raise RuntimeError("step before the first reset")
+        sent: dict[str, NDArray[np.float64]] = {}
         for action in self.spec.actions:
-            command = np.asarray(commands[action.name], np.float64)
+            command = np.array(commands[action.name], np.float64)
             if command.shape != (action.size,) or not all_finite(command):
                 raise ValueError(f"command {action.name}: expected {action.size} finite numbers, found {command}")
-            servo = self._servos.get(action.name)
-            target = command if servo is None else servo.move(command, self._world.data)
-            self._control[self._actuators[action.name]] = target
-        self._gap.command(self._control)
+            sent[action.name] = command
+        self._gap.command(functools.partial(self._drive, sent))
         reward = 0.0
         if not self._terminal:
-            reward, self._terminal = self._world.step(self._control, self._substeps, self._gap.before_step)
-            self._asked.advance(self.spec.period)
+            reward, self._terminal = self._world.step(self._gap.control, self._substeps, self._gap.before_step)
+            self._asked.advance(self.spec.period, self._world.data.time)
         return self._sense(reward * self._reward_scale, commands)
+
+    def _drive(self, commands: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What actuators get of commands that have arrived: a late one is late for the robot's own servos too."""
+        for name, command in commands.items():
+            servo = self._servos.get(name)
+            target = command if servo is None else servo.move(command, self._world.data)
+            self._control[self._actuators[name]] = target
+        return self._control
 
     def _sense(self, reward: float, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
         self._tick += 1  # from 1: a stamp of 0 means "no time yet" in ROS
@@ -189,7 +197,7 @@ class SimRobot:
             images={topic: view.take(self._world) for topic, view in self._cameras.items() if pictures},
             odometry={topic: read(data) for topic, read in self._odometry.items()},
             poses={topic: read(data) for topic, read in self._poses.items()},
-            twists=self._asked.read(),
+            twists=self._asked.read(data.time),
             arrays={topic: read(data) for topic, read in self._arrays.items()} | self._task.read(),
         )
 

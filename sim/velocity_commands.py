@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +12,10 @@ from numpy.typing import NDArray
 from robot_dreamer.spec import RobotSpec, SpecError
 from robot_dreamer.spec.source import TWIST_STAMPED
 from sim.beginnings import drawn
-from sim.simulation import Simulation, VelocityCommand
+from sim.simulation import MOST_DELAY, Simulation, VelocityCommand
 
 _STREAM = 2  # of the seed; the world's own randomness has the seed itself
+_KEPT = 2 * MOST_DELAY + 1.0  # s; late sensors look back by delay and jitter, and a physics step of rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class VelocityCommands:
             if topic not in simulation.velocity_commands:
                 raise SpecError(f"velocity {topic!r}: simulation.velocity_commands must say what is sent there")
         self._commands = {topic: simulation.velocity_commands[topic] for topic in topics}
-        self._readings = {topic: TwistReading(np.zeros(3), np.zeros(3)) for topic in topics}
+        still = TwistReading(np.zeros(3), np.zeros(3))
+        self._asked = {topic: deque([(-math.inf, still)]) for topic in topics}  # since which time, s; what
         self._left = dict.fromkeys(topics, 0.0)  # seconds until another one is drawn
         self.seed(seed)
 
@@ -48,20 +52,24 @@ class VelocityCommands:
         """An episode begins."""
         self._generator = np.random.default_rng(self._seeds.integers(2**63))
         for topic, command in self._commands.items():
-            self._draw(topic, command)
+            self._asked[topic].clear()
+            self._draw(topic, command, -math.inf)
 
-    def advance(self, seconds: float) -> None:
-        """Time passes."""
+    def advance(self, seconds: float, now: float) -> None:
+        """Time has passed; now: the world's time, s."""
         for topic, command in self._commands.items():
             self._left[topic] -= seconds
             if self._left[topic] <= 0:
-                self._draw(topic, command)
+                self._draw(topic, command, now)
 
-    def read(self) -> dict[str, TwistReading]:
-        """What is asked now, by topic."""
-        return dict(self._readings)
+    def read(self, time: float) -> dict[str, TwistReading]:
+        """What is asked at a time of this episode's world, s, by topic. It may be past: late sensors see it late."""
+        return {t: next(x for since, x in reversed(asked) if since <= time) for t, asked in self._asked.items()}
 
-    def _draw(self, topic: str, command: VelocityCommand) -> None:
+    def _draw(self, topic: str, command: VelocityCommand, now: float) -> None:
         forward, sideways, turn = (drawn(x, self._generator) for x in (command.x, command.y, command.turn))
-        self._readings[topic] = TwistReading(np.array([forward, sideways, 0.0]), np.array([0.0, 0.0, turn]))
+        asked = self._asked[topic]
+        asked.append((now, TwistReading(np.array([forward, sideways, 0.0]), np.array([0.0, 0.0, turn]))))
+        while len(asked) > 1 and asked[1][0] <= now - _KEPT:
+            asked.popleft()
         self._left[topic] = drawn(command.every, self._generator)

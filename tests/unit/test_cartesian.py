@@ -120,6 +120,27 @@ def test_the_servo_keeps_its_place_from_the_first_tick_on(arm: Make) -> None:
     np.testing.assert_allclose(late.move(STAY), begun, atol=1e-3)
 
 
+def test_late_moves_are_moves_too_and_no_obstacle(arm: Make) -> None:
+    """A period late: when a move begins to act the next one is sent, and the tip is a whole move behind."""
+    moves = [UP, FAR, LEFT, DOWN, RIGHT]
+    plain, late = arm(), arm(("  start:\n", "  delay: {commands: {seconds: [0.5, 0.5]}}\n  start:\n"))
+    seen = [late.move(chosen) for chosen in [*moves, STAY]]
+    np.testing.assert_allclose(seen[1:], [plain.move(chosen) for chosen in moves], atol=2e-3)
+
+
+def test_a_move_that_comes_right_behind_another_finds_the_tip_on_its_way(arm: Make) -> None:
+    ours = arm(("low: [-0.09, -0.55, -0.02], high: [0.01, -0.45, 0.12]", "low: [-9, -9, -9], high: [9, 9, 9]"))
+    servo, begun = ours.robot._servos["move"], ours.tip()
+    up = np.asarray(ours.robot.spec.actions[0].values[UP])
+    for at in (0.0, 0.1, 0.2):
+        ours.data.time = at
+        servo.move(up, ours.data)  # the tip has not moved at all
+    np.testing.assert_allclose(servo._target.position - begun, [0.0, 0.0, 0.12], atol=2e-3)
+    ours.data.time = 0.7
+    servo.move(up, ours.data)  # now it ought to have
+    np.testing.assert_allclose(servo._target.position - begun, [0.0, 0.0, 0.04], atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

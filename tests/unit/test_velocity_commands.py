@@ -45,6 +45,14 @@ def test_what_is_asked_depends_on_the_seed_and_the_number_of_the_episode_alone()
     assert (asked(robot, seed=6) != first).any()
 
 
+def test_late_sensors_see_late_what_is_asked() -> None:
+    late = {"sensors": {"seconds": [0.2, 0.2]}}
+    plain, delayed = (SimRobot(changed("turtlebot", delay=delay), 0) for delay in ({}, late))
+    there, seen = asked(plain, seed=5, steps=300), asked(delayed, seed=5, steps=300)  # 30 s; it keeps 11 of them
+    np.testing.assert_array_equal(seen[2:], there[:-2])
+    assert (seen != there).any()
+
+
 def test_the_policy_observes_and_the_reward_uses_what_is_asked() -> None:
     command = {"x": 0.1, "every": 9.0}
     robot = SimRobot(changed("turtlebot", velocity_commands={"cmd_vel_wanted": command}), 0)
