@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import mujoco
@@ -17,11 +18,11 @@ class Motors:
     """Bounds what actuators give by how fast their joints turn.
 
     A motor at rest gives at most `max_torque`; the faster it turns, the less it can give in that direction, down to
-    nothing at `no_load_speed`, beyond which it brakes. Against its motion it can give all. `strength` of
-    `simulation.vary` scales the torques.
+    nothing at `no_load_speed`, beyond which it brakes. Against its motion it can give all. What an actuator is limited
+    to by itself, it stays limited to: a current limit cuts the line off. `strength` of `simulation.vary` scales both.
 
     Args:
-      model: its actuators get `max_torque` as their limits.
+      model: its actuators get `max_torque` as their limits, where those of their own are not lower.
 
     Attributes:
       used: there are any.
@@ -43,15 +44,21 @@ class Motors:
         gears = model.actuator_gear[self._actuators, 0]
         torques = np.array([motor.max_torque for motor in motors for _ in motor.joints])
         self._speeds = np.array([motor.no_load_speed for motor in motors for _ in motor.joints]) * np.sign(gears)
-        model.actuator_forcelimited[self._actuators] = True
-        model.actuator_forcerange[self._actuators] = np.outer(torques / np.abs(gears), [-1.0, 1.0])
+        self._nominal = torques / np.abs(gears)  # at rest, as the actuator gives them
         self._least, self._most = model.actuator_forcerange.T  # the model's own numbers
+        limited = model.actuator_forcelimited[self._actuators].astype(bool)
+        low = np.where(limited, self._least[self._actuators], -math.inf).clip(min=-self._nominal)
+        high = np.where(limited, self._most[self._actuators], math.inf).clip(max=self._nominal)
+        model.actuator_forcelimited[self._actuators] = True
+        self._width = high - low
+        self._write(low, high)
         self.used = bool(names)
         self.begin()
 
     def begin(self) -> None:
         """The limits of the model, as they are now, are those of motors at rest."""
         self._low, self._high = self._least[self._actuators], self._most[self._actuators]
+        self._stall = self._nominal * (self._high - self._low) / self._width
 
     def release(self) -> None:
         """The limits as they were at `begin`."""
@@ -60,8 +67,8 @@ class Motors:
     def limit(self, data: Any) -> None:
         """Bound what the next physics step may give."""
         turning = data.qvel[self._dofs] / self._speeds  # as a share of the no-load speed, in the actuator's direction
-        high = (self._high * (1.0 - turning)).clip(self._low, self._high)
-        low = (self._low * (1.0 + turning)).clip(self._low, self._high)
+        high = (self._stall * (1.0 - turning)).clip(self._low, self._high)
+        low = (-self._stall * (1.0 + turning)).clip(self._low, self._high)
         self._write(low, high)
 
     def _write(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:

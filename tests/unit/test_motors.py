@@ -69,6 +69,21 @@ def test_little_is_asked_of_it_and_it_gives_that() -> None:
     assert data.qfrc_actuator[0] == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize(
+    ("speed", "most", "least"),
+    [(0.0, 1.0, -0.5), (FREE / 2, 1.0, -0.5), (0.75 * FREE, 0.5, -0.5), (1.5 * FREE, -0.5, -0.5), (-FREE, 1.0, 0.0)],
+)
+def test_what_an_actuator_is_limited_to_cuts_the_line_off(speed: float, most: float, least: float) -> None:
+    text = WHEEL.format(gear=1.0).replace('gear="1.0"', 'forcelimited="true" forcerange="-0.5 1.0"')
+    model = mujoco.MjModel.from_xml_string(text)
+    data, motors = mujoco.MjData(model), Motors(model, (Motor(("wheel",), STALL, FREE),))
+    for command, expected in ((100.0, most), (-100.0, least)):
+        data.qvel[0], data.ctrl[0] = speed, command
+        motors.limit(data)
+        mujoco.mj_forward(model, data)
+        assert data.qfrc_actuator[0] == pytest.approx(expected, abs=1e-12)
+
+
 MOTORS = "motors: [{joints: [elbow], max_torque: 0.3, no_load_speed: 2.0}]\n"
 
 
@@ -100,6 +115,18 @@ def test_a_weaker_motor_is_weaker_at_every_speed_and_whole_again_afterwards(tmp_
     assert high == pytest.approx(0.15 * min(1.0, 1 - turning / 2.0))
     assert low == pytest.approx(-0.15 * min(1.0, 1 + turning / 2.0))
     assert run() == first
+
+
+def test_a_drives_own_limit_is_kept_and_weaker_where_it_is_weaker(tmp_path: Path) -> None:
+    motors = "motors: [{joints: [shoulder], max_torque: 20.0, no_load_speed: 2.0}]\n"
+    for weak, share in (("", 1.0), ("vary: [{quantity: strength, of: shoulder, range: [0.5, 0.5]}]", 0.5)):
+        robot = SimRobot(varied(tmp_path, motors + weak), 0)
+        robot.reset()
+        model, data = robot.physics
+        for speed, expected in ((0.0, 9.0), (1.0, 9.0), (1.5, 5.0)):  # 20 N m * (1 - speed / 2), and never more than 9
+            data.joint("shoulder").qvel[0] = speed
+            robot._gap._motors.limit(data)
+            np.testing.assert_allclose(model.actuator("shoulder").forcerange, [-9.0 * share, expected * share])
 
 
 @pytest.mark.parametrize(
