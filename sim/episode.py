@@ -55,8 +55,12 @@ class EpisodeStopped(RuntimeError):
         self.episode = episode
 
 
-def _begin(robot: SimRobot, seed: int) -> Sensors:
-    """What is seen after the reset. Where the task is over at once another follows, as a policy node asks for it."""
+def begin_episode(robot: SimRobot, seed: int) -> Sensors:
+    """What is seen after the reset. Where the task is over at once another follows, as a policy node asks for it.
+
+    Raises:
+      EpisodeStopped: it always is.
+    """
     sensors = robot.reset(seed)
     for _ in range(_RESETS):
         if not sensors.terminal:
@@ -95,7 +99,7 @@ def run_episode(
         deterministic=deterministic,
         seed=seed,
     )
-    sensors, total, length = _begin(robot, seed), 0.0, 0
+    sensors, total, length = begin_episode(robot, seed), 0.0, 0
 
     def come_to(score: float, length: int, **how: Any) -> Episode:
         guard = controller.guard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import RandomPolicy
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.spec.source import NUMBERS
+from sim.episode import EpisodeStopped, begin_episode
 from sim.gate.criteria import Criteria
 from sim.quantities import QUANTITIES, names_of
 from sim.robot import SimRobot
@@ -154,7 +156,7 @@ def _default_table(robot: SimRobot, spreads: dict[str, float]) -> tuple[list[dic
 
 
 def _spreads(robot: SimRobot, seed: int) -> dict[str, float]:
-    """Standard deviation of what the sensors publish in an episode of random actions: the middle one of a field."""
+    """Standard deviation of what the sensors publish under random actions: the middle one of a field."""
     spec = robot.spec
     used = {f"{s.topic}.{'data' if s.type == NUMBERS else s.field}" for s in (o.source for o in spec.quantities)}
     seen: dict[str, list[Any]] = {}
@@ -166,12 +168,21 @@ def _spreads(robot: SimRobot, seed: int) -> dict[str, float]:
 
 
 def _wander(robot: SimRobot, seed: int) -> Iterator[dict[str, Any]]:
+    """What the sensors publish under random actions, as many times as in a whole episode. They may end or break one
+    that a policy would not: the next one follows, because a world that has ended stands still."""
     policy, noise = RandomPolicy(robot.spec, seed), NoiseSource(seed, False)
-    sensors = robot.reset(seed)
-    for _ in range(robot.spec.episode.max_steps):
-        yield numbers_of(sensors)
-        action = policy.step({}, {}, False, noise).action
-        try:
-            sensors = robot.step({a.name: a.to_command(action[a.name]) for a in robot.spec.actions})
-        except EpisodeBroken:  # random actions may break what a policy would not
-            return
+    seeds = itertools.count(seed)
+    try:
+        sensors = begin_episode(robot, next(seeds))
+        for _ in range(robot.spec.episode.max_steps):
+            yield numbers_of(sensors)
+            if sensors.terminal:
+                sensors = begin_episode(robot, next(seeds))
+                continue
+            action = policy.step({}, {}, False, noise).action
+            try:
+                sensors = robot.step({a.name: a.to_command(action[a.name]) for a in robot.spec.actions})
+            except EpisodeBroken:
+                sensors = begin_episode(robot, next(seeds))
+    except EpisodeStopped:  # what was seen by then must do
+        return

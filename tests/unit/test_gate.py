@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from robot_dreamer.cli import main
+from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.verdict import require_passed, verdict_path
+from robot_dreamer.spec import load_spec
 from sim.gate import command
 from tests.gated import linear_bundle, mass_robot
 
 pytest.importorskip("dm_control")
+from sim.gate.conditions import _wander
+from sim.robot import SimRobot
 
 CRITERIA = """
 episodes: 2
@@ -118,6 +122,32 @@ def test_faults_stop_an_episode_and_count(tmp_path: Path) -> None:
     assert {"condition": "nominal", "criterion": "max_faults", "wanted": 0, "found": 2, "passed": False} in found[
         "checks"
     ]
+
+
+def test_spreads_are_those_of_a_moving_robot_although_its_task_ends(
+    robot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = robot.read_text().replace("rail: 0.5", "rail: [0.3, 0.7]")
+    robot.write_text(text.replace("episode:", 'terminal: {expression: "norm(place) > 0.6"}\nepisode:'))
+    simulated = SimRobot(load_spec(robot), 0)
+
+    def places() -> list[float]:
+        return [float(numbers["joint_states.position"][0]) for numbers in _wander(simulated, 0)]
+
+    seen = places()
+    assert len(seen) == len(set(seen)) == 60 and sum(abs(place) > 0.6 for place in seen) > 1
+    step, calls = simulated.step, []
+
+    def sometimes(commands: Any) -> Any:
+        calls.append(1)
+        if len(calls) % 5 == 0:
+            raise EpisodeBroken("diverged", "lost")
+        return step(commands)
+
+    monkeypatch.setattr(simulated, "step", sometimes)
+    assert len(set(places())) == 60
+    robot.write_text(robot.read_text().replace("[0.3, 0.7]", "0.7"))
+    assert list(_wander(SimRobot(load_spec(robot), 0), 0)) == []  # over at each reset
 
 
 @pytest.mark.parametrize(
