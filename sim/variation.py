@@ -17,6 +17,12 @@ from sim.quantities import QUANTITIES, Numbers, Quantity, names_of
 from sim.simulation import Vary
 
 Drawn = dict[str, dict[str, float | list[float]]]  # quantity -> name -> what was drawn
+_STATISTIC = (
+    "meanmass",
+    "meansize",
+    "extent",
+    "center",
+)
 
 
 @dataclass
@@ -95,9 +101,13 @@ class ModelVariation:
         return _shown(rows)
 
     def _settle(self) -> None:
-        """What MuJoCo computes of the model once; from nominal numbers it is the same to the last bit."""
+        """What MuJoCo computes of the model once; from nominal numbers it is the same to the last bit. MuJoCo 3.5
+        puts numbers of its own in place of what the file says as `<statistic>` (3.17 does not): it stays."""
         if self._rows:
+            said = {name: np.array(getattr(self._model.stat, name)) for name in _STATISTIC}
             mujoco.mj_setConst(self._model, self._scratch)
+            for name, value in said.items():
+                setattr(self._model.stat, name, value)
 
 
 def matching(kind: str, names: dict[int, str], pattern: str, where: str) -> dict[int, str]:

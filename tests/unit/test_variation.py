@@ -101,6 +101,24 @@ def test_an_inertia_goes_with_its_mass_and_what_mujoco_computes_with_both() -> N
     assert model.body_subtreemass[2] == pytest.approx(total + 0.2)
 
 
+def test_what_the_file_says_as_its_statistic_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"meanmass": 0.7, "meansize": 0.07, "extent": 0.8, "center": [0.1, 0.2, 0.3]}
+    words = 'meanmass="0.7" meansize="0.07" extent="0.8" center="0.1 0.2 0.3"'
+    model = mujoco.MjModel.from_xml_string(MODEL.replace("<worldbody>", f"<statistic {words}/><worldbody>", 1))
+    settle = mujoco.mj_setConst
+
+    def as_in_3_5(model: Any, data: Any) -> None:
+        settle(model, data)
+        model.stat.meanmass, model.stat.meansize, model.stat.extent, model.stat.center = 0.5, 0.3, 5.0, np.ones(3)
+
+    monkeypatch.setattr(mujoco, "mj_setConst", as_in_3_5)
+    variation = ModelVariation([(0, Vary("mass", (2.0, 2.0), "hand"))], model)
+    for change in (lambda: variation.draw(np.random.default_rng(0)), variation.restore):
+        change()
+        for name, value in said.items():
+            np.testing.assert_array_equal(getattr(model.stat, name), value, name)
+
+
 COMMANDS = np.random.default_rng(1).uniform(-1, 1, (10, 3))
 ALL = """
 vary:
