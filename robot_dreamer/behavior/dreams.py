@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.behavior.evolution import LinearController
+from robot_dreamer.world_model.layers import in_float32
 from robot_dreamer.world_model.mdn import MDNRNN
 from robot_dreamer.world_model.rssm import encode_action
 
@@ -64,7 +65,7 @@ def dream_returns(
         restart = torch.zeros_like(total) if start.restart is None else start.restart.repeat(count)
     for uniform, normal in zip(*noise, strict=True):
         reading = controller.reading(z, h, c).unflatten(0, (count, dreams))  # (P, D, F)
-        outputs = torch.baddbmm(bias.unsqueeze(1), reading, kernel)
+        outputs = in_float32(torch.baddbmm, bias.unsqueeze(1), reading, kernel)
         action = encode_action(controller.fields, controller.choose(outputs.flatten(0, 1)))
         h, c = memory.step(h, c, z, action, restart)
         row = memory.predict(h)

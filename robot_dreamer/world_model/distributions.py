@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from robot_dreamer.world_model.fast.forms import softmax
+from robot_dreamer.world_model.layers import in_float32
 
 
 def symlog(x: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ class TwoHot:
         half = self.bins.shape[0] // 2
         probs = functional.softmax(self.logits, -1)
         difference = probs[..., half + 1 :] - probs[..., :half].flip(-1)
-        return torch.matmul(difference, self.bins[half + 1 :])
+        return in_float32(torch.matmul, difference, self.bins[half + 1 :])
 
     def encode(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Indices (..., 2) of the neighbouring bins and their weights (..., 2); outside values go to the last bin."""

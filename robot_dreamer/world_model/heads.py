@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.distributions import Binary, HalfMSE, SymlogMSE, TwoHot, symexp_bins
-from robot_dreamer.world_model.layers import GlorotLinear, Linear, glorot_mlp, mlp
+from robot_dreamer.world_model.layers import GlorotLinear, Linear, glorot_mlp, in_float32, mlp
 
 
 class TwoHotHead(nn.Module):
@@ -63,7 +63,7 @@ class NumberHead(nn.Module):
 
     def forward(self, feature: Tensor) -> HalfMSE | SymlogMSE | Binary:
         """(..., F) -> distribution over (...)."""
-        return self.output(self.out(self.trunk(feature)).squeeze(-1))
+        return self.output(in_float32(self.out, self.trunk(feature)).squeeze(-1))
 
 
 def value_head(inputs: int, layers: int, config: ModelConfig, units: int = 0) -> NumberHead:

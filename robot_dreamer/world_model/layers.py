@@ -45,6 +45,18 @@ def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, outscale: 
     return nn.init.uniform_(torch.empty(shape), -bound, bound)
 
 
+def in_float32(product: Callable[..., Tensor], *factors: Tensor) -> Tensor:
+    """product(*factors) in float32, where autocast would round it: for numbers that are added up or compared.
+
+    bfloat16 has eight binary digits: rewards, values and returns of 300 would come in steps of two.
+    """
+    device = factors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return product(*factors)
+    with torch.autocast(device, enabled=False):
+        return product(*(factor.float() for factor in factors))
+
+
 class LayerNorm(nn.Module):
     """Layer norm over the last axis, with scale and bias; epsilon as Keras has it, a hundred times torch's."""
 

@@ -22,6 +22,7 @@ from torch.nn import functional
 from robot_dreamer.config import ModelConfig
 from robot_dreamer.world_model.cells import LSTM
 from robot_dreamer.world_model.latent import Numbers
+from robot_dreamer.world_model.layers import in_float32
 from robot_dreamer.world_model.rssm import RSSM, Filtered, Latents
 
 
@@ -111,7 +112,7 @@ class MDNRNN(nn.Module):
 
     def predict(self, h: Tensor) -> Prediction:
         """h (..., H) after a row -> what comes with the next one."""
-        out = torch.matmul(h, self.kernel) + self.bias
+        out = in_float32(torch.matmul, h, self.kernel) + self.bias
         heads = self.has_done + self.has_reward
         # Columns: done, reward, then 3 K numbers for each latent dimension.
         parts = out[..., heads:].unflatten(-1, (self.latent, 3 * self.mixtures))
