@@ -12,6 +12,7 @@ row in its stream are alive too.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from robot_dreamer.record import INTERVENTION, StepRecord
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.world_model.latent import LatentSpace
 
+_log = logging.getLogger(__name__)
 _NONE = -1
 _MOST = 8  # times that a window in which a person acted is drawn as often as another
 
@@ -105,6 +107,7 @@ class Replay:
         self._tails: dict[str, deque[tuple[int, int]]] = {}  # the last `length` (slot, serial) of each stream
         self._since_queued: dict[str, int] = {}
         self._fresh: deque[tuple[int, int]] = deque(maxlen=max(1, capacity // length))
+        self._lost = False  # whether latents that are not finite were warned of
         self.observation_names = [o.name for o in spec.observations]
         self.action_names = [a.name for a in spec.actions]
 
@@ -140,9 +143,7 @@ class Replay:
         self._rows["demonstrated"][slot] = row.policy_version == INTERVENTION
         if row.policy_version == INTERVENTION:
             self._last_demonstrated[stream] = self._added
-        self._rows["deter"][slot] = deter
-        self._rows["stoch"][slot] = stoch
-        self.changed[slot] = True
+        self._put_latents(np.array([slot]), deter[None], stoch[None])
         self._boot[slot] = self._boots.setdefault((row.robot, row.boot), len(self._boots))
         self._episode[slot] = row.episode
         self._serial[slot] = self._added
@@ -286,8 +287,18 @@ class Replay:
         """Overwrite the stored latents of rows that are still there. deter (B, T, D), stoch (B, T, ...) packed."""
         alive = self._serial[window.slots] == window.serials
         slots = window.slots[alive]
-        self._rows["deter"][slots] = deter.numpy()[alive]
-        self._rows["stoch"][slots] = stoch.numpy()[alive]
+        self._put_latents(slots, deter.numpy()[alive], stoch.numpy()[alive])
+
+    def _put_latents(self, slots: NDArray[np.int64], deter: NDArray[np.float32], stoch: NDArray[Any]) -> None:
+        """Latents (n, ...) of slots (n); zeros for one that is not finite, which all filtering behind it would keep."""
+        finite = np.isfinite(deter).all(-1) & np.isfinite(stoch).all(-1)
+        if not finite.all():
+            if not self._lost:
+                _log.warning("the latents of %d rows are not finite: zeros are stored for such", (~finite).sum())
+            self._lost = True
+            deter, stoch = (np.where(finite[:, None], x, np.zeros_like(x)) for x in (deter, stoch))
+        self._rows["deter"][slots] = deter
+        self._rows["stoch"][slots] = stoch
         self.changed[slots] = True
 
     def state(self) -> dict[str, Any]:

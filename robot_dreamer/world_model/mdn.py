@@ -150,7 +150,8 @@ class MemoryRSSM(RSSM):
 
     def filter(self, state: Latents, action: Tensor, tokens: Tensor, keep: Tensor, noise: Tensor) -> Filtered:
         """See `RSSM.filter`."""
-        deter = self.step(state.deter, state.stoch, action) * keep
+        # Before the step, so that nothing that is no number enters its derivative; after it, h = c = 0.
+        deter = self.step(*self.reset(state, keep), action) * keep
         if self.memory.has_restart:
             deter = torch.cat((deter[..., :-1], 1 - keep), -1)
         return Filtered(deter, self.latent.draw(tokens, noise), tokens)

@@ -96,8 +96,9 @@ class RSSM(nn.Module, ABC):
         return Latents(like.new_zeros(rows, self.deter), like.new_zeros(rows, *self.latent.shape))
 
     def reset(self, state: Latents, keep: Tensor) -> Latents:
-        """The state (N, ...) where keep (N, 1) is 1, the initial one where it is 0."""
-        return Latents(state.deter * keep, state.stoch * keep.view(-1, *(1,) * len(self.latent.shape)))
+        """The state (N, ...) where keep (N, 1) is 1, the initial one where it is 0; one that is no number goes too."""
+        deter, stoch = (torch.where(keep.view(-1, *(1,) * (x.dim() - 1)) > 0, x, 0.0) for x in state)
+        return Latents(deter, stoch)
 
     def filter(self, state: Latents, action: Tensor, tokens: Tensor, keep: Tensor, noise: Tensor) -> Filtered:
         """One row: state of the row before, features of the action after it (N, A), tokens of this row (N, E).

@@ -98,8 +98,9 @@ def filter_row(
     posterior; keep: (N, 1), 0 where an episode begins; noise: (N, S, K) Gumbel noise.
     """
     layers = StepForward(kernels, offsets, scales)
-    deter = deter * keep
-    from_deter, from_stoch = layers.linear(deter), layers.linear(stoch.flatten(1) * keep)
+    # Chosen, not multiplied: a state that is no number ends with its episode.
+    deter, stoch = torch.where(keep > 0, deter, 0.0), torch.where(keep > 0, stoch.flatten(1), 0.0)
+    from_deter, from_stoch = layers.linear(deter), layers.linear(stoch)
     shared = layers.norm_silu(torch.stack((from_deter, from_stoch), 1)).flatten(1)  # (N, 2h)
     blocks = _split(deter, structure)  # (G, N, D/G)
     x = layers.norm_silu(layers.linear(shared) + _join(layers.linear(blocks)))  # (N, D)
