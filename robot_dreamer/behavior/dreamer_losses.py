@@ -18,6 +18,7 @@ from robot_dreamer.behavior.returns import AdvantageScale, arrival_return, lambd
 from robot_dreamer.config import BehaviorConfig
 from robot_dreamer.world_model.distributions import Categorical, HalfMSE, Normal, SymlogMSE
 from robot_dreamer.world_model.kl_rules import adapted
+from robot_dreamer.world_model.whole_batch import JoinRows, mean_of_parts, whole_batch
 
 
 class Judged(NamedTuple):
@@ -75,6 +76,7 @@ def actor_loss(
     entropy_scale: Mapping[str, Tensor],
     gradient: str,
     config: BehaviorConfig,
+    join_rows: JoinRows | None = None,
 ) -> ActorLoss:
     """Loss of M decisions of each of N trajectories, mean over all of them.
 
@@ -87,12 +89,12 @@ def actor_loss(
     weight of the entropy adapts itself, and the entropy is counted as a share of the policy's span.
 
     policy: over (N, M); action (N, M, ...), as `DreamerActor.imagine` gave them; returns, baseline (N, M): of what each
-    action led to; weight (N, M).
+    action led to; weight (N, M); join_rows: where several processes hold parts of a batch, gives the rows of all.
     """
     advantage = returns - baseline
     through = returns
     if config.advantage_rate:
-        scale = scale.updated(advantage, config.advantage_rate)
+        scale = scale.updated(whole_batch(advantage, join_rows), config.advantage_rate)
         through = advantage = scale.normalise(advantage, config.advantage_rate)
     terms = []
     if gradient != "reinforce":
@@ -111,7 +113,7 @@ def actor_loss(
         for name, entropy in entropies.items():
             low, high = entropy_span(policy[name], config)
             share = (entropy - low) / (high - low)
-            now = share.detach().mean((0, 1))
+            now = mean_of_parts(share.mean((0, 1)), join_rows)
             new_scale[name] = adapted(entropy_scale[name], now, config.entropy_target, 1e-5, 1.0, inverse=True)
             objective = objective + sum_tail(new_scale[name] * share, 2)
             metrics[f"policy/randomness/{name}"] = now.mean()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from robot_dreamer.behavior.actor import ActionDistributions, sum_entries, sum_t
 from robot_dreamer.behavior.returns import ReturnRange, lambda_return
 from robot_dreamer.config import BehaviorConfig
 from robot_dreamer.world_model.distributions import Categorical, TwoHot
+from robot_dreamer.world_model.whole_batch import JoinRows, whole_batch
 
 
 class ImaginationLosses(NamedTuple):
@@ -39,7 +39,7 @@ def imagination_losses(
     slow_value: Tensor,
     return_range: ReturnRange,
     config: BehaviorConfig,
-    join_rows: Callable[[Tensor], Tensor] | None = None,
+    join_rows: JoinRows | None = None,
 ) -> ImaginationLosses:
     """Losses on imagined trajectories of H + 1 rows.
 
@@ -60,7 +60,7 @@ def imagination_losses(
         prediction = value.mean  # (N, H+1)
         target = slow_value if config.slow_target else prediction
         returns = lambda_return(reward, live, target, config.lam)  # (N, H)
-        return_range = return_range.updated(join_rows(returns) if join_rows else returns, config)
+        return_range = return_range.updated(whole_batch(returns, join_rows), config)
         scale = return_range.scale(config.return_limit)
         advantage = (returns - target[:, :-1]) / scale
     log_prob = total_log_prob(policy, action, lead=2)[:, :steps]

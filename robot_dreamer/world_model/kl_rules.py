@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.world_model.latent import LatentDistribution, LatentSpace
+from robot_dreamer.world_model.whole_batch import JoinRows, mean_of_parts
 
 
 class KL(NamedTuple):
@@ -29,19 +30,33 @@ def hinge(latent: LatentSpace, posterior: LatentDistribution, prior: LatentDistr
     return (latent.kl(posterior, prior) - free_nats).clamp(min=0).mean()
 
 
+def floored(mean: Tensor, free_nats: float, join_rows: JoinRows | None = None) -> Tensor:
+    """max(mean, free nats), both (): below the floor there is no gradient. The mean of the whole batch decides."""
+    return torch.where(mean_of_parts(mean, join_rows) < free_nats, free_nats, mean)
+
+
 def floor_of_mean(
-    latent: LatentSpace, posterior: LatentDistribution, prior: LatentDistribution, free_nats: float
+    latent: LatentSpace,
+    posterior: LatentDistribution,
+    prior: LatentDistribution,
+    free_nats: float,
+    join_rows: JoinRows | None = None,
 ) -> Tensor:
     """max(mean KL, free nats): below the floor no row has a gradient (Dreamer V1)."""
-    return latent.kl(posterior, prior).mean().clamp(min=free_nats)
+    return floored(latent.kl(posterior, prior).mean(), free_nats, join_rows)
 
 
 def balanced(
-    latent: LatentSpace, posterior: LatentDistribution, prior: LatentDistribution, free_nats: float, balance: float
+    latent: LatentSpace,
+    posterior: LatentDistribution,
+    prior: LatentDistribution,
+    free_nats: float,
+    balance: float,
+    join_rows: JoinRows | None = None,
 ) -> Tensor:
     """balance KL(sg q || p) + (1 - balance) KL(q || sg p), each mean with its own floor (DreamerV2, equation 2)."""
-    to_prior = latent.kl(posterior.detach(), prior).mean().clamp(min=free_nats)
-    to_posterior = latent.kl(posterior, prior.detach()).mean().clamp(min=free_nats)
+    to_prior = floored(latent.kl(posterior.detach(), prior).mean(), free_nats, join_rows)
+    to_posterior = floored(latent.kl(posterior, prior.detach()).mean(), free_nats, join_rows)
     return balance * to_prior + (1 - balance) * to_posterior
 
 
@@ -65,18 +80,20 @@ def kl_loss(
     free_nats: float,
     balance: float,
     scale: Tensor,
+    join_rows: JoinRows | None = None,
 ) -> KL:
     """The loss by `model.kl_rule`: hinge, floor_of_mean, balanced, or adaptive, whose scale moves before it is used.
 
     scale: () as it is before this update; only the adaptive rule changes it (target `free_nats`, DayDreamer: 3.5).
+    join_rows: where several processes hold parts of a batch, whose mean counts, gives the rows of all of them.
     """
     posterior, prior = latent(posterior_statistics), latent(prior_statistics)
     value = latent.kl(posterior.detach(), prior.detach())
     if rule == "hinge":
         return KL(scale * hinge(latent, posterior, prior, free_nats), value, scale)
     if rule == "floor_of_mean":
-        return KL(scale * floor_of_mean(latent, posterior, prior, free_nats), value, scale)
+        return KL(scale * floor_of_mean(latent, posterior, prior, free_nats, join_rows), value, scale)
     if rule == "balanced":
-        return KL(scale * balanced(latent, posterior, prior, free_nats, balance), value, scale)
-    new = adapted(scale, value.mean(), free_nats, 1e-3, 1.0)
+        return KL(scale * balanced(latent, posterior, prior, free_nats, balance, join_rows), value, scale)
+    new = adapted(scale, mean_of_parts(value.mean(), join_rows), free_nats, 1e-3, 1.0)
     return KL(new * balanced(latent, posterior, prior, 0.0, balance), value, new)

@@ -75,7 +75,7 @@ def test_imitation_trains_the_policy_alone_and_fades() -> None:
     shown = batch._replace(demonstrated=torch.ones_like(batch.is_last))
     losses = [float(agent.update(shown, noise).losses["imitation"]) for _ in range(25)]
     assert losses[-1] < losses[0] - 0.5
-    assert float(agent.state["imitation/weight"]) == pytest.approx(2 * 0.5 ** (25 / 10), rel=1e-4)
+    assert float(agent.state["imitation/left"]) == pytest.approx(0.5 ** (25 / 10), rel=1e-4)
     none = agent.update(batch, noise)
     assert float(none.losses["imitation"]) == 0.0
 
@@ -92,6 +92,20 @@ def test_imitation_leaves_the_world_model_as_it_was() -> None:
     same = {name for name in after[0] if torch.equal(after[0][name], after[1][name])}
     assert {name for name in after[0] if name.startswith("world_model.")} <= same
     assert not any(name.startswith("policy.") and name.endswith("weight") and name in same for name in after[0])
+
+
+def test_a_resumed_run_imitates_with_the_weight_that_it_is_given(tmp_path: Path) -> None:
+    trainer = make(tmp_path, config("demonstrations.imitation=1", "demonstrations.half_life=10"))
+    train(trainer, 0, 120)
+    trainer.save()
+    trainer.store.close()
+    again = make(tmp_path, config("demonstrations.imitation=5", "demonstrations.half_life=10"))
+    assert again.resume() and again.updates > 3
+    again.update()
+    assert again.last is not None
+    expected = 5 * 0.5 ** ((again.updates - 1) / 10)
+    assert float(again.last.metrics["imitation/weight"]) == pytest.approx(expected, rel=1e-4)
+    again.store.close()
 
 
 def test_the_rows_of_another_run_come_in_once_and_pay_no_steps(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -38,7 +38,7 @@ def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, 
 
     # World model: as PlaNet's.
     rows, observed = observe_batch(parts, batch, noise.observe)
-    model_loss = parts.compiled("objective", partial(objective, parts.modules, config))
+    model_loss = parts.compiled("objective", partial(objective, parts.modules, config, join_rows=parts.join_rows))
     model = model_loss(rows, observed, noise.other, state["kl_scale"])
     losses = {"model": model.total}
     terms, metrics, new = model.terms | {"model": model.total.detach()}, model.metrics, {"kl_scale": model.kl_scale}
@@ -88,6 +88,7 @@ def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, 
         {field.name: state[f"entropy_scale/{field.name}"] for field in parts.actions},
         gradient_of(behavior, parts.actions),
         behavior,
+        parts.join_rows,
     )
     losses["actor"], terms["actor"] = acting.loss, acting.loss.detach()
     metrics = metrics | acting.metrics | {"imagined/reward": judged.reward.detach().mean()}

@@ -26,6 +26,7 @@ from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.heads import TwoHotHead
 from robot_dreamer.world_model.losses import continue_label, kl_losses
 from robot_dreamer.world_model.rssm import Latents, Observed, feature_of
+from robot_dreamer.world_model.whole_batch import JoinRows
 from robot_dreamer.world_model.world_model import WorldModel
 
 
@@ -83,7 +84,7 @@ def forward(parts: Parts, batch: Batch, noise: UpdateNoise) -> Forward:
 def objective(
     modules: Mapping[str, Any],
     config: Config,
-    join_rows: Any,
+    join_rows: JoinRows | None,
     rows: Replayed,
     observed: Observed,
     imagined: Imagined,

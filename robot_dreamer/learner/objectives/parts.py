@@ -16,6 +16,7 @@ from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.compiled import CompiledFunctions
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.rssm import Latents, Observed, encode_action
+from robot_dreamer.world_model.whole_batch import JoinRows
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Parts:
     """Scalars and other tensors that move with the updates, by name; see `Losses.state`."""
     compiled: CompiledFunctions
     """(name, function) -> the function, compiled once under that name where the configuration asks for it."""
-    join_rows: Callable[[Tensor], Tensor] | None = None
+    join_rows: JoinRows | None = None
     """Where several processes hold parts of a batch, gives the rows of all of them."""
 
     @property

@@ -25,6 +25,7 @@ from robot_dreamer.world_model.kl_rules import kl_loss
 from robot_dreamer.world_model.losses import continue_label
 from robot_dreamer.world_model.overshooting import overshoot, overshooting_loss
 from robot_dreamer.world_model.rssm import Latents, Observed, feature_of
+from robot_dreamer.world_model.whole_batch import JoinRows
 from robot_dreamer.world_model.world_model64 import WorldModel64
 
 
@@ -44,7 +45,7 @@ class ModelLoss(NamedTuple):
 def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, Tensor, Latents]:
     """One update: filter the replayed rows, and a single step with the loss of the whole model."""
     rows, observed = observe_batch(parts, batch, noise.observe, noise.other.get("pixels"))
-    losses = parts.compiled("objective", partial(objective, parts.modules, parts.config))
+    losses = parts.compiled("objective", partial(objective, parts.modules, parts.config, join_rows=parts.join_rows))
     found = losses(rows, observed, noise.other, observed.deter.new_ones(()))
     yield Losses({"all": found.total}, found.terms | {"total": found.total.detach()}, found.metrics, {})
     return Latents(observed.deter.detach(), observed.stoch.detach())
@@ -57,11 +58,13 @@ def objective(
     observed: Observed,
     noise: Mapping[str, Tensor],
     kl_scale: Tensor,
+    join_rows: JoinRows | None = None,
 ) -> ModelLoss:
     """Negative evidence lower bound (equation 3): what is seen, the reward, and the KL of posterior and prior.
 
     Also of the models of Dreamer V1, DreamerV2 and DayDreamer, which may learn whether an episode goes on too. noise:
     "pixels" as the encoder had it, "overshooting" (D, B, T, *latent.shape); kl_scale: () before this update.
+    join_rows: where several processes hold parts of a batch, gives the rows of all of them.
     """
     world: WorldModel64 = modules["world_model"]
     model, rssm = config.model, world.rssm
@@ -78,7 +81,9 @@ def objective(
 
     # KL: PlaNet subtracts the free nats from each row.
     prior = rssm.prior_statistics(observed.deter)
-    kl = kl_loss(model.kl_rule, rssm.latent, observed.posterior, prior, model.free_nats, model.kl_balance, kl_scale)
+    kl = kl_loss(
+        model.kl_rule, rssm.latent, observed.posterior, prior, model.free_nats, model.kl_balance, kl_scale, join_rows
+    )
     terms["kl"] = kl.loss
     if model.overshooting:
         shot = overshoot(rssm, observed, rows.action, rows.keep, noise["overshooting"])
