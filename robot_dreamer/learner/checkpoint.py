@@ -17,6 +17,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -38,6 +39,7 @@ from robot_dreamer.spec import RobotSpec, require_same_spec
 FOLDER = "checkpoints"  # below a run's log directory
 _TENSORS, _META = "tensors.safetensors", "meta.json"
 _WRITING = ".writing-"
+_OF_THE_MODEL = ("freeze", "evolution.bias", "evolution.reads_cell")  # settings, beside those of the section
 
 _log = logging.getLogger(__name__)
 
@@ -184,8 +186,7 @@ def _require_same(folder: Path, meta: CheckpointMeta, spec: RobotSpec | None, co
     found = differences(config.to_dict(), meta.config)
     text = "\n".join(f"  {name}: ours {ours!r}, theirs {theirs!r}" for name, ours, theirs in found)
     names = f"theirs is {meta.config['name']!r}, ours {config.name!r}"
-    # Of the rest only the behaviour's layers, and what is trained at all, decide which tensors there are.
-    if any(name.startswith("model.") or name.endswith("_layers") or name == "freeze" for name, *_ in found):
+    if any(_decides_tensors(*difference) for difference in found):
         advice = "Resume with the same preset, or start in another log directory."
         raise CheckpointError(f"checkpoint {folder} holds another model: {names}:\n{text}\n{advice}")
     if found and _preset(config.name) != _preset(meta.config["name"]):
@@ -193,6 +194,15 @@ def _require_same(folder: Path, meta: CheckpointMeta, spec: RobotSpec | None, co
         raise CheckpointError(f"checkpoint {folder} is of another preset: {names}:\n{text}\n{advice}")
     if found:
         _log.warning("going on from %s with other settings:\n%s", folder, text)
+
+
+def _decides_tensors(name: str, ours: Any, theirs: Any) -> bool:
+    """Whether agents with the one and the other value have other tensors, or tensors that mean something else."""
+    if name in ("demonstrations.imitation", "behavior.slow_every"):  # each has tensors of its own, unless it is 0
+        return bool(ours) != bool(theirs)
+    if name.endswith("optimizer.rule"):  # its moments are of normalised gradients
+        return "laprop" in (ours, theirs)
+    return name.startswith("model.") or name.endswith("_layers") or name in _OF_THE_MODEL
 
 
 def _preset(name: str) -> str:

@@ -102,6 +102,43 @@ def test_another_preset_is_refused_and_other_settings_are_told(
     assert "train_ratio: ours 512.0, theirs 32.0" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("preset", "theirs", "ours"),
+    [
+        ("nano", "demonstrations.imitation=1.0", "demonstrations.imitation=0.0"),
+        ("dreamer_v2", "behavior.slow_every=100", "behavior.slow_every=0"),
+        ("world_models", "evolution.bias=True", "evolution.bias=False"),
+        ("world_models", "evolution.reads_cell=False", "evolution.reads_cell=True"),
+        ("dreamer_v1", "critic_optimizer.rule=adam", "critic_optimizer.rule=laprop"),
+        ("dreamer_v3", "behavior.policy_layers=3", "behavior.policy_layers=2"),
+    ],
+)
+def test_settings_that_decide_what_is_stored_are_refused_before_anything_is_loaded(
+    tmp_path: Path, preset: str, theirs: str, ours: str
+) -> None:
+    save(tmp_path, 1, config=load_config(preset, [theirs.lower()]))
+    name, _, value = ours.partition("=")
+    with pytest.raises(CheckpointError, match="holds another model") as error:
+        load_checkpoint(tmp_path, config=load_config(preset, [ours.lower()]))
+    assert name in str(error.value) and value.lower() in str(error.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("preset", "theirs", "ours"),
+    [
+        ("nano", "demonstrations.imitation=1.0", "demonstrations.imitation=5.0"),
+        ("dreamer_v2", "behavior.slow_every=100", "behavior.slow_every=50"),
+        ("dreamer_v1", "optimizer.rule=adam_tf", "optimizer.rule=adam"),
+    ],
+)
+def test_settings_that_fit_what_is_stored_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, preset: str, theirs: str, ours: str
+) -> None:
+    save(tmp_path, 1, config=load_config(preset, [theirs]))
+    load_checkpoint(tmp_path, config=load_config(preset, [ours]))
+    assert "going on from" in caplog.text and ours.partition("=")[2] in caplog.text
+
+
 def test_missing_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint in"):
         load_checkpoint(tmp_path / "nowhere")
