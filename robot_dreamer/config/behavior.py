@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from robot_dreamer.config.check import require, require_range
+from robot_dreamer.config.check import require, require_less, require_range
 
 _SHARES = ("exploration", "dynamics_share", "advantage_rate", "entropy_target")
 
@@ -87,14 +87,17 @@ class BehaviorConfig:
 
     def __post_init__(self) -> None:
         for name in ("horizon", "policy_layers", "critic_layers"):
-            require(getattr(self, name) > 0, f"behavior.{name}", "a positive number", getattr(self, name))
-        require(self.return_horizon > 1, "behavior.return_horizon", "more than 1", self.return_horizon)
-        require(self.imagine_last >= 0, "behavior.imagine_last", "0 or a positive number", self.imagine_last)
+            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        require(self.return_horizon > 1, "return_horizon", "more than 1", self.return_horizon)
+        require(self.imagine_last >= 0, "imagine_last", "0 or a positive number", self.imagine_last)
         for name in ("lam", "slow_rate", "return_rate", "discrete_unimix", *_SHARES):
-            require_range(f"behavior.{name}", getattr(self, name), 0.0, 1.0)
-        low, high = self.return_percentile_low, self.return_percentile_high
-        require(0 <= low < high <= 100, "behavior.return_percentile_low", "0 <= low < high <= 100", (low, high))
-        require(self.return_limit > 0, "behavior.return_limit", "a positive number", self.return_limit)
-        require(self.slow_every >= 0, "behavior.slow_every", "0 or a positive number", self.slow_every)
-        require(self.init_std > 0, "behavior.init_std", "a positive number", self.init_std)
-        require(0 < self.min_std < self.max_std, "behavior.min_std", "0 < min_std < max_std", self.min_std)
+            require_range(name, getattr(self, name), 0.0, 1.0)
+        low, high = "return_percentile_low", "return_percentile_high"
+        for name in (low, high):
+            require_range(name, getattr(self, name), 0.0, 100.0)
+        require_less(self, "behavior", low, high)
+        require(self.return_limit > 0, "return_limit", "a positive number", self.return_limit)
+        require(self.slow_every >= 0, "slow_every", "0 or a positive number", self.slow_every)
+        require(self.init_std > 0, "init_std", "a positive number", self.init_std)
+        require(self.min_std > 0, "min_std", "a positive number", self.min_std)
+        require_less(self, "behavior", "min_std", "max_std")

@@ -5,20 +5,26 @@ from __future__ import annotations
 import dataclasses
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 
 class SettingError(ValueError):
-    """A setting that cannot be.
+    """A setting that cannot be, alone or together with others.
 
     Attributes:
       path: its name with its section, such as model.deter.
+      others: settings by the same kind of name that it does not go with.
     """
 
-    def __init__(self, path: str, text: str) -> None:
+    def __init__(self, path: str, text: str, others: Sequence[str] = ()) -> None:
         super().__init__(text)
-        self.path = path
+        self.path, self.others = path, tuple(others)
+
+    def within(self, section: str) -> SettingError:
+        """The same error of a setting in a section; the text begins with the name."""
+        path, *others = (f"{section}.{name}" for name in (self.path, *self.others))
+        return SettingError(path, f"{section}.{self}", others)
 
 
 def build(cls: type, data: Any, path: str) -> Any:
@@ -35,7 +41,10 @@ def build(cls: type, data: Any, path: str) -> Any:
         kind = hints[key]
         nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
         values[key] = build(kind, value, full) if nested else _convert(kind, value, full)
-    return cls(**values)
+    try:
+        return cls(**values)
+    except SettingError as error:  # by the name of the field alone: a section may be there several times
+        raise error.within(path) if path else error from None
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:
@@ -58,17 +67,22 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     return value
 
 
-def require(condition: bool, path: str, expected: str, found: Any) -> None:
+def require(condition: bool, path: str, expected: str, found: Any, others: Sequence[str] = ()) -> None:
     if not condition:
-        raise SettingError(path, f"{path}: expected {expected}, found {found!r}")
+        raise SettingError(path, f"{path}: expected {expected}, found {found!r}", others)
 
 
 def require_range(path: str, value: float, low: float, high: float) -> None:
     require(low <= value <= high, path, f"a number between {low} and {high}", value)
 
 
-def require_positive(config: Any, section: str, exclude: tuple[str, ...]) -> None:
+def require_less(config: Any, section: str, low: str, high: str) -> None:
+    least, most = getattr(config, low), getattr(config, high)
+    require(least < most, high, f"more than {section}.{low} = {least}", most, (low,))
+
+
+def require_positive(config: Any, exclude: tuple[str, ...]) -> None:
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if item.name not in exclude and not isinstance(value, str | bool):
-            require(value > 0, f"{section}.{item.name}", "a positive number", value)
+            require(value > 0, item.name, "a positive number", value)

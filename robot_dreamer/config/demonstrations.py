@@ -20,6 +20,6 @@ class DemonstrationsConfig:
     """Updates after which that weight is half of what it was."""
 
     def __post_init__(self) -> None:
-        require_range("demonstrations.share", self.share, 0.0, 1.0)
-        require(self.imitation >= 0, "demonstrations.imitation", "0 or a positive number", self.imitation)
-        require(self.half_life > 0, "demonstrations.half_life", "a positive number", self.half_life)
+        require_range("share", self.share, 0.0, 1.0)
+        require(self.imitation >= 0, "imitation", "0 or a positive number", self.imitation)
+        require(self.half_life > 0, "half_life", "a positive number", self.half_life)

@@ -27,7 +27,7 @@ class StagesConfig:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            require(getattr(self, item.name) > 0, f"stages.{item.name}", "a positive number", getattr(self, item.name))
+            require(getattr(self, item.name) > 0, item.name, "a positive number", getattr(self, item.name))
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class EvolutionConfig:
 
     def __post_init__(self) -> None:
         for name in ("sigma", "sigma_limit", "dreams", "dream_length", "temperature", "deploy_every"):
-            require(getattr(self, name) > 0, f"evolution.{name}", "a positive number", getattr(self, name))
-        require(self.population >= 4, "evolution.population", "at least 4", self.population)
-        require_range("evolution.from_beginning", self.from_beginning, 0.0, 1.0)
-        require_range("evolution.exploration", self.exploration, 0.0, math.inf)
+            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        require(self.population >= 4, "population", "at least 4", self.population)
+        require_range("from_beginning", self.from_beginning, 0.0, 1.0)
+        require_range("exploration", self.exploration, 0.0, math.inf)
         limit = f"at least evolution.sigma = {self.sigma}"
-        require(self.sigma_limit >= self.sigma, "evolution.sigma_limit", limit, self.sigma_limit)
+        require(self.sigma_limit >= self.sigma, "sigma_limit", limit, self.sigma_limit, ("sigma",))

@@ -50,22 +50,25 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
     _require_effect(preset, names, settings)
     for data in settings:
         _merge(merged, data)
+    said: list[str] = []
     for override in overrides:
         path, separator, text = override.partition("=")
         if not separator:
             raise ValueError(f"override {override!r}: expected field=value")
-        _merge(merged, with_run_settings(_nest(path.strip(), _parse(path, text))))
+        nested = _nest(path.strip(), _parse(path, text))
+        said += [name for name, _ in _leaves(nested)]
+        _merge(merged, with_run_settings(nested))
     if "name" not in merged:
         merged["name"] = preset + "".join(f" {override}" for override in overrides)
     try:
         config = Config.from_dict(merged)
         require_read(config, [*(path for file in own for path in file.paths), *overrides])
     except SettingError as error:
-        said = {override.partition("=")[0].strip() for override in overrides}
-        guilty = None if error.path in said else next((f for f in reversed(own) if f.says(error.path)), None)
-        if guilty is None:
+        paths, by_override = (error.path, *error.others), {*said, *(f"run.{name}" for name in said)}
+        places = [file.place(path) for file in reversed(own) for path in paths if file.says(path)]
+        if by_override & {*paths} or not places:
             raise
-        raise SettingError(error.path, f"{guilty.place(error.path)}: {error}") from error
+        raise SettingError(error.path, f"{places[0]}: {error}") from error
     return config
 
 

@@ -100,20 +100,20 @@ class ModelConfig:
     """Squash vector observations with symlog in front of the encoder."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "model", exclude=_MAY_BE_ZERO)
-        require_range("model.unimix", self.unimix, 0.0, 1.0)
-        require_range("model.kl_balance", self.kl_balance, 0.0, 1.0)
-        require(self.overshooting >= 0, "model.overshooting", "0 or a positive number", self.overshooting)
-        require(self.reward_units >= 0, "model.reward_units", "0 or a positive number", self.reward_units)
-        require_range("model.free_nats", self.free_nats, 0.0, math.inf)
+        require_positive(self, exclude=_MAY_BE_ZERO)
+        require_range("unimix", self.unimix, 0.0, 1.0)
+        require_range("kl_balance", self.kl_balance, 0.0, 1.0)
+        require(self.overshooting >= 0, "overshooting", "0 or a positive number", self.overshooting)
+        require(self.reward_units >= 0, "reward_units", "0 or a positive number", self.reward_units)
+        require_range("free_nats", self.free_nats, 0.0, math.inf)
         for name in ("blocks", "decoder_blocks") if self.cell == "block" else ():
             parts = getattr(self, name)
-            require(self.deter % parts == 0, "model.deter", f"a multiple of model.{name} = {parts}", self.deter)
-        require(self.bins % 2 == 1 and self.bins >= 3, "model.bins", "an odd number of at least 3", self.bins)
-        require(self.kernel % 2 == 1, "model.kernel", "an odd number", self.kernel)
+            require(self.deter % parts == 0, "deter", f"a multiple of model.{name} = {parts}", self.deter, (name,))
+        require(self.bins % 2 == 1 and self.bins >= 3, "bins", "an odd number of at least 3", self.bins)
+        require(self.kernel % 2 == 1, "kernel", "an odd number", self.kernel)
         require(
             len(self.multipliers) > 0 and all(m > 0 for m in self.multipliers),
-            "model.multipliers",
+            "multipliers",
             "one or more positive numbers",
             self.multipliers,
         )

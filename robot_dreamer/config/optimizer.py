@@ -40,15 +40,15 @@ class OptimizerConfig:
     """Decay kernels only, not biases and norms."""
 
     def __post_init__(self) -> None:
-        require(self.learning_rate > 0, "optimizer.learning_rate", "a positive number", self.learning_rate)
-        require(self.warmup >= 0, "optimizer.warmup", "0 or a positive number", self.warmup)
+        require(self.learning_rate > 0, "learning_rate", "a positive number", self.learning_rate)
+        require(self.warmup >= 0, "warmup", "0 or a positive number", self.warmup)
         for name in ("agc", "agc_minimum", "epsilon", "clip"):
-            require(getattr(self, name) > 0, f"optimizer.{name}", "a positive number", getattr(self, name))
+            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         for name in ("clip_entries", "decay"):
-            require(getattr(self, name) >= 0, f"optimizer.{name}", "0 or a positive number", getattr(self, name))
+            require(getattr(self, name) >= 0, name, "0 or a positive number", getattr(self, name))
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
-            require(0 <= value < 1, f"optimizer.{name}", "at least 0 and below 1", value)
+            require(0 <= value < 1, name, "at least 0 and below 1", value)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,6 @@ class LossScales:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            require_range(f"loss_scales.{item.name}", getattr(self, item.name), 0.0, math.inf)
+            require_range(item.name, getattr(self, item.name), 0.0, math.inf)
         # Actor, planner and controller know of the reward only what the world model foretells.
-        require(
-            self.reward > 0, "loss_scales.reward", "more than 0, or no behaviour has a reward to go by", self.reward
-        )
+        require(self.reward > 0, "reward", "more than 0, or no behaviour has a reward to go by", self.reward)

@@ -23,7 +23,7 @@ class PlannerConfig:
     """Standard deviation of the noise on the executed action while experience is collected."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "planner", exclude=("exploration",))
+        require_positive(self, exclude=("exploration",))
         bound = f"at most planner.candidates = {self.candidates}"
-        require(self.elites <= self.candidates, "planner.elites", bound, self.elites)
-        require_range("planner.exploration", self.exploration, 0.0, 1.0)
+        require(self.elites <= self.candidates, "elites", bound, self.elites, ("candidates",))
+        require_range("exploration", self.exploration, 0.0, 1.0)

@@ -55,9 +55,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in ("publish_every", "checkpoint_every", "max_nonfinite"):
-            require(getattr(self, name) > 0, f"run.{name}", "a positive number", getattr(self, name))
-        require(self.bundle_ema >= 0, "run.bundle_ema", "0 or a positive number", self.bundle_ema)
-        require(self.portrait_every >= 0, "run.portrait_every", "0 or a positive number", self.portrait_every)
+            require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        require(self.bundle_ema >= 0, "bundle_ema", "0 or a positive number", self.bundle_ema)
+        require(self.portrait_every >= 0, "portrait_every", "0 or a positive number", self.portrait_every)
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ class Config:
             "behavior.imagine_last",
             f"0, or between 2 and batch_length = {self.batch_length}",
             self.behavior.imagine_last,
+            ("batch_length",),
         )
         require(self.prefill >= 0, "prefill", "0 or a positive number", self.prefill)
         require(self.train_ratio > 0, "train_ratio", "a positive number", self.train_ratio)
