@@ -62,7 +62,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
         merged["name"] = preset + "".join(f" {override}" for override in overrides)
     try:
         config = Config.from_dict(merged)
-        require_read(config, [*(path for file in own for path in file.paths), *overrides])
+        require_read(config, [*(path for file in own for path in file.paths), *said])
     except SettingError as error:
         paths, by_override = (error.path, *error.others), {*said, *(f"run.{name}" for name in said)}
         places = [file.place(path) for file in reversed(own) for path in paths if file.says(path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -20,9 +21,8 @@ from robot_dreamer.world_model.fast import filtering
 @pytest.mark.parametrize("preset", ["nano", "dreamer_v3", "dreamer_v2", "world_models"])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_what_stands_agrees(preset: str, layers: int) -> None:
-    require_one_model(
-        load_config(preset, [f"model.dynamics_layers={layers}", f"model.posterior_layers={layers}"]).model
-    )
+    model = load_config(preset).model
+    require_one_model(dataclasses.replace(model, dynamics_layers=layers, posterior_layers=layers))
 
 
 def test_a_changed_step_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
