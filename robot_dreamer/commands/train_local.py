@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -15,10 +16,9 @@ from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
-from robot_dreamer.data.source import STORE_FILE
+from robot_dreamer.data.source import STORE_FILE, open_store
 from robot_dreamer.environment import Environment
-from robot_dreamer.learner.checkpoint import FOLDER, kept_metas
-from robot_dreamer.learner.local import LivePolicy, LocalActor
+from robot_dreamer.learner.local import LivePolicy, LocalActor, RandomFirst
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.progress import ScoreLog
 from robot_dreamer.learner.run import Budget, Run
@@ -51,8 +51,11 @@ def train_local(args: argparse.Namespace) -> int:
 
 
 def _rows_before(logdir: Path) -> int:
-    """Rows that the newest checkpoint of a run has seen: a resumed run repeats neither first episodes nor noise."""
-    return max((meta.env_step for meta in kept_metas(logdir / FOLDER)), default=0)
+    """Rows that a run has lived, also behind its last checkpoint: a resumed one repeats neither episodes nor noise."""
+    if not (logdir / STORE_FILE).exists():
+        return 0
+    with closing(open_store(logdir)) as store:
+        return store.count()
 
 
 def _lead(
@@ -71,7 +74,9 @@ def _lead(
         record_command(logdir)  # not before: a run of another preset is refused, and stays as it is told
         record_run(logdir, spec, config, args.env)
         policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
-        actor = LocalActor(environment, policy, store)
+        # As a robot does before its first bundle; parameters that were given act at once.
+        first = RandomFirst(policy, spec, acting_seed, lambda: store.count() < config.prefill and not trainer.given)
+        actor = LocalActor(environment, first, store)
         exporter = BundleExporter(trainer.policy_step(), spec, config, store.id, config.run.bundle_weights)
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows
         report = reporter(logdir)

@@ -23,11 +23,11 @@ from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.controller import Controller
 from robot_dreamer.onboard.guard import Fault
 from robot_dreamer.onboard.noise import NoiseSource
-from robot_dreamer.onboard.policy import ActingPolicy, PolicyOutput
+from robot_dreamer.onboard.policy import ActingPolicy, PolicyOutput, RandomPolicy
 from robot_dreamer.onboard.sample import Sample
 from robot_dreamer.onboard.session import RecurrentState
 from robot_dreamer.onboard.slot import PolicySlot
-from robot_dreamer.record import StepRecord
+from robot_dreamer.record import Arrays, StepRecord
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.spec.safety import TERMINAL_RULES
 
@@ -82,6 +82,38 @@ class LivePolicy:
 
     def _tensor(self, value: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.asarray(value))[None].to(self._device)
+
+
+class RandomFirst:
+    """Random actions as long as they are wanted, then a policy, whose filter begins there. An ActingPolicy.
+
+    Args:
+      policy: takes over.
+      seed: of the random actions.
+      wanted: whether the next action is still to be random.
+    """
+
+    lineage = ""
+
+    def __init__(self, policy: ActingPolicy, spec: RobotSpec, seed: int, wanted: Callable[[], bool]) -> None:
+        self._policy, self._wanted = policy, wanted
+        self._acting: ActingPolicy = RandomPolicy(spec, seed)
+        self.version = self._acting.version
+        self.state: RecurrentState = {}  # nothing takes over from it
+
+    def reset(self) -> None:
+        """See onboard.policy.Policy."""
+        self._acting.reset()
+
+    def step(
+        self, observation: Arrays, previous_action: Arrays, is_first: bool, noise: NoiseSource | None
+    ) -> PolicyOutput:
+        """See onboard.policy.OnnxPolicy.step."""
+        if self._acting is not self._policy and not self._wanted():
+            self._acting, is_first = self._policy, True
+        output = self._acting.step(observation, previous_action, is_first, noise)
+        self.version = self._acting.version
+        return output
 
 
 class LocalActor:

@@ -12,11 +12,11 @@ import pytest
 from robot_dreamer.config import load_config
 from robot_dreamer.environment import Environment, TimeStep
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.local import FLUSH, LivePolicy, LocalActor
+from robot_dreamer.learner.local import FLUSH, LivePolicy, LocalActor, RandomFirst
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.onboard.low_pass import LowPass, butterworth
 from robot_dreamer.onboard.policy import PolicyOutput, RandomPolicy
-from robot_dreamer.record import StepRecord, validate_record
+from robot_dreamer.record import RANDOM_POLICY, StepRecord, validate_record
 from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, parse_spec
 from sim.environments import make_environment
 from tests.onboard_models import TOY, toy_spec
@@ -117,6 +117,25 @@ def test_what_a_filter_and_a_rate_limit_leave_of_an_action_is_executed_and_recor
         slewed += bool((last != smooth).any())
         np.testing.assert_allclose(action.to_command(row.action["force"]), last, atol=1e-6)
     assert slewed
+
+
+def test_random_actions_go_before_until_enough_was_lived_and_the_filter_begins_there() -> None:
+    environment = make_environment("robot:cartpole", seed=0)
+    live, seen = live_policy(environment.spec, lambda: 7), []
+    step = live.step
+
+    def watched(*arguments: Any) -> PolicyOutput:
+        seen.append(arguments[2])
+        return step(*arguments)
+
+    live.step = watched  # type: ignore[method-assign]
+    left = iter([True] * 20 + [False])
+    rows = act(environment, 30, RandomFirst(live, environment.spec, 3, lambda: next(left)))
+    assert [row.policy_version for row in rows] == [RANDOM_POLICY] * 20 + [7] * 10
+    assert seen == [True] + [False] * 9
+    drawn = RandomPolicy(environment.spec, 3)
+    expected = [drawn.step({}, {}, False, None).action["force"] for _ in range(20)]
+    np.testing.assert_array_equal([row.action_requested["force"] for row in rows[:20]], expected)
 
 
 class Scripted:
