@@ -91,7 +91,8 @@ def _robot(robot: str, wanted: Wanted) -> Environment:
     from sim.robot_environment import RobotEnvironment
 
     if wanted.action_repeat != 1:
-        raise SpecError(f"action_repeat {wanted.action_repeat} is not for robots; set the rate in the RobotSpec")
+        advice = "its RobotSpec has a rate: --set action_repeat=1"
+        raise SpecError(f"action_repeat {wanted.action_repeat} is not for a robot; {advice}")
     if wanted.pixels:
         raise SpecError("pixels is not for robots; give the RobotSpec an observation of type sensor_msgs/msg/Image")
     return RobotEnvironment(robot, wanted.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,7 +17,8 @@ import pytest
 from robot_dreamer.cli import main
 from robot_dreamer.learner.checkpoint import load_checkpoint
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.record import StepRecord
+from robot_dreamer.record import RANDOM_POLICY, StepRecord
+from robot_dreamer.spec import load_spec
 from sim.environments import make_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -80,3 +82,27 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path, capsys
     assert main(words(tmp_path, "--steps", "300", "--set", "model.deter=128")) == 2
     assert "model.deter: ours 128, theirs 64" in capsys.readouterr().err
     assert files == {name: (tmp_path / name).read_text() for name in files}  # the run is told as it was
+
+
+def test_a_generation_with_a_prefill_begins_at_random_and_a_killed_run_repeats_nothing(tmp_path: Path) -> None:
+    options = ["--env", "robot:cartpole", "--preset", "dreamer_v1:cpu", "--set", "prefill=64", "--set", "train_ratio=8"]
+    for steps in ("96", "128"):
+        assert main(["train", *options, "--logdir", str(tmp_path), "--steps", steps]) == 0
+        shutil.rmtree(tmp_path / "checkpoints")  # as if it had been killed before the first
+    store = ExperienceStore(tmp_path / "experience.sqlite", load_spec("cartpole"))
+    rows = [row for _, row in store.read(0, 1000)]
+    store.close()
+    first, second = ([row for row in rows if row.boot == boot] for boot in dict.fromkeys(row.boot for row in rows))
+    assert (len(first), len(second)) == (96, 32)
+    random = [row.policy_version == RANDOM_POLICY for row in first]
+    assert all(random[:64]) and not any(random[80:])
+    assert not any(row.policy_version == RANDOM_POLICY for row in second)
+    assert any(not np.array_equal(first[0].observation[name], value) for name, value in second[0].observation.items())
+
+
+def test_an_action_repeat_on_a_robot_says_how_to_do_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--env", "robot:cartpole", "--preset", "dreamer_v1:dmc_proprio", "--steps", "10"]
+    assert main(["train", *options, "--logdir", str(tmp_path)]) == 2
+    assert "action_repeat 2 is not for a robot; its RobotSpec has a rate: --set action_repeat=1" in (
+        capsys.readouterr().err
+    )
