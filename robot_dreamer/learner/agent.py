@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.behavior.noise import UpdateNoise, latent_noise
-from robot_dreamer.behavior.policy_step import PolicyStep
+from robot_dreamer.behavior.policy_step import Perception, PolicyStep
 from robot_dreamer.config import Config
 from robot_dreamer.learner.adam import make_optimizers, trained_parameters
 from robot_dreamer.learner.batch import Batch
@@ -98,18 +98,19 @@ class Agent(nn.Module):
         carry: Carry | None,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
+        world: Perception | None = None,
     ) -> Observed:
         """Filter rows that have just arrived, and say what was seen in each.
 
         observation, action: (B, T, *shape) each, action_t executed after observation_t; is_first: (B, T) bool; carry:
         the row before (see `Carry.after`), None at the start of a stream; noise: (T, B, *latent.shape), else
-        drawn from `generator`, or from the agent's own.
+        drawn from `generator`, or from the agent's own; world: whose encoder and RSSM, default: those that are trained.
         """
         if noise is None:
             rows, steps = is_first.shape
             noise = latent_noise(self.parts.world.rssm.latent, (steps, rows), generator or self.generator)
         with self.precision():
-            return observe_rows(self.parts, observation, action, is_first, carry, noise)
+            return observe_rows(self.parts, observation, action, is_first, carry, noise, world)
 
     def policy_step(self) -> PolicyStep:
         """The acting step, sharing the parameters of this agent."""

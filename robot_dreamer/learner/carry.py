@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from robot_dreamer.behavior.policy_step import Perception
 from robot_dreamer.learner.objectives.parts import Parts
 from robot_dreamer.world_model.rssm import RSSM, Latents, Observed, encode_action
 
@@ -37,9 +38,11 @@ def observe_rows(
     is_first: Tensor,
     carry: Carry | None,
     noise: Tensor,
+    world: Perception | None = None,
 ) -> Observed:
     """Filter rows (B, T, ...); see `Agent.observe`."""
-    rssm, (rows, steps) = parts.world.rssm, is_first.shape
+    world = parts.world if world is None else world
+    rssm, (rows, steps) = world.rssm, is_first.shape
     if carry is None:
         zeros = {name: torch.zeros_like(value[:, 0]) for name, value in action.items()}
         carry, is_first = Carry(*rssm.initial(rows), zeros), is_first.clone()
@@ -48,10 +51,11 @@ def observe_rows(
         name: torch.cat((carry.action[name].unsqueeze(1), value[:, :-1]), 1).flatten(0, 1)
         for name, value in action.items()
     }
-    tokens = parts.world.encoder({name: value.flatten(0, 1) for name, value in observation.items()})
+    tokens = world.encoder({name: value.flatten(0, 1) for name, value in observation.items()})
     start = Latents(carry.deter.float(), carry.stoch.float())
     features = encode_action(parts.actions, previous).unflatten(0, (rows, steps))
-    filter_all = partial(_observe_stream, parts) if rows == 1 and parts.compiled.on else rssm.observe
+    stream = rows == 1 and parts.compiled.on and world is parts.world
+    filter_all = partial(_observe_stream, parts) if stream else rssm.observe
     return filter_all(start, tokens.unflatten(0, (rows, steps)), features, 1 - is_first.float(), noise)
 
 

@@ -13,6 +13,7 @@ from robot_dreamer.behavior.planner import Planner
 from robot_dreamer.behavior.policy_step import PolicyStep
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch, batch_to
+from robot_dreamer.learner.carry import Carry
 from robot_dreamer.record import Arrays
 from robot_dreamer.world_model.rssm import Filtered, Latents, Observed, encode_action, feature_of
 
@@ -22,12 +23,14 @@ EPISODE_ROWS = 500  # of an episode along which values are shown, at most
 
 
 def imagined_rewards(
-    agent: Agent, batch: Batch, observed: Observed, context: int, generator: torch.Generator
+    agent: Agent, batch: Batch, carry: Carry | None, observed: Observed, context: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Rewards that the current behaviour imagines to earn, beside those that were earned from the same rows.
 
     The recorded actions are those of an older policy, or of a person, so a gap of a learning agent is no error; one
     that stays, is.
+
+    carry: what the batch was filtered from, see `Agent.observe`.
 
     Returns imagined/predicted and imagined/obtained (N), sums over imagined/steps () rows, in the scale in which the
     model learns rewards; nothing if the windows are too short, or no reward is predicted.
@@ -43,6 +46,9 @@ def imagined_rewards(
     starts = list(range(context, last + 1, steps))
     if isinstance(policy, Planner):
         starts = starts[:1]
+    if step.rssm is not agent.parts.world.rssm:  # World Models acts by networks as they were when C was handed over
+        seen = batch.observation, batch.action, batch.is_first
+        observed = agent.observe(*seen, carry, generator=generator, world=step)
     deter, stoch = (torch.cat([x[rows, t] for t in starts]).float() for x in (observed.deter, observed.stoch))
     predicted = _imagine(step, Latents(deter, stoch), steps, generator)
     reward = batch.reward.float()

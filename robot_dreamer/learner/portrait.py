@@ -84,7 +84,7 @@ def portrait(agent: Agent, batch: Batch, seed: int = 0) -> Arrays:
         found = _pictures(agent.observation_fields, batch, seen, dreams)
         found |= _errors(agent.observation_fields, batch, seen, dreams)
         found |= _nats(agent, observed) | _heads(agent, batch, seen)
-        found |= imagined_rewards(agent, batch, observed, CONTEXT, generator)
+        found |= imagined_rewards(agent, batch, carry, observed, CONTEXT, generator)
     found |= {f"action/{field.name}": batch.action[field.name] for field in agent.action_fields}
     sizes = {"context": np.array(CONTEXT), "horizon": np.array(dreams.valid.shape[1])}
     return sizes | {name: _array(value) for name, value in found.items()}

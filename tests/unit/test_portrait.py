@@ -143,3 +143,20 @@ def test_the_windows_that_are_shown_are_those_whose_episode_goes_on():
     batch.is_first[0, 12], batch.is_first[3, 20] = True, True
     truth = portrait(agent, batch)["truth/velocity"]
     assert np.array_equal(truth, batch.observation["velocity"].numpy()[[1, 2, 4], 1:])
+
+
+def test_what_acts_imagines_from_what_it_sees_itself():
+    """World Models acts by V and M as they were when C was handed over, and theirs are the states to dream from."""
+    config = load_config("world_models:cpu", ["device=cpu", *GENERATIONS["world_models:cpu"], "replay_context=zero"])
+    agent = Agent(WALKER, SIX_ACTIONS, config)
+    batch = random_batch(agent, 3, STEPS + 1)
+    batch.is_first[:] = False
+    before = portrait(agent, batch)
+    with torch.no_grad():
+        for parameter in agent.parts.modules["world_model"].parameters():
+            parameter.mul_(2)
+    after = portrait(agent, batch)
+    assert not np.array_equal(after["seen/velocity"], before["seen/velocity"])
+    assert before["imagined/predicted"].size and np.array_equal(
+        after["imagined/predicted"], before["imagined/predicted"]
+    )
