@@ -44,6 +44,7 @@ def learn_offline(
         begin(trainer)
         while trainer.ingest():
             pass
+        trainer.ingest_rest()
         if budget.spent(trainer):
             text = "%s: %d updates were made before, which is the whole budget: nothing is left to be done"
             _log.info(text, logdir, trainer.updates)

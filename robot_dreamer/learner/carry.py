@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robot_dreamer.behavior.policy_step import Perception
 from robot_dreamer.learner.objectives.parts import Parts
+from robot_dreamer.world_model.latent import LatentSpace
 from robot_dreamer.world_model.rssm import RSSM, Latents, Observed, encode_action
 
 FEW = 4  # rows in one function: with more it takes longer to compile, with one its call costs what it saves
@@ -29,6 +33,21 @@ class Carry(NamedTuple):
     def after(latents: Latents | Observed, action: dict[str, Tensor]) -> Carry:
         """From latents (B, T, ...) and actions (B, T, ...) of rows that have been filtered: the last of them."""
         return Carry(latents.deter[:, -1], latents.stoch[:, -1], {name: value[:, -1] for name, value in action.items()})
+
+    @staticmethod
+    def stored(
+        deter: NDArray[np.float32],
+        stoch: NDArray[Any],
+        action: Mapping[str, NDArray[Any]],
+        latent: LatentSpace,
+        device: torch.device,
+    ) -> Carry:
+        """From a row of a replay, as `Replay.last` gives it."""
+
+        def one(value: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(np.asarray(value))[None].to(device)
+
+        return Carry(one(deter), latent.unpack(one(stoch)), {name: one(value) for name, value in action.items()})
 
 
 def observe_rows(

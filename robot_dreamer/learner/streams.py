@@ -5,6 +5,8 @@ from __future__ import annotations
 from robot_dreamer.record import StepRecord
 
 CHUNK = 16  # rows
+Chunk = tuple[str, list[StepRecord]]
+"""The name of a stream, and rows of it."""
 
 
 class Streams:
@@ -17,7 +19,7 @@ class Streams:
         self._pending: dict[str, list[StepRecord]] = {}  # by boot
         self._segments: dict[str, tuple[int, int]] = {}  # by boot: next sequence number, first one of the gapless run
 
-    def add(self, row: StepRecord) -> list[tuple[str, list[StepRecord]]]:
+    def add(self, row: StepRecord) -> list[Chunk]:
         """Take one row; returns the chunks that are complete with it, each with the name of its stream."""
         boot = f"{row.robot}/{row.boot}"
         expected, begin = self._segments.get(boot, (row.sequence, row.sequence))
@@ -44,6 +46,13 @@ class Streams:
         key = f"{robot}/{boot}"
         if key in self._pending:
             self._pending[key] = [row for row in self._pending[key] if row.episode != episode]
+
+    def rest(self) -> list[Chunk]:
+        """Take the incomplete chunks too, for no more rows will come; what comes all the same goes on behind them."""
+        chunks = [(f"{boot}/{self._segments[boot][1]}", rows) for boot, rows in self._pending.items() if rows]
+        if chunks:
+            self._pending = {}
+        return chunks
 
     def waiting(self) -> dict[str, int]:
         """Rows of the incomplete chunk of every stream that goes on."""

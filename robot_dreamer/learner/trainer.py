@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from robot_dreamer.learner.memory import affordable_rows, fitting, update_advice
 from robot_dreamer.learner.progress import EpisodeLog
 from robot_dreamer.learner.recent import RECENT_ROWS, recent_tensors
 from robot_dreamer.learner.replay import Replay, row_bytes
-from robot_dreamer.learner.streams import Streams
+from robot_dreamer.learner.streams import Chunk, Streams
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.update_result import UpdateResult
 from robot_dreamer.learner.write_back import WriteBack
@@ -150,7 +151,12 @@ class Trainer:
                 self._filter_and_add(stream, rows)
         return len(entries)
 
-    def _take(self, cursor: int, row: StepRecord) -> list[tuple[str, list[StepRecord]]]:
+    def ingest_rest(self) -> None:
+        """After `ingest`, where no more experience will come: rows that wait for more of their chunk, too."""
+        for stream, rows in self._discards.rest(self._cursor):
+            self._filter_and_add(stream, rows)
+
+    def _take(self, cursor: int, row: StepRecord) -> list[Chunk]:
         """Count a row of the store; returns the chunks that are complete with it."""
         self._cursor = cursor
         self.env_steps += 1
@@ -184,16 +190,7 @@ class Trainer:
 
     def _carry(self, stream: str) -> Carry | None:
         last = self.replay.last(stream)
-        if last is None:
-            return None
-        deter, stoch, action = last
-        carry = Carry(
-            torch.from_numpy(deter)[None],
-            self._latent.unpack(torch.from_numpy(np.asarray(stoch))[None]),
-            {name: torch.from_numpy(np.asarray(value))[None] for name, value in action.items()},
-        )
-        device = self.agent.device
-        return Carry(carry.deter.to(device), carry.stoch.to(device), {k: v.to(device) for k, v in carry.action.items()})
+        return None if last is None else Carry.stored(*last, self._latent, self.agent.device)
 
     def update(self) -> None:
         """Start one gradient update, and finish the one before; a CPU finishes it at once.
@@ -325,8 +322,6 @@ class Trainer:
 
     def _reload_rows(self, until: int) -> None:
         """Add the rows up to a cursor of the store without computing their latents."""
-        deter = np.zeros(self.agent.parts.world.rssm.deter, np.float32)
-        stoch = stored_zeros(self._latent)
         while self._cursor < until:
             entries = self.store.read(self._cursor, 1024)
             if not entries or entries[0][0] > until:
@@ -337,11 +332,16 @@ class Trainer:
             for cursor, row in entries:
                 if cursor > until:
                     break
-                self._discards.repeat(self._cursor)
-                for stream, rows in self._take(cursor, row):
-                    for chunk_row in rows:
-                        self.replay.add(stream, chunk_row, deter, stoch)
-        self._discards.repeat(until)
+                self._add_again(self._discards.repeat(self._cursor))
+                self._add_again(self._take(cursor, row))
+        self._add_again(self._discards.repeat(until))
+
+    def _add_again(self, chunks: Iterable[Chunk]) -> None:
+        """Add rows whose latents come back later."""
+        for stream, rows in chunks:
+            deter, stoch = np.zeros(self.agent.parts.world.rssm.deter, np.float32), stored_zeros(self._latent)
+            for row in rows:
+                self.replay.add(stream, row, deter, stoch)
 
 
 def _sequence(values: list[NDArray[Any]], device: torch.device) -> torch.Tensor:

@@ -7,10 +7,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from robot_dreamer.cli import main
 from robot_dreamer.data.source import open_store, rows_of
+from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.bundle import read_bundle, written_bundles
 from robot_dreamer.spec import load_spec
@@ -124,3 +127,66 @@ def test_a_store_alone_is_relearned_with_a_preset(run: Path, tmp_path: Path) -> 
     words = ["relearn", str(run), "--reward", REWARD, "--logdir", str(place), "--epochs", "1", "--from-scratch"]
     assert main([*words, "--preset", "nano", "--set", "device=cpu"]) == 0
     assert json.loads((place / "run.json").read_text())["config"]["name"].startswith("nano device=cpu")
+
+
+def test_the_last_rows_of_a_store_wait_for_no_more(tmp_path: Path) -> None:
+    """An episode that goes on has 16 + 1 rows: the last of them would wait for a chunk to fill."""
+    store = ExperienceStore(tmp_path / "experience.sqlite", load_spec("cartpole"))
+    store.add(rows(0, 17))
+    store.close()
+    words = ["learn", "--offline", "--robot", "cartpole", "--preset", "nano", "--logdir", str(tmp_path)]
+    words += ["--set", "device=cpu", "--set", "batch_length=16"]
+    assert main([*words, "--epochs", "4"]) == 0
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status["replay_size"] == 17
+    assert main([*words, "--epochs", "8"]) == 0  # resumed
+    assert json.loads((tmp_path / "status.json").read_text())["updates"] > status["updates"]
+
+
+def test_a_cut_and_resumed_run_takes_them_where_the_uncut_one_did(tmp_path: Path) -> None:
+    """Before and behind it an episode is discarded, of which rows were waiting; then more rows come."""
+
+    def begin(folder: Path) -> Trainer:
+        trainer = make(folder, offline=True)
+        trainer.store.add(rows(0, 70))
+        while trainer.ingest():
+            pass
+        return trainer
+
+    def mark(trainer: Trainer, episode: int) -> None:
+        with trainer.store.transaction():
+            trainer.store.discard("cartpole", "boot", episode)
+        trainer.ingest()
+
+    def later(trainer: Trainer) -> None:
+        trainer.store.add(rows(70, 100))
+        while trainer.ingest():
+            pass
+        trainer.ingest_rest()
+        trainer.update()
+
+    for when in ("before", "behind"):
+        runs = []
+        for name in ("whole", "cut"):
+            trainer = begin(tmp_path / f"{when}-{name}")
+            if when == "before":
+                mark(trainer, 2)
+            trainer.ingest_rest()
+            if when == "behind":
+                mark(trainer, 2)
+            trainer.update()
+            if name == "cut":
+                trainer.save()
+                trainer.store.close()
+                trainer = make(tmp_path / f"{when}-{name}", offline=True)
+                assert trainer.resume()
+            later(trainer)
+            runs.append(trainer)
+        whole, cut = runs
+        assert whole.replay.state() == cut.replay.state()
+        for latent, values in whole.replay.latents.items():
+            assert np.array_equal(values, cut.replay.latents[latent])
+        theirs = cut.agent.training_state()
+        assert all(torch.equal(value, theirs[key]) for key, value in whole.agent.training_state().items())
+        for trainer in runs:
+            trainer.store.close()
