@@ -61,7 +61,8 @@ class EvolutionConfig:
     def __post_init__(self) -> None:
         for name in ("sigma", "sigma_limit", "dreams", "dream_length", "temperature", "deploy_every"):
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
-        require(self.population >= 4, "population", "at least 4", self.population)
+        # With fewer the library mirrors some of the last generation, and draws other noise than it is given.
+        require(self.population >= 6, "population", "at least 6", self.population)
         require_range("from_beginning", self.from_beginning, 0.0, 1.0)
         require_range("exploration", self.exploration, 0.0, math.inf)
         limit = f"at least evolution.sigma = {self.sigma}"

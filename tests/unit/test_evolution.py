@@ -37,6 +37,13 @@ def test_a_search_that_was_cut_goes_on_exactly(cut, size):
     assert {name for name in whole if not torch.equal(whole[name], resumed[name])} == set()
 
 
+def test_the_smallest_population_that_may_be_set_can_be_searched_with():
+    evolution, generator = Evolution(12, 6, 0.1), torch.Generator().manual_seed(1)
+    for _ in range(5):
+        candidates = evolution.ask(torch.randn(6, 12, generator=generator, dtype=torch.float64))
+        evolution.tell(candidates, -candidates.square().sum(-1))
+
+
 def test_a_large_search_takes_the_noise_it_is_given():
     evolution = Evolution(867, 64, 0.1)
     for _ in range(2):

@@ -212,7 +212,7 @@ def test_a_model_of_another_generation_is_refused(override):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("evolution.population=2", "evolution.population: expected at least 4, found 2"),
+        ("evolution.population=5", "evolution.population: expected at least 6, found 5"),
         ("evolution.sigma_limit=0.01", "evolution.sigma_limit: expected at least evolution.sigma = 0.1, found 0.01"),
         ("stages.memory=0", "stages.memory: expected a positive number, found 0"),
     ],
