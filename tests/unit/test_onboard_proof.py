@@ -127,5 +127,5 @@ def test_the_bundle_after_an_endless_one_is_taken(tmp_path: Path) -> None:
     until(lambda: slot.exchange().policy.version == 2)
     slot.offer(make_foreign_bundle(tmp_path / "3.bundle", SPEC, endless, 3))
     until(proofs)
-    slot.stop()
+    slot.stop(timeout=60.0)  # a slow machine is not what is asked about
     assert not proofs() and not any(thread.name == "policy-slot" for thread in threading.enumerate())
