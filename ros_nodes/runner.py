@@ -149,17 +149,18 @@ class Runner(ABC):
         return self._controller.tick(sample, self._parts.takeover.commands())
 
     def _glance(self) -> Arrays | None:
-        """What the robot shows, outside of episodes; None if that cannot be read, or cannot be."""
+        """What the robot shows, outside of episodes; None if that cannot be read. Nor does it begin to drive by what
+        cannot be; while it is driven the guard looks at that too.
+        """
         try:
-            sample = self._observer.sample()
+            observation = self._observer.sample().observation
         except ObservationError as error:
-            kind, problem = "message", str(error)
-        else:
-            kind, problem = self._controller.problem_of(sample)
-        if problem:
-            self._controller.refuse(kind, problem)
+            self._controller.refuse("message", str(error))
             return None
-        return sample.observation
+        if not self._states.driving and (problem := self._controller.impossible(observation)):
+            self._controller.refuse("observation_range", problem)
+            return None
+        return observation
 
     def _rest(self, seconds: float, wait: Callable[[float], object]) -> None:
         """Wait, but no longer than until a fault latches, and beat on: a period may be seconds, in which a stop must

@@ -28,7 +28,7 @@ class Motors:
       used: there are any.
 
     Raises:
-      SpecError: the model has no actuator on such a joint, or two motors are on one.
+      SpecError: the model has no actuator on such a joint, two motors are on one, or it is left no force.
     """
 
     def __init__(self, model: mujoco.MjModel, motors: tuple[Motor, ...]) -> None:
@@ -49,6 +49,9 @@ class Motors:
         limited = model.actuator_forcelimited[self._actuators].astype(bool)
         low = np.where(limited, self._least[self._actuators], -math.inf).clip(min=-self._nominal)
         high = np.where(limited, self._most[self._actuators], math.inf).clip(max=self._nominal)
+        if empty := [name for name, least, most in zip(names, low, high, strict=True) if least >= most]:
+            text = "the actuator's own forcerange leaves nothing of what the motor gives"
+            raise SpecError(f"simulation.motors: {', '.join(empty)}: {text}")
         model.actuator_forcelimited[self._actuators] = True
         self._width = high - low
         self._write(low, high)

@@ -74,8 +74,12 @@ def _lead(
         record_command(logdir)  # not before: a run of another preset is refused, and stays as it is told
         record_run(logdir, spec, config, args.env)
         policy = LivePolicy(trainer.agent.policy_step(), spec, acting_seed, lambda: trainer.updates)
-        # As a robot does before its first bundle; parameters that were given act at once.
-        first = RandomFirst(policy, spec, acting_seed, lambda: store.count() < config.prefill and not trainer.given)
+
+        def begins() -> bool:
+            """As a robot does before its first bundle; what was given or has learned from others' rows acts at once."""
+            return store.count() < config.prefill and not (trainer.given or trainer.updates)
+
+        first = RandomFirst(policy, spec, acting_seed, begins)
         actor = LocalActor(environment, first, store)
         exporter = BundleExporter(trainer.policy_step(), spec, config, store.id, config.run.bundle_weights)
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows

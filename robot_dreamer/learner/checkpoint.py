@@ -24,6 +24,7 @@ import safetensors.torch
 import torch
 
 from robot_dreamer.config import Config, differences
+from robot_dreamer.config.reads import is_read
 from robot_dreamer.durable import sha256_of, sync
 from robot_dreamer.learner.checkpoint_meta import (
     FORMAT,
@@ -186,7 +187,7 @@ def _require_same(folder: Path, meta: CheckpointMeta, spec: RobotSpec | None, co
     found = differences(config.to_dict(), meta.config)
     text = "\n".join(f"  {name}: ours {ours!r}, theirs {theirs!r}" for name, ours, theirs in found)
     names = f"theirs is {meta.config['name']!r}, ours {config.name!r}"
-    if any(_decides_tensors(*difference) for difference in found):
+    if any(is_read(config, name) and _decides_tensors(name, *sides) for name, *sides in found):
         advice = "Resume with the same preset, or start in another log directory."
         raise CheckpointError(f"checkpoint {folder} holds another model: {names}:\n{text}\n{advice}")
     if found and _preset(config.name) != _preset(meta.config["name"]):

@@ -112,7 +112,8 @@ class Buttons:
             if pressed:
                 self.presses += 1
                 self.press(PRESSED)
-            if button.newest - _LATE < stamp < button.newest:  # farther back its clock was set, and this is news
+            # Farther back its clock was set. That is believed of a press alone: an old release may be of its history.
+            if stamp < button.newest and not (pressed and stamp <= button.newest - _LATE):
                 return
             button.newest = stamp
             if pressed or source is not None or len(self._publishers) <= 1:

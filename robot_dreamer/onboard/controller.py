@@ -87,7 +87,8 @@ class Controller:
         self._record = record
         self._noise = NoiseSource(seed, deterministic)
         self._filter = CommandLowPass(spec.actions, spec.rate)
-        self._ranges = {o.name: o.limits for o in spec.quantities if o.limits}
+        self._ranges = {o.name: o.limits for o in spec.observations if o.limits}
+        self._possible = {o.name: o.limits for o in spec.quantities if o.limits}
         self._expected = [(o.name, o.reading_shape, np.dtype(o.dtype)) for o in spec.quantities]
         self._pilot: ActingPolicy | None = None  # who has driven the episode alone so far
 
@@ -140,7 +141,7 @@ class Controller:
         fault = self.guard.fault
         if fault is not None:
             return self._halt(fault)
-        kind, problem = self.problem_of(sample)
+        kind, problem = self._problem(sample)
         if problem:
             return self.refuse(kind, problem)
         try:
@@ -221,8 +222,12 @@ class Controller:
         self.abandon()
         return Decision(None, refused=problem, kind=kind)
 
-    def problem_of(self, sample: Sample) -> tuple[str, str]:
-        """Why what the sensors say cannot be: kind and words; both empty if it can."""
+    def impossible(self, observation: Mapping[str, NDArray[Any]]) -> str:
+        """Which quantity, watched ones too, shows what its range says cannot be; empty if none does."""
+        beyond = (n for n, limits in self._possible.items() if n in observation and not _within(observation[n], limits))
+        return next((_beyond(name, self._possible[name], observation[name]) for name in beyond), "")
+
+    def _problem(self, sample: Sample) -> tuple[str, str]:
         for name, shape, dtype in self._expected:
             array = sample.observation.get(name)
             if array is None:
@@ -233,8 +238,7 @@ class Controller:
             if dtype.kind == "f" and not np.isfinite(array).all():
                 return "not_finite", f"observation {name}: expected finite numbers, found {array}"
             if name in self._ranges and not _within(array, self._ranges[name]):
-                low, high = self._ranges[name]
-                return "observation_range", f"observation {name}: expected {low:g} to {high:g}, found {array}"
+                return "observation_range", _beyond(name, self._ranges[name], array)
         return "", ""
 
     def _normalised(self, action: NDArray[Any], discrete: bool) -> NDArray[Any]:
@@ -295,6 +299,10 @@ class Controller:
     def _write(self, row: StepRecord) -> None:
         if self._record is not None:
             self._record(row)
+
+
+def _beyond(name: str, limits: tuple[float, ...], found: NDArray[Any]) -> str:
+    return f"observation {name}: expected {limits[0]:g} to {limits[1]:g}, found {found}"
 
 
 def _within(numbers: NDArray[Any] | float, bounds: tuple[float, ...]) -> bool:

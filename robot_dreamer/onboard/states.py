@@ -80,9 +80,11 @@ class StateMachine:
         if fault is not None:
             self._seen = fault
             self.state = DriveState.FAULT
+            self._stopped |= fault.reaction == "stop"
         elif latest is not self._seen:  # it came and went between two ticks; the episode is over all the same
             self._seen = latest
             self.state = DriveState.PASSIVE
+            self._stopped |= latest is not None and latest.reaction == "stop"
         else:
             self._move(DriveState.PASSIVE if self._deaf else self._wanted(latest))
         self.driving |= self.state is DriveState.POLICY
@@ -107,8 +109,7 @@ class StateMachine:
     def alive(self) -> bool:
         """What the heartbeat says: commands come, and the low level shall obey them."""
         fault = self._guard.fault
-        obeyed = not self._stopped if fault is None else fault.reaction in ("ramp", "hold")
-        return self.driving and obeyed
+        return self.driving and not self._stopped and (fault is None or fault.reaction in ("ramp", "hold"))
 
     def settle(self, send: Callable[[Commands], None], sleep: Callable[[float], object] = time.sleep) -> bool:
         """Nobody will tick any more: lead a robot that is driven to the safe pose, by its reaction where there is a
@@ -132,8 +133,9 @@ class StateMachine:
         if self.state is DriveState.FAULT:  # for a tick at least, so that whoever ticks sees that the episode is over
             self.state = DriveState.PASSIVE
             reaction = self._seen.reaction if self._seen is not None else ""
-            self._stopped = reaction == "stop"
-            self.driving &= reaction == "ramp" or (self._stopped and not self._guard.limits.at_neutral)  # others stay
+            self.driving &= reaction == "ramp" or (
+                reaction == "stop" and not self._guard.limits.at_neutral
+            )  # others stay
             return
         if wanted is DriveState.PASSIVE:
             self.state = DriveState.PASSIVE

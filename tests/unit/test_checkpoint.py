@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -100,6 +101,13 @@ def test_another_preset_is_refused_and_other_settings_are_told(
         assert not caplog.text
         load_checkpoint(tmp_path, config=load_config("nano", ["train_ratio=512"]))
     assert "train_ratio: ours 512.0, theirs 32.0" in caplog.text
+
+
+def test_a_setting_of_the_model_that_nothing_reads_is_no_other_model(tmp_path: Path) -> None:
+    """It could be set once; now it is refused, so a run that has it could go on neither with it nor without."""
+    config = load_config("nano")
+    save(tmp_path, 1, config=dataclasses.replace(config, model=dataclasses.replace(config.model, tanh_rewards=True)))
+    assert load_checkpoint(tmp_path, config=config)[1].training_step == 1
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,10 @@ def test_a_drives_own_limit_is_kept_and_weaker_where_it_is_weaker(tmp_path: Path
 def test_motors_that_cannot_be_are_refused(tmp_path: Path, row: str, says: str) -> None:
     with pytest.raises(SpecError, match=says):
         SimRobot(varied(tmp_path, f"motors: [{row}]"), 0)
+
+
+def test_an_actuator_that_is_left_nothing_is_refused() -> None:
+    model = mujoco.MjModel.from_xml_string(WHEEL.format(gear=1.0))
+    model.actuator_forcelimited[0], model.actuator_forcerange[0] = True, (2 * STALL, 3 * STALL)
+    with pytest.raises(SpecError, match=r"simulation.motors: wheel: the actuator's own forcerange leaves nothing"):
+        Motors(model, (Motor(("wheel",), STALL, FREE),))

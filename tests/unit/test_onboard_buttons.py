@@ -99,6 +99,15 @@ def test_a_button_whose_clock_was_set_back_is_heard() -> None:
     assert not desk.buttons.problem()
 
 
+def test_a_release_from_a_buttons_history_does_not_release_it() -> None:
+    """One subscription may be given what was said long ago, behind what another has brought."""
+    desk = Desk()
+    hour = 3_600_000_000_000
+    for stamp, pressed in ((2 * hour, True), (hour, False), (2 * hour, True)):
+        desk.buttons.hear(A, stamp, pressed)
+    assert desk.buttons.problem() == PRESSED
+
+
 def test_an_unknown_button_among_several_releases_nothing() -> None:
     desk = Desk()
     desk.says(None, True)

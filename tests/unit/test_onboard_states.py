@@ -135,6 +135,7 @@ def test_a_cleared_stop_ends_its_way_and_no_low_level_obeys_it() -> None:
     robot.guard.latch("e_stop", "test")
     assert robot.step() is FAULT
     robot.guard.clear()
+    assert not robot.machine.alive  # the heartbeat goes on between ticks, which may be seconds apart
     assert robot.step() is PASSIVE and not robot.machine.alive
     np.testing.assert_allclose(robot.out, [0.0, 0.0], atol=1e-12)  # a base must not go on with half of its speed
     assert robot.step() is PASSIVE and robot.out is None
@@ -162,6 +163,17 @@ def acting_from_a_pose() -> Robot:
         pass
     robot.drive_to(0.4, 0.2)
     return robot
+
+
+def test_another_fault_behind_a_stop_wakes_no_low_level() -> None:
+    robot = acting(safety="{reactions: {e_stop: stop}}")
+    robot.guard.latch("e_stop", "test")
+    robot.step()
+    robot.guard.clear()
+    robot.guard.latch("deadline", "test")  # a ramp
+    assert robot.step() is FAULT and not robot.machine.alive
+    robot.guard.clear()
+    assert robot.step() is PASSIVE and not robot.machine.alive
 
 
 def test_a_wish_in_the_moment_of_a_fault_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
