@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,12 +125,18 @@ def _read_status(files: RunFiles) -> None:
 
 
 def _read_evaluation(files: RunFiles) -> None:
-    written = _modified(files.logdir / EVALUATION_FILE)  # before it is read: it may be replaced meanwhile
+    bundles = (files.logdir / "bundles").glob("bundle-*.zip")
+    past = is_past(files.logdir / EVALUATION_FILE, bundles)  # before it is read: it may be replaced meanwhile
     found = _object(files, EVALUATION_FILE, needed=False)
-    if found and written < max(map(_modified, (files.logdir / "bundles").glob("bundle-*.zip")), default=0):
+    if found and past:
         files.note(f"{EVALUATION_FILE}: of the run before it went on; `robot-dreamer evaluate --output` makes another")
         return
     files.evaluation = found
+
+
+def is_past(path: Path, bundles: Iterable[Path]) -> bool:
+    """Whether a file is of a run before it went on: one of its bundles was written later."""
+    return path.exists() and _modified(path) < max(map(_modified, bundles), default=0)
 
 
 def _modified(path: Path) -> int:

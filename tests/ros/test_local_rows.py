@@ -16,30 +16,19 @@ pytest.importorskip("dm_control")
 from rclpy.parameter import Parameter
 
 from robot_dreamer.learner.local import LocalActor
-from robot_dreamer.link.store import AddResult
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec
 from ros_nodes.policy_node import PolicyNode
 from sim.environments import make_environment
+from tests.kept_rows import Rows
 from tests.onboard_models import make_bundle
 from tests.ros.conftest import Ros
 from tests.ros.sim_bench import Bench
 
 SEED, STEPS = 5, 20
 NEUTRAL = "    neutral: [0.0]\n"
-
-
-class Rows:
-    """A store that keeps rows in memory."""
-
-    def __init__(self) -> None:
-        self.kept: list[StepRecord] = []
-
-    def add(self, rows: list[StepRecord]) -> AddResult:
-        self.kept += rows
-        return AddResult()
 
 
 @pytest.fixture

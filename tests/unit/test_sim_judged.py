@@ -12,15 +12,14 @@ import pytest
 pytest.importorskip("dm_control")
 from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.learner.local import LocalActor
-from robot_dreamer.link.store import AddResult
 from robot_dreamer.onboard.policy import RandomPolicy
-from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import load_spec
 from sim.environments import make_environment
 from sim.episode import EpisodeStopped, run_episode
 from sim.gym_robot import GymRobot
 from sim.robot import SimRobot
 from tests.gated import mass_robot
+from tests.kept_rows import Rows
 
 WATCHED = """watched:
   - {name: way, shape: [1], range: [0.0, 9.0], source: {topic: joint_states, type: sensor_msgs/msg/JointState,
@@ -55,17 +54,6 @@ def test_the_readings_go_out_and_the_world_goes_on(tmp_path: Path, signals: str)
     again = next(i for i in range(1, len(shown)) if shown[i - 1].fault and not shown[i].fault)
     if signals == REWARD:
         assert shown[again].reward == 0.0 < shown[again + 1].reward  # on board it is the first row of an episode
-
-
-class Rows:
-    """A store that keeps rows in memory."""
-
-    def __init__(self) -> None:
-        self.kept: list[StepRecord] = []
-
-    def add(self, rows: list[StepRecord]) -> AddResult:
-        self.kept += rows
-        return AddResult()
 
 
 def test_training_cuts_the_episode_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
