@@ -88,14 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def rebuild_agent(
     checkpoint: Path, tensors: Mapping[str, torch.Tensor], meta: CheckpointMeta, robot: str | None
 ) -> tuple[RobotSpec, Config, Agent]:
-    """An agent on the CPU from a loaded checkpoint alone.
+    """An agent on the CPU from a loaded checkpoint alone, however that was trained.
 
     Raises CheckpointError, SpecError or ValueError if it is broken, or of another robot than `robot`.
     """
     spec = meta.spec
     if robot:
         require_same_spec(load_spec(robot), spec, f"checkpoint {checkpoint}")
-    config = meta.configuration().with_run(device="cpu")
+    config = meta.configuration().with_run(device="cpu", compile=False, cuda_graph=False)  # it makes no update any more
     agent = Agent(spec.observation_space(), spec.action_space(), config)
     agent.load_training_state(below(tensors, "agent/"))
     return spec, config, agent

@@ -12,7 +12,7 @@ import torch
 
 from export.onnx import main
 from export.trace import fill
-from robot_dreamer.config import load_config
+from robot_dreamer.config import Config, load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.checkpoint import FOLDER, save_checkpoint
 from robot_dreamer.learner.checkpoint_meta import Progress
@@ -26,11 +26,11 @@ CONFIG = load_config("nano", ["device=cpu"])
 ROOT = Path(__file__).parents[2]
 
 
-def save(logdir: Path) -> None:
+def save(logdir: Path, config: Config = CONFIG) -> None:
     agent = Agent(SPEC.observation_space(), SPEC.action_space(), CONFIG)
     tensors = {f"agent/{name}": value for name, value in agent.training_state().items()} | {"other": torch.zeros(3)}
     progress = Progress(training_step=42, env_step=7, lineage="a run")
-    save_checkpoint(logdir / FOLDER, tensors, progress, spec=SPEC, config=CONFIG)
+    save_checkpoint(logdir / FOLDER, tensors, progress, spec=SPEC, config=config)
 
 
 def test_a_bundle_from_a_checkpoint(tmp_path: Path) -> None:
@@ -105,3 +105,8 @@ def test_what_does_not_fit_is_refused(
 def test_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--checkpoint", str(tmp_path), "--output", str(tmp_path / "policy.bundle")]) == 2
     assert f"no checkpoint in {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_run_that_had_a_gpu_is_exported_where_there_is_none(tmp_path: Path) -> None:
+    save(tmp_path, CONFIG.with_run(device="cuda", cuda_graph=True, compile=True))
+    assert main(["--checkpoint", str(tmp_path), "--output", str(tmp_path / "policy.bundle"), "--steps", "20"]) == 0
