@@ -25,7 +25,7 @@ from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.messages import Id
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.policies.places import NoPlace, NotThere, Place
-from robot_dreamer.policies.signature import LARGEST_SIGNED, Statement, sign, signature_path, verified
+from robot_dreamer.policies.signature import LARGEST_SIGNED, LARGEST_TEXT, Statement, sign, signature_path, verified
 from robot_dreamer.policies.signers import SignatureError, SigningKey, TrustedSigners, read_trusted
 
 INDEX, NEWEST, SEEN = "index", "newest", "pulled/newest.json"
@@ -59,7 +59,7 @@ def push(bundle: Path, place: Place, name: str, key: SigningKey, others: Trusted
         size=bundle.stat().st_size,
         robot=read.spec.name,
         spec_hash=read.spec.hash,
-        algorithm=read.manifest.algorithm,
+        algorithm=_shortened(read.manifest.algorithm),
         training_step=read.manifest.training_step,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
@@ -130,6 +130,11 @@ def names(place: Place) -> list[str]:
     except NotThere:
         return []
     return [line for line in lines if _is_name(line)]
+
+
+def _shortened(text: str) -> str:
+    """As a statement has room for it: a configuration is named with every `--set`; the bundle has the whole name."""
+    return text if len(text) <= LARGEST_TEXT else f"{text[: LARGEST_TEXT - 3]}..."
 
 
 def _free_sequence(place: Place, name: str, mine: TrustedSigners) -> int:

@@ -23,10 +23,10 @@ from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.messages import Hash, Id
 from robot_dreamer.policies.signers import SignatureError, SigningKey, TrustedSigners, read_trusted
 
-LARGEST_SIGNED = 4096  # bytes of such a file
+LARGEST_SIGNED, LARGEST_TEXT = 4096, 128  # bytes of such a file, characters of a text in it
 _CONTEXT = b"robot_dreamer policy 1\n"  # what is signed here can be taken for nothing else
 _SIZE = 64
-_Text = Annotated[str, Meta(max_length=128)]
+_Text = Annotated[str, Meta(max_length=LARGEST_TEXT)]
 
 
 class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,7 +36,8 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
       name: under which it is kept.
       sequence: of all bundles of that name, from 1; a later one replaces an earlier one.
       sha256, size: of the bundle's file.
-      robot, spec_hash, algorithm, training_step: from its manifest, so that a list need not read bundles.
+      robot, spec_hash, algorithm, training_step: from its manifest, so that a list need not read bundles; a long
+        algorithm without its end.
       created: of the signature; UTC, ISO 8601.
     """
 
