@@ -96,7 +96,9 @@ def _config(args: argparse.Namespace) -> Config:
     if args.set:
         raise ValueError("--set goes with --preset; without one the settings are those of the run")
     _, meta = load_checkpoint(args.source)
-    config = replace(meta.configuration(), freeze=())  # what was frozen there would never learn the task here
+    config = meta.configuration()
+    shown = replace(config.demonstrations, imitation=0.0)  # what a person did there was for the other task
+    config = replace(config, demonstrations=shown, freeze=())  # what was frozen there would never learn the task here
     if config.objective == "world_models" and not args.from_scratch:
         raise ValueError("the memory of World Models predicts the reward itself: relearn it with --from-scratch")
     return config.with_run(seed=args.seed)

@@ -33,8 +33,8 @@ def handlers() -> Iterator[None]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run that froze what knows the task."""
-    trainer = make(tmp_path / "run", config("freeze=[reward, policy]"))
+    """A run that froze what knows the task, and imitated a person."""
+    trainer = make(tmp_path / "run", config("freeze=[reward, policy]", "demonstrations.imitation=1"))
     train(trainer, 0, 120)
     trainer.save()
     trainer.store.close()
@@ -52,7 +52,8 @@ def test_another_task_is_learned_by_all_that_knows_it(run: Path, tmp_path: Path,
     (newest,) = written_bundles(place / "bundles")  # nobody waited for one before the end
     bundle = read_bundle(newest, spec)
     assert bundle.manifest.training_step > 3
-    assert json.loads((place / "run.json").read_text())["config"]["freeze"] == []
+    settings = json.loads((place / "run.json").read_text())["config"]
+    assert settings["freeze"] == [] and settings["demonstrations"]["imitation"] == 0
     assert main(words) == 0 and written_bundles(place / "bundles") == [newest]  # the budget is spent
     (place / "robot.yaml").write_text(load_spec("cartpole_slow").to_json())
     assert main(words) == 2 and "robot.yaml is there and is another robot's" in capsys.readouterr().err
