@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.config import ModelConfig
-from robot_dreamer.world_model.conv64 import Conv64Decoder, Conv64Encoder, pixels, require_64
+from robot_dreamer.world_model.conv64 import Conv64Decoder, Conv64Encoder, PixelCode, pixels, require_64
 from robot_dreamer.world_model.distributions import MSE, Categorical, HalfMSE, SymlogMSE
 from robot_dreamer.world_model.encoder import flatten_field, is_present
 from robot_dreamer.world_model.fields import Field
@@ -55,11 +55,15 @@ class Encoder64(nn.Module):
 
 
 class Decoder64(nn.Module):
-    """Feature to predicted observations; pictures in the code that the encoder reads."""
+    """Feature to predicted observations.
+
+    Pictures are in the code that the encoder reads; but what goes through a sigmoid is in [0, 1], whatever that code.
+    """
 
     def __init__(self, fields: Sequence[Field], inputs: int, config: ModelConfig) -> None:
         super().__init__()
-        self.code, self.likelihood = config.pixel_code, config.likelihood
+        self.likelihood = config.likelihood
+        self.code: PixelCode = config.pixel_code if config.likelihood == "normal" else "unit"
         self.flat_fields = [field for field in fields if field.kind != "image"]
         self.image_fields = [field for field in fields if field.kind == "image"]
         if self.image_fields:

@@ -1,8 +1,10 @@
-"""The image stack of 2018: sizes, initial kernels, pixel codes, refusals."""
+"""The image stack of 2018: sizes, initial kernels, pixel codes, what is shown of them, refusals."""
 
 import pytest
 import torch
 
+from robot_dreamer.config import load_config
+from robot_dreamer.world_model.coder64 import Decoder64
 from robot_dreamer.world_model.conv64 import Conv64Decoder, Conv64Encoder, pixels, require_64
 from robot_dreamer.world_model.fields import Field
 
@@ -60,3 +62,14 @@ def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"image 'camera': .* expects 64x64 pixels, found 48x64"):
         require_64([small])
     assert require_64([Field("a", "image", (64, 64, 3), 0), Field("b", "image", (64, 64, 1), 0)]) == 4
+
+
+@pytest.mark.parametrize("code", ["unit", "centered", "five_bit"])
+def test_a_decoder_with_a_sigmoid_can_show_black_and_white_whatever_the_encoder_reads(code):
+    config = load_config("dreamer_v1", ["model.likelihood=squares", f"model.pixel_code={code}", "model.depth=1"])
+    decoder, feature = Decoder64([Field("camera", "image", (64, 64, 1))], 3, config.model), torch.zeros(2, 3)
+    for bias, byte in ((-50.0, 0), (50.0, 255)):
+        torch.nn.init.constant_(decoder.image.out.bias, bias)
+        pictures = {"camera": torch.full((2, 64, 64, 1), byte, dtype=torch.uint8)}
+        assert decoder.losses(feature, pictures)["camera"].max() < 1e-6
+        assert decoder.means(feature)["camera"].unique().tolist() == pytest.approx([byte / 255])
