@@ -184,7 +184,7 @@ def _require_same(folder: Path, meta: CheckpointMeta, spec: RobotSpec | None, co
         require_same_spec(spec, meta.spec, f"checkpoint {folder}")
     if config is None:
         return
-    found = differences(config.to_dict(), meta.config)
+    found = differences(config.to_dict(), meta.configuration().to_dict())  # with the defaults of what is new since
     text = "\n".join(f"  {name}: ours {ours!r}, theirs {theirs!r}" for name, ours, theirs in found)
     names = f"theirs is {meta.config['name']!r}, ours {config.name!r}"
     if any(is_read(config, name) and _decides_tensors(name, *sides) for name, *sides in found):

@@ -38,7 +38,7 @@ def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
     """
     tensors, meta = load_checkpoint(run)
     _require_same_view(run, trainer.spec, meta.spec)
-    settings = differences(trainer.config.to_dict(), meta.config)
+    settings = differences(trainer.config.to_dict(), meta.configuration().to_dict())
     own = {name: p.data for name, p in trainer.agent.named_parameters() if not belongs_to(name, fresh)}
     theirs = below(tensors, _MODEL)
     if odd := _misfits(own, theirs):
