@@ -49,12 +49,29 @@ _OF_RULE = {"agc": ("laprop",), "agc_minimum": ("laprop",)} | dict.fromkeys(
 )
 """Settings of an optimiser that not every rule reads, with those that do."""
 
+_WITH: dict[str, tuple[str, tuple[object, ...]]] = {
+    **dict.fromkeys(("model.classes", "model.unimix"), ("model.latent", ("classes",))),
+    **dict.fromkeys(("model.min_std", "model.std_rule"), ("model.latent", ("numbers",))),
+    **dict.fromkeys(("model.continue_layers", "loss_scales.continuation"), ("model.continue_head", (True,))),
+    "model.kl_balance": ("model.kl_rule", ("balanced", "adaptive")),
+    "behavior.init_std": ("behavior.actor", ("tanh_normal",)),
+    "behavior.exact_cut": ("behavior.actor", ("truncated_normal",)),
+    "behavior.max_std": ("behavior.actor", ("normal",)),
+    "behavior.dynamics_share": ("behavior.gradient", ("mix",)),
+    "behavior.entropy": ("behavior.entropy_target", (0.0,)),
+}
+"""Settings that are read with certain values of another one only, where the objective reads that one."""
+
 
 def require_read(config: Config, paths: Sequence[str]) -> None:
     """Raise SettingError for a setting, by its name with its section, that nothing of this configuration reads."""
     for path in paths:
         if reason := _unread(config, path):
             raise SettingError(path, f"{path}: {reason}")
+        other, values = _WITH.get(path, ("", ()))
+        if other and is_read(config, other) and (found := _value(config, other)) not in values:
+            wanted = " or ".join(map(_said, values))
+            raise SettingError(path, f"{path}: it is read with {other}={wanted} only, found {_said(found)}", [other])
 
 
 def is_read(config: Config, path: str) -> bool:
@@ -75,3 +92,12 @@ def _unread(config: Config, path: str) -> str:
     if rules and (rule := getattr(config, section).rule) not in rules:
         return f"the rule {rule} does not read it ({' and '.join(rules)} would)"
     return ""
+
+
+def _value(config: Config, path: str) -> object:
+    section, _, name = path.partition(".")
+    return getattr(getattr(config, section), name)
+
+
+def _said(value: object) -> str:
+    return str(value).lower()

@@ -12,6 +12,7 @@ import torch
 
 from robot_dreamer.behavior.noise import draw_port
 from robot_dreamer.config import Config, known_presets, load_config
+from robot_dreamer.config.check import SettingError
 from robot_dreamer.config.load import _leaves, _read_preset
 from robot_dreamer.config.reads import is_read
 from robot_dreamer.learner.agent import Agent
@@ -118,6 +119,30 @@ def test_a_setting_that_is_not_read_is_refused_by_name(preset: str, override: st
     with pytest.raises(ValueError, match="does not read it") as error:
         load_config(preset, [override])
     assert words in str(error.value)
+
+
+WITH = [
+    ("daydreamer", "behavior.entropy=0.01", "behavior.entropy_target=0.0", "0.5"),
+    ("dreamer_v2", "behavior.max_std=0.5", "behavior.actor=normal", "truncated_normal"),
+    ("dreamer_v1", "loss_scales.continuation=5", "model.continue_head=true", "false"),
+    ("dreamer_v1", "model.classes=8", "model.latent=classes", "numbers"),
+    ("planet", "model.kl_balance=0.5", "model.kl_rule=balanced", "hinge"),
+]
+
+
+@pytest.mark.parametrize(("preset", "override", "other", "found"), WITH)
+def test_a_setting_that_is_read_with_another_value_of_another_one_is_refused_without(
+    preset: str, override: str, other: str, found: str
+) -> None:
+    name, setting = override.partition("=")[0], other.partition("=")[0]
+    with pytest.raises(SettingError, match=f"^{name}: it is read with {setting}=.* only, found {found}$") as error:
+        load_config(preset, [override])
+    assert error.value.others == (setting,)
+    load_config(preset, [override, other])
+
+
+def test_where_the_other_one_is_not_read_it_decides_nothing() -> None:
+    load_config("nano", ["loss_scales.continuation=2", "model.continue_layers=2", "behavior.entropy=0.1"])
 
 
 def test_the_shipped_presets_set_nothing_that_is_not_read() -> None:
