@@ -33,6 +33,7 @@ from robot_dreamer.learner.checkpoint import (
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, Progress
 from robot_dreamer.learner.discards import Discards
 from robot_dreamer.learner.ema import EMA, PolicyEMA
+from robot_dreamer.learner.endings import Endings
 from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import affordable_rows, fitting, update_advice
@@ -117,6 +118,7 @@ class Trainer:
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
         self._streams = Streams()
         self._discards = Discards(store, self.replay, self._streams)
+        self._endings = Endings(config)
 
     def policy_step(self) -> PolicyStep:
         """The acting step that bundles are made of."""
@@ -168,6 +170,7 @@ class Trainer:
 
     def _count(self, row: StepRecord) -> None:
         self._recent.append(row)
+        self._endings.see(row)
         if not row.robot.startswith(DEMONSTRATION):
             self.episodes.add(self.env_steps - self.demonstrations, row)
         if self.replay.windows and self.env_steps > self.config.prefill and not self.offline:
@@ -293,13 +296,9 @@ class Trainer:
         """
         if not has_checkpoint(self.logdir):
             return False
-        tensors, meta = load_checkpoint(
-            self.logdir, spec=self.spec, config=self.config, check=self._require_whole_latents
-        )
+        tensors, meta = load_checkpoint(self.logdir, spec=self.spec, config=self.config, check=self._check_latents)
         if (began := meta.configuration().run.seed) != self.config.run.seed:
-            text = (
-                "this run began with seed %d and goes on with its random streams; seed %d changes no more than acting"
-            )
+            text = "this run began with seed %d and goes on with its random streams; seed %d changes acting alone"
             _log.warning(text, began, self.config.run.seed)
         self._discards.resume(meta.discarded)
         self._reload_rows(meta.cursor)
@@ -314,7 +313,7 @@ class Trainer:
         self.training_seconds, self.given = meta.training_seconds, meta.given
         return True
 
-    def _require_whole_latents(self, meta: CheckpointMeta) -> None:
+    def _check_latents(self, meta: CheckpointMeta) -> None:
         try:
             self._latents.check(meta.latents)
         except DamagedLatents as error:

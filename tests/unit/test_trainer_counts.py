@@ -1,10 +1,14 @@
-"""What a trainer counts: skipped updates in a row, and rows before the first one."""
+"""What a trainer counts: skipped updates in a row, rows before the first one; and ends that its model does not know."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from tests.unit.test_trainer import config, make, one_thread, train  # noqa: F401
+import pytest
+
+from robot_dreamer.config import load_config
+from tests.unit.test_trainer import config, make, one_thread, rows, train  # noqa: F401
 
 
 def test_updates_that_are_skipped_now_and_then_end_nothing(tmp_path: Path) -> None:
@@ -29,3 +33,18 @@ def test_nothing_is_learned_from_before_the_prefill_is_there(tmp_path: Path) -> 
     train(trainer, 100, 200)
     paid = 100 * trainer.config.train_ratio / (trainer.config.batch_size * trainer.config.batch_length)
     assert 0 < trainer.updates <= paid
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "told"),
+    [("dreamer_v2:cpu", [], 1), ("dreamer_v2:cpu", ["model.continue_head=true"], 0), ("nano", [], 0)],
+)
+def test_ends_that_the_model_does_not_foretell_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, preset: str, settings: list[str], told: int
+) -> None:
+    trainer = make(tmp_path, load_config(preset, ["device=cpu", *settings]))
+    trainer.store.add(rows(0, 62))
+    assert trainer.ingest() == 62 and not caplog.text  # time limits
+    trainer.store.add([dataclasses.replace(row, is_terminal=row.is_last) for row in rows(62, 155)])
+    assert trainer.ingest() == 93
+    assert caplog.text.count("model.continue_head=true") == told
