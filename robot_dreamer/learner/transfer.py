@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robot_dreamer.config import differences
+from robot_dreamer.config.reads import is_read
 from robot_dreamer.learner.adam import belongs_to
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.checkpoint import CheckpointError, below, load_checkpoint
@@ -24,6 +25,7 @@ from robot_dreamer.spec.contract import differences as contract_differences
 _log = logging.getLogger(__name__)
 _MODEL = "agent/model/"
 _TASK_FREE = ("encoder", "rssm", "decoder")  # of a world model
+_MEANING = ("model.", "behavior.")  # settings by which the same numbers in a network can mean something else
 
 
 def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
@@ -38,13 +40,17 @@ def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
     """
     tensors, meta = load_checkpoint(run)
     _require_same_view(run, trainer.spec, meta.spec)
-    settings = differences(trainer.config.to_dict(), meta.configuration().to_dict())
+    found = differences(trainer.config.to_dict(), meta.configuration().to_dict())
+    settings = [
+        f"  {name}: ours {a!r}, theirs {b!r}"
+        for name, a, b in found
+        if name.startswith(_MEANING) and is_read(trainer.config, name)
+    ]
     own = {name: p.data for name, p in trainer.agent.named_parameters() if not belongs_to(name, fresh)}
     theirs = below(tensors, _MODEL)
     if odd := _misfits(own, theirs):
-        shapes = [f"  {name}: ours {a!r}, theirs {b!r}" for name, a, b in settings if name.startswith("model.")]
         advice = f"take its preset ({meta.config['name']})"
-        raise CheckpointError("\n".join([f"the networks of {run} are others, {advice}: {odd}", *shapes]))
+        raise CheckpointError("\n".join([f"the networks of {run} are others, {advice}: {odd}", *settings]))
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(theirs[name])
@@ -53,6 +59,9 @@ def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
         trainer.ema.restart()
     kept = f"; drawn anew: {', '.join(fresh)}" if fresh else ""
     _log.info("starting from %s after %d updates%s", run, meta.training_step, kept)
+    if settings:
+        text = "its networks have learned with other settings, and what they say may mean something else here:\n%s"
+        _log.warning(text, "\n".join(settings))
     for line in contract_differences(trainer.spec.contract(), meta.spec.contract()):
         _log.info("its robot differs in %s", line)
 

@@ -76,6 +76,18 @@ def test_another_model_is_refused_with_the_preset_that_fits(tmp_path: Path, sour
     assert not trainer.given and not changed(before, parameters(trainer))
 
 
+def test_settings_that_leave_the_shapes_alone_are_told(
+    tmp_path: Path, source: Trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    start_from(make(tmp_path / "same", config("train_ratio=12")), source.logdir)
+    assert not caplog.text
+    trainer = make(tmp_path / "new", config("model.symlog_inputs=false", "behavior.return_horizon=50"))
+    start_from(trainer, source.logdir)
+    assert "learned with other settings" in caplog.text and trainer.given
+    assert "model.symlog_inputs: ours False, theirs True" in caplog.text
+    assert "behavior.return_horizon: ours 50, theirs 333" in caplog.text
+
+
 def test_frozen_modules_stay_as_they_are(tmp_path: Path) -> None:
     trainer = make(tmp_path, config("freeze=[encoder, decoder, policy]"))
     before = parameters(trainer)
