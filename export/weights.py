@@ -74,7 +74,7 @@ def convert(model: onnx.ModelProto, weights: str) -> onnx.ModelProto:
         kernel = constants.get(node.input[1]) if node.op_type in ("MatMul", "Gemm", "Conv") else None
         if kernel is None or node.input[1].endswith(_KEPT):
             nodes.append(node)
-        elif weights == "float16" and node.input[1].endswith(".kernel"):
+        elif weights == "float16" and kernel.ndim > 1:  # the bins of a head are no kernel, and too large for it
             nodes += _half_product(node, constants, added)
         elif weights == "int8" and _worth_quantising(node, kernel):
             nodes.append(_int8_product(node, kernel, added))
@@ -145,19 +145,24 @@ def _int8_product(
 def _half_product(
     node: onnx.NodeProto, constants: dict[str, NDArray[Any]], added: dict[str, onnx.TensorProto]
 ) -> list[onnx.NodeProto]:
-    """The product between two casts; its kernel and bias become float16."""
+    """The product between casts; its kernel and bias become float16."""
     x, *parameters = node.input
-    inputs = []
+    result = node.output[0]
+    inputs, casts = [], []
     for name in parameters:
         half = f"{name}.half"
-        added[half] = numpy_helper.from_array(constants[name].astype(np.float16), half)
+        if name in constants:
+            added[half] = numpy_helper.from_array(constants[name].astype(np.float16), half)
+        else:  # a row of a constant, taken as it runs: Dreamer V1's cell has two biases in one
+            half = f"{result}.{half}"
+            casts.append(helper.make_node("Cast", [name], [half], to=TensorProto.FLOAT16))
         inputs.append(half)
-    result = node.output[0]
     product = copy.deepcopy(node)
     del product.input[:], product.output[:]
     product.input.extend([f"{result}.input", *inputs])
     product.output.append(f"{result}.half")
     return [
+        *casts,
         helper.make_node("Cast", [x], [f"{result}.input"], to=TensorProto.FLOAT16),
         product,
         helper.make_node("Cast", [f"{result}.half"], [result], to=TensorProto.FLOAT),
