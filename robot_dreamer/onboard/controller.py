@@ -89,6 +89,8 @@ class Controller:
         self._filter = CommandLowPass(spec.actions, spec.rate)
         self._ranges = {o.name: o.limits for o in spec.observations if o.limits}
         self._possible = {o.name: o.limits for o in spec.quantities if o.limits}
+        limits = {spec.safety.pose.get(a.name, ""): (np.asarray(a.low), np.asarray(a.high)) for a in spec.actions}
+        self._places = {name: x for name, x in limits.items() if name and name not in self._possible}
         self._expected = [(o.name, o.reading_shape, np.dtype(o.dtype)) for o in spec.quantities]
         self._pilot: ActingPolicy | None = None  # who has driven the episode alone so far
 
@@ -223,9 +225,18 @@ class Controller:
         return Decision(None, refused=problem, kind=kind)
 
     def impossible(self, observation: Mapping[str, NDArray[Any]]) -> str:
-        """Which quantity, watched ones too, shows what its range says cannot be; empty if none does."""
-        beyond = (n for n, limits in self._possible.items() if n in observation and not _within(observation[n], limits))
-        return next((_beyond(name, self._possible[name], observation[name]) for name in beyond), "")
+        """Which quantity, watched ones too, shows what its range says cannot be; or, without a range, which pose is
+        farther outside of its command's limits than they are apart, as in another unit or a turn away. Empty if none.
+        """
+        for name, limits in self._possible.items():
+            if name in observation and not _within(observation[name], limits):
+                return _beyond(name, limits, observation[name])
+        for name, (low, high) in self._places.items():
+            found = observation[name]
+            if (found < 2 * low - high).any() or (found > 2 * high - low).any():
+                text = f"observation {name}: expected about {low} to {high}, the command's limits, found {found}"
+                return f"{text}; mend its zero or unit, or give it the range of its joints"
+        return ""
 
     def _problem(self, sample: Sample) -> tuple[str, str]:
         for name, shape, dtype in self._expected:

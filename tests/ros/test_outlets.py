@@ -99,7 +99,7 @@ def test_every_topic_of_an_action_needs_a_listener(make: Make) -> None:
 
 def test_whoever_listens_again_is_led_from_where_the_robot_is(make: Make) -> None:
     arm = "{topic: arm, type: sensor_msgs/msg/JointState, field: position, names: [motor, other]}"
-    spec = TOY.replace("observations:", f"observations:\n  - {{name: arm, shape: [2], source: {arm}}}")
+    spec = TOY.replace("observations:", f"observations:\n  - {{name: arm, shape: [2], range: [-2, 2], source: {arm}}}")
     spec += "safety: {pose: {torque: arm}, ramp_seconds: 3, stale_seconds: 0, missed_deadlines: 0}\n"
     stage = make(max_steps=10_000, spec=spec)
     joints = stage.robot.create_publisher(JointState, "arm", 1)
