@@ -154,7 +154,7 @@ def _read_battery(source: Source, message: Any) -> NDArray[np.float64]:
 
 def _read_range(source: Source, message: Any) -> NDArray[np.float64]:
     """[1], see `_seen`."""
-    return _seen(np.array([message.range], np.float64), message.min_range, message.max_range)
+    return _seen(source, np.array([message.range], np.float64), message.min_range, message.max_range)
 
 
 def _read_scan(source: Source, message: Any) -> NDArray[np.float64]:
@@ -164,12 +164,15 @@ def _read_scan(source: Source, message: Any) -> NDArray[np.float64]:
         text = f"expected {source.beams} distances or more, found {len(distances)}"
         raise ObservationError(f"topic {source.topic}: {text}")
     first = np.arange(source.beams) * len(distances) // source.beams
-    return np.minimum.reduceat(_seen(distances, message.range_min, message.range_max), first)
+    return np.minimum.reduceat(_seen(source, distances, message.range_min, message.range_max), first)
 
 
-def _seen(distances: NDArray[np.float64], nearest: float, farthest: float) -> NDArray[np.float64]:
+def _seen(source: Source, distances: NDArray[np.float64], nearest: float, farthest: float) -> NDArray[np.float64]:
     """Where the sensor saw nothing, inf: beyond its limits (which drivers write as 0, too), and NaN. -inf is an object
     too near to measure (REP 117), and stays."""
+    if not (farthest > 0.0 and nearest <= farthest):  # nobody filled them in, and all that is near would look free
+        found = f"nearest {nearest:g}, farthest {farthest:g}"
+        raise ObservationError(f"topic {source.topic}: expected the limits of the sensor, found {found}")
     valid = (distances >= nearest) & (distances <= farthest) | np.isneginf(distances)
     return np.where(valid, distances, np.inf)
 
