@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from robot_dreamer.durable import sha256_of
 from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.onboard.verdict import Verdict, write_verdict
 from tests.onboard_models import make_bundle, toy_spec
 
 SPEC = toy_spec(episode="{max_steps: 1000}")
@@ -18,6 +20,12 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "nothing happened within 20 s"
         time.sleep(0.005)
+
+
+def pass_the_gate(bundle: Path) -> None:
+    """Write its verdict beside it."""
+    facts = {"robot": SPEC.name, "spec_hash": SPEC.hash, "criteria_sha256": "", "program": "", "created": ""}
+    write_verdict(bundle, Verdict(passed=True, bundle_sha256=sha256_of(bundle), failed=(), **facts))
 
 
 class Bench:

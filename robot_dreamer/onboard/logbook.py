@@ -19,6 +19,7 @@ import msgspec
 from robot_dreamer.durable import replace_file, sync
 from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.onboard.manifest import BundleError
+from robot_dreamer.onboard.verdict import verdict_path
 
 FLOWN_FILE = "flown.json"
 
@@ -59,11 +60,14 @@ class Logbook:
         return path if path.is_file() else None
 
     def keep(self, bundle: Path) -> Path:
-        """Hold on to a bundle that may come to act; where. Its name must tell its content, as a received one's does.
+        """Hold on to a bundle that may come to act, with its verdict if it has one (verdict.py); where. Its name must
+        tell its content, as a received one's does.
 
         Raises OSError if the disk refuses.
         """
-        own = self._kept / bundle.name
+        own, verdict = self._kept / bundle.name, verdict_path(bundle)
+        if verdict.is_file():  # a start that asks for verdicts asks for this one's too
+            replace_file(verdict_path(own), verdict.read_bytes())
         if own.exists():
             return own
         temporary = own.with_suffix(".new")
@@ -97,7 +101,7 @@ class Logbook:
         Args:
           floors: newest version that has flown, by lineage.
           acting: file name of the bundle that acts; empty, or of one that was not kept: none.
-          others: file names that shall be kept too; all else goes.
+          others: file names that shall be kept too; all else but their verdicts goes.
 
         Raises:
           OSError: the disk refuses.
@@ -106,6 +110,8 @@ class Logbook:
         if flown != self.flown:
             replace_file(self._file, msgspec.json.format(msgspec.json.encode(flown), indent=2))
             self.flown = flown
-        for bundle in self._kept.iterdir():
-            if bundle.name != acting and bundle.name not in others:
-                bundle.unlink()
+        kept = {acting, *others}
+        kept |= {verdict_path(self._kept / name).name for name in kept}
+        for file in self._kept.iterdir():
+            if file.name not in kept:
+                file.unlink()

@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from robot_dreamer.durable import sha256_of
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import OnnxPolicy, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
-from robot_dreamer.onboard.verdict import Verdict, write_verdict
 from robot_dreamer.record import RANDOM_POLICY, StepRecord
 from tests.onboard_models import make_bundle, toy_spec
-from tests.slots import SPEC, Bench, until
+from tests.slots import SPEC, Bench, pass_the_gate, until
 
 PREVIOUS = {"torque": np.zeros(2, np.float32)}
 
@@ -213,9 +211,7 @@ def test_a_failing_first_bundle_latches_and_does_not_give_way_to_random_actions(
 
 def test_a_gated_slot_takes_what_has_passed_and_refuses_the_rest(tmp_path: Path) -> None:
     gated = Bench(tmp_path, PolicySlot(SPEC, RandomPolicy(SPEC, 0), gated=True))
-    passed = make_bundle(tmp_path / "2.bundle", SPEC, 2)
-    facts = {"robot": SPEC.name, "spec_hash": SPEC.hash, "criteria_sha256": "", "program": "", "created": ""}
-    write_verdict(passed, Verdict(passed=True, bundle_sha256=sha256_of(passed), failed=(), **facts))
+    pass_the_gate(make_bundle(tmp_path / "2.bundle", SPEC, 2))
     try:
         assert gated.swap(2) and not gated.swap(3)
         assert (

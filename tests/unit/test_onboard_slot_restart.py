@@ -14,8 +14,10 @@ from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.slot import PolicySlot
+from robot_dreamer.onboard.verdict import read_admitted
 from robot_dreamer.record import RANDOM_POLICY
-from tests.slots import SPEC, Bench, until
+from tests.onboard_models import make_bundle
+from tests.slots import SPEC, Bench, pass_the_gate, until
 
 
 class Starts(Bench):
@@ -106,6 +108,17 @@ def test_bundles_that_will_not_act_again_do_not_fill_the_disk(starts: Starts) ->
         assert starts.swap(version)
     kept = starts.folder / "bundles" / "flown"
     until(lambda: sorted(p.name for p in kept.iterdir()) == ["4.bundle", "5.bundle"])  # what acts, and the way back
+
+
+def test_a_bundle_keeps_its_verdict_as_long_as_it_is_kept(starts: Starts) -> None:
+    """A start that asks for verdicts would refuse it otherwise; and sent again it is no newer than what has flown."""
+    pass_the_gate(make_bundle(starts.folder / "1.bundle", SPEC, 1))
+    assert starts.swap(1)
+    starts.again()
+    kept = Logbook(starts.folder / "bundles").acting
+    assert kept is not None and read_admitted(kept, SPEC, gated=True).manifest.version == 1
+    assert starts.swap(2) and starts.swap(3)
+    until(lambda: sorted(p.name for p in kept.parent.iterdir()) == ["2.bundle", "3.bundle"])
 
 
 def test_a_bundle_that_the_next_ones_push_out_while_it_is_proved_acts(
