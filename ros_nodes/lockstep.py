@@ -35,7 +35,8 @@ class Lockstep(Runner):
         self._leap = round(_LEAP * parts.spec.period * 1e9)
         self._last: int | None = None  # stamp of the last set looked at
         self._answered = False  # it got a command
-        self._again = [*parts.observer.topics][-1]  # a repeated set is answered when this topic, one of many, comes
+        # A repeated set is answered when this topic, one of many, comes. What is held may be said but once.
+        self._again = [topic for topic in parts.observer.topics if topic not in parts.observer.held][-1]
         self._running = False
         self._complete_at = time.monotonic()
 

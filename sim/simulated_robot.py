@@ -86,6 +86,7 @@ class SimulatedRobot:
         self._random = random.Random(p.seed)
         self._robot = SimRobot(self.spec, p.seed)
         self._readers = {action.name: CommandReader(action) for action in self.spec.actions}
+        self._held = {o.source.topic for o in self.spec.quantities if o.source.hold}
         self._commands: dict[str, NDArray[np.float64]] = {}  # lockstep: answers so far; realtime: the latest
         self._sensors = self._begin_episode()
         self._fresh = True  # the present sensors have not been published yet
@@ -210,11 +211,11 @@ class SimulatedRobot:
             self._node.create_service(Trigger, self.spec.episode.reset_service, self._on_reset)
 
     def _publish(self) -> None:
-        """All sensors, with one stamp, after the clock."""
+        """All sensors, with one stamp, after the clock; first what is held, which no complete set waits for."""
         self._fresh = False
         stamp = messages.stamp_to_time(self._sensors.stamp)
         self._clock_publisher.publish(Clock(clock=stamp))
-        for topic, kind, reading in self._sensors.by_topic():
+        for topic, kind, reading in sorted(self._sensors.by_topic(), key=lambda said: said[0] not in self._held):
             publisher, message = self._outlets[topic]
             messages.FILL[kind](message, stamp, reading)
             self._send(publisher, message)

@@ -11,7 +11,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from geometry_msgs.msg import Twist
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from robot_dreamer.onboard.states import DriveState
 from robot_dreamer.record import INTERVENTION, StepRecord, validate_record
@@ -115,6 +117,19 @@ def test_lost_messages_cost_a_retry_and_nothing_else(make: Callable[..., Stage],
     assert not remaining
     if topic == "command":
         assert stage.components.runner.repeats >= 4  # 14 is an episode's first row
+
+
+def test_a_lost_answer_is_sent_again_where_the_topic_that_is_named_last_is_held(make: Callable[..., Stage]) -> None:
+    """Nobody says it again with the sensors."""
+    goal = "{name: goal, shape: [3], source: {topic: goal, type: geometry_msgs/msg/Twist, field: linear, hold: true}}"
+    text = "\n".join(line for line in TOY.splitlines() if not line.startswith(("reward", "terminal")))
+    text = text.replace("actions:", f"  - {goal}\nactions:") + "\nreward: {expression: '1.0'}\n"
+    stage = make(spec=text)
+    stage.robot.lost = {(t, "command") for t in (3, 4)}
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    stage.robot.create_publisher(Twist, "goal", latched).publish(Twist())
+    stage.until(lambda: stage.components.controller.episodes == 1, "an episode")
+    assert stage.components.runner.repeats >= 2 and not stage.robot.lost
 
 
 def test_terminal_is_recorded(make: Callable[..., Stage]) -> None:

@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 
 from robot_dreamer.environment import EpisodeBroken
 from robot_dreamer.record import StepRecord
+from robot_dreamer.spec import ROBOTS_DIRECTORY
 from ros_nodes.policy_node import PolicyNode
 from sim.robot import SimRobot
 from sim.simulated_robot import SimulatedRobot
@@ -89,6 +90,19 @@ def test_in_real_time_too(make: Make, tmp_path: Path) -> None:
     begun = place(robot)
     robot._tick_realtime(robot._due)
     assert place(robot) == begun and not robot._commands  # nobody has commanded anything of the new world
+
+
+def test_what_is_held_goes_out_before_the_set_of_sensors(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No set waits for it: the first row of an episode would show the goal of the one before."""
+    text = (ROBOTS_DIRECTORY / "turtlebot_goal.yaml").read_text().replace("mjcf:", f"mjcf:{ROBOTS_DIRECTORY}/")
+    path = tmp_path / "held.yaml"
+    path.write_text(text.replace("PoseStamped, field: position", "PoseStamped, field: position, hold: true"))
+    robot, sent = make(robot=str(path)), []
+    monkeypatch.setattr(robot, "_send", lambda publisher, message: sent.append(publisher.topic_name))
+    robot._publish()
+    assert sent == ["/goal_pose", "/odom"]
 
 
 def test_where_there_is_a_reset_service_the_world_waits_for_it(make: Make, tmp_path: Path) -> None:
