@@ -135,7 +135,7 @@ class Wiggler:
             driven, self._driving = self._driving, False
         if driven:
             for _ in range(math.ceil(_PATIENCE / self._spec.period)):
-                self._commander.publish(self._guard.limits.apply(self._rest))
+                self._publish(self._rest)
                 if self._rests():
                     break
                 time.sleep(self._spec.period)
@@ -167,13 +167,20 @@ class Wiggler:
             if trial is not None and not self.halted:
                 motion = trial.motion
                 commands[motion.action] = command_of(motion, self._rest[motion.action], self._clock() - self._began)
-            sent = self._guard.limits.apply(commands)
-            self._commander.publish(sent)
-            self._heartbeat.beat(True)
+            sent = self._publish(commands)
             if trial is not None:
                 trial.times.append(self._node.get_clock().now().nanoseconds / 1e9)
                 place, name = trial.motion.place, trial.motion.action
                 trial.commands.append(float(sent[name][place] - self._rest[name][place]))
+
+    def _publish(self, commands: Commands) -> Commands:
+        """Send them, within limits and rates and unless a fault asks for silence. Returns what is in force."""
+        fault = self._guard.fault
+        sent = self._guard.limits.apply(commands)
+        if fault is None or fault.reaction != "damp":
+            self._commander.publish(sent)
+        self._heartbeat.beat(fault is None or fault.obeyed)
+        return sent
 
     def _problem(self) -> str:
         """Why the robot must not be moved now; empty if it may."""

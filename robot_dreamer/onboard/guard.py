@@ -45,6 +45,11 @@ class Fault:
         """The robot did it to itself: the episode ends as terminal."""
         return self.rule in TERMINAL_RULES
 
+    @property
+    def obeyed(self) -> bool:
+        """The low level shall obey what the reaction sends: the heartbeat goes on."""
+        return self.reaction in ("ramp", "hold")
+
     def __str__(self) -> str:
         return f"{self.rule}: {self.reason}"
 

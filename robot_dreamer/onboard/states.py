@@ -109,7 +109,7 @@ class StateMachine:
     def alive(self) -> bool:
         """What the heartbeat says: commands come, and the low level shall obey them."""
         fault = self._guard.fault
-        return self.driving and not self._stopped and (fault is None or fault.reaction in ("ramp", "hold"))
+        return self.driving and not self._stopped and (fault is None or fault.obeyed)
 
     def settle(self, send: Callable[[Commands], None], sleep: Callable[[float], object] = time.sleep) -> bool:
         """Nobody will tick any more: lead a robot that is driven to the safe pose, by its reaction where there is a

@@ -82,10 +82,11 @@ def wiggled(
     watch: Any = nobody_presses,
     each: Callable[[], None] | None = None,
     max_age: float = 20.0,
+    safety: str = "{}",
 ) -> list[Finding]:
     """The findings; the robot is spun meanwhile, on a busy machine with pauses: `max_age`."""
     found: list[Finding] = []
-    spec: RobotSpec = parse_spec(SPEC.replace("max_age: 20.0", f"max_age: {max_age}"))
+    spec: RobotSpec = parse_spec(SPEC.replace("max_age: 20.0", f"max_age: {max_age}") + f"safety: {safety}\n")
     thread = threading.Thread(target=lambda: found.extend(wiggle_findings(spec, "/", False, ask, watch)))
     thread.start()
     ros.until(lambda: not thread.is_alive(), "the end of the wiggle", each)
@@ -153,6 +154,36 @@ def test_a_button_halts_it_where_it_is_and_nothing_begins_while_it_is_pressed(ro
 
     stops = told(wiggled(ros, person()), Weight.STOP)
     assert "e_stop: the emergency stop is pressed" in stops  # before it begins, or as soon as it is heard
+
+
+@pytest.mark.parametrize("reaction", ["stop", "damp"])
+def test_a_button_ends_the_heartbeat_and_with_damp_the_commands_also_while_a_person_is_asked(
+    ros: Any, reaction: str
+) -> None:
+    arm = Arm(ros)
+    button = ros.add(ros.node("button")).create_publisher(Bool, "e_stop", 1)
+    pressed: list[int] = []
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20.0
+        while not condition():
+            assert time.monotonic() < deadline, "nothing happened within 20 s"
+            time.sleep(0.01)
+
+    def ask(text: str) -> str:
+        if "was moved" not in text:
+            return "move"
+        button.publish(Bool(data=True))
+        wait(lambda: not arm.beats[-1])
+        pressed.extend((len(arm.commands), len(arm.beats)))
+        wait(lambda: len(arm.beats) > pressed[1] + 5)  # it is not over: the person has not answered yet
+        return "y"
+
+    safety = f"{{reactions: {{e_stop: {reaction}}}}}"
+    assert "e_stop: the emergency stop is pressed" in told(wiggled(ros, ask, safety=safety), Weight.STOP)
+    since = arm.commands[pressed[0] + 1 :]  # one may have been under way
+    assert not any(arm.beats[pressed[1] :]) and bool(since) == (reaction == "stop")
+    assert all(command == since[0] for command in since)
 
 
 @pytest.mark.parametrize("halt", ["key", "silence", "rival"])
