@@ -111,6 +111,9 @@ class Realtime(Runner):
                 self._tick(missed)
         except Exception:  # the thread's last words; the node sees `failure` and stops the process
             words = traceback.format_exc()
+            if self._stop.is_set():  # whoever stops the loop leads the robot, and may have begun to
+                self.failure = f"{self.failure}\n{words}".strip()
+                return
             self._settling = True
             try:
                 self._controller.abandon()

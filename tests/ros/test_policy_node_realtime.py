@@ -241,6 +241,35 @@ def test_a_tick_that_outlasts_the_node_sends_no_command_after_the_last_one(make:
     assert not thread.is_alive() and len(stage.sent) == sent
 
 
+def test_a_late_tick_that_fails_does_not_lead_the_robot_beside_the_node(make: Callable[..., Stage]) -> None:
+    stage = make(max_steps=10_000, spec=SLOW)
+    stage.until(lambda: stage.controller.steps >= 1, "a step")
+    runner, commander, policy = stage.components.runner, stage.components.commander, stage.components.slot.current
+    entered, over, leaders = threading.Event(), threading.Event(), set()
+    step, publish, thread = policy.step, commander.publish, runner._thread
+
+    def hang(*args: Any) -> Any:
+        entered.set()
+        over.wait(60.0)
+        return step(*args)
+
+    def lead(commands: Any) -> None:
+        leaders.add(threading.current_thread())
+        if not over.is_set():
+            over.set()  # the late tick goes on, and fails: its episode has been cut
+            thread.join(10.0)
+        publish(commands)
+
+    policy.step = hang
+    stage.until(entered.is_set, "the hanging step")
+    runner.give_up("it hangs")
+    commander.publish = lead
+    stage.controller.guard.limits.last = dict(FAR)
+    stage.node.trigger_deactivate()
+    assert leaders == {threading.current_thread()} and stage.sent[-1] == NEUTRAL
+    assert "it hangs" in runner.failure and "there is no open row" in runner.failure
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_slow_action_is_led_to_neutral_when_all_ends(make: Callable[..., Stage], dies: bool) -> None:
     stage = make(max_steps=10_000, spec=SLOW)
