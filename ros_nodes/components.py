@@ -35,7 +35,7 @@ from ros_nodes.graph import require_types
 from ros_nodes.heartbeat import KIND as BOOL
 from ros_nodes.heartbeat import TOPIC as HEARTBEAT
 from ros_nodes.heartbeat import Heartbeat
-from ros_nodes.inlets import qualities
+from ros_nodes.inlets import news, qualities
 from ros_nodes.lockstep import Lockstep
 from ros_nodes.outlets import Outlets
 from ros_nodes.realtime import Realtime
@@ -139,8 +139,9 @@ class Components:
             else:
                 self.runner = Realtime(parts, now, p.priority, p.core)
             for topic, kind in self.observer.topics.items():
+                message, receive = message_class(kind), partial(self._receive, topic)
                 for qos in qualities(self.observer, topic):
-                    inlet = node.create_subscription(message_class(kind), topic, partial(self._receive, topic), qos)
+                    inlet = node.create_subscription(message, topic, receive, qos, event_callbacks=news(qos))
                     stack.callback(node.destroy_subscription, inlet)
             self._stack = stack.pop_all()
 

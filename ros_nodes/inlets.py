@@ -5,6 +5,7 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from robot_dreamer.onboard.observer import Observer
+from ros_nodes.distro import SubscriptionEventCallbacks
 
 _BEST = ReliabilityPolicy.BEST_EFFORT  # matches reliable publishers too
 SENSORS = QoSProfile(depth=1, reliability=_BEST)
@@ -22,3 +23,8 @@ def qualities(observer: Observer, topic: str) -> tuple[QoSProfile, ...]:
     if topic in observer.held:
         return SENSORS, LATCHED
     return (PARTS if topic in observer.shared else SENSORS,)
+
+
+def news(qos: QoSProfile) -> SubscriptionEventCallbacks:
+    """What is said of a publisher that a subscription of this QoS never hears; nothing where another one hears it."""
+    return SubscriptionEventCallbacks(use_default_callbacks=qos is not LATCHED)

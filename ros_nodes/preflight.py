@@ -22,7 +22,7 @@ from robot_dreamer.spec import RobotSpec
 from ros_nodes.commander import COMMANDS
 from ros_nodes.controllers import Controllers
 from ros_nodes.graph import deafness
-from ros_nodes.inlets import LATCHED
+from ros_nodes.inlets import LATCHED, news
 from ros_nodes.own_node import own_node
 from ros_nodes.preflight_graph import graph_findings
 
@@ -50,7 +50,8 @@ class Preflight:
             kind = message_class(stream.kind)
             if stream.source is not None:
                 for qos in (_ALL, LATCHED) if stream.source.hold else (_ALL,):
-                    node.create_subscription(kind, topic, partial(self._hear, topic), qos)
+                    hear = partial(self._hear, topic)
+                    node.create_subscription(kind, topic, hear, qos, event_callbacks=news(qos))
 
     def acquainted(self) -> None:
         """Call it when nodes have been discovered: asks controllers what they are, and listens to commands."""

@@ -27,7 +27,7 @@ from robot_dreamer.spec.units import si
 from ros_nodes import heartbeat
 from ros_nodes.commander import Commander
 from ros_nodes.e_stop import EStop
-from ros_nodes.inlets import qualities
+from ros_nodes.inlets import news, qualities
 from ros_nodes.outlets import Outlets
 from ros_nodes.own_node import own_node, spinning
 
@@ -72,7 +72,8 @@ class Wiggler:
         self._stack.callback(self._e_stop.destroy)
         for topic, kind in self._observer.topics.items():
             for qos in qualities(self._observer, topic):
-                node.create_subscription(message_class(kind), topic, partial(self._receive, topic), qos)
+                receive = partial(self._receive, topic)
+                node.create_subscription(message_class(kind), topic, receive, qos, event_callbacks=news(qos))
         node.create_timer(spec.period, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def start(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from geometry_msgs.msg import Twist
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image, Imu, JointState
 
@@ -126,6 +127,19 @@ actions:"""
     grey = (pixels[:, :, ::-1] @ np.array([0.299, 0.587, 0.114]))[2:, 4:100].reshape(48, 2, 48, 2).mean((1, 3))
     np.testing.assert_allclose(stage.rows[0].observation["image"][:, :, 0], grey, atol=0.51)
     stage.ros.until(lambda: stage.controller.refused["message"], "a refusal", each=lambda: poke(pixels[:97]))
+
+
+def test_a_held_topic_that_nobody_latches_is_heard_and_nothing_else_is_said(
+    make: Callable[..., Stage], capfd: pytest.CaptureFixture[str]
+) -> None:
+    goal = "{name: goal, shape: [3], source: {topic: goal, type: geometry_msgs/msg/Twist, field: linear, hold: true}}"
+    stage = make(spec=TOY.replace("actions:", f"  - {goal}\nactions:", 1), max_steps=10_000)
+    publisher = stage.robot.create_publisher(Twist, "goal", 1)
+    stage.until(publisher.get_subscription_count, "somebody to listen")
+    publisher.publish(Twist())
+    stage.until(lambda: stage.controller.steps > 2, "an episode")
+    stage.ros.spin(0.3, stage.poke)
+    assert "No messages will be received from it" not in capfd.readouterr().err
 
 
 def test_the_reward_of_a_driver_without_stamps_is_summed(ros: Ros, make: Callable[..., Stage]) -> None:
