@@ -146,7 +146,8 @@ class Runner(ABC):
             stages.done("observe")
         drawn = self._resetter.take_drawn() if begins else {}
         sample = replace(sample, drawn=drawn) if drawn else sample
-        return self._controller.tick(sample, self._parts.takeover.commands())
+        person = self._parts.takeover.commands()
+        return self._controller.tick(sample, person, self._parts.takeover.idle)
 
     def _glance(self) -> Arrays | None:
         """What the robot shows, outside of episodes; None if that cannot be read. Nor does it begin to drive by what

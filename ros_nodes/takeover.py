@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,8 @@ class TakeOver:
       timeout: seconds for which a message counts; may be changed at any time.
 
     Attributes:
-      on: switched on: actions without a fresh message get the neutral command instead of the policy's.
+      on: switched on: actions without a fresh message go to the neutral command instead of the policy's.
+      idle: as of the last `commands`, actions that are a person's and have no fresh message.
       topics: type by topic.
       received, refused: messages; those that do not fit the command (length, joints, finite numbers).
     """
@@ -35,6 +36,7 @@ class TakeOver:
     ) -> None:
         self.timeout = timeout
         self.on = False
+        self.idle: Collection[str] = ()
         self.received = 0
         self.refused = 0
         self._node = node
@@ -56,6 +58,7 @@ class TakeOver:
         oldest = self._clock() - self.timeout
         asked = ((name, reader.command(since=oldest)) for name, reader in self._readers.items())
         fresh = {name: command for name, command in asked if command is not None}
+        self.idle = self._neutral.keys() - fresh.keys() if self.on else ()
         if self.on:
             return self._neutral | fresh
         return fresh or None

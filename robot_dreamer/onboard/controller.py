@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,9 @@ class Controller:
         """Actions of the running or the last episode so far."""
         return self._books.length
 
-    def tick(self, sample: Sample, person: Mapping[str, NDArray[Any]] | None = None) -> Decision:
+    def tick(
+        self, sample: Sample, person: Mapping[str, NDArray[Any]] | None = None, gently: Collection[str] = ()
+    ) -> Decision:
         """One control tick. Begins an episode when none runs.
 
         A refused sample cuts the episode, because a row and its reward are missing. A sample that is terminal although
@@ -133,6 +135,7 @@ class Controller:
         Args:
           sample: what the robot says.
           person: commands in units, by action name, that go out (within limits) instead of the policy's.
+          gently: actions of these that go no faster than the ramp to the safe pose.
 
         Raises:
           RuntimeError: the previous decision had a command, and neither `applied` nor `abandon` was called after it.
@@ -183,7 +186,8 @@ class Controller:
             return self._halt(fault)
         requested = {a.name: self._normalised(output.action[a.name], a.discrete) for a in self._spec.actions}
         wanted = {a.name: a.to_command(requested[a.name]) for a in self._spec.actions}
-        command, fault = self.guard.check(self._filter.step(wanted | self._legal(person) if person else wanted))
+        filtered = self._filter.step(wanted | self._legal(person) if person else wanted)
+        command, fault = self.guard.check(filtered, gently)
         if command is None or fault is not None:
             self.abandon()
             return Decision(command, fault=fault)

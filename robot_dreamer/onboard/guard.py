@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -115,11 +115,11 @@ class Guard:
         """A person has looked at it. Returns what was latched."""
         return self._cell.pop("fault", None)
 
-    def check(self, commands: Mapping[str, NDArray[Any]]) -> Checked:
-        """What may go out instead of `commands`. Call it once for each set of commands that is sent."""
+    def check(self, commands: Mapping[str, NDArray[Any]], gently: Collection[str] = ()) -> Checked:
+        """What may go out instead of `commands`; gently: see CommandLimits. Call it once for each set that is sent."""
         fault = self.fault or self.inspect_action(commands)
         if fault is None:
-            return Checked(self.limits.apply(commands), None)
+            return Checked(self.limits.apply(commands, gently), None)
         return Checked(self.react(fault), fault)
 
     def inspect_action(self, action: Mapping[str, NDArray[Any]]) -> Fault | None:

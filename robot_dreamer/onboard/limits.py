@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,17 @@ class CommandLimits:
             self._gentle[name] = np.minimum(step, self._steps.get(name, step))
         self.last: Commands = dict(self._neutral)
 
-    def apply(self, commands: Mapping[str, NDArray[Any]]) -> Commands:
-        """Finite commands within range and rate: what is to go out, and will be `last`."""
+    def apply(self, commands: Mapping[str, NDArray[Any]], gently: Collection[str] = ()) -> Commands:
+        """Finite commands within range and rate: what is to go out, and will be `last`.
+
+        gently: actions that go no faster than the ramp either.
+        """
         out: Commands = {}
         for name in self.last:
             command = np.asarray(commands[name], np.float64)
             if name in self._limits:  # a discrete action has its values, and nothing between them
                 limited = self.within(name, command)
-                command = self._slew(name, limited, self._steps)
+                command = self._slew(name, limited, self._gentle if name in gently else self._steps)
                 self.slewed += bool((command != limited).any())
             out[name] = command
         self.last = out

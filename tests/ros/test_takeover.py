@@ -54,9 +54,9 @@ def test_every_form_of_command_can_be_given_by_a_person(ros: Ros, command: str) 
 
     ros.until(complete, "the person's command, in units")
     now[0] = 0.6
-    assert takeover.commands() is None  # no longer fresh
+    assert takeover.commands() is None and not takeover.idle  # no longer fresh
     takeover.on = True
-    assert takeover.commands() == {"torque": pytest.approx([0.0, 0.0])}
+    assert takeover.commands() == {"torque": pytest.approx([0.0, 0.0])} and set(takeover.idle) == {"torque"}
     takeover.destroy()
 
 
