@@ -148,8 +148,14 @@ def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], acti
         require(fits, f"safety.{where}: {name} must be a vector of raw numbers; declare such a one under watched")
         return found
 
+    def present(where: str, name: str) -> ObservationSpec:
+        found = vector(where, name)
+        text = f"safety.{where}: {name} must say where the robot is now; it is held, and may be of any age"
+        require(not found.source.hold, text)
+        return found
+
     if safety.tilt is not None:
-        found = vector("tilt", safety.tilt.observation)
+        found = present("tilt", safety.tilt.observation)
         fits = found.shape == (3,) or (found.shape == (4,) and found.source.field == "orientation")
         require(fits, f"safety.tilt: {found.name} must be an orientation (4 numbers) or a direction (3 numbers)")
         even = len(set(found.scale)) <= 1 and not any(found.offset)
@@ -168,7 +174,7 @@ def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], acti
         action = actions.get(name)
         if action is None or action.values:
             raise ValueError(f"safety.pose: no continuous action is called {name!r}; known: {', '.join(actions)}")
-        (size,) = vector(f"pose.{name}", observation).shape
+        (size,) = present(f"pose.{name}", observation).shape
         require(size == action.size, f"safety.pose.{name}: expected {action.size} numbers, {observation} has {size}")
         measured, commanded = quantities[observation].source.names, action.command.names
         same = measured == commanded or sorted(measured) != sorted(commanded)  # the latter: names of two worlds

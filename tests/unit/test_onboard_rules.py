@@ -212,6 +212,7 @@ def test_safety_is_no_part_of_the_contract() -> None:
         ("name: up,", "name: speed,", "names must be unique, found twice: speed"),
         ("safety:", "safety:\n  pose: {torque: speed}", "safety.pose.torque: expected 2 numbers, speed has 1"),
         ("safety:", "safety:\n  pose: {force: speed}", "safety.pose: no continuous action is called 'force'; known"),
+        ("field: linear_acceleration", "field: linear_acceleration, hold: true", "safety.tilt: up must say where"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_safety_section_are_named(old: str, new: str, problem: str) -> None:
