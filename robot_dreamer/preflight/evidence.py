@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,15 +34,16 @@ class Stream:
     Attributes:
       ages: seconds from stamp to receipt, of messages with a stamp.
       stamps: ns, as they came.
-      received: ns, of the messages in `stamps`.
+      received: ns, of all messages.
       frames: frame_id of the headers, and how often.
     """
 
     topic: str
     kind: str
     source: Source | None  # its first reader; None of a command
+    pace: Pace
+    max_age: float = math.inf  # seconds, the lowest of all who read it
     count: int = 0
-    pace: Pace = field(default_factory=Pace)
     interleaving: Interleaving = field(default_factory=Interleaving)
     ages: list[float] = field(default_factory=list)
     stamps: list[int] = field(default_factory=list)
@@ -55,10 +57,16 @@ class Stream:
         self.pace.add(received, stamp)
         header = getattr(message, "header", None)
         self.frames[header.frame_id if header is not None else ""] += 1
+        if len(self.received) < MOST:
+            self.received.append(received)
         if stamp and len(self.stamps) < MOST:
             self.stamps.append(stamp)
-            self.received.append(received)
             self.ages.append((received - stamp) / 1e9)
+
+    @property
+    def step(self) -> float:
+        """Seconds from a message to the next one, usually; 0 of fewer than two."""
+        return float(np.median(np.diff(self.received))) / 1e9 if len(self.received) > 1 else 0.0
 
 
 @dataclass
@@ -130,10 +138,12 @@ class Evidence:
         self.spec = spec
         self.streams: dict[str, Stream] = {}
         for source in [*(o.source for o in spec.quantities), *spec.signals.values()]:
-            self.streams.setdefault(source.topic, Stream(source.topic, source.type, source))
+            fresh = Stream(source.topic, source.type, source, Pace(spec.period))
+            stream = self.streams.setdefault(source.topic, fresh)
+            stream.max_age = min(stream.max_age, source.max_age)
         for action in spec.actions:
             for topic in action.command.topics:
-                self.streams.setdefault(topic, Stream(topic, action.command.type, None))
+                self.streams.setdefault(topic, Stream(topic, action.command.type, None, Pace(spec.period)))
         self.heard = {o.name: Heard(o, Track(o.source.elements, o.unit)) for o in spec.quantities}
         self.velocities = {
             o.name: Track(o.source.names)

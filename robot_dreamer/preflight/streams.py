@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from robot_dreamer.preflight.evidence import MOST, Evidence, Stream
 from robot_dreamer.preflight.findings import Finding, note, stop, warning
 from robot_dreamer.spec import RobotSpec
+from robot_dreamer.spec.source import MAX_AGE
 
 _SLOW, _TOO_SLOW = 0.9, 0.5  # of the spec's rate
 _SPEED = 0.1  # that stamps and receipts may run apart
@@ -42,24 +44,31 @@ def stream_findings(evidence: Evidence, seconds: float, told: Collection[str] = 
         if stream.source.hold:
             continue
         signals = {source.topic for source in evidence.spec.signals.values()}
-        yield from _age(where, stream, stream.source.max_age, evidence.spec.period)
+        yield from _age(where, stream, evidence.spec.period)
         if stream.topic not in signals:  # events come when they come
-            yield from _rate(where, stream, evidence.spec)
+            yield from _rate(where, stream, evidence.spec, seconds)
+        yield from _between(where, stream, seconds)
         yield from _lost(where, stream)
         yield from _sources(where, stream)
     for problem, count in evidence.signal_problems.items():
         yield stop("reward, terminal or commands", f"{problem} ({count} times)", "mend the driver, or the spec")
 
 
-def _rate(where: str, stream: Stream, spec: RobotSpec) -> Iterator[Finding]:
-    rate = stream.pace.rate
-    if stream.count < _FEW:
+def _rate(where: str, stream: Stream, spec: RobotSpec, seconds: float) -> Iterator[Finding]:
+    """Whoever raises max_age above what it is by itself says that the sensor may be so slow."""
+    least = min(spec.rate, 1 / stream.max_age) if stream.max_age > MAX_AGE else spec.rate
+    rate = stream.pace.rate or (1 / stream.step if stream.step else 0.0)
+    if stream.count < _FEW and seconds * least < _FEW:
+        text = f"{stream.count} messages in {seconds:.3g} s are too few to tell how often it comes"
+        yield warning(where, text, f"listen for longer: {math.ceil(_FEW / least)} s at least")
+    elif stream.count < _FEW:
         yield stop(where, f"only {stream.count} messages came", "let it be published at the spec's rate at least")
-    elif rate < _TOO_SLOW * spec.rate:
+    elif rate < _TOO_SLOW * least:
         yield stop(
             where,
             f"expected {spec.rate:g} Hz at least (the rate of the spec), found {rate:.3g} Hz",
-            "speed the driver up, or lower `rate` in the spec: most observations would be repetitions",
+            "speed the driver up, or lower `rate` in the spec: most observations would be repetitions; what may be "
+            "slow says so by its max_age",
         )
     elif rate < _SLOW * spec.rate:
         yield warning(
@@ -71,7 +80,22 @@ def _rate(where: str, stream: Stream, spec: RobotSpec) -> Iterator[Finding]:
         yield note(where, f"{rate:.3g} Hz")
 
 
-def _age(where: str, stream: Stream, max_age: float, period: float) -> Iterator[Finding]:
+def _between(where: str, stream: Stream, seconds: float) -> Iterator[Finding]:
+    """Messages that are fresh when they come, and stale before the next one does."""
+    age = max(0.0, float(np.median(stream.ages))) if stream.ages else 0.0
+    step = stream.step if stream.count > 1 else seconds
+    parts = stream.source is not None and stream.source.parts  # each of its nodes has a pace of its own
+    if not parts and age <= stream.max_age < step + age:
+        yield stop(
+            where,
+            f"a message comes every {step:.3g} s and counts for {stream.max_age:g} s: stale before the next one",
+            "speed the driver up, or raise its max_age above that, if an older value will do; hold: true if the last "
+            "one counts however old it is",
+        )
+
+
+def _age(where: str, stream: Stream, period: float) -> Iterator[Finding]:
+    max_age = stream.max_age
     if stream.pace.unstamped:
         yield warning(
             where,

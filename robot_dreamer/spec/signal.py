@@ -11,7 +11,7 @@ from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import require
 from robot_dreamer.spec.expression import Variable
 from robot_dreamer.spec.observation import ObservationSpec
-from robot_dreamer.spec.source import JOINT_STATE, PICTURES, Source
+from robot_dreamer.spec.source import JOINT_STATE, MAX_AGE, PICTURES, Source
 
 _UNIT_BALL = 1.0 + 1e-5  # of a quaternion's numbers: its norm is 1 up to rounding
 
@@ -27,14 +27,14 @@ class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     type: str = ""
     field: str = ""
     names: tuple[str, ...] = ()
-    max_age: float = 0.5  # seconds; older is stale
+    max_age: float = MAX_AGE  # seconds; older is stale
     expression: str = ""
 
     def __post_init__(self) -> None:
         given = [name for name in ("topic", "type", "field", "names") if getattr(self, name)]
         if self.expression:
             require(not given, f"give either expression or a topic, not both; found {', '.join(given)} beside it")
-            require(self.max_age == 0.5, "max_age is for a topic, not for an expression")
+            require(self.max_age == MAX_AGE, "max_age is for a topic, not for an expression")
             return
         missing = [name for name in ("topic", "type", "field") if name not in given]
         require(

@@ -28,6 +28,7 @@ PICTURES = (IMAGE, COMPRESSED_IMAGE)
 DISTANCES = (LASER_SCAN, RANGE)
 _NAMED = (JOINT_STATE, NUMBERS)
 _XYZ, _XYZW = ("x", "y", "z"), ("x", "y", "z", "w")
+MAX_AGE = 0.5  # seconds, where a spec does not say it
 
 FIELDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     JOINT_STATE: dict.fromkeys(("position", "velocity", "effort"), ()),
@@ -73,7 +74,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     ]
     field: str
     names: tuple[str, ...] = ()
-    max_age: float = 0.5  # seconds; older is stale
+    max_age: float = MAX_AGE  # seconds; older is stale
     beams: int = 0  # of a LaserScan: into how many equal sectors it is divided, each with its nearest distance
     parts: bool = False  # of a JointState: several nodes publish it, each some of the joints
     hold: bool = False  # the last message counts, however old it is: a goal, a velocity that was commanded
@@ -95,7 +96,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             require(not self.beams, f"beams is for LaserScan only, not for {self.type}")
         require(not self.parts or self.type == JOINT_STATE, f"parts is for JointState only, not for {self.type}")
         require(not (self.parts and self.hold), "give parts or hold, not both")
-        require(not self.hold or self.max_age == 0.5, "max_age has no effect beside hold")
+        require(not self.hold or self.max_age == MAX_AGE, "max_age has no effect beside hold")
 
     @property
     def elements(self) -> tuple[str, ...]:
