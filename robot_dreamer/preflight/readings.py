@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.preflight.evidence import Evidence, Heard
 from robot_dreamer.preflight.findings import Finding, note, stop, warning
-from robot_dreamer.spec import RobotSpec
+from robot_dreamer.spec import RobotSpec, Source
 from robot_dreamer.spec.source import BATTERY, DISTANCES, IMU, JOINT_STATE
 
 _ENOUGH = 5  # readings before anything is said of movement
@@ -95,7 +95,7 @@ def _place(where: str, heard: Heard, spec: RobotSpec) -> Iterator[Finding]:
             unit, advice = _unit(heard, limit)
             yield stop(where, f"{shown}; {limit.whose} says {allowed}{unit}", advice)
             return
-    angles = heard.spec.unit in ("rad", "") and heard.spec.source.field == "position"
+    angles = heard.spec.unit in ("rad", "") and _are_joints(heard.spec.source)
     most = float(np.abs(values).max())
     if (angles or heard.spec.encoding == "cos_sin") and most > _TURNS:
         yield warning(
@@ -119,11 +119,16 @@ def limits_of(heard: Heard, spec: RobotSpec) -> list[Limits]:
             found.append(Limits("safety.limits", low, high))
     for action in spec.actions:
         names = action.command.names
-        same = o.source.field == "position" and action.unit == o.unit and action.unit in ("rad", "m")
-        if same and not action.discrete and set(o.source.names) <= set(names):
+        same = action.unit == o.unit and action.unit in ("rad", "m")
+        if same and _are_joints(o.source) and not action.discrete and set(o.source.names) <= set(names):
             index = [names.index(name) for name in o.source.names]
             found.append(Limits(f"action {action.name}", np.asarray(action.low)[index], np.asarray(action.high)[index]))
     return found
+
+
+def _are_joints(source: Source) -> bool:
+    """Positions of joints, and not where a body is, which has no joints and is in m."""
+    return source.type == JOINT_STATE and source.field == "position"
 
 
 def _distances(where: str, heard: Heard) -> Iterator[Finding]:
