@@ -64,7 +64,7 @@ class Wiggler:
         self._trial: Trial | None = None
         self._began = 0.0
         self._places = Places(spec)
-        self._before: dict[str, float] = {}  # places when the motion began
+        self._before: dict[tuple[str, str], float] = {}  # places when the motion began
         self._driving = False
         self._e_stop = EStop(node, 0.0)
         self._e_stop.buttons.attach(self._guard)
@@ -200,8 +200,8 @@ class Wiggler:
         trial = self._trial
         if trial is None:
             return ""
-        for name, now in self._places.now.items():
-            went = abs(now - self._before.get(name, now))
+        for (quantity, name), now in self._places.now.items():
+            went = abs(now - self._before.get((quantity, name), now))
             if went > trial.motion.far:
                 return f"{name} went {went:.3g} rad or m from its place, allowed {trial.motion.far:.3g}"
         return ""
@@ -210,11 +210,12 @@ class Wiggler:
         """The commands that hold the robot as it stands."""
         found: Commands = {}
         for action in self._spec.actions:
-            if standing(self._spec, action) is None:
+            shown = standing(self._spec, action)
+            if shown is None:
                 found[action.name] = action.neutral_command()
                 continue
-            now = self._places.now
-            place = np.array([now.get(name, math.nan) for name in action.command.names]) / si(action.unit)
+            now = [self._places.now.get((shown.name, name), math.nan) for name in action.command.names]
+            place = np.array(now) / si(action.unit)
             low, high = np.asarray(action.low), np.asarray(action.high)
             slack = _SLACK * (high - low)
             for i, name in enumerate(action.command.names):

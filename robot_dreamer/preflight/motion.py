@@ -12,6 +12,7 @@ import numpy as np
 from robot_dreamer.preflight.evidence import Evidence, Heard, Track
 from robot_dreamer.preflight.findings import Finding, note, stop
 from robot_dreamer.preflight.follow import Array, Follows, changes, follows
+from robot_dreamer.preflight.joints import shows
 
 _ALIKE, _UNLIKE = 0.8, 0.5  # correlations
 _SCALE = (0.75, 1.33)  # of what is the same but for noise and filters
@@ -31,17 +32,19 @@ def motion_findings(evidence: Evidence) -> Iterator[Finding]:
 
 def responses(evidence: Evidence) -> Iterator[Finding]:
     """Of commands that somebody gave meanwhile: a joint goes where it is sent, not the other way."""
-    for name, commands in evidence.commands.items():
+    for action in evidence.spec.actions:
+        commands = evidence.commands.get(action.name)
+        if commands is None or len(commands.times) < 2:  # a discrete one has no track
+            continue
         for heard in evidence.heard.values():
-            kind = heard.spec.source.field if heard.spec.source.type.endswith("JointState") else ""
-            same = (commands.unit, kind) in (
+            same = (commands.unit, heard.spec.source.field) in (
                 ("rad", "position"),
                 ("m", "position"),
                 ("rad/s", "velocity"),
                 ("m/s", "velocity"),
             )
-            if same and len(commands.times) > 1 and heard.track.values and set(commands.names) & set(heard.track.names):
-                yield from _obeys(name, commands, heard)
+            if same and heard.track.values and shows(evidence.spec, heard.spec, action):
+                yield from _obeys(action.name, commands, heard)
 
 
 def _is_position(heard: Heard) -> bool:
@@ -51,13 +54,20 @@ def _is_position(heard: Heard) -> bool:
 
 
 def _velocity_of(heard: Heard, evidence: Evidence) -> tuple[str, Track] | None:
-    """The quantity that shows velocities of the same joints; or what the same messages say of them."""
-    for other in evidence.heard.values():
-        rates = other.spec.source.field == "velocity" or other.spec.unit in ("rad/s", "m/s")
-        if rates and other.spec.unit in _RATES and other.track.values and other.track.names == heard.track.names:
-            return f"observation {other.spec.name}", other.track
+    """The quantity that shows velocities of the same joints, of the same topic if it can be; or what the same messages
+    say of them. Velocities of another topic are not those of one arm, where two call their joints the same."""
+    names, topic = heard.track.names, heard.spec.source.topic
+    arms = {x.spec.source.topic for x in evidence.heard.values() if _is_position(x) and x.track.names == names}
+    rates = [x for x in evidence.heard.values() if _is_rate(x) and x.track.values and x.track.names == names]
+    here = [x for x in rates if x.spec.source.topic == topic]
+    for other in here or (rates if len(arms) == 1 else []):
+        return f"observation {other.spec.name}", other.track
     raw = evidence.velocities.get(heard.spec.name)
     return ("the velocity in the same messages", raw) if raw is not None and raw.values else None
+
+
+def _is_rate(heard: Heard) -> bool:
+    return heard.spec.unit in _RATES and (heard.spec.source.field == "velocity" or heard.spec.unit in ("rad/s", "m/s"))
 
 
 def _agreement(heard: Heard, other: str, velocity: Track) -> Iterator[Finding]:

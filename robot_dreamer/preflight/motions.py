@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_dreamer.preflight.joints import shows
 from robot_dreamer.spec import ActionSpec, ObservationSpec, RobotSpec
 from robot_dreamer.spec.action import TRAJECTORY, TWIST, TWIST_STAMPED
 from robot_dreamer.spec.source import JOINT_STATE
@@ -56,11 +57,11 @@ class Places:
     """Where the joints stand, as the messages of a spec's JointStates say.
 
     Attributes:
-      now: the newest position of each, in rad or m.
+      now: the newest position of each, by quantity and joint, in rad or m: two arms may call their joints the same.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
-        self.now: dict[str, float] = {}
+        self.now: dict[tuple[str, str], float] = {}
         self._quantities = [q for q in spec.quantities if q.source.type == JOINT_STATE and q.source.field == "position"]
 
     def hear(self, topic: str, message: Any) -> None:
@@ -71,7 +72,7 @@ class Places:
             said = dict(zip(message.name, message.position, strict=False))
             numbers = quantity.from_message(np.array([said.get(name, math.nan) for name in quantity.source.names]))
             found = dict(zip(quantity.source.names, numbers * si(quantity.unit), strict=True))
-            self.now |= {name: float(place) for name, place in found.items() if math.isfinite(place)}
+            self.now |= {(quantity.name, name): float(x) for name, x in found.items() if math.isfinite(x)}
 
 
 def wave(seconds: float) -> float:
@@ -99,15 +100,19 @@ def standing(spec: RobotSpec, action: ActionSpec) -> ObservationSpec | None:
     """
     if _kind(action, 0)[0] != "position":
         return None
+    wanted, found = set(action.command.names), list[ObservationSpec]()
     for quantity in spec.quantities:
-        source = quantity.source
-        shows = source.type == JOINT_STATE and source.field == "position"
-        if shows and set(action.command.names) <= set(source.names) and not disagreement(quantity.unit, action.unit):
-            return quantity
-    raise ValueError(
-        f"action {action.name}: no quantity of the spec shows the positions of {', '.join(action.command.names)} in "
-        f"{action.unit}, so a command would be a leap; add one (watched: will do)"
-    )
+        all_of_them = quantity.source.field == "position" and wanted <= set(quantity.source.names)
+        if all_of_them and shows(spec, quantity, action) and not disagreement(quantity.unit, action.unit):
+            found.append(quantity)
+    if not found:
+        raise ValueError(
+            f"action {action.name}: no quantity of the spec shows the positions of {', '.join(action.command.names)} "
+            f"in {action.unit}, so a command would be a leap; add one (watched: will do), and where two topics have "
+            "joints of these names say in safety.pose which it is"
+        )
+    pose = spec.safety.pose.get(action.name)
+    return next((quantity for quantity in found if quantity.name == pose), found[0])
 
 
 def _motions(spec: RobotSpec, action: ActionSpec) -> list[Motion]:

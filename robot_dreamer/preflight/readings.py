@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.preflight.evidence import Evidence, Heard
 from robot_dreamer.preflight.findings import Finding, note, stop, warning
+from robot_dreamer.preflight.joints import shows
 from robot_dreamer.spec import RobotSpec, Source
 from robot_dreamer.spec.source import BATTERY, DISTANCES, IMU, JOINT_STATE
 
@@ -120,7 +121,8 @@ def limits_of(heard: Heard, spec: RobotSpec) -> list[Limits]:
     for action in spec.actions:
         names = action.command.names
         same = action.unit == o.unit and action.unit in ("rad", "m")
-        if same and _are_joints(o.source) and not action.discrete and set(o.source.names) <= set(names):
+        joints = set(o.source.names) <= set(names) and shows(spec, o, action)
+        if same and _are_joints(o.source) and joints and not action.discrete:
             index = [names.index(name) for name in o.source.names]
             found.append(Limits(f"action {action.name}", np.asarray(action.low)[index], np.asarray(action.high)[index]))
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from robot_dreamer.preflight.evidence import Evidence, Heard
 from robot_dreamer.preflight.findings import Finding, Weight, note, stop, warning
 from robot_dreamer.preflight.follow import rms
+from robot_dreamer.preflight.joints import shows
 from robot_dreamer.preflight.motions import SECONDS, Motion
 from robot_dreamer.spec.source import JOINT_STATE
 from robot_dreamer.spec.units import si
@@ -42,7 +43,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class _Response:
-    """How a joint followed; size: rms of its movement, slope: as a share of what was commanded."""
+    """How a joint followed; size: rms of its movement, slope: as a share of what was commanded. Of joints that are not
+    those of the action the name says the topic too."""
 
     name: str
     correlation: float
@@ -149,17 +151,24 @@ def _telling(trial: Trial) -> Iterator[Heard]:
 
 def _responses(trial: Trial) -> list[_Response]:
     """Of each joint that a JointState of the spec shows, by the field that is nearest to the command."""
-    found: dict[str, tuple[int, _Response]] = {}
+    spec, found = trial.evidence.spec, dict[str, tuple[int, _Response]]()
+    (action,) = (a for a in spec.actions if a.name == trial.motion.action)
     for heard in _telling(trial):
         steps = _ORDER[trial.motion.kind] - _ORDER[heard.spec.source.field]
-        for name, response in _followed(trial, heard, steps):
-            if name not in found or abs(steps) < found[name][0]:
-                found[name] = (abs(steps), response)
+        whose = "" if shows(spec, heard.spec, action) else f" of {heard.spec.source.topic}"
+        for response in _followed(trial, heard, steps, whose):
+            if response.name not in found or abs(steps) < found[response.name][0]:
+                found[response.name] = (abs(steps), response)
     return [response for _, response in found.values()]
 
 
-def _followed(trial: Trial, heard: Heard, steps: int) -> Iterator[tuple[str, _Response]]:
-    """steps: how often the command is integrated to be what this quantity shows; negative: derived."""
+def _followed(trial: Trial, heard: Heard, steps: int, whose: str) -> Iterator[_Response]:
+    """Of each joint of a quantity.
+
+    Args:
+      steps: how often the command is integrated to be what this quantity shows; negative: derived.
+      whose: behind the names.
+    """
     times = np.asarray(trial.times)
     wanted = np.asarray(trial.commands) * si(trial.motion.unit)
     for _ in range(steps):
@@ -178,12 +187,12 @@ def _followed(trial: Trial, heard: Heard, steps: int) -> Iterator[tuple[str, _Re
         moved = column - column.mean()
         size, expected = rms(moved), rms(models[0])
         if size == 0.0 or expected == 0.0:
-            yield name, _Response(name, 0.0, 0.0, 0.0, False)
+            yield _Response(name + whose, 0.0, 0.0, 0.0, False)
             continue
         correlations = models @ moved / np.sqrt((models**2).sum(1) * (moved @ moved))
         best = int(np.argmax(np.abs(correlations)))
         least = _PUSHED if trial.motion.kind == "effort" else _MOVED * expected
-        yield name, _Response(name, float(correlations[best]), size, size / expected, size > least)
+        yield _Response(name + whose, float(correlations[best]), size, size / expected, size > least)
 
 
 def untried(motions: list[Motion], why: str) -> Finding:

@@ -33,6 +33,11 @@ reward: {expression: "-norm(arm)"}
 episode: {max_steps: 100}
 """
 START = np.array([0.3, -0.2, 0.5])
+LEADER = """
+watched:
+  - {name: leader, shape: [3], unit: rad, source: {topic: leader/joint_states, type: sensor_msgs/msg/JointState,
+     field: position, names: [a, b, c], max_age: 20.0}}
+"""
 
 
 class Arm:
@@ -83,10 +88,12 @@ def wiggled(
     each: Callable[[], None] | None = None,
     max_age: float = 20.0,
     safety: str = "{}",
+    more: str = "",
 ) -> list[Finding]:
     """The findings; the robot is spun meanwhile, on a busy machine with pauses: `max_age`."""
     found: list[Finding] = []
-    spec: RobotSpec = parse_spec(SPEC.replace("max_age: 20.0", f"max_age: {max_age}") + f"safety: {safety}\n")
+    text = SPEC.replace("max_age: 20.0", f"max_age: {max_age}") + f"safety: {safety}\n{more}"
+    spec: RobotSpec = parse_spec(text)
     thread = threading.Thread(target=lambda: found.extend(wiggle_findings(spec, "/", False, ask, watch)))
     thread.start()
     ros.until(lambda: not thread.is_alive(), "the end of the wiggle", each)
@@ -117,6 +124,21 @@ def test_swapped_and_reversed_joints_are_found_and_the_robot_ends_where_it_stood
     assert True in arm.beats and not arm.beats[-1]
     one_at_a_time = np.count_nonzero(np.abs(np.array(arm.commands) - START) > 1e-6, axis=1)
     assert one_at_a_time.max() == 1
+
+
+def test_a_follower_is_not_led_to_where_the_leader_stands(ros: Any) -> None:
+    arm = Arm(ros)
+    publisher = arm.node.create_publisher(JointState, "leader/joint_states", 10)
+    leader = JointState(name=["a", "b", "c"], position=[-0.9, 0.9, -0.9])
+
+    def speak() -> None:
+        leader.header.stamp = arm.node.get_clock().now().to_msg()
+        publisher.publish(leader)
+
+    arm.node.create_timer(0.01, speak)
+    stops = told(wiggled(ros, person("q"), safety="{pose: {goal: arm}}", more=LEADER), Weight.STOP)
+    assert stops == "" and arm.commands and arm.farthest.max() <= 0.1 + 1e-6
+    np.testing.assert_allclose(arm.commands[0], START, atol=2e-3)
 
 
 def test_a_motion_that_a_pause_of_the_robot_spoiled_is_made_again(ros: Any, capsys: pytest.CaptureFixture[str]) -> None:
