@@ -29,11 +29,11 @@ observations:
   - {name: eye, shape: [48, 48, 3], dtype: uint8,
      source: {topic: camera, type: sensor_msgs/msg/Image, field: data}}
 actions:
-  - {name: goal, unit: rad, low: [-1.6, -1.6, -1.6], high: [1.6, 1.6, 1.6],
+  - {name: goal, unit: rad, low: [-1.6, -1.6, -1.6], high: [1.6, 1.6, 1.6], max_rate: [9, 9, 9],
      command: {topic: arm/commands, names: [a, b, c]}}
 reward: {expression: "-norm(speed)"}
 episode: {max_steps: 100, reset_service: reset}
-safety: {limits: [{observation: speed, low: [-9, -9, -9], high: [9, 9, 9]}]}
+safety: {limits: [{observation: speed, low: [-9, -9, -9], high: [9, 9, 9]}], pose: {goal: arm}}
 """
 SECONDS, RATE = 4.0, 50.0  # of a recording; Hz of all sensors
 

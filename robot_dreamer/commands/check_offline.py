@@ -10,7 +10,8 @@ from robot_dreamer.missing import advice
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.preflight.findings import Finding, note, stop, warning
-from robot_dreamer.spec import RobotSpec, SpecError, require_lockstep
+from robot_dreamer.preflight.joints import is_position
+from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError, require_lockstep
 
 
 def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
@@ -23,6 +24,8 @@ def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
             "no safety.limits and no safety.tilt: the guard knows only the limits of commands",
             "say within which positions, velocities or tilts the robot may be",
         )
+    for action in spec.actions:
+        yield from _leaps(action, spec)
     if not spec.episode.reset_service:
         yield note("spec", "no reset_service: an episode begins where the one before ended")
     free = [o.name for o in spec.observations if o.dtype == "float32" and o.encoding == "raw" and not o.range]
@@ -33,6 +36,28 @@ def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
         require_lockstep(spec)
     except SpecError as error:
         yield note("spec", f"real time only: {error}")
+
+
+def _leaps(action: ActionSpec, spec: RobotSpec) -> Iterator[Finding]:
+    """Of a robot that goes where it is told, at once."""
+    if not is_position(action):
+        return
+    where, safety = f"action {action.name}", spec.safety
+    if action.name not in safety.pose:
+        yield warning(
+            where,
+            "it commands positions, and safety.pose does not say where the robot stands: the first command is a leap",
+            "name the quantity that shows them, a watched one will do: safety: {pose: {" + action.name + ": …}}",
+        )
+    if not action.max_rate and action.filter is None:
+        yield warning(
+            where,
+            "no max_rate and no filter: from one tick to the next a command may go from end to end, random ones do",
+            "give max_rate: what each joint may do in a second",
+        )
+    if not action.max_rate and not safety.ramp_seconds:
+        text = "no max_rate and no safety.ramp_seconds: the way to the neutral command is one step, after a fault too"
+        yield warning(where, text, "give safety.ramp_seconds, or max_rate")
 
 
 def learner_findings(spec: RobotSpec, preset: str) -> Iterator[Finding]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from robot_dreamer.cli import main
+from robot_dreamer.commands.check_offline import spec_findings
 from robot_dreamer.preflight.findings import note, stop, table, warning
-from robot_dreamer.spec import ROBOTS_DIRECTORY
+from robot_dreamer.spec import ROBOTS_DIRECTORY, known_robots, load_spec
 from tests.onboard_models import TOY, make_bundle, toy_spec
 
 
@@ -102,3 +103,44 @@ def test_an_option_that_nobody_would_read_is_refused_in_one_line(
     assert main(["check", toy, "--preset", "nano", *options]) == 2
     out, err = capsys.readouterr()
     assert text in err and err.count("\n") == 1 and not out
+
+
+LEAPS = "the first command is a leap", "a command may go from end to end", "the way to the neutral command is one step"
+ARM = """
+name: arm
+rate: 20.0
+observations:
+  - {name: joints, shape: [1], unit: rad, source: {topic: joint_states, type: sensor_msgs/msg/JointState,
+     field: position, names: [a]}}
+actions:
+  - {name: goal, unit: rad, low: [-1.0], high: [1.0], command: {topic: goal, names: [a]}}
+reward: {expression: "-norm(joints)"}
+episode: {max_steps: 100}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "", LEAPS),
+        ("topic: goal,", "topic: goal, type: trajectory_msgs/msg/JointTrajectory,", LEAPS),
+        ("episode:", "safety: {pose: {goal: joints}}\nepisode:", LEAPS[1:]),
+        ("episode:", "safety: {pose: {goal: joints}, ramp_seconds: 2.0}\nepisode:", LEAPS[1:2]),
+        ("high: [1.0],", "high: [1.0], max_rate: [2.0],", LEAPS[:1]),
+        ("high: [1.0],", "high: [1.0], filter: {cutoff: 1.5},", (LEAPS[0], LEAPS[2])),
+        ("unit: rad, low", "unit: rad/s, low", ()),
+        ("unit: rad, low", "unit: Nm, low", ()),
+        ("low: [-1.0], high: [1.0]", "values: [[-1.0], [1.0]]", ()),
+    ],
+)
+def test_a_robot_that_may_leap_is_warned_of(
+    old: str, new: str, said: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "arm.yaml").write_text(ARM.replace(old, new) if old else ARM)
+    status, out = check(capsys, str(tmp_path / "arm.yaml"), "--preset", "nano")
+    assert status == 0 and tuple(leap for leap in LEAPS if leap in out) == said
+
+
+def test_shipped_robots_do_not_leap() -> None:
+    found = [f.found for robot in known_robots() for f in spec_findings(load_spec(robot))]
+    assert not [text for text in found if any(leap in text for leap in LEAPS)]
