@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError
+from robot_dreamer.spec.action import TWIST, TWIST_STAMPED
 from sim.simulation import Simulation
 from sim.units import require_known
 
@@ -40,6 +41,7 @@ def driven_actuators(spec: RobotSpec, simulation: Simulation, model: mujoco.MjMo
             )
         require_known("actuated joint or actuator", names, driven, f"action {action.name!r}")
         indices[action.name] = [driven[n] for n in names] if names else list(range(model.nu))
+        _require_twist(action, [(labels.get(i, str(i)), i) for i in indices[action.name]], model)
         low, high = _limits(action)
         for i, a, b in zip(indices[action.name], low, high, strict=True):
             least, most = model.actuator_ctrlrange[i]
@@ -53,6 +55,25 @@ def driven_actuators(spec: RobotSpec, simulation: Simulation, model: mujoco.MjMo
         once = [str(labels.get(i, i)) for i in range(model.nu) if used.count(i) != 1]
         raise SpecError(f"every actuator must be driven by exactly one action; these are not: {', '.join(once)}")
     return indices
+
+
+def _require_twist(action: ActionSpec, driven: list[tuple[str, int]], model: mujoco.MjModel) -> None:
+    """Raise SpecError where a Twist is handed to wheels: m/s of the base to a hinge, or rad/s of it to a slide.
+
+    driven: labels and indices of its actuators.
+    """
+    if action.command.type not in (TWIST, TWIST_STAMPED):
+        return
+    for name, (label, i) in zip(action.command.names, driven, strict=True):
+        linear = name.startswith("linear")
+        odd = mujoco.mjtJoint.mjJNT_HINGE if linear else mujoco.mjtJoint.mjJNT_SLIDE
+        on_joint = model.actuator_trntype[i] == int(mujoco.mjtTrn.mjTRN_JOINT)
+        if on_joint and model.jnt_type[model.actuator_trnid[i, 0]] == int(odd):
+            unit, does = ("m/s", "turns") if linear else ("rad/s", "slides")
+            raise SpecError(
+                f"action {action.name!r}: {name} is in {unit}, and {label!r} {does}: a base's driver makes "
+                "speeds of its wheels of a Twist, so must the model, by tendons over them (sim/models/turtlebot.xml)"
+            )
 
 
 def _limits(action: ActionSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("dm_control")
-from robot_dreamer.spec import load_spec
+from robot_dreamer.spec import ROBOTS_DIRECTORY, SpecError, load_spec
 from sim.robot import SimRobot
 from sim.sensors import Sensors, observe
 
@@ -76,3 +77,14 @@ def test_the_goal_can_be_reached() -> None:
                 steps + 1,
             )
             assert steps <= 60, f"seed {seed} has not arrived"
+
+
+def test_a_twist_is_not_for_wheels(tmp_path: Path) -> None:
+    model = (ROBOTS_DIRECTORY.parents[1] / "sim/models/turtlebot.xml").read_text()
+    for name, wheel in (("forward", "wheel_left_joint"), ("turn", "wheel_right_joint")):
+        model = model.replace(f'name="{name}" tendon="{name}"', f'name="{name}" joint="{wheel}"')
+    (tmp_path / "wheels.xml").write_text(model)
+    text = (ROBOTS_DIRECTORY / "turtlebot.yaml").read_text()
+    (tmp_path / "wheels.yaml").write_text(text.replace("mjcf:../../sim/models/turtlebot.xml", "mjcf:wheels.xml"))
+    with pytest.raises(SpecError, match=r"action 'base': linear\.x is in m/s, and 'forward' turns"):
+        SimRobot(load_spec(tmp_path / "wheels.yaml"), 0)
