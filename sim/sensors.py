@@ -116,6 +116,17 @@ def require_simulated(spec: RobotSpec) -> None:
             raise SpecError(f"observation {o.name!r}: the simulation shows no such sensor ({what}), a robot does")
 
 
+def require_realtime(spec: RobotSpec) -> None:
+    """Raise SpecError for a sensor that is stale before its next message: in real time each speaks once a period."""
+    for o in spec.quantities:
+        if o.source.max_age < spec.period and not o.source.hold:
+            raise SpecError(
+                f"clock realtime: the simulated robot shows {o.source.topic!r} once in {spec.period:g} s, its control "
+                f"period, and for observation {o.name!r} it counts for {o.source.max_age:g} s (max_age): stale before "
+                "the next one. Use the clock lockstep; with speed 1 it takes the time that the robot does"
+            )
+
+
 def observe(spec: RobotSpec, sensors: Sensors) -> dict[str, NDArray[Any]]:
     """The quantities that a spec makes of the sensors, as the ROS 2 side makes them of the messages."""
     return {o.name: encode_observation(o, sensors.values(o.source)) for o in spec.quantities}

@@ -33,7 +33,7 @@ from ros_nodes.parameters import declare
 from sim import messages
 from sim.gap import drawn_once
 from sim.robot import SimRobot
-from sim.sensors import Sensors
+from sim.sensors import Sensors, require_realtime
 from sim.watchdog import Watchdog
 
 LOCKSTEP, REALTIME = "lockstep", "realtime"
@@ -82,6 +82,8 @@ class SimulatedRobot:
         self.spec = load_spec(p.robot)
         if self._clock == LOCKSTEP:
             require_lockstep(self.spec)
+        else:
+            require_realtime(self.spec)
         self.counters = Counters()
         self._random = random.Random(p.seed)
         self._robot = SimRobot(self.spec, p.seed)

@@ -25,7 +25,10 @@ def require_startable(options: Options) -> None:
         require_lockstep(spec)
     if spec is not None and options.sim:
         from sim.robot import SimRobot  # not on a robot
+        from sim.sensors import require_realtime
 
+        if options.clock == "realtime":
+            require_realtime(spec)
         SimRobot(spec, options.seed)
     try:
         if options.learner == LOCAL:

@@ -273,6 +273,7 @@ def test_a_reset_forgets_the_command_of_each_joint(bench: Bench, tmp_path: Path)
     "parameters, words",
     [
         ({"robot": "hexapod"}, ["hexapod", "cartpole"]),
+        ({"robot": "xarm_pick", "clock": "realtime"}, ["camera/color/image_raw", "once in 2 s", "0.5 s", "lockstep"]),
         ({"clock": "sundial"}, ["clock", "lockstep", "realtime", "sundial"]),
         ({"loss": 1.5}, ["loss", "0.99", "1.5"]),
         ({"retry_time": 0}, ["retry_time", "0.001"]),

@@ -18,6 +18,8 @@ pytest.importorskip("gymnasium")
 import gymnasium
 from gymnasium.utils.env_checker import check_env
 
+from robot_dreamer.commands.startable import require_startable
+from robot_dreamer.processes import Options
 from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, SpecError, known_robots, load_spec
 from sim.gymnasium_ids import ANY, IDS
 from sim.robot import SimRobot
@@ -175,3 +177,17 @@ def test_actions_pass_filter_and_rate(tmp_path: Path) -> None:
     sent = [environment.step(np.float32([1.0]))[4]["command"]["force"].item() for _ in range(40)]
     assert sent[0] == pytest.approx(0.084, abs=0.01)  # of a Butterworth of second order at 3 of 25 Hz
     assert max(np.diff(sent)) <= 8.0 / 25.0 + 1e-9 and sent[-1] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("robot", SIMULATED)
+def test_in_real_time_sensors_are_fresh_until_the_next_ones_come(robot: str) -> None:
+    spec = load_spec(robot)
+    slow = [o for o in spec.quantities if o.source.max_age < spec.period]
+    assert bool(slow) == (robot in ("ur5_pick", "xarm_pick"))
+    options = Options(robot=robot, clock="realtime", learner="")
+    if not slow:
+        require_startable(options)
+        return
+    with pytest.raises(SpecError, match=f"{slow[0].source.topic}.* once in {spec.period:g} s"):
+        require_startable(options)
+    require_startable(dataclasses.replace(options, clock="lockstep"))
