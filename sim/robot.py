@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from robot_dreamer.draws import Draws
 from robot_dreamer.onboard.encoding import all_finite, encode_observation
 from robot_dreamer.spec import ExpressionFault, RobotSpec, SpecError
+from robot_dreamer.spec.known import known_there
 from sim.actuators import driven_actuators
 from sim.cameras import camera_views
 from sim.cartesian import CartesianServo
@@ -83,7 +84,8 @@ class SimRobot:
             self._gap = Gap(simulation, self._world, self._read(pictures=False), seed)
         except (SpecError, msgspec.ValidationError) as error:
             model = f" as {spec.simulation['model']}" if "model" in spec.simulation else ""
-            raise SpecError(f"robot {spec.name!r} cannot be simulated{model}: {error}") from error
+            known = known_there(error, Simulation) if isinstance(error, msgspec.ValidationError) else ""
+            raise SpecError(f"robot {spec.name!r} cannot be simulated{model}: {error}{known}") from error
         self._control = np.zeros(self._world.model.nu)
         self._neutral = np.zeros(self._world.model.nu)
         for action in spec.actions:

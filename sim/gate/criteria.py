@@ -11,6 +11,7 @@ import msgspec
 
 from robot_dreamer import plain_yaml
 from robot_dreamer.spec.check import require
+from robot_dreamer.spec.known import known_there
 
 DEFAULT = Path(__file__).with_name("criteria.yaml")
 
@@ -129,6 +130,7 @@ def load_criteria(path: Path | None) -> Criteria:
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `$")
         field = where.rstrip("`").lstrip(".") or "top level"
+        problem += known_there(error, Criteria)
         raise ValueError(f"criteria {path}, line {document.line_of(field)}, field {field}: {problem}") from error
 
 
