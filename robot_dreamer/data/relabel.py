@@ -33,7 +33,8 @@ def with_task(spec: RobotSpec, reward: str, terminal: str | None = None) -> Robo
         new = changed(spec, **signals, reward_range=(), operator=Operator())  # a person's words were about the old task
     except FieldError as error:
         raise DataError(f"--{error.field.partition('.')[0]}: {error}") from error
-    unseen = {o.name for o in spec.watched}.intersection(*(), *(e.names for e in new.expressions.values()))
+    told = frozenset().union(*(new.expressions[name].names for name in signals))
+    unseen = told & {o.name for o in spec.watched}
     if unseen:
         raise DataError(
             f"the rows hold what the policy saw ({', '.join(o.name for o in spec.observations)}), "
@@ -142,8 +143,10 @@ class _Boot:
         self.over = False
         self._spec, self._anew = spec, anew
         self._zero: Arrays = {a.name: a.zero() for a in spec.actions}
-        self._acts = any(e.names & self._zero.keys() for e in spec.expressions.values())
-        self._looks_back = any(e.looks_back for e in spec.expressions.values())
+        watched = {o.name for o in spec.watched}  # the rows have none of it; an old end that it tells stands in them
+        self._expressions = {name: e for name, e in spec.expressions.items() if not e.names & watched}
+        self._acts = any(e.names & self._zero.keys() for e in self._expressions.values())
+        self._looks_back = any(e.looks_back for e in self._expressions.values())
         self._executed: Arrays | None = self._zero
         self._values: Arrays | None = None  # what the expressions saw in the row before
         self._total = 0.0
@@ -172,7 +175,7 @@ class _Boot:
         before, self._values = values if row.is_first else self._values, values
         if before is None and self._looks_back:
             raise _UnknownPast
-        found = {name: expression(values, before or values) for name, expression in spec.expressions.items()}
+        found = {name: expression(values, before or values) for name, expression in self._expressions.items()}
         reward = 0.0 if row.is_first else found["reward"]
         terminal = bool(found.get("terminal", False)) or (row.is_terminal and not self._anew)
         last = row.is_last or terminal

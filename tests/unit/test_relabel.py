@@ -12,7 +12,7 @@ import pytest
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.relabel import Coverage, covered, relabelled, with_task
 from robot_dreamer.record import StepRecord, validate_record
-from robot_dreamer.spec import load_spec, parse_spec
+from robot_dreamer.spec import RobotSpec, load_spec, parse_spec
 from robot_dreamer.spec.signal import Signal
 from tests.unit.test_trainer import SPEC, rows
 
@@ -148,3 +148,24 @@ def test_a_fall_stays_an_end_where_only_the_reward_is_new() -> None:
     assert not any(row.is_terminal for row in relabelled(experience, with_task(ended, POSITION), Coverage(), anew=True))
     kept = list(relabelled(experience, with_task(ended, POSITION), Coverage()))
     assert [row.is_terminal for row in kept] == [False] * 30 + [True]
+
+
+def watching(**expressions: str) -> RobotSpec:
+    """The cart-pole that watches its height, with reward or terminal by expressions."""
+    spec = parse_spec(SPEC.to_json().replace('"watched":[]', f'"watched":[{HEIGHT}]'))
+    return msgspec.structs.replace(spec, **{name: Signal(expression=text) for name, text in expressions.items()})
+
+
+def test_an_end_that_the_robot_only_watched_stays_where_the_rows_have_it() -> None:
+    experience = rows(0, 31)
+    experience[-1] = dataclasses.replace(experience[-1], is_terminal=True)
+    kept = list(relabelled(experience, with_task(watching(terminal="height < 0.2"), POSITION), Coverage()))
+    assert [row.is_terminal for row in kept] == [False] * 30 + [True] and kept[1].reward != 0.0
+
+
+@pytest.mark.parametrize(
+    ("reward", "terminal"), [("height", None), ("height", "cart_position > 5"), (POSITION, "height < 0.2")]
+)
+def test_a_task_that_needs_what_was_only_watched_is_refused(reward: str, terminal: str | None) -> None:
+    with pytest.raises(DataError, match=r"the rows hold .*, not height, which the robot only watched"):
+        with_task(watching(terminal="cart_position > 4"), reward, terminal)
