@@ -21,7 +21,7 @@ from robot_dreamer.spec import RobotSpec
 _LEAST, _MOST = 0.01, 0.99  # quantiles that stand for the ends of the jitter: single freaks do not count
 _OTHER_CLOCK = 5.0  # s; what is later, or a millisecond early, was stamped by another clock
 _EARLY = -1e-3
-_PAUSE = 1.0  # s; a longer silence is no loss
+_PAUSE, _PERIODS = 1.0, 3  # s, or so many periods of the robot; a longer silence is no loss
 _FEW = 20  # messages of which nothing can be said
 
 
@@ -76,7 +76,7 @@ def fit(bags: Sequence[Path], spec: RobotSpec, namespace: str, progress: Callabl
             raise DataError("\n  ".join([f"{bag} does not fit the spec:", *problems]))
         for topic, pairs in _times(bag, needed, progress).items():
             if pairs:
-                topics.append(_lateness(bag, topic, pairs))
+                topics.append(_lateness(bag, topic, pairs, spec.period))
             else:
                 unstamped[topic] = None
     if not topics:
@@ -95,7 +95,7 @@ def _times(bag: Path, topics: dict[str, TopicFacts], progress: Callable[[], None
     return found
 
 
-def _lateness(bag: Path, topic: str, pairs: list[tuple[int, int]]) -> Lateness:
+def _lateness(bag: Path, topic: str, pairs: list[tuple[int, int]], period: float) -> Lateness:
     if len(pairs) < _FEW:
         raise DataError(f"{bag}, topic {topic}: expected at least {_FEW} messages with a stamp, found {len(pairs)}")
     late = np.array([time - stamp for time, stamp in pairs]) * 1e-9
@@ -106,6 +106,6 @@ def _lateness(bag: Path, topic: str, pairs: list[tuple[int, int]]) -> Lateness:
             "the clocks of robot and recorder differ, so nothing can be said; synchronise them, or record on the robot"
         )
     steps = np.diff(np.unique([stamp for _, stamp in pairs])) * 1e-9
-    steps = steps[steps < _PAUSE]
+    steps = steps[steps < max(_PAUSE, _PERIODS * period)]
     gaps = np.maximum(np.rint(steps / np.median(steps)) - 1, 0).sum() if len(steps) else 0.0
     return Lateness(bag, topic, len(pairs), max(0.0, least), most - max(0.0, least), float(gaps / (gaps + len(pairs))))

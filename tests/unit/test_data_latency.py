@@ -12,6 +12,7 @@ pytest.importorskip("rosbags")
 
 from robot_dreamer import plain_yaml
 from robot_dreamer.cli import main
+from robot_dreamer.data.bags import new_bag, new_message
 from robot_dreamer.data.topics import Message
 from tests.recorded_bags import PERIOD, QUADRUPED, START, lived, sent, spec_file, write
 
@@ -91,3 +92,27 @@ def test_a_bag_that_lacks_a_sensor_or_has_too_little_is_refused(
     assert "expected at least 20 messages with a stamp, found 5" in capsys.readouterr().err
     assert main(["latency", "fit", str(few), "--robot", robot, "--namespace", "/arm"]) == 2
     assert "topic /arm/imu/data (sensor_msgs/msg/Imu) has no messages; the bag's topics: " in capsys.readouterr().err
+
+
+SLOW = """
+name: slow
+rate: 0.5
+observations:
+  - {name: place, shape: [1], source: {topic: joints, type: sensor_msgs/msg/JointState, field: position, names: [a]}}
+actions:
+  - {name: u, low: [-1.0], high: [1.0], command: {topic: u}}
+reward: {expression: "place"}
+episode: {max_steps: 100}
+"""
+
+
+def test_a_robot_below_one_hertz_loses_messages_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    with new_bag(tmp_path / "bag.mcap", "mcap") as bag:
+        for n in (n for n in range(100) if n % 5):
+            time, joints = START + n * 2_000_000_000, new_message("sensor_msgs/msg/JointState")
+            joints.name, joints.position = ["a"], np.array([0.1])
+            joints.header.stamp.sec, joints.header.stamp.nanosec = divmod(time, 10**9)
+            bag.write("/joints", "sensor_msgs/msg/JointState", time + 10_000_000, joints)
+    found, _ = fitted(capsys, str(tmp_path / "bag.mcap"), "--robot", str(tmp_path / "slow.yaml"))
+    assert found["loss"] == pytest.approx(0.2, abs=0.01) and found["seconds"] == pytest.approx([0.01, 0.01])
