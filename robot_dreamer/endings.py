@@ -10,8 +10,8 @@ from typing import Any
 
 
 @contextmanager
-def ended_by(handler: Callable[[int, Any], object]) -> Iterator[None]:
-    """These signals call `handler` meanwhile; not a closed terminal where `nohup` has it ignored.
+def ended_by(handler: Callable[[int, Any], object] | signal.Handlers) -> Iterator[None]:
+    """These signals call `handler` meanwhile, or are ignored with SIG_IGN; a closed terminal is where `nohup` says so.
 
     Outside the main thread, which alone may handle signals, nothing is done.
     """

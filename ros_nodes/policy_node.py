@@ -9,7 +9,6 @@ See docs/onboard.md.
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
+from robot_dreamer.endings import ended_by
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.settings.policy_node import PolicyNodeSettings
 from robot_dreamer.spec import SpecError
@@ -209,21 +209,20 @@ class PolicyNode(ShieldedNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM. Exit status 0; 1 after a failure; 2 if it could not be configured."""
+    """Run until a signal that ends a program. Exit status 0; 1 after a failure; 2 if it could not be configured."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="[%(levelname)s] [%(name)s]: %(message)s")
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)  # ours send the neutral command first
-    try:
-        node = PolicyNode()
-        exit_status = node.run(stop)
-        node.destroy_node()
-    except ParameterError as error:
-        print(f"policy node: {error}", file=sys.stderr)
-        return 2
-    finally:
-        rclpy.try_shutdown()
+    with ended_by(lambda *_: stop.set()):
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)  # ours send the neutral command first
+        try:
+            node = PolicyNode()
+            exit_status = node.run(stop)
+            node.destroy_node()
+        except ParameterError as error:
+            print(f"policy node: {error}", file=sys.stderr)
+            return 2
+        finally:
+            rclpy.try_shutdown()
     return exit_status
 
 

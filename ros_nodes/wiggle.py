@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import numpy as np
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 
+from robot_dreamer.endings import ended_by
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.guard import Guard
 from robot_dreamer.onboard.limits import Commands
@@ -230,7 +232,9 @@ class Wiggler:
 
 @contextmanager
 def wiggling(spec: RobotSpec, namespace: str, sim_time: bool) -> Iterator[Wiggler]:
-    """A wiggler with a node and a thread of its own."""
+    """A wiggler with a node and a thread of its own. Signals that end a program interrupt it, and leave no joint in
+    motion: nor does a second one, while the robot is led back to rest.
+    """
     with own_node(_POLICY, namespace, sim_time) as (node, executor):
         wiggler = Wiggler(node, spec)
 
@@ -238,8 +242,9 @@ def wiggling(spec: RobotSpec, namespace: str, sim_time: bool) -> Iterator[Wiggle
             wiggler.halt(f"{error!r:.200}")  # of a message that nobody thought of: nothing moves any more
             return True
 
-        with spinning(executor, "wiggle", failed):
+        with spinning(executor, "wiggle", failed), ended_by(lambda *_: None):
             try:
-                yield wiggler
+                with ended_by(signal.default_int_handler):
+                    yield wiggler
             finally:
                 wiggler.close()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 
+from robot_dreamer.endings import ended_by
+
 
 def main(args: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM. Exit status 0, or 2 after a wrong parameter."""
+    """Run until a signal that ends a program. Exit status 0, or 2 after a wrong parameter."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    with ended_by(lambda *_: stop.set()):
+        return _run(args, stop)
+
+
+def _run(args: list[str] | None, stop: threading.Event) -> int:
     # Imported only now: it takes seconds, in which a signal must not end in a traceback.
     import rclpy
     from rclpy.node import Node

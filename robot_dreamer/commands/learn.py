@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from robot_dreamer.commands.records import log_directory, record_command, record
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.data.source import STORE_FILE
+from robot_dreamer.endings import ended_by
 from robot_dreamer.learner.memory import OutOfMemory, keep_freed_memory
 from robot_dreamer.learner.proven import Proven
 from robot_dreamer.learner.run import BUNDLES, Budget, Run
@@ -104,12 +104,11 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         record_run(logdir, spec, config)
         report = reporter(logdir)
         training = Run(trainer, budget, publish, robots, link, report=report)
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_, run=training: run.stop())
         console = plain_console()
-        with Display(logdir, console) if console.is_terminal else nullcontext():  # a supervisor has a display itself
-            outcome = "finished" if training.loop() else "stopped"
-        report()
+        with ended_by(training.stop):
+            with Display(logdir, console) if console.is_terminal else nullcontext():  # a supervisor has one itself
+                outcome = "finished" if training.loop() else "stopped"
+            report()
         _log.info("%s at %d updates, %d environment steps", outcome, trainer.updates, trainer.env_steps)
     except Exception as error:
         if training is None:

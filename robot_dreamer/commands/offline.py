@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from robot_dreamer.commands.options import STOPPED
 from robot_dreamer.commands.records import record_command, record_run, reporter
 from robot_dreamer.config import Config
 from robot_dreamer.data.source import STORE_FILE
+from robot_dreamer.endings import ended_by
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.store import ExperienceStore
@@ -62,11 +62,10 @@ def learn_offline(
         record_run(logdir, spec, config)
         report = reporter(logdir)
         training = Run(trainer, budget, exporter.export, report=report)
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: training.stop())
-        with Display(logdir):
-            finished = training.loop()
-        report()
+        with ended_by(training.stop):
+            with Display(logdir):
+                finished = training.loop()
+            report()
         outcome = "finished" if finished else "stopped; run the same command again to go on"
         plain_console().print(f"{outcome}: {logdir}, newest bundle {training.bundle}", soft_wrap=True)
     finally:

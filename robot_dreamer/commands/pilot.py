@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ from rich.live import Live
 from robot_dreamer.commands.call import WORDS
 from robot_dreamer.commands.keyboard import Keyboard
 from robot_dreamer.commands.names import require_namespace
+from robot_dreamer.endings import ended_by
 from robot_dreamer.report.cockpit import Part, View, panel
 from robot_dreamer.report.console import plain_console
 
@@ -39,7 +39,6 @@ def run(args: argparse.Namespace) -> int:
 
     name = f"/{args.namespace.strip('/')}/policy".replace("//", "/")
     left = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: left.set())  # the terminal is given back as it was
 
     def press(key: str) -> None:
         if key in _BY_KEY:
@@ -48,15 +47,13 @@ def run(args: argparse.Namespace) -> int:
             left.set()
 
     with piloting(name, tuple(WORDS)) as pilot:
-        try:
-            with (
-                Keyboard(press) as keyboard,
-                Live(panel(_view(name, pilot)), console=plain_console(), auto_refresh=False) as live,
-            ):
-                while not (left.wait(_REFRESH) or keyboard.gone.is_set()):
-                    live.update(panel(_view(name, pilot)), refresh=True)
-        except KeyboardInterrupt:
-            pass
+        with (
+            ended_by(lambda *_: left.set()),  # the terminal is given back as it was
+            Keyboard(press) as keyboard,
+            Live(panel(_view(name, pilot)), console=plain_console(), auto_refresh=False) as live,
+        ):
+            while not (left.wait(_REFRESH) or keyboard.gone.is_set()):
+                live.update(panel(_view(name, pilot)), refresh=True)
         waited = pilot.unanswered
     if waited is None:
         return 0

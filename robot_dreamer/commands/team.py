@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 
 from robot_dreamer.config import Config
+from robot_dreamer.endings import ended_by
 from robot_dreamer.learner.device import resolve_device
 from robot_dreamer.learner.follow import follow
 from robot_dreamer.learner.team import Team
@@ -36,8 +37,7 @@ def joined_team(config: Config) -> Iterator[tuple[Config, Team | None]]:
 
 def follow_leader(spec: RobotSpec, config: Config, team: Team) -> int:
     """Train until the leader ends the run, also when a signal asks for it: then the leader saves first."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
-    updates = follow(spec, config, team)
+    with ended_by(signal.SIG_IGN):
+        updates = follow(spec, config, team)
     _log.info("process %d of %d: %d updates with the leader", team.rank + 1, team.size, updates)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from robot_dreamer.commands.records import log_directory, record_command, record
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.data.source import STORE_FILE, open_store
+from robot_dreamer.endings import ended_by
 from robot_dreamer.environment import Environment
 from robot_dreamer.learner.local import LivePolicy, LocalActor, RandomFirst
 from robot_dreamer.learner.memory import keep_freed_memory
@@ -85,14 +85,13 @@ def _lead(
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows
         report = reporter(logdir)
         training = Run(trainer, budget, exporter.export, step_environment=actor.step, report=report)
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: training.stop())
-        with Display(logdir):
-            try:
-                finished = training.loop()
-            finally:
-                actor.flush()
-        report()
+        with ended_by(training.stop):
+            with Display(logdir):
+                try:
+                    finished = training.loop()
+                finally:
+                    actor.flush()
+            report()
         print(f"{'finished' if finished else 'stopped'}: {logdir}, newest bundle {training.bundle}")
     finally:
         store.close()

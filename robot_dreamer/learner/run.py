@@ -107,8 +107,8 @@ class Run:
         self._phase = ""
         self._losses: dict[str, float | None] = {}
 
-    def stop(self) -> None:
-        """Ask the loop to end after the update that it is in; safe from a signal handler."""
+    def stop(self, *_: object) -> None:
+        """Ask the loop to end after the update that it is in; may be the handler of a signal."""
         self._stop.set()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -89,6 +90,14 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
     if len(_recent) > 16:
         _recent.popleft().close()
     return int(os.environ["ROS_DOMAIN_ID"])
+
+
+@pytest.fixture
+def in_a_terminal() -> Iterator[None]:
+    """Programs that are started hear that their terminal was closed, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

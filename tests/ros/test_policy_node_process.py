@@ -71,22 +71,20 @@ def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., Process]]:
 
 
 @pytest.fixture
-def refusal(tmp_path: Path, ros_domain: int, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+def refusal(tmp_path: Path, ros_domain: int, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """What the program says that cannot begin; it is called here, for a process of its own takes seconds to start."""
     (tmp_path / "toy.yaml").write_text(TOY)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def refused(**parameters: Any) -> str:
         words = [word for name, value in told(tmp_path, **parameters).items() for word in ("-p", f"{name}:={value}")]
         assert main(["--ros-args", *words]) == 2
         return capfd.readouterr().err
 
-    yield refused
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return refused
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("in_a_terminal")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_means_neutral_command_flushed_link_and_status_0(
     start: Callable[..., Process], ros: Ros, tmp_path: Path, number: signal.Signals
 ) -> None:

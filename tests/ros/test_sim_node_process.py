@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ def start(*parameters: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize(("clock", "number"), [("lockstep", signal.SIGINT), ("realtime", signal.SIGTERM)])
+@pytest.mark.usefixtures("in_a_terminal")
+@pytest.mark.parametrize(
+    ("clock", "number"), [("lockstep", signal.SIGINT), ("realtime", signal.SIGTERM), ("lockstep", signal.SIGHUP)]
+)
 def test_signals_end_it_cleanly(ros: Any, clock: str, number: signal.Signals) -> None:
     from rclpy.node import Node
 
@@ -62,17 +65,14 @@ def test_a_signal_while_it_starts_ends_it_cleanly(ros: Any, delay: float) -> Non
 
 
 @pytest.fixture
-def refusal(ros_domain: int, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+def refusal(ros_domain: int, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """What the program says that cannot begin; it is called here, for a process of its own takes seconds to start."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def refused(*arguments: str) -> str:
         assert main(["--ros-args", *arguments]) == 2
         return capfd.readouterr().err
 
-    yield refused
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return refused
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +21,9 @@ from std_msgs.msg import Bool, Float64MultiArray
 
 from robot_dreamer.commands.check_wiggle import wiggle_findings
 from robot_dreamer.preflight.findings import Finding, Weight
+from robot_dreamer.preflight.motions import motions_of
 from robot_dreamer.spec import RobotSpec, parse_spec
+from ros_nodes.wiggle import wiggling
 
 SPEC = """
 name: wiggled
@@ -246,3 +250,32 @@ def test_nothing_moves_without_consent_or_beside_another(ros: Any) -> None:
     assert "a stands at 1.5 rad, outside of action goal's -1 to 1" in stops and not arm.commands
     ros.stranger().create_publisher(Float64MultiArray, "arm/commands", 10)
     assert "another node commands this robot" in told(wiggled(ros, person()), Weight.STOP) and not arm.commands
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_at_rest_and_a_second_one_does_not_hinder_that(ros: Any, number: signal.Signals) -> None:
+    arm = Arm(ros)
+    slow = parse_spec(SPEC.replace("high: [1, 1, 1],", "high: [1, 1, 1], max_rate: [0.1, 0.1, 0.1],"))
+    over = threading.Event()
+
+    def close_the_terminal() -> None:
+        ros.until(lambda: arm.commands and abs(arm.commands[-1][0] - START[0]) > 0.03, "the motion")
+        os.kill(os.getpid(), number)
+        sent = len(arm.commands)
+        ros.until(lambda: len(arm.commands) > sent + 2, "the way back")
+        os.kill(os.getpid(), number)
+        ros.until(over.is_set, "the end")
+
+    before = signal.signal(number, signal.default_int_handler)  # also where the tests run under nohup
+    thread = threading.Thread(target=close_the_terminal)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), wiggling(slow, "/", sim_time=False) as wiggler:
+            wiggler.start()
+            wiggler.move(motions_of(slow)[0], lambda: False)
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(number, before)
+    ros.until(lambda: arm.beats and not arm.beats[-1], "the last heartbeat")
+    np.testing.assert_allclose(arm.commands[-1], START, atol=2e-3)

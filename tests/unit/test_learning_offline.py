@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +19,6 @@ from tests.unit.test_trainer import config, make, rows, train
 
 pytestmark = pytest.mark.usefixtures("traced_once")
 REWARD = "(pole_angle[0] + 1) / 2"
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for name, handler in before.items():
-        signal.signal(name, handler)
 
 
 @pytest.fixture
