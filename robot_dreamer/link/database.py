@@ -41,6 +41,13 @@ def damaged(path: Path, kind: str, error: Exception) -> DamagedFile:
     )
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether it is the bytes of a file that are to blame for one of DAMAGE; not its disk, nor whoever asks."""
+    if isinstance(error, sqlite3.Error):
+        return type(error) is sqlite3.DatabaseError or "Could not decode" in str(error)
+    return True
+
+
 @contextmanager
 def looked_into(path: Path, kind: str) -> Iterator[None]:
     """Whatever the bytes of a file of that kind are, DamagedFile is what they raise."""
@@ -140,10 +147,10 @@ def stored_spec(path: Path, kind: str) -> RobotSpec:
 
 @contextmanager
 def disk_advice(path: Path, problem: str) -> Iterator[None]:
-    """What SQLite raises becomes a LinkError that says what could not be done and what to do."""
+    """What SQLite and the disk raise becomes a LinkError that says what could not be done and what to do."""
     try:
         yield
-    except DAMAGE as error:
+    except (*DAMAGE, OSError) as error:
         raise LinkError(f"{path}: {problem}: {error}; check the disk and its free space") from error
 
 

@@ -13,7 +13,6 @@ Threads, not processes: both threads spend their time in SQLite, zlib and ZeroMQ
 
 from __future__ import annotations
 
-import logging
 import secrets
 import sqlite3
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from robot_dreamer.link.blocks import BlockCodec
-from robot_dreamer.link.errors import DamagedFile, LinkError
+from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.inbox import Inbox
 from robot_dreamer.link.keys import load_robot_keys, require_robot_id
 from robot_dreamer.link.messages import Figures, Hello
@@ -33,8 +32,6 @@ from robot_dreamer.link.wake_up import WakeUp
 from robot_dreamer.link.writer import SpoolWriter
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
-
-_LOG = logging.getLogger(__name__)
 
 
 class RobotLinkStatus(msgspec.Struct, frozen=True):
@@ -136,7 +133,7 @@ class RobotLink:
         self.robot = robot
         codec = BlockCodec(spec)
         self._inbox = Inbox(directory / "bundles", timing, limits)
-        self._spool = _spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full, self.boot)
+        self._spool = Spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full)
         self._wake_up = WakeUp()
         self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits, self._wake_up.ring)
         self._taken = ""
@@ -251,17 +248,3 @@ class RobotLink:
             last_error="; ".join(x for x in errors if x),
             fault="; ".join(x for x in faults if x),
         )
-
-
-def _spool(path: Path, spec: RobotSpec, robot: str, limit: int, when_full: WhenFull, boot: str) -> Spool:
-    """The spool; one that is damaged is moved aside, because a robot that cannot record learns nothing at all."""
-    try:
-        return Spool(path, spec, robot, limit, when_full)
-    except DamagedFile as error:
-        aside = path.with_name(f"{path.name}.damaged-{boot}")
-        for end in ("-wal", "-shm", ""):
-            part = path.with_name(path.name + end)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + end))
-        _LOG.error("%s; it is %s now, and a new one begins", error, aside)
-        return Spool(path, spec, robot, limit, when_full)

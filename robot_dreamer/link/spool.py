@@ -4,20 +4,27 @@ Rows are kept in order of recording, over all boots, so a restarted robot first 
 When the spool is full, one of two stated rules applies: drop the oldest rows (of those not yet settled) and count them,
 or refuse new ones, so that the robot can stop with a fault. Rows live, go and are dropped in whole blocks, so that a
 commit costs a handful of statements, whatever the number of its rows.
+
+A file that turns out to be damaged is moved aside, and another one begins: a robot that cannot record learns nothing.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from robot_dreamer.link.blocks import BlockCodec, Buffer
-from robot_dreamer.link.database import Database, disk_advice, looked_into
-from robot_dreamer.link.errors import LinkError, RowError
+from robot_dreamer.link.database import DAMAGE, Database, disk_advice, is_damage, looked_into
+from robot_dreamer.link.errors import DamagedFile, LinkError, RowError
 from robot_dreamer.link.messages import MAX_ROWS
 from robot_dreamer.spec import RobotSpec
+
+_LOG = logging.getLogger(__name__)
 
 WhenFull = Literal["drop_oldest", "stop"]
 
@@ -31,6 +38,7 @@ _INSERT = "INSERT INTO blocks (boot, last, count, size, blob) VALUES (?, ?, ?, ?
 _DISCARD = "INSERT OR IGNORE INTO discards VALUES (?, ?)"
 _SETTLED = "DELETE FROM discards WHERE boot = ? AND episode = ?"
 _READ = "SELECT id, boot, last, count, blob FROM blocks WHERE id > ? ORDER BY id"
+_GO_ON = "INSERT INTO sqlite_sequence VALUES ('blocks', ?)"  # ids rise over files, too
 
 
 class NewBlock(NamedTuple):
@@ -67,6 +75,7 @@ class Spool:
       rows, bytes: on disk, settled ones included until the next append.
       newest_id: id of the newest block that is on the disk.
       discards: episodes (boot, number) that must not be learned from, as long as the learner does not know it.
+      lost: rows that went with damaged files.
 
     Args:
       path: SQLite file.
@@ -76,22 +85,30 @@ class Spool:
     """
 
     def __init__(self, path: Path, spec: RobotSpec, robot: str, limit: int, when_full: WhenFull) -> None:
-        self.path, self._limit, self._when_full = path, limit, when_full
+        self.path, self._spec, self._robot, self._limit, self._when_full = path, spec, robot, limit, when_full
         self._lock = threading.Lock()
-        self._database = Database(path, "spool", _SCHEMA, spec, BlockCodec(spec).row_bytes)
-        self._codec = BlockCodec(spec, self._database.spec)
-        self._db = self._database.connection
-        owner = self._database.meta("robot")
-        if owner is None:
-            self._database.set_meta("robot", robot)
-        elif owner != robot:
-            self._database.close()
-            raise LinkError(f"{path} holds rows of robot {owner!r}, this robot is {robot!r}; use another directory")
         self._settled: dict[str, int] = {}  # acknowledged, not yet deleted
         self._known: list[tuple[str, int]] = []  # likewise, of the discards
+        self.rows = self.bytes = self.newest_id = self.lost = 0
+        self.discards: tuple[tuple[str, int], ...] = ()
+        try:
+            self._open()
+        except DamagedFile as error:
+            self._begin_anew(str(error))
+
+    def _open(self) -> None:
+        self._database = Database(self.path, "spool", _SCHEMA, self._spec, BlockCodec(self._spec).row_bytes)
+        self._codec = BlockCodec(self._spec, self._database.spec)
+        self._db = self._database.connection
         totals = "SELECT COALESCE(SUM(count), 0), COALESCE(SUM(size), 0), COALESCE(MAX(id), 0) FROM blocks"
         try:
-            with looked_into(path, "spool"):
+            owner = self._database.meta("robot")
+            if owner is None:
+                self._database.set_meta("robot", self._robot)
+            elif owner != self._robot:
+                text = f"{self.path} holds rows of robot {owner!r}, this robot is {self._robot!r}"
+                raise LinkError(f"{text}; use another directory")
+            with looked_into(self.path, "spool"):
                 found = self._db.execute(totals).fetchone()
                 self.rows, self.bytes, self.newest_id = (int(number) for number in found)
                 discards = self._db.execute("SELECT boot, episode FROM discards").fetchall()
@@ -100,62 +117,97 @@ class Spool:
             self._database.close()
             raise
 
+    def _begin_anew(self, why: str) -> None:
+        """Move the file, which is closed, aside and open another. Raises LinkError where the disk refuses that too."""
+        newest, discards = self.newest_id, self.discards
+        self.lost += self.rows
+        with disk_advice(self.path, "it is damaged, and no other one can be begun"):
+            aside = _move_aside(self.path)
+            self._open()
+            self._db.execute(_GO_ON, (newest,))
+            self._db.executemany(_DISCARD, discards)
+        self.newest_id, self.discards = newest, discards
+        self._settled.clear()
+        self._known.clear()
+        _LOG.error("%s; it is %s now, and a new one begins", why, aside)
+
+    def _give_up(self, error: Exception) -> None:
+        """Begin anew if the bytes of the file are to blame for an error, which is raised again if they are not."""
+        if not is_damage(error):
+            raise error
+        self._database.close()
+        self._begin_anew(f"{self.path} is damaged: {error}")
+
     def append(self, blocks: Sequence[NewBlock], discards: Sequence[tuple[str, int]] = ()) -> SpoolResult:
         """Commit blocks and discards in order, and forget what is settled. On the disk when it returns."""
         with self._lock:
             if not (blocks or discards or self._settled or self._known):
                 return SpoolResult(0, 0, 0)
-            counts = self.rows, self.bytes
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                for boot, sequence in self._settled.items():
-                    self._delete("boot = ? AND last <= ?", (boot, sequence))
-                self._db.executemany(_SETTLED, self._known)
-                self._db.executemany(_DISCARD, discards)
-                kept = list(blocks)
-                size = sum(len(block.blob) for block in kept)
-                dropped = 0
-                if self._when_full == "drop_oldest":
-                    dropped = self._make_room(size)
-                else:
-                    while kept and self.bytes + size > self._limit:
-                        size -= len(kept.pop().blob)
-                newest = self.newest_id
-                for block in kept:
-                    values = (block.boot, block.last, block.rows, len(block.blob), block.blob)
-                    newest = self._db.execute(_INSERT, values).lastrowid or 0
-                rows = sum(block.rows for block in kept)
-                self.rows += rows
-                self.bytes += size
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                self.rows, self.bytes = counts
-                raise
-            self.newest_id = newest
-            self._settled.clear()
-            self._known.clear()
-            self.discards = tuple(dict.fromkeys((*self.discards, *discards)))
-            return SpoolResult(rows, sum(block.rows for block in blocks) - rows, dropped)
+                return self._append(blocks, discards)
+            except sqlite3.Error as error:
+                self._give_up(error)
+            return self._append(blocks, discards)
+
+    def _append(self, blocks: Sequence[NewBlock], discards: Sequence[tuple[str, int]]) -> SpoolResult:
+        counts = self.rows, self.bytes
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for boot, sequence in self._settled.items():
+                self._delete("boot = ? AND last <= ?", (boot, sequence))
+            self._db.executemany(_SETTLED, self._known)
+            self._db.executemany(_DISCARD, discards)
+            kept = list(blocks)
+            size = sum(len(block.blob) for block in kept)
+            dropped = 0
+            if self._when_full == "drop_oldest":
+                dropped = self._make_room(size)
+            else:
+                while kept and self.bytes + size > self._limit:
+                    size -= len(kept.pop().blob)
+            newest = self.newest_id
+            for block in kept:
+                values = (block.boot, block.last, block.rows, len(block.blob), block.blob)
+                newest = self._db.execute(_INSERT, values).lastrowid or 0
+            rows = sum(block.rows for block in kept)
+            self.rows += rows
+            self.bytes += size
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self.rows, self.bytes = counts
+            raise
+        self.newest_id = newest
+        self._settled.clear()
+        self._known.clear()
+        self.discards = tuple(dict.fromkeys((*self.discards, *discards)))
+        return SpoolResult(rows, sum(block.rows for block in blocks) - rows, dropped)
 
     def read(self, after: int, max_bytes: int, max_blocks: int) -> list[SpoolBlock]:
         """Next blocks of one boot with id > after; at least one if there is any, then up to the limits."""
         with self._lock, disk_advice(self.path, "rows cannot be read"):
-            chunk: list[SpoolBlock] = []
-            size = rows = 0
-            for found in self._db.execute(_READ, (after,)):
-                block = SpoolBlock(*found)
-                if block.last <= self._settled.get(block.boot, -1):
-                    continue
-                size += len(block.blob)
-                rows += block.rows
-                if chunk and (block.boot != chunk[0].boot or size > max_bytes or rows > MAX_ROWS):
-                    break
-                chunk.append(block._replace(blob=self._of_today(block.blob)))
-                if len(chunk) >= max_blocks:
-                    break
-            return chunk
+            try:
+                return self._read(after, max_bytes, max_blocks)
+            except DAMAGE as error:
+                self._give_up(error)
+                return []
+
+    def _read(self, after: int, max_bytes: int, max_blocks: int) -> list[SpoolBlock]:
+        chunk: list[SpoolBlock] = []
+        size = rows = 0
+        for found in self._db.execute(_READ, (after,)):
+            block = SpoolBlock(*found)
+            if block.last <= self._settled.get(block.boot, -1):
+                continue
+            size += len(block.blob)
+            rows += block.rows
+            if chunk and (block.boot != chunk[0].boot or size > max_bytes or rows > MAX_ROWS):
+                break
+            chunk.append(block._replace(blob=self._of_today(block.blob)))
+            if len(chunk) >= max_blocks:
+                break
+        return chunk
 
     def _of_today(self, blob: Buffer) -> Buffer:
         try:
@@ -204,3 +256,14 @@ class Spool:
             if excess <= 0:
                 break
         return self._delete("id <= ?", (last,))
+
+
+def _move_aside(path: Path) -> Path:
+    """Give a database, which nobody has open, a name that nothing has; returns that."""
+    names = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
+    aside = next(name for name in names if not name.exists())
+    for end in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + end)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + end))
+    return aside

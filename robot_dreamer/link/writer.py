@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.draw_section import cut
+from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.spool import NewBlock, Spool
 from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.link.worker import Worker
@@ -106,7 +107,8 @@ class SpoolWriter:
         """Rows that will never reach the learner, by kind."""
         with self._counter_lock:
             counts = dict(self._dropped)
-        return counts | ({"queue_full": self._overflow} if self._overflow else {})
+        counts |= {"queue_full": self._overflow} if self._overflow else {}
+        return counts | ({"spool_damaged": self._spool.lost} if self._spool.lost else {})
 
     def _count(self, kind: str, rows: int) -> None:
         if rows:
@@ -141,8 +143,9 @@ class SpoolWriter:
         discards = [(self._identity[1], episode) for episode in tuple(self._discards)]
         try:
             result = self._spool.append(self._batch, discards)
-        except sqlite3.Error as error:
-            self.disk_fault = f"the disk refuses rows, which wait in memory: spool: {error}; free some space"
+        except (sqlite3.Error, LinkError) as error:
+            text = "the disk refuses rows, which wait in memory: spool: "
+            self.disk_fault = f"{text}{error}; check the disk and its free space"
             return False
         self.disk_fault = ""
         if self._batch:

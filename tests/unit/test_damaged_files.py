@@ -17,8 +17,10 @@ from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
+from robot_dreamer.link.shipper import Shipper
 from robot_dreamer.link.spool import Spool
 from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import SpecMismatch, load_spec
 from tests.spools import blocks, open_spool
@@ -156,6 +158,33 @@ def test_a_robot_moves_a_damaged_spool_aside_and_records_on(tmp_path: Path, capl
     (aside,) = (path for path in tmp_path.glob("spool.sqlite.damaged-*") if not path.name.endswith(("-wal", "-shm")))
     assert aside.read_bytes() == bytes(content) and "a new one begins" in caplog.text
     assert open_spool(tmp_path).rows == 1
+
+
+@pytest.mark.parametrize("found_by", ["read", "append"])
+def test_a_page_of_a_spool_that_is_found_damaged_costs_its_file_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, found_by: str
+) -> None:
+    """The start has not looked at it: what is counted there stands in an index."""
+    made, path = open_spool(tmp_path), tmp_path / "spool.sqlite"
+    made.append(blocks("b", range(40)), [("b", 7)])
+    (page,) = made._db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'blocks'").fetchone()
+    made.close()
+    made = open_spool(tmp_path)
+    assert made.rows == 40
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+    shipper = Shipper(made, Timing(), LinkLimits())
+    if found_by == "read":
+        assert shipper.next_chunk(0.0) is None and shipper.drained
+    made.append(blocks("b", range(40, 43)))
+    assert (made.lost, made.rows) == (40, 3) and "spool.sqlite.damaged-1 now, and a new one begins" in caplog.text
+    chunk = shipper.next_chunk(1.0)
+    assert chunk is not None and (chunk.last, chunk.count) == (42, 3)
+    made.close()
+    again = open_spool(tmp_path)
+    assert (again.rows, again.discards) == (3, (("b", 7),))
+    again.close()
 
 
 def test_a_spool_that_cannot_be_read_for_a_while_costs_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
