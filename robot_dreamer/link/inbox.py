@@ -159,8 +159,10 @@ class Inbox:
             text = f"bundle of {wanted.size} bytes refused: {free} bytes are free in {self.directory}"
             self._refuse(wanted, "bundle_disk", text)
             return
-        # A partial piece is fetched again whole, so that offsets stay multiples of the piece size.
-        self._received -= self._received % self._limits.piece_bytes
+        # A partial piece is fetched again whole, so that offsets stay multiples of the piece size; so is the last one,
+        # which completes the bundle by its arrival: the node may have been killed right before it was renamed.
+        piece = self._limits.piece_bytes
+        self._received = max(0, min(self._received, wanted.size - 1)) // piece * piece
         part.touch()
         os.truncate(part, self._received)
         self._wanted, self._asked, self._early = wanted, {}, {}

@@ -72,6 +72,17 @@ def test_a_torn_piece_of_a_download_is_fetched_again(tmp_path: Path) -> None:
     assert serve(inbox, data, 0.0) == 4 and inbox.current is not None
 
 
+@pytest.mark.parametrize("size", [4_500, 4_000])
+def test_a_download_that_was_cut_when_its_last_piece_was_there_ends(tmp_path: Path, size: int) -> None:
+    """Whatever its size: where that was a multiple of a piece, nothing was asked for any more, nor any newer bundle."""
+    data, offer = bundle(1, size)
+    inbox = open_inbox(tmp_path)
+    (inbox.directory / f"{offer.sha256}.part").write_bytes(data)
+    inbox.offer(offer, "store", 0.0)
+    assert serve(inbox, data, 0.0) == 1
+    assert inbox.current is not None and (inbox.directory / inbox.current.file).read_bytes() == data
+
+
 def test_pieces_may_arrive_late_twice_and_in_any_order(tmp_path: Path) -> None:
     data, offer = bundle(1)
     inbox = open_inbox(tmp_path)
