@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import BinaryIO
@@ -15,27 +17,35 @@ _ABANDONED = 60.0  # seconds since the last byte
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of entries (new files, renames), is on disk. Raises OSError."""
+    """Wait until a file's content, or a folder's list of entries (new files, renames), is on disk. Raises OSError.
+
+    Some file systems cannot do that for a folder, such as the mounted shares of Windows machines and of virtual ones:
+    what is renamed there lasts as soon as they see to it.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
     finally:
         os.close(handle)
 
 
 @contextmanager
-def replacing(path: Path, lasting: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, lasting: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
     """An open file that takes the place of `path` at the end: whoever reads meets the old content or the new one.
 
     Args:
       lasting: also after a crash of the machine, and then it stays the new one; it waits for the disk.
+      mode: who may do what with it, as far as the umask lets them; from its first byte on.
 
     Raises OSError; the old file is untouched then, as it is by whatever is raised inside.
     """
     _remove_unfinished(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=partial(os.open, mode=mode)) as file:
             yield file
             if lasting:
                 file.flush()
@@ -47,9 +57,9 @@ def replacing(path: Path, lasting: bool = True) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def replace_file(path: Path, content: bytes, lasting: bool = True) -> None:
+def replace_file(path: Path, content: bytes, lasting: bool = True, mode: int = 0o666) -> None:
     """Write a file at once, as `replacing` does."""
-    with replacing(path, lasting) as file:
+    with replacing(path, lasting, mode) as file:
         file.write(content)
 
 

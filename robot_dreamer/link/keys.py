@@ -12,7 +12,6 @@ The learner gets `--keys DIR`, the robot `--keys <robot>.json`.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -20,6 +19,7 @@ import msgspec
 import zmq
 from msgspec import Meta
 
+from robot_dreamer.durable import replace_file
 from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.messages import Id
@@ -173,9 +173,4 @@ def _read(path: Path, kind: type[_S]) -> _S:
 
 def _write(path: Path, content: msgspec.Struct, *, secret: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(content) + b"\n")
-    partial.replace(path)
+    replace_file(path, msgspec.json.encode(content) + b"\n", mode=0o600 if secret else 0o666)
