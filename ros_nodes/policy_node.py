@@ -54,12 +54,12 @@ class PolicyNode(ShieldedNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__("policy", **node_options)
         self._e_stop: EStop | None = None
-        self.parameters = declare(self, PolicyNodeSettings)
+        self.components: Components | None = None
+        self._acting = self._shut_down = False
+        self.parameters = declare(self, PolicyNodeSettings)  # if it refuses them, the context destroys what there is
         self.failure = ""
         self._ended: Callable[[], bool] = lambda: False
-        self.components: Components | None = None
         self._diagnosis: Diagnosis | None = None
-        self._acting = self._shut_down = False
         self._outside: OutsideFaults | None = None
         self._status_log = StatusLog(self, self.parameters.learner)
         self._health = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -180,7 +180,8 @@ class PolicyNode(ShieldedNode):
         return SetParametersResult(successful=True)
 
     def destroy_node(self) -> None:
-        """With all that belongs to it."""
+        """With all that belongs to it; a robot that it drives is led to the safe pose first, as at a shutdown."""
+        self._dismantle()
         if self._e_stop is not None:
             self._e_stop.destroy()
             self._e_stop = None

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from ros_nodes.policy_node import PolicyNode, main
 from tests.onboard_models import TOY, endless, make_bundle, make_foreign_bundle, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
-from tests.ros.stage import MOVES
+from tests.ros.stage import MOVES, make_node
 
 _DOWN_AND_UP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE
 NOBODY = "tcp://127.0.0.1:9"  # the discard port: no learner there
@@ -223,3 +224,15 @@ def test_a_managed_node_that_cannot_be_configured_stays_unconfigured(ros: Ros) -
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert node.components is None and node.failure == ""
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE  # it may be tried again
+
+
+def test_a_node_that_is_destroyed_while_it_acts_ends_its_loop_at_the_neutral_command(ros: Ros, tmp_path: Path) -> None:
+    robot = ros.add(FakeRobot(ros.context))
+    node = make_node(ros, tmp_path)
+    assert node.bring_up()
+    ros.until(lambda: len(robot.commands) > 20, "commands", each=robot.poke)
+    ros.executor.remove_node(node)
+    ros.nodes.remove(node)
+    node.destroy_node()
+    assert "control-loop" not in [thread.name for thread in threading.enumerate()]
+    ros.until(lambda: robot.commands[-1] == ("", [0.0, 0.0]), "the neutral command")
