@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from dm_control.rl.control import PhysicsError
 from numpy.typing import NDArray
 
-from robot_dreamer.environment import EpisodeBroken, TimeStep
+from robot_dreamer.environment import TimeStep
 from sim import dmc_tasks, synthetic
+from sim.physics import whole
 
 
 class DmcEnvironment:
@@ -34,20 +34,19 @@ class DmcEnvironment:
         self.spec = synthetic.make_spec(f"dmc_{task}", 1.0 / control_step, observations, [action], steps)
 
     def reset(self) -> TimeStep:
+        self._running = False  # where it breaks
+        with whole:
+            timestep = self._environment.reset()
         self._running = True
-        timestep = self._environment.reset()
         return TimeStep(self._observe(timestep), 0.0, is_last=False, is_terminal=False)
 
     def step(self, commands: Mapping[str, NDArray[np.float64]]) -> TimeStep:
         if not self._running:
             raise RuntimeError("the episode is over or has not begun: call reset first")
-        reward = 0.0
+        self._running, reward = False, 0.0
         for _ in range(self._repeat):
-            try:
+            with whole:
                 timestep = self._environment.step(commands["action"])
-            except PhysicsError as error:
-                self._running = False
-                raise EpisodeBroken("diverged", f"the simulation lost itself: {error}") from error
             reward += timestep.reward
             if timestep.last():
                 break

@@ -89,7 +89,8 @@ class DmControlWorld(PhysicsWorld):
         return {name: np.array(value, np.float64).reshape(-1) for name, value in shown.items()}
 
     def reset(self) -> None:
-        self._environment.reset()
+        with whole:
+            self._environment.reset()
 
     def step(self, control: NDArray[np.float64], steps: int, before: Before | None) -> tuple[float, bool]:
         """As dm_control's Environment does it, with a look in between."""

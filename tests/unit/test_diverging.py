@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("dm_control")
+from dm_control.rl.control import PhysicsError
+
 from robot_dreamer.environment import Environment, EpisodeBroken
 from robot_dreamer.learner.local import BROKEN, LocalActor
 from robot_dreamer.link.store import ExperienceStore
@@ -20,9 +23,10 @@ from sim.robot import SimRobot
 ZERO = {"dmc:cartpole_swingup": {"action": np.zeros(1)}, "robot:cartpole": {"force": np.zeros(1)}}
 
 
-def physics(environment: Environment) -> object:
+def task_of(environment: Environment) -> Any:
+    """dm_control's own environment."""
     inner = environment._robot._world if hasattr(environment, "_robot") else environment  # type: ignore[attr-defined]
-    return inner._environment.physics
+    return inner._environment  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ZERO)
@@ -30,7 +34,7 @@ def test_the_episode_breaks_by_name_and_no_sensor_holds_the_jump(name: str) -> N
     environment = make_environment(name, seed=0)
     environment.reset()
     environment.step(ZERO[name])
-    physics(environment).data.qvel[:] = 1e12  # type: ignore[attr-defined]
+    task_of(environment).physics.data.qvel[:] = 1e12
     with pytest.raises(EpisodeBroken, match="the simulation lost itself: .*BAD") as error:
         environment.step(ZERO[name])
     assert error.value.kind == "diverged"
@@ -38,6 +42,21 @@ def test_the_episode_breaks_by_name_and_no_sensor_holds_the_jump(name: str) -> N
         environment.step(ZERO[name])
     shown = environment.reset()
     assert all(np.abs(value).max() < 1e3 for value in shown.observation.values())
+
+
+@pytest.mark.parametrize("name", ZERO)
+def test_a_reset_that_loses_itself_breaks_the_episode_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = make_environment(name, seed=0)
+
+    def lost(physics: object) -> None:
+        raise PhysicsError("Physics state is invalid. Warning(s) raised: mjWARN_CNSTRFULL")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task_of(environment).task, "initialize_episode", lost)
+        with pytest.raises(EpisodeBroken, match="the simulation lost itself: .*CNSTRFULL"):
+            environment.reset()
+    environment.reset()
+    environment.step(ZERO[name])
 
 
 def test_training_goes_on_and_ends_only_where_it_never_gets_better(
@@ -48,7 +67,7 @@ def test_training_goes_on_and_ends_only_where_it_never_gets_better(
     actor = LocalActor(environment, RandomPolicy(environment.spec, 0), store)
     for i in range(30):
         if i == 10:
-            physics(environment).data.qvel[:] = 1e12  # type: ignore[attr-defined]
+            task_of(environment).physics.data.qvel[:] = 1e12
         actor.step()
     actor.flush()
     rows = [row for _, row in store.read(0, 100)]
