@@ -51,7 +51,10 @@ class Display:
         self._thread.join(5.0)
 
     def _look(self) -> Snapshot:
-        status = read_status(self._logdir)
+        try:
+            status = read_status(self._logdir)
+        except ValueError:  # of another version, or lost with the power: the run that begins now writes its own
+            status = None
         return Snapshot(self._logdir, status, [e.total for e in self._episodes.read()], time.monotonic(), self._began)
 
     def _run(self) -> None:

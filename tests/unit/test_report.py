@@ -209,6 +209,21 @@ def test_display_in_a_terminal_ends_with_the_last_state(tmp_path: Path) -> None:
     assert handlers == [h.stream for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
 
 
+def test_a_status_that_was_lost_with_the_power_does_not_end_the_display(tmp_path: Path) -> None:
+    """XFS leaves a file empty that was replaced, without waiting for the disk, right before."""
+    (tmp_path / "status.json").write_bytes(b"")
+    console, deadline = Console(file=io.StringIO(), force_terminal=True, width=120), time.monotonic() + 20
+    assert isinstance(console.file, io.StringIO)
+    with Display(tmp_path, console):
+        while "waiting for the learner" not in console.file.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        (tmp_path / "status.json").write_bytes(
+            msgspec.json.encode(status(monotonic=time.monotonic(), phase="finished"))
+        )
+    assert "finished" in console.file.getvalue()
+
+
 def test_running_mean() -> None:
     assert running_mean([1.0, 3.0, 5.0, 7.0], 2) == [1.0, 2.0, 4.0, 6.0]
 
