@@ -148,9 +148,9 @@ class Run:
                     self._report()
                     due["save"] = time.monotonic() + trainer.config.run.checkpoint_every
             finished = not self._stop.is_set()
+            trainer.save()  # first: whoever waits for the end of a large model may lose patience, and kill it
             if trainer.updates > self._published_updates and trainer.updates > self._written_updates():
                 self.publish()
-            trainer.save()
             trainer.dismiss_team()
             self._log_portrait(self._gallery.draw_last())
             self.write_status("finished" if finished else "stopped")

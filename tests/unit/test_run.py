@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from robot_dreamer.learner.checkpoint import has_checkpoint, load_checkpoint
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.onboard.bundle import write_bundle, written_bundles
@@ -105,6 +106,19 @@ def test_while_a_bundle_is_written_the_status_is_that_of_its_update(tmp_path: Pa
     trainer.store.add(rows(0, 60))
     assert not run.loop()
     assert said and all(shown == step > 0 for shown, step in said)
+
+
+def test_at_the_end_the_checkpoint_comes_before_the_bundle(tmp_path: Path) -> None:
+    """Who is killed for taking too long has lost what can be made again."""
+    trainer, saved = make(tmp_path), []
+
+    def publish(path: Path, version: int, step: int) -> None:
+        path.write_text("x")
+        saved.append((step, load_checkpoint(tmp_path)[1].training_step if has_checkpoint(tmp_path) else -1))
+
+    trainer.store.add(rows(0, 100))
+    assert Run(trainer, Budget(env_steps=100), publish).loop()
+    assert saved[-1] == (trainer.updates, trainer.updates) and trainer.updates > 1
 
 
 def test_without_a_ratio_training_goes_over_the_store_until_the_epochs_are_made(tmp_path: Path) -> None:
