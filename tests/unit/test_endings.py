@@ -22,6 +22,19 @@ def test_each_ends_it_and_is_what_it_was_afterwards() -> None:
     assert heard == expected and [signal.getsignal(number) for number in ALL] == before
 
 
+def test_a_terminal_is_closed_once_although_it_is_told_twice() -> None:
+    """The second wish to end is more urgent for who supervises others: it cuts off what they save."""
+    before, heard = signal.signal(signal.SIGHUP, signal.default_int_handler), list[int]()
+    try:
+        for _ in range(2):
+            with ended_by(lambda number, _: heard.append(number)):
+                for _ in range(2):
+                    os.kill(os.getpid(), signal.SIGHUP)
+        assert heard == [signal.SIGHUP] * 2 and signal.getsignal(signal.SIGHUP) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_nohup_outlives_its_terminal() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
