@@ -113,8 +113,19 @@ def launch(options: argparse.Namespace) -> list[Path]:
             command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--env", f"dmc:{task}", "--seed", str(seed)]
             command += ["--preset", options.preset, *(x for setting in options.set for x in ("--set", setting))]
             command += ["--steps", str(options.steps), "--threads", str(options.threads)]
-            subprocess.run([*command, "--logdir", str(logdirs[-1].resolve())], cwd=ROOT, check=True)
+            train([*command, "--logdir", str(logdirs[-1].resolve())])
     return logdirs
+
+
+def train(command: list[str]) -> None:
+    """One run to its end; Ctrl-C, which it hears too, lets it save. Raises CalledProcessError if it failed."""
+    program = subprocess.Popen(command, cwd=ROOT)
+    try:
+        program.wait()
+    finally:
+        program.wait()
+    if program.returncode:
+        raise subprocess.CalledProcessError(program.returncode, command)
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:

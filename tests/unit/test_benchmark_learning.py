@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +90,14 @@ def test_runs_of_several_settings_are_no_seeds_of_one(tmp_path: Path) -> None:
     done = run(str(tmp_path / "runs"), "--output", str(tmp_path / "learning.png"))
     assert done.returncode == 1
     assert "dmc_walk: 2 runs of dreamer_v3:1m:dmc_proprio train_ratio=512 have seed 0" in done.stderr
+
+
+def test_an_interrupt_lets_the_run_save(tmp_path: Path) -> None:
+    """subprocess.run would kill it a quarter of a second later."""
+    saves = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: (time.sleep(1), open(sys.argv[1], 'w')))"
+    command = [sys.executable, "-c", f"{saves}; print(flush=True); signal.pause()", str(tmp_path / "saved")]
+    starter = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from benchmarks.learning import train; train({command})"
+    program = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, start_new_session=True)
+    assert program.stdout and program.stdout.readline()  # it listens
+    os.killpg(program.pid, signal.SIGINT)  # to all programs of a terminal
+    assert program.wait(60) != 0 and (tmp_path / "saved").exists()
