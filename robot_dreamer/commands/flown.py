@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from robot_dreamer.bounds import LARGEST
+from robot_dreamer.link.database import locked
+from robot_dreamer.link.spool import SPOOL_FILE
 from robot_dreamer.onboard.logbook import FLOWN_FILE, Logbook
 from robot_dreamer.option_types import whole_number
 
@@ -22,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the floors; with both options lower one. The policy node must not run: it writes the file too."""
+    """Show the floors; with both options lower one. Raises LinkError while the policy node runs: it writes them too."""
     folder = args.logdir.expanduser() / "bundles"
     if not (folder / FLOWN_FILE).is_file():
         raise FileNotFoundError(
@@ -30,10 +32,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if (args.lineage is None) != (args.floor is None):
         raise ValueError("--lineage and --floor go together: whose floor, and how low")
-    logbook = Logbook(folder)
     if args.lineage is not None:
-        logbook.lower(args.lineage, args.floor)
+        with locked(args.logdir.expanduser() / SPOOL_FILE):
+            Logbook(folder).lower(args.lineage, args.floor)
         print(f"{folder / FLOWN_FILE}: lowered; start the policy node again")
+    logbook = Logbook(folder)
     print(f"acts next: {logbook.flown.acting or 'no bundle that is kept'}")
     for lineage, floor in logbook.flown.floors.items():
         print(f"lineage {lineage or 'unknown'!r}: flown up to version {floor}")

@@ -154,6 +154,16 @@ def disk_advice(path: Path, problem: str) -> Iterator[None]:
         raise LinkError(f"{path}: {problem}: {error}; check the disk and its free space") from error
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody has the database of that name open meanwhile. Raises LinkError that names the process which has."""
+    descriptor = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing; the caller guards it against use by two threads at once."""
     address = f"file:{quote(str(path.absolute()))}?mode=ro"

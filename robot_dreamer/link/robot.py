@@ -25,7 +25,7 @@ from robot_dreamer.link.inbox import Inbox
 from robot_dreamer.link.keys import load_robot_keys, require_robot_id
 from robot_dreamer.link.messages import Figures, Hello
 from robot_dreamer.link.security import require_address, require_protection
-from robot_dreamer.link.spool import Spool, WhenFull
+from robot_dreamer.link.spool import SPOOL_FILE, Spool, WhenFull
 from robot_dreamer.link.timing import LIMITS, TIMING, LinkLimits, Timing
 from robot_dreamer.link.uplink import Uplink
 from robot_dreamer.link.wake_up import WakeUp
@@ -133,7 +133,7 @@ class RobotLink:
         self.robot = robot
         codec = BlockCodec(spec)
         self._inbox = Inbox(directory / "bundles", timing, limits)
-        self._spool = Spool(directory / "spool.sqlite", spec, robot, spool_limit, when_full)
+        self._spool = Spool(directory / SPOOL_FILE, spec, robot, spool_limit, when_full)
         self._wake_up = WakeUp()
         self._writer = SpoolWriter(self._spool, codec, robot, self.boot, timing, limits, self._wake_up.ring)
         self._taken = ""

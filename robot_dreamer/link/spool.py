@@ -26,6 +26,7 @@ from robot_dreamer.spec import RobotSpec
 
 _LOG = logging.getLogger(__name__)
 
+SPOOL_FILE = "spool.sqlite"  # in a robot's folder
 WhenFull = Literal["drop_oldest", "stop"]
 
 _SCHEMA = """

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from robot_dreamer.cli import main
+from robot_dreamer.link.database import locked
+from robot_dreamer.link.spool import SPOOL_FILE
 from robot_dreamer.onboard.logbook import Logbook
 from tests.onboard_models import make_bundle, toy_spec
 
@@ -32,6 +35,14 @@ def test_a_floor_is_lowered_and_the_rest_stays(logdir: Path, capsys: pytest.Capt
     assert after.acting is not None and after.acting.is_file()
     assert main(["flown", str(logdir), "--lineage", "other", "--floor", "-1"]) == 0
     assert Logbook(logdir / "bundles").flown.floors == {"run": 7}
+
+
+def test_a_node_that_runs_would_write_over_it(logdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(logdir / SPOOL_FILE):
+        assert main(["flown", str(logdir), "--lineage", "run", "--floor", "7"]) == 2
+        assert f"spool.sqlite is in use by process {os.getpid()}; stop it" in capsys.readouterr().err
+        assert main(["flown", str(logdir)]) == 0  # it may be looked at
+    assert Logbook(logdir / "bundles").flown.floors["run"] == 2**62
 
 
 @pytest.mark.parametrize(
