@@ -33,7 +33,6 @@ from robot_dreamer.learner.checkpoint import (
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, Progress
 from robot_dreamer.learner.discards import Discards
 from robot_dreamer.learner.ema import EMA, PolicyEMA
-from robot_dreamer.learner.endings import Endings
 from robot_dreamer.learner.follow import build_agent
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import affordable_rows, fitting, update_advice
@@ -42,6 +41,7 @@ from robot_dreamer.learner.recent import RECENT_ROWS, recent_tensors
 from robot_dreamer.learner.replay import Replay, row_bytes
 from robot_dreamer.learner.streams import Chunk, Streams
 from robot_dreamer.learner.team import Team
+from robot_dreamer.learner.unforetold import UnforetoldEnds
 from robot_dreamer.learner.update_result import UpdateResult
 from robot_dreamer.learner.write_back import WriteBack
 from robot_dreamer.link.store import ExperienceStore
@@ -118,7 +118,7 @@ class Trainer:
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
         self._streams = Streams()
         self._discards = Discards(store, self.replay, self._streams)
-        self._endings = Endings(config)
+        self._ends = UnforetoldEnds(config)
 
     def policy_step(self) -> PolicyStep:
         """The acting step that bundles are made of."""
@@ -170,7 +170,7 @@ class Trainer:
 
     def _count(self, row: StepRecord) -> None:
         self._recent.append(row)
-        self._endings.see(row)
+        self._ends.see(row)
         if not row.robot.startswith(DEMONSTRATION):
             self.episodes.add(self.env_steps - self.demonstrations, row)
         if self.replay.windows and self.env_steps > self.config.prefill and not self.offline:

@@ -10,7 +10,7 @@ from robot_dreamer.record import StepRecord
 _log = logging.getLogger(__name__)
 
 
-class Endings:
+class UnforetoldEnds:
     """Says once that dreams do not end where episodes do: Dreamer V1 and DreamerV2 as published for endless tasks.
 
     Their values then hope for rewards that never come, and nothing fails.
