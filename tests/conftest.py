@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -44,6 +46,16 @@ def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.traced import traced
 
     monkeypatch.setattr("export.exporter.trace", traced)
+
+
+@pytest.fixture
+def proved_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles are proved in this process alone: the other one, of which tests/unit/test_onboard_proof.py is, takes a
+    second to start, and more on a busy machine, to which it yields."""
+    from tests.slots import Proved
+
+    stand_in = SimpleNamespace(Popen=Proved, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr("robot_dreamer.onboard.proof.subprocess", stand_in)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,6 +22,7 @@ pytest.importorskip("dm_control")
 from sim.gate.conditions import _wander
 from sim.robot import SimRobot
 
+pytestmark = pytest.mark.usefixtures("proved_here")
 CRITERIA = """
 episodes: 2
 nominal: {min_return: 33}

@@ -17,6 +17,7 @@ from robot_dreamer.record import RANDOM_POLICY, StepRecord
 from tests.onboard_models import make_bundle, toy_spec
 from tests.slots import SPEC, Bench, pass_the_gate, until
 
+pytestmark = pytest.mark.usefixtures("proved_here")
 PREVIOUS = {"torque": np.zeros(2, np.float32)}
 
 

@@ -19,6 +19,8 @@ from robot_dreamer.record import RANDOM_POLICY
 from tests.onboard_models import make_bundle
 from tests.slots import SPEC, Bench, pass_the_gate, until
 
+pytestmark = pytest.mark.usefixtures("proved_here")
+
 
 class Starts(Bench):
     """A robot that is switched off and on again: the files stay."""
@@ -127,6 +129,7 @@ def test_a_bundle_that_the_next_ones_push_out_while_it_is_proved_acts(
     def slowly(path: Path, *arguments: Any) -> OnnxPolicy:
         for bundle in starts.folder.glob("*.bundle"):
             bundle.unlink()  # as the inbox does with all but three
+        read_bundle(path, SPEC)  # as the process of the proof does
         return prove(path, *arguments)
 
     monkeypatch.setattr(slot, "prove", slowly)

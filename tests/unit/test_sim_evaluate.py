@@ -21,6 +21,7 @@ from sim.evaluate import compare, evaluate
 from sim.robot import SimRobot
 from sim.sensors import Sensors
 
+pytestmark = pytest.mark.usefixtures("proved_here")
 TEXT = (ROBOTS_DIRECTORY / "cartpole.yaml").read_text()
 SHORT = TEXT.replace("max_steps: 250", "max_steps: 60")  # ticks of an episode
 SPEC = parse_spec(SHORT)
