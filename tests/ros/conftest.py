@@ -101,10 +101,11 @@ def in_a_terminal() -> Iterator[None]:
 
 
 @pytest.fixture
-def ros(ros_domain: int) -> Iterator[Ros]:
+def ros(ros_domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ros]:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    monkeypatch.setattr("ros_nodes.e_stop._ACQUAINTED", 0.0)  # whom a test wants to be known, it waits for
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=ros_domain, signal_handler_options=SignalHandlerOptions.NO)
     ros = Ros(context, ros_domain)
@@ -117,6 +118,12 @@ def ros(ros_domain: int) -> Iterator[Ros]:
         rclpy.try_shutdown(context=node.context)
     ros.executor.shutdown()
     rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture
+def reported_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a policy node looks at, says and fetches once a second, ten times a second."""
+    monkeypatch.setattr("ros_nodes.policy_node._SLOW", 0.1)
 
 
 def stages_of(kind: Callable[..., Any], ros: Ros, folder: Path) -> Iterator[Callable[..., Any]]:

@@ -23,6 +23,7 @@ from tests.onboard_models import TOY, make_bundle
 from tests.ros.conftest import Ros
 from tests.ros.stage import Stage
 
+pytestmark = pytest.mark.usefixtures("proved_here")
 Make = Callable[..., Stage]
 CAMERA = """
   - {name: %s, shape: [%d, 4, %d], dtype: uint8, source: {topic: %s, type: sensor_msgs/msg/Image, field: data}}

@@ -16,6 +16,7 @@ from robot_dreamer.spec import parse_spec
 from tests.onboard_models import TOY, make_bundle, toy_spec
 from tests.ros.stage import Stage
 
+pytestmark = pytest.mark.usefixtures("proved_here", "reported_often")
 Make = Callable[..., Stage]
 LONG = parse_spec(TOY.replace("max_steps: 5", "max_steps: 10000"))
 

@@ -101,16 +101,16 @@ def test_the_simulated_robots_draws_reach_the_rows_of_the_node(ros: Ros, tmp_pat
         expected.append(reference.drawn)
     values: dict[str, Any] = {"robot": str(file), "clock": "lockstep", **MOVES}
     overrides = [Parameter(name, value=value) for name, value in values.items()]
-    node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
     rows: list[Any] = []
-    assert node.bring_up()
-    node.components.controller._record = rows.append
     bench = Bench(ros)
-    bench.robot(robot=str(file), seed=7)
+    bench.robot(robot=str(file), seed=7)  # before the node, which would wait for publishers
     try:
+        node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
+        assert node.bring_up()
+        node.components.controller._record = rows.append
         ros.until(lambda: sum(row.is_first for row in rows) >= 2, "two episodes")
-    finally:
         node.trigger_shutdown()
+    finally:
         bench.stop()
     found = [row.drawn for row in rows if row.is_first]
     assert found[:2] == expected[1:]  # the first is of the world that the robot began with, before it was reset

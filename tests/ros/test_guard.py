@@ -28,6 +28,7 @@ from tests.ros.stage import Stage
 pytest.importorskip("rclpy")
 
 
+pytestmark = pytest.mark.usefixtures("proved_here", "reported_often")
 WATCHED = f"""{TOY}
 watched:
   - {{name: up, shape: [3], source: {{topic: imu, type: sensor_msgs/msg/Imu, field: linear_acceleration}}}}

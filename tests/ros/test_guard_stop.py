@@ -15,6 +15,8 @@ from std_msgs.msg import Bool
 from tests.onboard_models import TOY, make_bundle
 from tests.ros.guarded import LONG, NEUTRAL, Make, faulted, goes_on
 
+pytestmark = pytest.mark.usefixtures("proved_here")
+
 
 @pytest.mark.parametrize("latched", [False, True])
 def test_the_emergency_stop_topic(make: Make, latched: bool) -> None:

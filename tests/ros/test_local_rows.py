@@ -27,6 +27,7 @@ from tests.onboard_models import make_bundle
 from tests.ros.conftest import Ros
 from tests.ros.sim_bench import Bench
 
+pytestmark = pytest.mark.usefixtures("proved_here")
 SEED, STEPS = 5, 20
 NEUTRAL = "    neutral: [0.0]\n"
 
@@ -69,13 +70,13 @@ def robot_file(folder: Path, signals: str) -> Path:
 
 
 def by_the_node(ros: Ros, bench: Bench, robot: Path, bundle: Path, count: int) -> list[StepRecord]:
+    bench.robot(robot=str(robot), seed=SEED)  # before the node, which would wait for publishers
     values: dict[str, Any] = {"robot": str(robot), "bundle": str(bundle), "seed": SEED, "automatic": True}
     overrides = [Parameter(name, value=value) for name, value in (values | {"clock": "lockstep"}).items()]
     node = ros.add(PolicyNode(context=ros.context, parameter_overrides=overrides))
     rows: list[StepRecord] = []
     assert node.bring_up()
     node.components.controller._record = rows.append
-    bench.robot(robot=str(robot), seed=SEED)
     ros.until(lambda: len(rows) >= count, "rows")
     node.trigger_shutdown()
     return rows[:count]

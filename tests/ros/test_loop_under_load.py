@@ -19,6 +19,7 @@ from robot_dreamer.spec import parse_spec
 from tests.onboard_models import TOY, make_bundle
 from tests.ros.stage import Stage
 
+pytestmark = pytest.mark.usefixtures("reported_often")
 LONG = parse_spec(TOY.replace("max_steps: 5", "max_steps: 50"))
 BUNDLES = 4
 

@@ -16,6 +16,8 @@ from ros_nodes.policy_node import PolicyNode
 from tests.onboard_models import TOY, make_bundle, toy_spec
 from tests.ros.conftest import Ros
 
+pytestmark = pytest.mark.usefixtures("proved_here")
+
 
 def node_with(ros: Ros, **parameters: str) -> PolicyNode:
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]

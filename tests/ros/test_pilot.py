@@ -25,6 +25,7 @@ from robot_dreamer.commands.call import WORDS
 from robot_dreamer.onboard.states import DriveState
 from ros_nodes.pilot import Pilot, piloting
 
+pytestmark = pytest.mark.usefixtures("reported_often")
 NAMES = tuple(WORDS)
 
 

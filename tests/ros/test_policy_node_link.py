@@ -28,6 +28,7 @@ from tests.ros.conftest import Ros
 from tests.ros.fake_robot import FakeRobot
 from tests.ros.stage import MOVES
 
+pytestmark = pytest.mark.usefixtures("reported_often")
 SPEC = toy_spec()
 
 
@@ -108,6 +109,7 @@ def test_rows_go_up_bundles_come_down_and_outlive_both_sides(ros: Ros, tmp_path:
     again.trigger_shutdown()
 
 
+@pytest.mark.usefixtures("proved_here")
 def test_a_node_that_asks_for_verdicts_takes_nothing_from_the_learner_without_one(
     ros: Ros, tmp_path: Path, learner: Learner
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_node_that_asks_for_verdicts_takes_nothing_from_the_learner_without_on
     slot = node.components.slot
     ros.until(lambda: slot.refused, "the refusal", robot.poke)
     assert "gate.json is missing" in slot.last_refusal and (slot.swaps, slot.current.version) == (0, 1)
+    node.trigger_shutdown()
 
 
 def test_the_spool_is_as_large_and_as_strict_as_was_asked_for(ros: Ros, tmp_path: Path, learner: Learner) -> None:
@@ -127,8 +130,10 @@ def test_the_spool_is_as_large_and_as_strict_as_was_asked_for(ros: Ros, tmp_path
     node = start_node(ros, tmp_path, learner, spool_megabytes=7, spool_rule="stop")
     spool = node.components.link._spool
     assert (spool._limit, spool._when_full) == (7 << 20, "stop")
+    node.trigger_shutdown()
 
 
+@pytest.mark.usefixtures("proved_here")
 def test_a_bundle_that_failed_does_not_come_back_in_a_new_start(ros: Ros, tmp_path: Path, learner: Learner) -> None:
     robot = ros.add(FakeRobot(ros.context))
     node = start_node(ros, tmp_path, learner)
@@ -153,6 +158,7 @@ def test_a_bundle_that_failed_does_not_come_back_in_a_new_start(ros: Ros, tmp_pa
     node.trigger_shutdown()
 
 
+@pytest.mark.usefixtures("proved_here")
 def test_a_bundle_that_acted_and_is_damaged_now_does_not_give_way_to_random_actions(
     ros: Ros, tmp_path: Path, learner: Learner
 ) -> None:
@@ -175,6 +181,7 @@ def test_a_bundle_that_acted_and_is_damaged_now_does_not_give_way_to_random_acti
     named.trigger_shutdown()
 
 
+@pytest.mark.usefixtures("proved_here")
 def test_a_bundle_that_is_asked_for_gives_way_to_a_newer_one_of_its_run_only(
     ros: Ros, tmp_path: Path, learner: Learner
 ) -> None:
@@ -199,6 +206,7 @@ def test_a_bundle_that_is_asked_for_gives_way_to_a_newer_one_of_its_run_only(
     node.trigger_shutdown()
 
 
+@pytest.mark.usefixtures("proved_here")
 def test_bundles_that_cannot_be_trusted_are_refused_by_name(ros: Ros, tmp_path: Path, learner: Learner) -> None:
     robot = ros.add(FakeRobot(ros.context))
     node = start_node(ros, tmp_path, learner)
@@ -263,6 +271,7 @@ def test_a_person_discards_the_running_and_the_last_episode(ros: Ros, tmp_path: 
     ros.until(lambda: ("toy", boot, number) in discarded_in(learner.store), "the mark", robot.poke)
     ros.until(lambda: node.components.link.status().discards == 0, "the answer", robot.poke)
     ros.until(lambda: learner.store.count() > 20, "rows, which go on", robot.poke)
+    node.trigger_shutdown()
 
 
 def test_without_a_learner_there_is_nothing_to_discard(make: Callable[..., Any]) -> None:

@@ -25,6 +25,7 @@ from tests.ros.conftest import Ros, stages_of
 from tests.ros.fake_robot import PERIOD, FakeRobot, joint_state
 from tests.ros.stage import MOVES
 
+pytestmark = pytest.mark.usefixtures("proved_here")
 SPEC = toy_spec()  # 5 actions per episode, reset service
 
 

@@ -19,6 +19,8 @@ from tests.onboard_models import make_bundle, toy_spec
 from tests.ros.conftest import Ros
 from tests.ros.stage import Stage
 
+pytestmark = pytest.mark.usefixtures("proved_here")
+
 
 def test_the_control_loop_is_bound_to_its_core(make: Callable[..., Stage]) -> None:
     core = max(os.sched_getaffinity(0))

@@ -29,6 +29,7 @@ from tests.ros.fake_robot import FakeRobot, joint_state
 from tests.ros.stage import Stage
 from tests.ros.test_guard import LONG, NEUTRAL, person
 
+pytestmark = pytest.mark.usefixtures("proved_here", "reported_often")
 Make = Callable[..., Stage]
 SLOW = TOY.replace("high: [2.0, 1.0]", "high: [2.0, 1.0], max_rate: [4.0, 4.0]")  # 0.08 per tick
 
