@@ -1,4 +1,4 @@
-"""Started by torchrun: a few updates of one batch, each process with its part; process 0 leaves the result."""
+"""Started by torchrun: a few updates of one batch, each process with its part; process 0 leaves what they came to."""
 
 from __future__ import annotations
 
@@ -86,10 +86,8 @@ def state_after(agent: Agent, latents: Latents, losses: dict[str, torch.Tensor])
     return agent.training_state() | {"deter": latents.deter, "stoch": latents.stoch} | losses
 
 
-def main(name: str, place: Path) -> None:
-    torch.set_num_threads(1)
-    team = Team.join(torch.device("cpu"))
-    assert team is not None
+def update(team: Team, name: str, folder: Path) -> None:
+    """With one of CONFIGS: NAME.safetensors and, of what cannot be done, NAME.txt."""
     config = CONFIGS[name]
     noise = make_noise(make_agent(config, None))
     agent = make_agent(config, team)
@@ -104,19 +102,29 @@ def main(name: str, place: Path) -> None:
         result = agent.update(mine, part_of(drawn, team.rank, team.size))
         latents = team.collect(result.latents)
     if team.leads:
-        save_file({k: v.contiguous() for k, v in state_after(agent, latents, result.losses).items()}, place)
+        state = {k: v.contiguous() for k, v in state_after(agent, latents, result.losses).items()}
+        save_file(state, folder / f"{name}.safetensors")
     broken = make_batch(config)
     broken.reward[-1] = torch.nan  # in the part of the last process
     result = agent.update(team.deal(broken if team.leads else None, part))
     if team.leads:
-        terms = [name for name, value in result.losses.items() if not torch.isfinite(value)]
-        print(f"applied {int(result.applied)}, not finite: {', '.join(terms)}")
+        terms = [term for term, value in result.losses.items() if not torch.isfinite(value)]
+        words = [f"applied {int(result.applied)}, not finite: {', '.join(terms)}"]
         try:
             team.empty_part(SPEC, load_config("nano", ["device=cpu", "batch_size=3"]), agent.parts.world.rssm)
         except ValueError as error:
-            print(error)
+            words.append(str(error))
+        (folder / f"{name}.txt").write_text("\n".join(words))
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    team = Team.join(torch.device("cpu"))
+    assert team is not None
+    for name in CONFIGS:
+        update(team, name, folder)
     Team.leave()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -29,14 +29,22 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_two_processes_with_half_the_batch_equal_one_with_the_whole(tmp_path: Path, name: str) -> None:
-    torch.set_num_threads(1)
-    done = torchrun(str(Path(__file__).with_name("team_updates.py")), name, str(tmp_path / "two.safetensors"))
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what two processes came to: they start once for all of CONFIGS."""
+    folder = tmp_path_factory.mktemp("together")
+    done = torchrun(str(Path(__file__).with_name("team_updates.py")), str(folder))
     assert done.returncode == 0, done.stderr
-    assert re.search(r"applied 0, not finite: reward, (replay_value, total|model)", done.stdout)
-    assert "batch_size 3 must be a multiple of the 2 processes" in done.stdout
-    two = load_file(tmp_path / "two.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_processes_with_half_the_batch_equal_one_with_the_whole(together: Path, name: str) -> None:
+    torch.set_num_threads(1)
+    words = (together / f"{name}.txt").read_text()
+    assert re.search(r"applied 0, not finite: reward, (replay_value, total|model)", words)
+    assert "batch_size 3 must be a multiple of the 2 processes" in words
+    two = load_file(together / f"{name}.safetensors")
     agent = make_agent(CONFIGS[name], None)
     before = agent.training_state()
     for noise in make_noise(make_agent(CONFIGS[name], None)):

@@ -84,6 +84,7 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path, capsys
     assert files == {name: (tmp_path / name).read_text() for name in files}  # the run is told as it was
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_generation_with_a_prefill_begins_at_random_and_a_killed_run_repeats_nothing(tmp_path: Path) -> None:
     options = ["--env", "robot:cartpole", "--preset", "dreamer_v1:cpu", "--set", "prefill=64", "--set", "train_ratio=8"]
     for steps in ("96", "128"):
