@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks import learning
 from benchmarks.normalised import normalised, over_tasks
 from robot_dreamer.config import load_config
 
@@ -34,9 +36,15 @@ def write_run(
     (logdir / "run.json").write_text(json.dumps(about))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks/learning.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """The program, called here."""
+
+    def called(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["learning.py", *arguments])
+        learning.main()
+
+    return called
 
 
 def test_ours_stand_beside_the_published_scores(tmp_path: Path) -> None:
@@ -45,7 +53,9 @@ def test_ours_stand_beside_the_published_scores(tmp_path: Path) -> None:
     write_run(tmp_path / "runs/c", "dmc_run", 0, 5.0, every=1_002)
     (tmp_path / "official.csv").write_text(OFFICIAL)
     picture = tmp_path / "learning.png"
-    done = run(str(tmp_path / "runs"), "--official", str(tmp_path / "official.csv"), "--output", str(picture))
+    command = [sys.executable, str(ROOT / "benchmarks/learning.py"), str(tmp_path / "runs"), "--output", str(picture)]
+    command += ["--official", str(tmp_path / "official.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert (
         "| dmc_walk | 10000 | 60 ± 10 | 2 | 60 ± 7 | 5 | 0.060, 0.060 |" in done.stdout
@@ -62,12 +72,15 @@ def test_ours_stand_beside_the_published_scores(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(("text", "says"), [("", "no run"), ("a,b\n1,2\n", "missing")])
-def test_folders_without_scores_are_named(tmp_path: Path, text: str, says: str) -> None:
-    if text:
-        (tmp_path / "scores.csv").write_text(text)
-    done = run(str(tmp_path))
-    assert done.returncode != 0 and says in done.stderr
+def test_folders_without_scores_are_named(
+    tmp_path: Path, run: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(str(tmp_path))
+    assert "no run: give log directories" in capsys.readouterr().err
+    (tmp_path / "scores.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"scores\.csv: expected columns .*missing"):
+        run(str(tmp_path))
 
 
 def test_scores_are_normalised_as_the_papers_do() -> None:
@@ -78,25 +91,27 @@ def test_scores_are_normalised_as_the_papers_do() -> None:
     assert over_tasks({"a": [0.3, 0.3], "b": [0.3]}) == (pytest.approx(0.3), (pytest.approx(0.3), pytest.approx(0.3)))
 
 
-def test_runs_of_several_settings_are_no_seeds_of_one(tmp_path: Path) -> None:
+def test_runs_of_several_settings_are_no_seeds_of_one(
+    tmp_path: Path, run: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path / "runs/a", "dmc_walk", 0, 40.0)
     write_run(tmp_path / "runs/b", "dmc_walk", 0, 60.0, preset="cpu_small")
-    done = run(str(tmp_path / "runs"), "--output", str(tmp_path / "learning.png"))
-    assert done.returncode == 0, done.stderr
+    run(str(tmp_path / "runs"), "--output", str(tmp_path / "learning.png"))
+    shown = capsys.readouterr().out
     for name, mean in (("cpu_small train_ratio=512", 70), ("dreamer_v3:1m:dmc_proprio train_ratio=512", 50)):
-        assert f"| dmc_walk, {name} | 10000 | {mean} ± 0 | 1 |" in done.stdout
-    assert done.stdout.count("1 tasks, 1 runs") == 2
+        assert f"| dmc_walk, {name} | 10000 | {mean} ± 0 | 1 |" in shown
+    assert shown.count("1 tasks, 1 runs") == 2
     write_run(tmp_path / "runs/c", "dmc_walk", 0, 60.0)
-    done = run(str(tmp_path / "runs"), "--output", str(tmp_path / "learning.png"))
-    assert done.returncode == 1
-    assert "dmc_walk: 2 runs of dreamer_v3:1m:dmc_proprio train_ratio=512 have seed 0" in done.stderr
+    with pytest.raises(ValueError, match="dmc_walk: 2 runs of dreamer_v3:1m:dmc_proprio train_ratio=512 have seed 0"):
+        run(str(tmp_path / "runs"), "--output", str(tmp_path / "learning.png"))
 
 
 def test_an_interrupt_lets_the_run_save(tmp_path: Path) -> None:
     """subprocess.run would kill it a quarter of a second later."""
     saves = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: (time.sleep(1), open(sys.argv[1], 'w')))"
     command = [sys.executable, "-c", f"{saves}; print(flush=True); signal.pause()", str(tmp_path / "saved")]
-    starter = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from benchmarks.learning import train; train({command})"
+    hears = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # behind `&` too
+    starter = f"{hears}; sys.path.insert(0, {str(ROOT)!r}); from benchmarks.learning import train; train({command})"
     program = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, start_new_session=True)
     assert program.stdout and program.stdout.readline()  # it listens
     os.killpg(program.pid, signal.SIGINT)  # to all programs of a terminal
