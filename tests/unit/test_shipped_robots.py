@@ -77,7 +77,7 @@ def test_gymnasiums_checker_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SIMULATED)
-def test_the_same_seed_and_commands_give_the_same_to_the_last_bit(name: str) -> None:
+def test_it_shows_what_its_spec_says_and_the_same_to_the_last_bit_by_the_same_seed_and_commands(name: str) -> None:
     def run(robot: SimRobot, seed: int) -> list[list[bytes]]:
         generator = np.random.default_rng(1)
         shown = [flat(robot.reset(seed))]
@@ -89,6 +89,9 @@ def test_the_same_seed_and_commands_give_the_same_to_the_last_bit(name: str) -> 
     first = run(robot, 3)
     assert run(robot, 3) == first == run(SimRobot(load_spec(name), seed=0), 3)
     assert run(robot, 4) != first
+    shown = observe(robot.spec, robot.step({a.name: a.neutral_command() for a in robot.spec.actions}))
+    expected = {o.name: (o.shape, np.dtype(o.dtype)) for o in robot.spec.quantities}
+    assert {name: (value.shape, value.dtype) for name, value in shown.items()} == expected
 
 
 @pytest.mark.parametrize(("decisions", "physics"), STEPS)
