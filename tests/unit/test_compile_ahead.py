@@ -93,7 +93,6 @@ def test_what_a_run_has_loaded_the_next_of_its_kind_loads_at_once(
     monkeypatch.setattr(
         compile_ahead.atexit, "register", lambda function, *arguments: leave.append((function, arguments))
     )
-    monkeypatch.setattr(compile_ahead, "_HEAD_START", 0.05)
     spec = load_spec("cartpole")
     compilers(*[SUCCEED] * 3)
     assert outcome(CompileAhead(spec, CONFIG)) and not list(folder.iterdir())
@@ -102,7 +101,7 @@ def test_what_a_run_has_loaded_the_next_of_its_kind_loads_at_once(
     other_seed = load_config("nano", ["device=cpu", "compile=true", "seed=7"])
     ahead = CompileAhead(spec, other_seed)  # starts no process
     assert not ahead() and not list(folder.iterdir())  # were it to end now, it would not have ended well
-    time.sleep(0.1)
+    monkeypatch.setattr(compile_ahead, "_HEAD_START", -1.0)  # it has passed
     assert ahead()
     for function, arguments in leave:
         function(*arguments)
