@@ -27,7 +27,9 @@ from robot_dreamer.config import Config, differences
 from robot_dreamer.config.reads import is_read
 from robot_dreamer.durable import sha256_of, sync
 from robot_dreamer.learner.checkpoint_meta import (
+    FOLDER,
     FORMAT,
+    META,
     CheckpointMeta,
     Progress,
     TensorsFile,
@@ -37,8 +39,7 @@ from robot_dreamer.learner.checkpoint_meta import (
 )
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
-FOLDER = "checkpoints"  # below a run's log directory
-_TENSORS, _META = "tensors.safetensors", "meta.json"
+_TENSORS = "tensors.safetensors"
 _WRITING = ".writing-"
 _OF_THE_MODEL = ("freeze", "evolution.bias", "evolution.reads_cell")  # settings, beside those of the section
 
@@ -84,9 +85,9 @@ def save_checkpoint(
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     safetensors.torch.save_file(on_cpu, temporary / _TENSORS)
     written = TensorsFile((temporary / _TENSORS).stat().st_size, sha256_of(temporary / _TENSORS))
-    (temporary / _META).write_text(meta_json(progress, spec, config, written), encoding="utf-8")
-    shutil.copymode(temporary / _META, temporary / _TENSORS)  # safetensors writes for the owner only
-    for path in (temporary / _TENSORS, temporary / _META, temporary):
+    (temporary / META).write_text(meta_json(progress, spec, config, written), encoding="utf-8")
+    shutil.copymode(temporary / META, temporary / _TENSORS)  # safetensors writes for the owner only
+    for path in (temporary / _TENSORS, temporary / META, temporary):
         sync(path)
     temporary.rename(final)
     sync(directory)
@@ -156,7 +157,7 @@ def kept_metas(directory: Path) -> list[CheckpointMeta]:
 
 def _read_meta(folder: Path) -> CheckpointMeta:
     try:
-        meta = read_meta(folder / _META)
+        meta = read_meta(folder / META)
     except TornCheckpointMeta as error:
         raise TornCheckpoint(f"checkpoint {folder}: {error}") from error
     if isinstance(meta, int):
@@ -172,7 +173,7 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], CheckpointMeta]:
     if size != stated.bytes:
         raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} has {size} bytes, expected {stated.bytes}")
     if sha256_of(file) != stated.sha256:
-        raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} is damaged (its sha256 is not the one in {_META})")
+        raise TornCheckpoint(f"checkpoint {folder}: {_TENSORS} is damaged (its sha256 is not the one in {META})")
     try:
         return safetensors.torch.load_file(file), meta
     except safetensors.SafetensorError as error:
@@ -220,4 +221,4 @@ def _numbered(directory: Path) -> list[Path]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return (path / _META).is_file() or (path / _TENSORS).is_file()
+    return (path / META).is_file() or (path / _TENSORS).is_file()

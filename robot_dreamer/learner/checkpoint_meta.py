@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from robot_dreamer.config import Config
 from robot_dreamer.spec import RobotSpec, SpecError
 
 FORMAT = 2
+FOLDER, META = "checkpoints", "meta.json"  # of checkpoints, below a run's log directory; in each of them
+_log = logging.getLogger(__name__)
 
 
 class TornCheckpointMeta(ValueError):
@@ -102,3 +105,16 @@ def read_meta(path: Path) -> CheckpointMeta | int:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise TornCheckpointMeta(f"{path} is missing or broken ({reason})") from error
     return meta
+
+
+def newest_meta(logdir: Path) -> CheckpointMeta | None:
+    """Of the newest checkpoint of a run that can be read, by this file alone; None if there is none."""
+    known = [path for path in (logdir / FOLDER).glob(f"*/{META}") if path.parent.name.isdecimal()]
+    for path in sorted(known, key=lambda path: int(path.parent.name), reverse=True):
+        try:
+            found = read_meta(path)
+        except TornCheckpointMeta as error:
+            _log.warning("%s; looking at the checkpoint before", error)
+            continue
+        return None if isinstance(found, int) else found
+    return None

@@ -21,7 +21,6 @@ from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import batch_to
 from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.checkpoint import (
-    FOLDER,
     CheckpointError,
     TornCheckpoint,
     below,
@@ -30,7 +29,7 @@ from robot_dreamer.learner.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, Progress
+from robot_dreamer.learner.checkpoint_meta import FOLDER, CheckpointMeta, Progress
 from robot_dreamer.learner.discards import Discards
 from robot_dreamer.learner.ema import EMA, PolicyEMA
 from robot_dreamer.learner.follow import build_agent

@@ -83,6 +83,10 @@ def test_a_run_writes_scores_and_resumes_where_it_stopped(tmp_path: Path, capsys
     assert "model.deter: ours 128, theirs 64" in capsys.readouterr().err
     assert files == {name: (tmp_path / name).read_text() for name in files}  # the run is told as it was
 
+    said = words(tmp_path, "--steps", "300")
+    at = said.index("action_repeat=2")
+    assert main([*said[: at - 1], *said[at + 1 :]]) == 0  # what was said once stays: else it were another environment
+
 
 @pytest.mark.usefixtures("traced_once")
 def test_a_generation_with_a_prefill_begins_at_random_and_a_killed_run_repeats_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from robot_dreamer.learner.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from robot_dreamer.learner.checkpoint_meta import Progress
+from robot_dreamer.learner.checkpoint_meta import FOLDER, Progress
 from robot_dreamer.spec import SpecMismatch, load_spec
 from tests.unit.dying import KILLED, dying_at
 
@@ -69,9 +69,9 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
 def test_the_newest_of_a_folder_or_log_directory_is_loaded_and_old_ones_go(tmp_path: Path) -> None:
     assert not has_checkpoint(tmp_path)
     for step in range(1, 6):
-        save(tmp_path / checkpoint.FOLDER, step, keep=2)
-    assert sorted(p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()) == ["00000004", "00000005"]
-    for path in (tmp_path, tmp_path / checkpoint.FOLDER):
+        save(tmp_path / FOLDER, step, keep=2)
+    assert sorted(p.name for p in (tmp_path / FOLDER).iterdir()) == ["00000004", "00000005"]
+    for path in (tmp_path, tmp_path / FOLDER):
         assert has_checkpoint(path)
         assert load_checkpoint(path)[1].training_step == 5
 

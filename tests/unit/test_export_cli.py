@@ -14,8 +14,8 @@ from export.onnx import main
 from export.trace import fill
 from robot_dreamer.config import Config, load_config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.checkpoint import FOLDER, save_checkpoint
-from robot_dreamer.learner.checkpoint_meta import Progress
+from robot_dreamer.learner.checkpoint import save_checkpoint
+from robot_dreamer.learner.checkpoint_meta import FOLDER, Progress
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.spec import load_spec

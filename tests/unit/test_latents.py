@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from robot_dreamer.learner import latents
-from robot_dreamer.learner.checkpoint import FOLDER
+from robot_dreamer.learner.checkpoint_meta import FOLDER
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.replay import Replay
 from tests.unit import test_replay, test_trainer

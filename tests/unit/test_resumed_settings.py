@@ -1,0 +1,73 @@
+"""A run that goes on has the settings that it had, whatever its preset says by now."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from robot_dreamer.commands.options import chosen_config
+from robot_dreamer.config import Config, load_config
+from robot_dreamer.learner.checkpoint_meta import FOLDER, META, Progress, TensorsFile, meta_json
+from robot_dreamer.spec import load_spec
+
+
+def begun(logdir: Path, config: Config, number: int = 1) -> Path:
+    """What is read of a checkpoint with these settings."""
+    file = logdir / FOLDER / f"{number:08d}" / META
+    file.parent.mkdir(parents=True)
+    file.write_text(meta_json(Progress(training_step=1, env_step=1), load_spec("cartpole"), config, TensorsFile(0, "")))
+    return file
+
+
+def asked(logdir: Path, preset: str, *overrides: str) -> argparse.Namespace:
+    return argparse.Namespace(preset=preset, set=list(overrides), seed=0, logdir=logdir)
+
+
+def test_what_the_preset_said_when_the_run_began_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """dreamer_v1:cpu repeated each action once."""
+    assert chosen_config(asked(tmp_path, "dreamer_v1:cpu")).action_repeat == 1
+    begun(tmp_path, replace(load_config("dreamer_v1:cpu", ["seed=0"]), action_repeat=2))
+    with caplog.at_level("INFO"):
+        config = chosen_config(asked(tmp_path, "dreamer_v1:cpu"))
+    assert (config.action_repeat, config.name) == (2, "dreamer_v1:cpu action_repeat=2 seed=0")
+    assert "goes on as it was" in caplog.text and "action_repeat=2" in caplog.text
+    assert chosen_config(asked(tmp_path, "dreamer_v1:cpu", "action_repeat=1")).action_repeat == 1
+    assert chosen_config(asked(tmp_path, "dreamer_v2:cpu")).action_repeat == 1  # another preset, another run
+
+
+def test_what_a_person_said_once_stays_until_it_is_said_otherwise(tmp_path: Path) -> None:
+    begun(tmp_path, load_config("nano", ["train_ratio=64", "model.deter=128", "freeze=[encoder]", "publish_every=3"]))
+    config = chosen_config(asked(tmp_path, "nano", "model.deter=256"))
+    assert (config.train_ratio, config.model.deter, config.freeze) == (64.0, 256, ("encoder",))
+    assert config.run.publish_every == load_config("nano").run.publish_every  # how it is carried out is said anew
+    assert chosen_config(asked(tmp_path, "nano", "model={deter: 256}")).model.deter == 256
+
+
+def test_a_file_of_ones_own_counts_as_it_is_now(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    preset = f"nano:{file}"
+    file.write_text("train_ratio: 64\nmodel: {deter: 128}\n")
+    begun(tmp_path, load_config(preset))
+    file.write_text("train_ratio: 16\n")
+    config = chosen_config(asked(tmp_path, preset))
+    assert (config.train_ratio, config.model.deter) == (16.0, 128)
+
+
+def test_settings_that_one_of_the_versions_has_not_or_nobody_reads_are_left_alone(tmp_path: Path) -> None:
+    file = begun(tmp_path, load_config("nano"))
+    found = json.loads(file.read_text())
+    found["config"]["planner"]["horizon"] = 7
+    del found["config"]["train_ratio"]
+    file.write_text(json.dumps(found))
+    assert chosen_config(asked(tmp_path, "nano")) == load_config("nano", ["seed=0"])
+
+
+def test_of_a_checkpoint_that_is_torn_the_one_before_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begun(tmp_path, load_config("nano", ["train_ratio=64"]), 9)
+    begun(tmp_path, load_config("nano", ["train_ratio=16"]), 10).write_text("{")
+    assert chosen_config(asked(tmp_path, "nano")).train_ratio == 64
+    assert "looking at the checkpoint before" in caplog.text
