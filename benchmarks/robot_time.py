@@ -14,7 +14,6 @@ and how many this machine made, so that what a faster one would change can be re
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -29,10 +28,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.intervals import student  # noqa: E402
-from robot_dreamer.learner.progress import RUN_FILE  # noqa: E402
 from robot_dreamer.report.curve import running_mean  # noqa: E402
-from robot_dreamer.report.history import EpisodeReader  # noqa: E402
-from robot_dreamer.run_status import read_status  # noqa: E402
+from robot_dreamer.report.run_files import read_run  # noqa: E402
 
 LEVELS = (0.5, 0.9)
 FIRST, LAST = 5, 10  # episodes
@@ -82,15 +79,14 @@ def main() -> None:
 
 def read(logdir: Path) -> Learned:
     """A run from its log directory. Raises ValueError for one that is too short."""
-    about = json.loads((logdir / RUN_FILE).read_text())
-    spec, config, status = about["spec"], about["config"], read_status(logdir)
-    episodes = EpisodeReader(logdir / "episodes.jsonl").read()
-    if status is None or len(episodes) <= FIRST + LAST:
+    files = read_run(logdir)
+    status, config, episodes = files.status, files.config, files.episodes
+    if status is None or not config or len(episodes) <= FIRST + LAST:
         raise ValueError(f"{logdir}: expected a run of more than {FIRST + LAST} episodes, found {len(episodes)}")
+    spec = files.run["spec"]
     returns = [episode.total for episode in episodes]
     low, high = float(np.mean(returns[:FIRST])), float(np.mean(returns[-LAST:]))
-    if (logdir / "evaluation.json").exists():
-        evaluation = json.loads((logdir / "evaluation.json").read_text())
+    if evaluation := files.evaluation:
         high = evaluation["evaluation"]["mean"]
         low = evaluation["random"]["mean"] if evaluation["random"] else low
     preset = config["name"].partition(" ")[0]

@@ -24,6 +24,7 @@ from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.report.console import plain_console
+from robot_dreamer.report.run_files import newest_bundle
 from robot_dreamer.spec import RobotSpec
 from sim.episode import Episode, EpisodeStopped, run_episode
 from sim.film import Film, Reconstruct
@@ -221,13 +222,17 @@ def _table(results: list[Evaluation]) -> Table:
 def write_evaluation(
     path: Path, results: list[Evaluation], min_return: float | None = None, passed: bool = True
 ) -> None:
-    """Write results as JSON: the policy's, and beside it the random policy's if there is one."""
+    """Write results as JSON: the policy's, and beside it the random policy's if there is one.
+
+    In the log directory of a run it says which bundle was the newest, so that it is seen when the run has gone on.
+    """
     content: dict[str, Any] = {
         "format": FORMAT,
         "evaluation": asdict(results[0]),
         "random": asdict(results[1]) if len(results) > 1 else None,
         "min_return": min_return,
         "passed": passed,
+        "newest_bundle": newest_bundle(path.parent),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n")

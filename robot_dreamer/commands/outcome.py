@@ -14,7 +14,7 @@ from robot_dreamer.learner.run import BUNDLES
 from robot_dreamer.onboard.bundle import bundle_number, proven_bundles, written_bundles
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.page import write_report
-from robot_dreamer.report.run_files import EVALUATION_FILE, is_past
+from robot_dreamer.report.run_files import EVALUATION_FILE, read_run
 from robot_dreamer.report.sections.result import FILM_FILE
 from robot_dreamer.spec import RobotSpec
 from sim.evaluate import Evaluation, compare, evaluate, write_evaluation
@@ -76,9 +76,9 @@ def _evaluated(bundles: Sequence[Path | None], spec: RobotSpec, episodes: int, s
 
 def _forget_older(logdir: Path) -> None:
     """Remove evaluation and film of what the run was before it went on: they would be taken for those of today."""
-    for path in (logdir / EVALUATION_FILE, logdir / FILM_FILE):
-        if is_past(path, written_bundles(logdir / BUNDLES)):
-            path.unlink()
+    if read_run(logdir).went_on:
+        for name in (EVALUATION_FILE, FILM_FILE):
+            (logdir / name).unlink(missing_ok=True)
 
 
 def _film(bundle: Path, spec: RobotSpec, logdir: Path) -> bool:

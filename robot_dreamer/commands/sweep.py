@@ -27,8 +27,7 @@ from robot_dreamer.endings import ended_by
 from robot_dreamer.intervals import bootstrap, middle_of
 from robot_dreamer.option_types import whole_number
 from robot_dreamer.report.console import plain_console
-from robot_dreamer.report.history import EpisodeReader
-from robot_dreamer.report.run_files import EVALUATION_FILE
+from robot_dreamer.report.run_files import NoRun, read_run
 
 WINDOW = 10  # last episodes of a run without an evaluation
 _OWN = ("--seed", "--logdir")
@@ -187,12 +186,16 @@ def _process(command: list[str], output: Path) -> Running:
 
 
 def _outcome(seed: int, logdir: Path, status: int) -> Outcome:
-    evaluation = logdir / EVALUATION_FILE
-    if status == 0 and evaluation.exists():
-        mean = json.loads(evaluation.read_text(encoding="utf-8"))["evaluation"]["mean"]
-        return Outcome(seed, logdir, status, float(mean), "evaluation")
-    last = [episode.total for episode in EpisodeReader(logdir / "episodes.jsonl").read()][-WINDOW:]
-    value = float(np.mean(last)) if last and status == 0 else None
+    if status:
+        return Outcome(seed, logdir, status, None, "nothing")
+    try:
+        files = read_run(logdir)
+    except NoRun:
+        return Outcome(seed, logdir, status, None, "no episode")
+    if files.evaluation:
+        return Outcome(seed, logdir, status, float(files.evaluation["evaluation"]["mean"]), "evaluation")
+    last = [episode.total for episode in files.episodes][-WINDOW:]
+    value = float(np.mean(last)) if last else None
     return Outcome(seed, logdir, status, value, f"last {len(last)} episodes" if last else "no episode")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 
 from robot_dreamer.record import Arrays
+from robot_dreamer.report.figures import number
 from robot_dreamer.report.history import EpisodeReader, FinishedEpisode
 from robot_dreamer.run_status import RunStatus, read_status
 from robot_dreamer.spec import RobotSpec
@@ -34,6 +36,7 @@ class RunFiles:
       metrics: lines of metrics.jsonl; not all have the same names.
       robots: lines of robots.jsonl.
       evaluation: evaluation.json; empty where the run went on since.
+      went_on: it did since its evaluation, and the film with it, were made.
       commands: lines of commands.jsonl.
       portraits: files, in the order of training.
     """
@@ -47,6 +50,7 @@ class RunFiles:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     robots: list[dict[str, Any]] = field(default_factory=list)
     evaluation: dict[str, Any] = field(default_factory=dict)
+    went_on: bool = False
     commands: list[dict[str, Any]] = field(default_factory=list)
     portraits: list[Path] = field(default_factory=list)
 
@@ -125,26 +129,26 @@ def _read_status(files: RunFiles) -> None:
 
 
 def _read_evaluation(files: RunFiles) -> None:
-    bundles = (files.logdir / "bundles").glob("bundle-*.zip")
-    past = is_past(files.logdir / EVALUATION_FILE, bundles)  # before it is read: it may be replaced meanwhile
+    newest = newest_bundle(files.logdir)  # before it is read: it may be replaced meanwhile
     found = _object(files, EVALUATION_FILE, needed=False)
-    if found and past:
+    files.went_on = newest > _newest_then(found)
+    if files.went_on:
         files.note(f"{EVALUATION_FILE}: of the run before it went on; `robot-dreamer evaluate --output` makes another")
-        return
-    files.evaluation = found
+    else:
+        files.evaluation = found
 
 
-def is_past(path: Path, bundles: Iterable[Path]) -> bool:
-    """Whether a file is of a run before it went on: one of its bundles was written later."""
-    return path.exists() and _modified(path) < max(map(_modified, bundles), default=0)
+def newest_bundle(logdir: Path) -> int:
+    """The version of the newest bundle that a run has written, by the files' names; 0 if there is none."""
+    versions = [path.stem.removeprefix("bundle-") for path in (logdir / "bundles").glob("bundle-*.zip")]
+    return max((int(text) for text in versions if text.isdecimal()), default=0)
 
 
-def _modified(path: Path) -> int:
-    """When, in nanoseconds; 0 of what is not there, or not any more."""
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
+def _newest_then(evaluation: Mapping[str, Any]) -> float:
+    """The newest bundle when an evaluation was made; an older version noted only that which it tried."""
+    tried = evaluation.get("evaluation")
+    noted = (evaluation.get("newest_bundle"), tried.get("version") if isinstance(tried, dict) else None)
+    return next((version for value in noted if (version := number(value)) is not None), math.inf)
 
 
 def _read_contract(files: RunFiles) -> None:

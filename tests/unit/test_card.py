@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from robot_dreamer import plain_yaml
 from robot_dreamer.cli import main
 from robot_dreamer.durable import sha256_of
 from robot_dreamer.onboard.verdict import Verdict, write_verdict
+from robot_dreamer.report.page import write_report
 from robot_dreamer.report.run_files import read_run
 from robot_dreamer.spec import load_spec
 from tests.made_up_runs import make_run, write_lines
@@ -120,14 +120,19 @@ def test_other_seeds_of_a_sweep_stand_in_it(run: Path) -> None:
 def test_an_evaluation_from_before_the_run_went_on_is_not_told_as_of_today(run: Path) -> None:
     front, _ = written(run)
     assert "model-index" in front
-    (run / "bundles").mkdir(exist_ok=True)
-    later = (run / "evaluation.json").stat().st_mtime + 60
     (run / "bundles" / "bundle-00000099.zip").write_bytes(b"")
-    os.utime(run / "bundles" / "bundle-00000099.zip", (later, later))
+    (run / "film.mp4").write_bytes(b"film")
+    content = json.loads((run / "evaluation.json").read_text())
+    for noted in ({"newest_bundle": 99}, {"evaluation": content["evaluation"] | {"version": 99}}):
+        (run / "evaluation.json").write_text(json.dumps(content | noted))
+        assert "model-index" in written(run)[0] and "ZmlsbQ==" in write_report(run).read_text()
+    (run / "evaluation.json").write_text(json.dumps(content | {"newest_bundle": 98}))
     front, text = written(run)
     assert "model-index" not in front and "Not evaluated" in text
     (sentence,) = [x for x in read_run(run).missing if "evaluation.json" in x]
     assert "of the run before it went on" in sentence
+    page = write_report(run).read_text()
+    assert "film.mp4: of the run before it went on" in page and "ZmlsbQ==" not in page
 
 
 def test_what_is_not_known_is_said_to_be(run: Path) -> None:

@@ -128,20 +128,27 @@ def test_what_is_handed_over_is_the_best_of_the_last_and_the_proven(
     assert outcome.best_bundle(load_spec("cartpole"), bundles, 0).name == "proven-00000004.zip"
 
 
+@pytest.mark.parametrize(("newest", "stays"), [(8, True), (7, False)])
+def test_evaluation_and_film_from_before_the_run_went_on_go_whenever_the_files_were_copied(
+    newest: int, stays: bool, tmp_path: Path, bundles: Path
+) -> None:
+    """A copy without times may have written the bundles last."""
+    places = [tmp_path / outcome.EVALUATION_FILE, tmp_path / "film.mp4"]
+    places[0].write_text(json.dumps({"evaluation": {"version": 5}, "newest_bundle": newest}))
+    places[1].write_bytes(b"film")
+    for path, age in ((places[0], -60), (places[1], 60)):
+        moment = bundle_path(bundles, 8).stat().st_mtime + (age if stays else -age)
+        os.utime(path, (moment, moment))
+    (tmp_path / "episodes.jsonl").touch()
+    outcome._forget_older(tmp_path)
+    assert [path.exists() for path in places] == [stays, stays]
+
+
 def test_a_run_with_its_proven_bundle_alone_has_nothing_older(tmp_path: Path, bundles: Path) -> None:
     for path in bundles.iterdir():
         path.unlink()
     bundle_path(bundles, 4, "proven").write_text("proven")
-    (tmp_path / outcome.EVALUATION_FILE).write_text("{}")
+    (tmp_path / outcome.EVALUATION_FILE).write_text('{"newest_bundle": 0}')
+    (tmp_path / "episodes.jsonl").touch()
     outcome._forget_older(tmp_path)
     assert (tmp_path / outcome.EVALUATION_FILE).exists()
-
-
-def test_an_evaluation_from_before_the_newest_bundle_goes(tmp_path: Path, bundles: Path) -> None:
-    old, new = tmp_path / outcome.EVALUATION_FILE, tmp_path / "film.mp4"
-    for path, age in ((old, -60), (new, 60)):
-        path.write_text("x")
-        moment = bundle_path(bundles, 8).stat().st_mtime + age
-        os.utime(path, (moment, moment))
-    outcome._forget_older(tmp_path)
-    assert not old.exists() and new.exists()

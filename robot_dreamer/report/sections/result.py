@@ -42,6 +42,8 @@ def _film(section: Section, files: RunFiles) -> None:
     path = files.logdir / FILM_FILE
     if not path.exists():
         section.say(f"{FILM_FILE}: no episode has been filmed (evaluate --video {FILM_FILE}).", "missing")
+    elif files.went_on:
+        section.say(f"{FILM_FILE}: of the run before it went on.", "missing")
     elif path.stat().st_size > FILM_LIMIT:
         section.say(
             f"{FILM_FILE} is too large for this page ({path.stat().st_size / 1e6:.0f} MB); it is beside it.", "missing"
