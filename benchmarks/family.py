@@ -4,9 +4,9 @@
 
 Each member trains as `robot-dreamer train --robot` does: simulated robot, policy node and learner as processes, ROS 2
 and ZeroMQ between them, then an evaluation of the bundle handed over beside the random policy on the same seeds. Its
-preset is the small one for two CPU cores. `--jobs` runs share the machine: give each two cores. A run that is
-finished is not made again, one that was cut goes on. Written below `--out`: table.md, table.json, curves.png, and each
-run's log directory with its output in family.log. Exit status 1 if a run failed.
+preset is the small one for two CPU cores. `--jobs` runs share the machine: give each two cores. A run that has been
+trained so long and evaluated is not made again, others go on. Written below `--out`: table.md, table.json, curves.png,
+and each run's log directory with its output in family.log. Exit status 1 if a run failed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import machine  # noqa: E402
 from robot_dreamer.intervals import student  # noqa: E402
+from robot_dreamer.option_types import whole_number  # noqa: E402
 from robot_dreamer.report.curve import running_mean  # noqa: E402
 from robot_dreamer.report.history import EpisodeReader  # noqa: E402
-from robot_dreamer.run_status import read_status  # noqa: E402
+from robot_dreamer.report.run_files import NoRun, RunFiles, read_run  # noqa: E402
 from robot_dreamer.spec import load_spec  # noqa: E402
 
 Interval = tuple[float, float]
@@ -63,12 +64,14 @@ class Outcome:
 
     Attributes:
       problem: why there is no result; empty if there is one.
+      minutes: of training.
       robot_minutes: on the robot's clock. The rest is of the evaluation: means and 95 % intervals over episodes.
     """
 
     member: Member
     seed: int
     problem: str = ""
+    minutes: float = 0.0
     updates: int = 0
     robot_minutes: float = 0.0
     mean: float = 0.0
@@ -91,14 +94,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--only", nargs="+", choices=known, default=known, metavar="PRESET", help=", ".join(known))
     parser.add_argument("--speed", type=float, default=4.0, help="at most this many times real time")
-    parser.add_argument("--episodes", type=int, default=20, help="of each evaluation")
+    parser.add_argument("--episodes", type=whole_number(2), default=20, help="of each evaluation")
     parser.add_argument("--out", type=Path, default=Path("runs/family"))
     options = parser.parse_args()
     members = [member for member, name in zip(FAMILY, known, strict=True) if name in options.only]
     runs = [(member, seed) for seed in options.seeds for member in members]
     with ThreadPoolExecutor(options.jobs) as pool:
         outcomes = list(pool.map(lambda run: train(*run, options), runs))
-    about = f"{machine('torch', 'onnxruntime')}; {options.minutes:g} minutes each, {options.jobs} at a time"
+    about = f"{machine('torch', 'onnxruntime')}; {options.jobs} at a time"
     text = f"{table(outcomes)}\n\n{about}\n"
     (options.out / "table.md").write_text(text)
     content = {"about": about, "runs": [asdict(outcome) for outcome in outcomes]}
@@ -117,7 +120,8 @@ def train(member: Member, seed: int, options: argparse.Namespace) -> Outcome:
     """One run to its end, or what kept it from it."""
     logdir = folder_of(options.out, member, seed).resolve()
     logdir.mkdir(parents=True, exist_ok=True)
-    if not (logdir / "evaluation.json").exists():
+    files = files_of(logdir)
+    if not (files and files.evaluation and files.status and files.status.elapsed_s >= 60 * options.minutes):
         command = [sys.executable, "-m", "robot_dreamer.cli", "train", "--robot", member.robot, "--logdir", str(logdir)]
         command += ["--preset", member.preset, "--seed", str(seed), "--minutes", str(options.minutes)]
         command += ["--speed", str(options.speed), "--evaluate", str(options.episodes)]
@@ -135,16 +139,26 @@ def start(command: Sequence[str], output: Path) -> int:
         return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
 
 
+def files_of(logdir: Path) -> RunFiles | None:
+    """What a run has written; None before it has begun."""
+    try:
+        return read_run(logdir)
+    except NoRun:
+        return None
+
+
 def read(member: Member, seed: int, logdir: Path) -> Outcome:
     """The result of a finished run from its log directory."""
-    status = read_status(logdir)
-    if status is None or not (logdir / "evaluation.json").exists():
+    files = files_of(logdir)
+    if files is None or files.status is None or not files.evaluation:
         return Outcome(member, seed, problem=f"no evaluation in {logdir.name}")
-    content = json.loads((logdir / "evaluation.json").read_text())
-    found, random = content["evaluation"], content["random"]
+    status, found, random = files.status, files.evaluation["evaluation"], files.evaluation["random"]
+    if not (random and random["interval"] and found["interval"]):
+        return Outcome(member, seed, problem=f"no interval to compare with random actions in {logdir.name}")
     return Outcome(
         member,
         seed,
+        minutes=status.elapsed_s / 60,
         updates=status.updates,
         robot_minutes=status.lived / load_spec(member.robot).rate / 60,
         mean=found["mean"],
@@ -157,23 +171,25 @@ def read(member: Member, seed: int, logdir: Path) -> Outcome:
 def table(outcomes: Sequence[Outcome]) -> str:
     """A row for each run and, of several seeds, one for each generation, in Markdown."""
     lines = [
-        "| generation | preset | robot | seed | robot minutes | updates | return | 95 % interval | random | learned |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| generation | preset | robot | seed | minutes | robot minutes | updates | return | 95 % interval | random "
+        "| learned |",
+        "|---" * 11 + "|",
     ]
     for member in dict.fromkeys(outcome.member for outcome in outcomes):
         name = f"| {member.generation} | `{member.preset}` | {member.robot}"
         runs = [outcome for outcome in outcomes if outcome.member == member]
         for o in runs:
             if o.problem:
-                lines.append(f"{name} | {o.seed} | | | failed: {o.problem} | | | no |")
+                lines.append(f"{name} | {o.seed} | | | | failed: {o.problem} | | | no |")
                 continue
+            lived = f"{o.seed} | {o.minutes:.1f} | {o.robot_minutes:.0f} | {o.updates}"
             lines.append(
-                f"{name} | {o.seed} | {o.robot_minutes:.0f} | {o.updates} | {o.mean:.0f} | {_span(o.interval)} "
+                f"{name} | {lived} | {o.mean:.0f} | {_span(o.interval)} "
                 f"| {o.random_mean:.0f} ({_span(o.random_interval)}) | {'yes' if o.learned else 'no'} |"
             )
         means = [o.mean for o in runs if not o.problem]
         if interval := student(means):  # over seeds, each a mean over episodes
-            lines.append(f"{name} | {len(means)} seeds | | | {np.mean(means):.0f} | {_span(interval)} | | |")
+            lines.append(f"{name} | {len(means)} seeds | | | | {np.mean(means):.0f} | {_span(interval)} | | |")
     return "\n".join(lines)
 
 

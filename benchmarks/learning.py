@@ -8,10 +8,10 @@ A run is a log directory with scores.csv and run.json, as `robot-dreamer train -
 first, one run after the other, each below `--runs`; what was begun before goes on where it stopped.
 
 Steps are steps of the environment, action repeats included. The score at step N is computed as for the published table:
-of each seed the mean over the episodes that end within 25 % of N (N up to 20k) or 10 % (above), then mean and standard
-deviation over the seeds. The official file has the columns method,task,step,mean,std,n_seeds; without it our scores
-are shown alone. Scores are also normalised as the papers do (benchmarks/normalised.py), with the interquartile mean
-over tasks and seeds and its 95 % bootstrap interval.
+of each seed the mean over the episodes that end within 25 % of N (N up to 20k) or 10 % (above), then mean and, of
+several, standard deviation over the seeds. The official file has the columns method,task,step,mean,std,n_seeds; without
+it our scores are shown alone. Scores are also normalised as the papers do (benchmarks/normalised.py), with the
+interquartile mean over tasks and seeds and, where each task has several seeds, its 95 % bootstrap interval.
 """
 
 from __future__ import annotations
@@ -215,16 +215,18 @@ def table(runs: Sequence[Run], official: Table) -> str:
             both += [normalised(task, theirs.mean) or 0.0] if scaled and theirs else []
             if scaled:
                 common[step, label.removeprefix(task)][task] = scaled
+            spread = f" ± {np.std(scores):.0f}" if len(scores) > 1 else ""
             lines.append(
-                f"| {label} | {step} | {np.mean(scores):.0f} ± {np.std(scores):.0f} | {len(scores)} | {published} "
+                f"| {label} | {step} | {np.mean(scores):.0f}{spread} | {len(scores)} | {published} "
                 f"| {', '.join(f'{x:.3f}' for x in both)} |"
             )
         recent = [run.scores[-10:].mean() for run in found]
         until = min(run.steps.max() for run in found)
         lines.append(f"| {label} | last 10 episodes, to {until:.0f} | {np.mean(recent):.0f} | {len(found)} | | | |")
     for (step, variant), scores_of in sorted(common.items()):
-        middle, (low, high) = over_tasks(scores_of)
-        about = f"{low:.3f} to {high:.3f}; {len(scores_of)} tasks, {sum(map(len, scores_of.values()))} runs"
+        middle, interval = over_tasks(scores_of)
+        between = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "a task of one seed, so no interval"
+        about = f"{between}; {len(scores_of)} tasks, {sum(map(len, scores_of.values()))} runs"
         lines.append(f"\nnormalised, interquartile mean at {step} steps{variant}: {middle:.3f} ({about})")
     return "\n".join(lines)
 

@@ -53,10 +53,12 @@ def normalised(task: str, score: float) -> float | None:
     return None
 
 
-def over_tasks(scores: Mapping[str, Sequence[float]]) -> tuple[float, Interval]:
+def over_tasks(scores: Mapping[str, Sequence[float]]) -> tuple[float, Interval | None]:
     """Interquartile mean of normalised scores of all tasks and seeds, and its 95 % interval.
 
-    The interval is a bootstrap over seeds, each task by itself (Agarwal et al. 2021); scores: by task, of its seeds.
+    The interval is a bootstrap over seeds, each task by itself (Agarwal et al. 2021); None where a task has a single
+    seed, of whose spread nothing is known. scores: by task, of its seeds.
     """
     together = np.concatenate([np.asarray(values, np.float64) for values in scores.values()])
-    return float(middle_of(together)), bootstrap_groups(list(scores.values()), middle_of)
+    several = all(len(values) > 1 for values in scores.values())
+    return float(middle_of(together)), bootstrap_groups(list(scores.values()), middle_of) if several else None

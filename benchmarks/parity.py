@@ -61,6 +61,8 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/parity"), help="where the runs are")
     parser.add_argument("--output", type=Path, default=Path("parity.png"), help="picture")
     options = parser.parse_args()
+    if len({*options.seeds}) < 2:
+        parser.error("argument --seeds: expected two or more; what one seed comes to says nothing of the next")
     folders = [(seed, (options.runs / f"seed-{seed}").resolve()) for seed in options.seeds]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda one: train(*one), folders))

@@ -14,6 +14,7 @@ and how many this machine made, so that what a faster one would change can be re
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ def read(logdir: Path) -> Learned:
     if evaluation := files.evaluation:
         high = evaluation["evaluation"]["mean"]
         low = evaluation["random"]["mean"] if evaluation["random"] else low
-    preset = config["name"].partition(" ")[0]
+    preset = re.sub(" seed=[0-9]+", "", config["name"])  # with what was set beside it: those are no seeds of one
     wanted = spec["rate"] * config["train_ratio"] / (config["batch_size"] * config["batch_length"])
     made = status.updates / max(status.elapsed_s, 1.0)
     minutes = [episode.env_step / spec["rate"] / 60 for episode in episodes]

@@ -21,7 +21,8 @@ def finished_run(out, member, seed, returns=(400.0, 500.0)):
     found = {"mean": mean, "interval": [min(returns), max(returns)]}
     random = {"mean": 60.0, "interval": [50.0, 70.0]}
     (logdir / "evaluation.json").write_text(json.dumps({"evaluation": found, "random": random}))
-    (logdir / "status.json").write_text(json.dumps(msgspec.to_builtins(status(updates=1234, env_steps=7500))))
+    now = status(updates=1234, env_steps=7500, elapsed_s=900.0)
+    (logdir / "status.json").write_bytes(msgspec.json.encode(now))
     rows = [{"env_step": 125 * i, "return": 5.0 * i, "policy_version": 1} for i in range(1, 61)]
     (logdir / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return family.read(member, seed, logdir)
@@ -38,9 +39,9 @@ def test_the_table_has_a_row_for_each_run_and_one_for_several_seeds(tmp_path):
     outcomes.append(family.Outcome(V3, 0, problem="exit status 1, see cpu_small_seed0/family.log"))
     lines = family.table(outcomes).splitlines()
     assert lines[2] == (
-        "| PlaNet | `planet:cpu` | cartpole_slow | 0 | 10 | 1234 | 450 | 400 to 500 | 60 (50 to 70) | yes |"
+        "| PlaNet | `planet:cpu` | cartpole_slow | 0 | 15.0 | 10 | 1234 | 450 | 400 to 500 | 60 (50 to 70) | yes |"
     )
-    assert "2 seeds | | | 550 | -721 to 1821" in lines[4]
+    assert "2 seeds | | | | 550 | -721 to 1821" in lines[4]
     assert "failed: exit status 1" in lines[5] and lines[5].endswith("| no |")
 
 
@@ -69,3 +70,27 @@ def test_what_is_finished_is_not_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(family, "start", lambda command, output: pytest.fail("trained again"))
     monkeypatch.setattr(sys, "argv", ["family.py", "--only", "planet", "--out", str(tmp_path)])
     assert family.main() == 0
+
+
+def test_a_run_of_fewer_minutes_or_whose_evaluation_is_past_goes_on(tmp_path, monkeypatch):
+    finished_run(tmp_path, PLANET, 0)
+    asked = []
+    monkeypatch.setattr(family, "start", lambda command, output: asked.append(command) or 0)
+    words = ["family.py", "--only", "planet", "--out", str(tmp_path), "--minutes"]
+    monkeypatch.setattr(sys, "argv", [*words, "20"])
+    assert family.main() == 0 and len(asked) == 1
+    logdir = family.folder_of(tmp_path, PLANET, 0)
+    (logdir / "bundles").mkdir()
+    (logdir / "bundles" / "bundle-00000009.zip").touch()
+    found = json.loads((logdir / "evaluation.json").read_text())
+    (logdir / "evaluation.json").write_text(json.dumps(found | {"newest_bundle": 8}))
+    monkeypatch.setattr(sys, "argv", [*words, "15"])
+    assert family.main() == 1 and len(asked) == 2
+
+
+def test_an_evaluation_without_an_interval_is_named(tmp_path):
+    finished_run(tmp_path, PLANET, 0)
+    file = family.folder_of(tmp_path, PLANET, 0) / "evaluation.json"
+    for change in ({"random": None}, {"evaluation": {"mean": 5.0, "interval": None}}):
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+        assert "no interval" in family.read(PLANET, 0, file.parent).problem
