@@ -90,7 +90,7 @@ def _film(bundle: Path, spec: RobotSpec, logdir: Path) -> bool:
     try:
         with Film(candidate, spec, reconstructor(logdir, spec, bundle)) as film:
             evaluate(bundle, spec, 1, EVALUATION_SEED, film=film)
-    except RuntimeError as error:  # it cannot be rendered, or the guard stopped the robot
+    except (RuntimeError, ValueError, OSError) as error:  # ffmpeg died, nothing renders, the guard stopped it
         _log.warning("no film: %s", error)
         candidate.unlink(missing_ok=True)
         return False

@@ -152,3 +152,18 @@ def test_a_run_with_its_proven_bundle_alone_has_nothing_older(tmp_path: Path, bu
     (tmp_path / "episodes.jsonl").touch()
     outcome._forget_older(tmp_path)
     assert (tmp_path / outcome.EVALUATION_FILE).exists()
+
+
+@pytest.mark.parametrize("error", [OSError("ffmpeg died"), ValueError("of another model"), RuntimeError("no picture")])
+def test_a_film_that_fails_costs_a_run_nothing(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def film(path: Path, *_: object) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(outcome.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(outcome, "reconstructor", lambda *_: None)
+    monkeypatch.setattr(outcome, "Film", film)
+    assert not outcome._film(tmp_path / "bundle.zip", load_spec("cartpole"), tmp_path)
+    assert f"no film: {error}" in caplog.text and not [*tmp_path.iterdir()]
