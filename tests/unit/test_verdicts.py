@@ -47,6 +47,16 @@ def test_what_is_wrong_is_said(arrays: dict[str, Any], words: str) -> None:
     assert any(level == "bad" and words in text for level, text in said(arrays))
 
 
+def test_nothing_is_said_of_dreams_of_what_does_not_change() -> None:
+    """A goal, a battery: that nothing changes is right, and no dream can come nearer."""
+    goal = portrait() | {"spread/goal": np.array([0.4]), "rmse/seen/goal": np.array([0.1])}
+    for still in (0.0, np.nan):  # the same all through each window; windows of one row
+        goal |= {"rmse/dreamt/goal": np.full((4, 1), 0.05), "rmse/still/goal": np.full((4, 1), still)}
+        assert said(goal) == [("good", "Dreams beat the assumption that nothing changes for eye.")]
+    never = goal | {"spread/goal": np.array([0.0]), "rmse/still/goal": np.zeros((4, 1))}
+    assert "goal" not in str(said(never))
+
+
 def test_free_nats_are_blamed_only_where_they_can_be() -> None:
     bad = portrait(dreamt=0.6)
     assert "below model.free_nats = 20" in str(said(bad, free_nats=20.0))

@@ -39,10 +39,11 @@ def model_verdicts(files: RunFiles, portrait: Arrays) -> Iterator[tuple[str, str
                 "what is seen. Lower the scales of the KL, or raise model.free_nats or the scale of the reconstruction."
             ),
         )
-    better = [name for name in names if _beats_standing_still(portrait, name)]
+    judged = {name: _beats_standing_still(portrait, name) for name in names}
+    better = [name for name, beats in judged.items() if beats]
     if better and not blind:
         yield "good", f"Dreams beat the assumption that nothing changes for {', '.join(sorted(better))}."
-    worse = sorted(set(names) - set(better) - set(blind))
+    worse = sorted({name for name, beats in judged.items() if beats is False} - set(blind))
     if worse:
         yield (
             "bad",
@@ -86,11 +87,14 @@ def behavior_verdicts(portrait: Arrays) -> Iterator[tuple[str, str]]:
             )
 
 
-def _beats_standing_still(portrait: Arrays, name: str) -> bool:
+def _beats_standing_still(portrait: Arrays, name: str) -> bool | None:
+    """Whether dreams come nearer than what was seen last; None where that is right, or nothing was dreamed."""
     dreamt, still, moves = (
         portrait[f"rmse/dreamt/{name}"],
         portrait[f"rmse/still/{name}"],
         portrait[f"spread/{name}"] > 0,
     )
     both = np.isfinite(dreamt) & np.isfinite(still) & moves
-    return bool(both.any() and np.square(dreamt[both]).mean() < np.square(still[both]).mean())
+    if not still[both].any():
+        return None
+    return bool(np.square(dreamt[both]).mean() < np.square(still[both]).mean())
