@@ -15,7 +15,7 @@ import torch
 from export.exporter import BundleExporter
 from robot_dreamer.commands.beginning import resume_or_begin
 from robot_dreamer.commands.offline import learn_offline
-from robot_dreamer.commands.options import chosen_config
+from robot_dreamer.commands.options import chosen_config, require_for_robots
 from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     if args.offline:
         return _offline(args, spec, config)
+    require_for_robots(args.set)
     if args.epochs:
         raise ValueError(f"--epochs {args.epochs:g}: only with --offline; experience that comes is a matter of --steps")
     with joined_team(config) as (config, team):

@@ -17,6 +17,7 @@ from robot_dreamer.settings.setting import add_options
 
 STOPPED = 130  # exit status when a signal ended a run before its budget was spent; run again to resume
 _DOMAINS = {"dmc": "dmc_proprio", "atari": "atari100k", "crafter": "crafter"}  # kind of environment: preset
+_OF_ENVIRONMENTS = ("action_repeat", "pixels")  # settings that only an environment in the learner's process reads
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +49,15 @@ def preset_for(environment: str, preset: str | None, overrides: Sequence[str]) -
     if domain == "dmc_proprio" and load_config(preset or first, overrides).pixels:
         domain = "dmc_vision"
     return ":".join([first, domain, *rest])
+
+
+def require_for_robots(overrides: Sequence[str]) -> None:
+    """Raise ValueError for an override that a robot's RobotSpec says instead."""
+    for override in overrides:
+        if override.partition("=")[0].strip() in _OF_ENVIRONMENTS:
+            raise ValueError(
+                f"--set {override}: only with --env; at which rate a robot acts and what it sees is in its RobotSpec"
+            )
 
 
 def chosen_config(args: argparse.Namespace, environment: str | None = None) -> Config:

@@ -171,6 +171,8 @@ def test_a_wrong_number_names_the_option(
         (["--set", "train_ratio=.inf"], "train_ratio: expected a finite number, found inf"),
         (["--set", "optimizer.learning_rate=inf"], "optimizer.learning_rate: expected a finite number, found 'inf'"),
         (["--env", "dmc:cartpole_swingup", "--speed", "2"], "--speed: only with --robot"),
+        (["--set", "pixels=true"], "--set pixels=true: only with --env; at which rate a robot acts and what it sees"),
+        (["--robot", "a1", "--set", "action_repeat=2"], "--set action_repeat=2: only with --env"),
     ],
 )
 def test_options_that_cannot_work_are_refused_at_the_start(
