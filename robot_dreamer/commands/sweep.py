@@ -71,9 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run all seeds, or go on with them. Returns 0, or 1 if one failed."""
-    words = _checked(args.words)
+    words, found = args.words, _checked(args.words)
     logdir = log_directory(args)
-    _require_same(words, logdir)
+    _require_same(words, found, logdir)
     seeds = range(args.first, args.first + args.seeds)
     if args.slurm:
         from robot_dreamer.commands.cluster import Cluster
@@ -89,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(outcome.status for outcome in outcomes) else 0
 
 
-def _checked(words: Sequence[str]) -> list[str]:
-    """The command, if train would take it, and it is whole but for what each seed gets."""
+def _checked(words: Sequence[str]) -> argparse.Namespace:
+    """What the command says, if train would take it, and it is whole but for what each seed gets."""
     if not words or words[0] != "train":
         raise ValueError("expected a training command behind the options, such as: train --env dmc:walker_walk")
     found = _parsed(words)
@@ -99,8 +99,9 @@ def _checked(words: Sequence[str]) -> list[str]:
             raise ValueError(f"{option} is set for each seed; give it to sweep, not to train")
     if not (found.minutes or found.steps):
         raise ValueError("a training command without --minutes or --steps never ends: give it one of them")
+    train.require_read(found)
     chosen_config(argparse.Namespace(**vars(found), seed=0), found.env)
-    return list(words)
+    return found
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
@@ -111,12 +112,16 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words[1:])
 
 
-def _require_same(words: list[str], logdir: Path) -> None:
-    """Raise ValueError where the folder has the runs of another command: they would be told as those of this one."""
+def _require_same(words: list[str], found: argparse.Namespace, logdir: Path) -> None:
+    """Raise ValueError where the folder has the runs of another command: they would be told as those of this one.
+
+    found: what the words say.
+    """
     file = logdir / COMMAND_FILE
     if file.exists():
         before = json.loads(file.read_text(encoding="utf-8"))
-        now, then = ({k: v for k, v in vars(_parsed(w)).items() if k not in _BUDGET} for w in (words, before))
+        both = (found, _parsed(before))
+        now, then = ({k: v for k, v in vars(one).items() if k not in _BUDGET} for one in both)
         if now != then:
             raise ValueError(
                 f"{logdir} has the runs of another command: {shlex.join(before)}; choose another --logdir, or change "

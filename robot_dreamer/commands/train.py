@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from robot_dreamer.commands.options import add_training_arguments
+from robot_dreamer.commands.options import add_training_arguments, require_for_robots
 from robot_dreamer.option_types import whole_number
 from robot_dreamer.processes import Options
 from robot_dreamer.settings.setting import add_options
@@ -43,11 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(parser, preset=None)
 
 
+def require_read(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that nobody would read: those of the split with --env, of environments without."""
+    given = [f"--{name}" for name in _SPLIT if name in args]
+    if not args.env:
+        require_for_robots(args.set)
+    elif given:
+        raise ValueError(f"{', '.join(given)}: only with --robot; --env trains in this process, without a split")
+
+
 def run(args: argparse.Namespace) -> int:
     """Returns 0 when the budget was spent, 130 when a signal ended the run."""
-    given = [f"--{name}" for name in _SPLIT if name in args]
-    if args.env and given:
-        raise ValueError(f"{', '.join(given)}: only with --robot; --env trains in this process, without a split")
+    require_read(args)
     if args.env:
         from robot_dreamer.commands.train_local import train_local
 

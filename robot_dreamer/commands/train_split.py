@@ -6,7 +6,7 @@ import argparse
 from contextlib import nullcontext
 from pathlib import Path
 
-from robot_dreamer.commands.options import STOPPED, chosen_config, require_for_robots
+from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.records import log_directory, record_command
 from robot_dreamer.commands.startable import require_startable
 from robot_dreamer.processes import Options, processes
@@ -24,7 +24,6 @@ def train_split(args: argparse.Namespace) -> int:
     """See `robot-dreamer train --robot`."""
     spec = load_spec(args.robot)
     chosen_config(args)  # refuse a wrong preset before anything starts
-    require_for_robots(args.set)
     logdir = log_directory(args)
     record_command(logdir)
     result = _run(args, logdir)

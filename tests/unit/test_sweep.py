@@ -45,6 +45,7 @@ def test_one_seed_has_no_interval_and_none_no_mean() -> None:
         (["train", "--minutes", "1", "--logdir=x"], "--logdir is set for each seed"),
         (["train", "--env", "dmc:walker_walk"], "without --minutes or --steps never ends"),
         (["train", "--minutes", "1", "--preset", "cpu_smal"], "unknown preset 'cpu_smal'"),
+        (["train", "--env", "x", "--steps", "9", "--evaluate", "0"], "--evaluate: only with --robot"),
     ],
 )
 def test_what_is_no_training_command_is_named(words: list[str], expected: str, capsys: pytest.CaptureFixture) -> None:
@@ -93,10 +94,10 @@ def test_a_folder_keeps_the_runs_of_one_command(
 ) -> None:
     monkeypatch.setattr(sweep.sys, "executable", "/bin/true")
     words = ["sweep", "--seeds", "1", "--logdir", str(tmp_path), "train", "--env", "x", "--steps"]
-    assert main([*words, "9"]) == 0 and main([*words, "90", "--evaluate", "0"]) == 0
+    assert main([*words, "9"]) == 0 and main([*words, "90", "--minutes", "5"]) == 0
     assert main([*words, "90", "--set", "batch_size=4"]) == 2
     told = capsys.readouterr().err
-    assert "has the runs of another command: train --env x --steps 90 --evaluate 0; choose another --logdir" in told
+    assert "has the runs of another command: train --env x --steps 90 --minutes 5; choose another --logdir" in told
     assert "no more than --minutes, --steps, --evaluate" in told
 
 
