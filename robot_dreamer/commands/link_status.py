@@ -15,6 +15,7 @@ from robot_dreamer.report.figures import UNKNOWN, amount, counts, number, words
 from robot_dreamer.run_status import STATUS_FILE, read_status
 
 STALE = 5.0  # seconds after which the learner counts as gone
+_LABELS, _COLUMN = 24, 18  # characters of the names of lines, and of each robot
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,14 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table; returns 1 if the learner is not running."""
+    """Print tables of as many robots as there is room for; returns 1 if the learner is not running."""
     logdir = args.logdir.expanduser()
     status = read_status(logdir)
     if status is None:
         raise FileNotFoundError(f"{logdir / STATUS_FILE} is not there: no learner has run with this --logdir")
     age = time.monotonic() - status.monotonic  # negative: the machine has been started again since
     console = plain_console()
-    console.print(_table(status.robots))
+    most = max(1, (console.width - _LABELS) // _COLUMN)
+    for first in range(0, max(1, len(status.robots)), most):
+        console.print(_table(status.robots[first : first + most]))
     for kind, count in {**counts(status.link.get("refusals")), **counts(status.link.get("bad_messages"))}.items():
         console.print(f"{kind}: {count}", highlight=False, markup=False)
     if status.link.get("last_error"):
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(robots: list[dict[str, Any]]) -> Table:
-    """One column per robot, so that any width shows it whole."""
+    """One column per robot."""
     table = Table("", *(words(robot.get("robot")) for robot in robots))
     for label, show in _LINES.items():
         table.add_row(label, *(show(robot) for robot in robots))

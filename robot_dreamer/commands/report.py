@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show the page to browsers of this machine, made anew while the run goes on",
     )
-    parser.add_argument("--port", type=whole_number(0), default=0, help="with --serve; 0: any free one")
+    parser.add_argument("--port", type=whole_number(0, 65535), default=0, help="with --serve; 0: any free one")
 
 
 def run(args: argparse.Namespace) -> int:

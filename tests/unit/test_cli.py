@@ -113,6 +113,11 @@ def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixt
     write(time.monotonic() - 60)
     assert main(["link-status", "--logdir", str(tmp_path)]) == 1
     assert "not running" in capsys.readouterr().out
+    robots = [robots[0] | {"robot": f"warehouse-{i}", "received": 1_000_000_000 + i} for i in range(12)]
+    write(time.monotonic())
+    assert main(["link-status", "--logdir", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert all(f"warehouse-{i}" in output and str(1_000_000_000 + i) in output for i in range(12))
 
 
 @pytest.mark.parametrize(

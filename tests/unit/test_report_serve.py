@@ -100,3 +100,9 @@ def test_watch_follows_a_run_until_it_is_over(tmp_path: Path, capsys: pytest.Cap
     watching.join(30)
     assert codes == [0]
     assert "stopped" in capsys.readouterr().out
+
+
+def test_a_port_that_is_none_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path), "--serve", "--port", "65536"])
+    assert "argument --port: expected a whole number from 0 to 65535, found '65536'" in capsys.readouterr().err
