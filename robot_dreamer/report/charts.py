@@ -8,7 +8,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,9 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 _TABLE_ROWS = 30
-_SIZE = 4.7, 2.8  # inches
+_SIZE = 4.7, 2.8  # inches, where few names are above the plot
+_LEAST = 1.4  # inches of its height, however many there are
+_NAMED = len(PALETTE) * len(DASHES)  # lines that can be told apart
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,17 @@ def draw(chart: Chart) -> Drawn:
 
     with mpl.rc_context({**_STYLE, "svg.hashsalt": chart.title}):
         # A layout of our own: to let matplotlib measure all words would double the time, and a page has thirty charts.
-        figure = Figure(figsize=_SIZE)
-        named = len(series) > 1 or series[0].low is not None
+        named = series[:_NAMED] if len(series) > 1 or series[0].low is not None else []
         columns = 1 if max(len(one.label) for one in series) > 24 else min(2, len(series))
-        legend = 0.2 * -(-len(series) // columns) if named else 0.0  # inches
+        legend = 0.2 * -(-len(named) // columns)  # inches
         left, bottom = 0.72, 0.48
-        width, height = (_SIZE[0] - left - 0.2) / _SIZE[0], (_SIZE[1] - bottom - legend - 0.1) / _SIZE[1]
-        axes = figure.add_axes((left / _SIZE[0], bottom / _SIZE[1], width, height))
+        tall = max(_SIZE[1], bottom + _LEAST + legend + 0.1)
+        figure = Figure(figsize=(_SIZE[0], tall))
+        width, height = (_SIZE[0] - left - 0.2) / _SIZE[0], (tall - bottom - legend - 0.1) / tall
+        axes = figure.add_axes((left / _SIZE[0], bottom / tall, width, height))
         for i, one in enumerate(series):
-            _plot(axes, one, i if one.colour is None else one.colour)
+            shown = one if i < _NAMED else replace(one, label="_")  # which a legend leaves out
+            _plot(axes, shown, i if one.colour is None else one.colour)
         axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
         axes.xaxis.set_major_formatter(_short)
         if chart.log_y and all((np.asarray(one.y) > 0).all() for one in series):
@@ -119,7 +123,8 @@ def draw(chart: Chart) -> Drawn:
             axes.legend(**place, ncols=columns, fontsize=8.5, labelspacing=0.2, columnspacing=1.5)
         svg = svg_of(figure, chart.title)
     head, rows = _table(chart, series)
-    return Drawn(chart.title, svg, chart.caption, "", head, _thin(rows), _csv(head, rows))
+    more = f" Named are {_NAMED} of {len(series)}; the numbers have all." if len(series) > _NAMED else ""
+    return Drawn(chart.title, svg, f"{chart.caption}{more}".strip(), "", head, _thin(rows), _csv(head, rows))
 
 
 def svg_of(figure: Figure, title: str) -> str:

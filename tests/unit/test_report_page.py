@@ -211,6 +211,17 @@ def test_a_chart_holds_its_numbers_and_takes_its_ink_from_the_page() -> None:
     assert draw(Chart("empty", "x", "y", [Series("none", [], [])])).svg == ""
 
 
+@pytest.mark.parametrize(("lines", "words"), [(23, "r"), (12, "observation of a long name "), (64, "robot_")])
+def test_a_chart_of_many_lines_has_room_for_the_plot(lines: int, words: str) -> None:
+    series = [Series(f"{words}{i}", [1, 2], [i, i + 1]) for i in range(lines)]
+    drawn = draw(Chart("fleet", "x", "y", series, "A line a robot."))
+    shown = [i for i in range(lines) if f">{words}{i}<" in drawn.svg]
+    assert shown == list(range(min(lines, 24)))
+    told = "A line a robot. Named are 24 of 64; the numbers have all."
+    assert drawn.caption == (told if lines == 64 else "A line a robot.")
+    assert len(drawn.head) == 1 + lines
+
+
 def test_a_film_is_part_of_the_page_unless_it_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "status.json").write_bytes(msgspec.json.encode(status(3)))
     assert "film.mp4: no episode has been filmed" in text_of(write_report(tmp_path))
