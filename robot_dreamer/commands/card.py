@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the card; 0. Raises NoRun, and ValueError for files that cannot be read."""
-    logdir = args.logdir.expanduser()
+    logdir = args.logdir
     output = args.output or logdir / CARD_FILE
     text = card(read_run(logdir), list(_gates(logdir / "bundles")), _sweep(logdir), args.license)
     replace_file(output, text.encode())

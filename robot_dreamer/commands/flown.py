@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the floors; with both options lower one. Raises LinkError while the policy node runs: it writes them too."""
-    folder = args.logdir.expanduser() / "bundles"
+    folder = args.logdir / "bundles"
     if not (folder / FLOWN_FILE).is_file():
         raise FileNotFoundError(
             f"{folder / FLOWN_FILE} is not there: no bundle of a learner has flown with this logdir"
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.lineage is None) != (args.floor is None):
         raise ValueError("--lineage and --floor go together: whose floor, and how low")
     if args.lineage is not None:
-        with locked(args.logdir.expanduser() / SPOOL_FILE):
+        with locked(args.logdir / SPOOL_FILE):
             Logbook(folder).lower(args.lineage, args.floor)
         print(f"{folder / FLOWN_FILE}: lowered; start the policy node again")
     logbook = Logbook(folder)

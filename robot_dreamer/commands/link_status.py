@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print tables of as many robots as there is room for; returns 1 if the learner is not running."""
-    logdir = args.logdir.expanduser()
+    logdir = args.logdir
     status = read_status(logdir)
     if status is None:
         raise FileNotFoundError(f"{logdir / STATUS_FILE} is not there: no learner has run with this --logdir")

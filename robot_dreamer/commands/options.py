@@ -84,7 +84,7 @@ def chosen_config(args: argparse.Namespace, environment: str | None = None) -> C
         raise ValueError(f"--freeze {given}: frozen already by --set {said['freeze']}")
     overrides = [*args.set, *freeze, f"seed={args.seed}"]
     config = load_config(preset, overrides)
-    meta = newest_meta(args.logdir.expanduser()) if "logdir" in args else None
+    meta = newest_meta(args.logdir) if "logdir" in args else None
     kept = _kept(config, preset, overrides, meta.config) if meta else []
     if not kept:
         return config

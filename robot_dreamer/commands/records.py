@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 def log_directory(args: argparse.Namespace) -> Path:
     """The folder of `--logdir`, made if it is not there. Raises ValueError that names the option if it cannot be."""
-    logdir: Path = args.logdir.expanduser()
+    logdir: Path = args.logdir
     try:
         logdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     keep_freed_memory()
     logdir = log_directory(args)
-    if logdir.resolve() == args.source.expanduser().resolve():
+    if logdir.resolve() == args.source.resolve():
         raise ValueError(f"--logdir {args.logdir}: expected another folder than that of the run, whose task stays")
     spec = _relabel(args, logdir)
 

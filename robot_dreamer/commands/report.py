@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write report.html there, or serve until Ctrl-C; 0."""
-    logdir = args.logdir.expanduser()
+    logdir = args.logdir
     if not args.serve:
         if args.port:
             raise ValueError("--port: only with --serve")

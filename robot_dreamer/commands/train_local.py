@@ -38,7 +38,7 @@ def train_local(args: argparse.Namespace) -> int:
     _log.info("configuration: %s", config.name)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
-    logdir = args.logdir.expanduser()
+    logdir = args.logdir
     acting_seed = args.seed + _rows_before(logdir)
     environment = make_environment(args.env, acting_seed, config.action_repeat, config.pixels, logdir / RECORDS)
     try:

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the panel until the run is over (0) or Ctrl-C; changes nothing of the run."""
-    logdir = args.logdir.expanduser()
+    logdir = args.logdir
     if not logdir.is_dir():
         raise ValueError(f"{logdir}: expected the log directory of a run, found no such folder")
     with Display(logdir, began=0.0):

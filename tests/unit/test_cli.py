@@ -202,3 +202,17 @@ def test_what_is_in_the_way_of_the_log_directory_is_named(
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         assert main([*command, "--logdir", str(place)]) == 2
         assert f"--logdir {place}: expected a folder, or a place for one" in capsys.readouterr().err
+
+
+def test_a_home_behind_an_equals_sign_is_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell leaves `~` there as it stands: a folder of that name was made in the working directory."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(elsewhere)
+    assert main(["keys", "create", "--keys=~/keys", "arm1"]) == 0
+    assert (home / "keys").is_dir() and not [*elsewhere.iterdir()]
+    assert f"--keys {home / 'keys'}" in capsys.readouterr().out
