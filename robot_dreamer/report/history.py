@@ -22,6 +22,7 @@ class FinishedEpisode:
       length: in actions; 0 where a file of an older version does not say.
       time: seconds since 1970 when it arrived; 0 likewise.
       drawn: the numbers of what was drawn for it, by name, see `numbers_of`; empty where nobody said so.
+      robot: whose it was.
     """
 
     env_step: int
@@ -30,6 +31,7 @@ class FinishedEpisode:
     length: int = 0
     time: float = 0.0
     drawn: dict[str, float] = field(default_factory=dict)
+    robot: str = ""
 
 
 class EpisodeReader:
@@ -56,7 +58,7 @@ class EpisodeReader:
                     what = int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"])
                     more = int(entry.get("length", 0)), float(entry.get("time", 0.0))
                     drawn = dict(numbers_of(msgspec.convert(entry.get("drawn", {}), Draws)))
-                    episode = FinishedEpisode(*what, *more, drawn)
+                    episode = FinishedEpisode(*what, *more, drawn, str(entry.get("robot", "")))
                 except (ValueError, KeyError, TypeError):
                     self.unreadable += 1
                 else:

@@ -231,3 +231,12 @@ def test_a_film_is_part_of_the_page_unless_it_is_too_large(tmp_path: Path, monke
     page = write_report(tmp_path)
     assert "film.mp4 is too large for this page" in text_of(page)
     assert "<video" not in page.read_text()
+
+
+def test_an_older_bundle_is_one_on_the_same_robot(tmp_path: Path) -> None:
+    """The robots of a fleet change their bundles at moments of their own."""
+    logdir, entry = make_run(tmp_path), {"return": 1.0, "length": 5}
+    acted = [("left", 5), ("right", 4), ("left", 6), ("right", 5), ("right", 4)]
+    lines = [{"env_step": i, "robot": robot, "policy_version": v, **entry} for i, (robot, v) in enumerate(acted)]
+    write_lines(logdir / "episodes.jsonl", lines)
+    assert "1 times an older one followed a newer one on the same robot" in text_of(write_report(logdir))

@@ -90,9 +90,12 @@ def _policies(section: Section, files: RunFiles) -> None:
     versions = [e.policy_version for e in files.episodes]
     if not versions:
         return
-    steps, backwards = [e.env_step for e in files.episodes], 0
-    bundles = [v for v in versions if v >= 0]
-    backwards = sum(b < a for a, b in zip(bundles, bundles[1:], strict=False))
+    steps = [e.env_step for e in files.episodes]
+    bundles: dict[str, list[int]] = {}  # of each robot: those of a fleet do not change them at the same moment
+    for episode in files.episodes:
+        if episode.policy_version >= 0:
+            bundles.setdefault(episode.robot, []).append(episode.policy_version)
+    backwards = sum(b < a for of in bundles.values() for a, b in zip(of, of[1:], strict=False))
     section.chart(
         Chart(
             "Policy that acted",
@@ -100,7 +103,7 @@ def _policies(section: Section, files: RunFiles) -> None:
             "version",
             [Series("at the end of an episode", steps, versions, style="steps")],
             f"{RANDOM_POLICY}: random actions before the first policy; {INTERVENTION}: a person. "
-            f"{backwards} times an older one followed a newer one.",
+            f"{backwards} times an older one followed a newer one on the same robot.",
         )
     )
     lengths = [e.length for e in files.episodes]
