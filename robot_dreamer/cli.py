@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ import robot_dreamer
 from robot_dreamer.missing import advice
 
 INTERRUPTED = 130
+UNREAD = 141  # as a program ends that whoever read its output has left
 # name -> (module with add_arguments(parser) and run(args) -> exit status, help); imported only when called, so that
 # the robot's commands work where torch is not installed
 COMMANDS = {
@@ -83,12 +85,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for chatty in ("onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()  # or whether somebody reads it would be seen too late
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED  # during set-up; later every command has a handler of its own
     except ModuleNotFoundError as error:
         return _explain(args.command, error)
     except (ValueError, OSError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return UNREAD
         if not _is_explained(error):
             raise
         from robot_dreamer.environment import EnvironmentFailed  # not at the start, which it would make longer
@@ -124,6 +130,16 @@ def _at_home(value: Any) -> Any:
     if isinstance(value, list):
         return [_at_home(one) for one in value]
     return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+
+
+def _nobody_reads() -> bool:
+    """Whether stdout is a pipe whose reader has enough, as `head` has; what is left goes nowhere then."""
+    output, poll = sys.stdout.fileno(), select.poll()
+    poll.register(output, 0)  # asks for errors only
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return gone
 
 
 def in_main_thread() -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -213,6 +215,15 @@ def test_a_home_behind_an_equals_sign_is_the_home(
     elsewhere.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(elsewhere)
-    assert main(["keys", "create", "--keys=~/keys", "arm1"]) == 0
+    assert main(["keys", "create", "arm1", "--keys=~/keys"]) == 0
     assert (home / "keys").is_dir() and not [*elsewhere.iterdir()]
     assert f"--keys {home / 'keys'}" in capsys.readouterr().out
+
+
+def test_a_reader_who_has_enough_is_no_error() -> None:
+    """`robot-dreamer list | head`"""
+    command = [sys.executable, "-m", "robot_dreamer.cli", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout and program.stderr
+        program.stdout.close()
+        assert program.stderr.read() == b"" and program.wait() == 141
