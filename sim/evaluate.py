@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.progress import Progress
@@ -204,7 +204,8 @@ def _table(results: list[Evaluation]) -> Table:
     told = f"; {failed} episodes failed, because the simulation lost itself" if failed else ""
     table.caption = f"interval of the mean by Student's t{told}"
     for column in ("policy", "actions", "mean return", "95 % interval", "lowest", "highest", "length"):
-        table.add_column(column, justify="left" if column in ("policy", "actions") else "right")
+        justify: Literal["left", "right"] = "left" if column in ("policy", "actions") else "right"
+        table.add_column(column, justify=justify, overflow="fold")  # where there is little room no digit is left out
     for result in results:
         interval = "–" if result.interval is None else f"{result.interval[0]:.1f} to {result.interval[1]:.1f}"
         table.add_row(

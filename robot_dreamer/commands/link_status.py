@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.figures import UNKNOWN, amount, counts, number, words
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(robots: list[dict[str, Any]]) -> Table:
     """One column per robot."""
-    table = Table("", *(words(robot.get("robot")) for robot in robots))
+    table = Table("", *(Column(words(robot.get("robot")), overflow="fold") for robot in robots))
     for label, show in _LINES.items():
         table.add_row(label, *(show(robot) for robot in robots))
     return table

@@ -12,12 +12,13 @@ import pytest
 from robot_dreamer.cli import main
 from robot_dreamer.onboard.bundle import BundleError
 from robot_dreamer.onboard.policy import RandomPolicy
+from robot_dreamer.report.console import plain_console
 from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec, parse_spec
 from tests.onboard_models import make_bundle, toy_spec
 
 pytest.importorskip("dm_control")
 from sim.episode import EpisodeStopped, run_episode
-from sim.evaluate import compare, evaluate
+from sim.evaluate import _table, compare, evaluate
 from sim.robot import SimRobot
 from sim.sensors import Sensors
 
@@ -122,6 +123,12 @@ def test_command_fails_below_min_return(tmp_path: Path, capsys: pytest.CaptureFi
     command = ["evaluate", "--robot", str(tmp_path / "robot.yaml"), "--episodes", "1"]
     assert main([*command, "--min-return", "999"]) == 1
     assert "below --min-return 999" in capsys.readouterr().err
+
+
+def test_no_digit_is_left_out_where_there_is_little_room(capsys: pytest.CaptureFixture[str]) -> None:
+    large = replace(evaluate(None, SPEC, episodes=2), returns=[-1.5e12, 2.5e12], mean=5e11, interval=(-2.5e12, 3.5e12))
+    plain_console(width=60).print(_table([large]))
+    assert "…" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
