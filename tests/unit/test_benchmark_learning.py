@@ -109,8 +109,9 @@ def test_runs_of_several_settings_are_no_seeds_of_one(
 
 def test_an_interrupt_lets_the_run_save(tmp_path: Path) -> None:
     """subprocess.run would kill it a quarter of a second later."""
-    saves = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: (time.sleep(1), open(sys.argv[1], 'w')))"
-    command = [sys.executable, "-c", f"{saves}; print(flush=True); signal.pause()", str(tmp_path / "saved")]
+    holds = "import signal, sys, time; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}); print(flush=True)"
+    saves = "signal.sigwait({signal.SIGINT}); time.sleep(1); open(sys.argv[1], 'w')"  # however early it is sent
+    command = [sys.executable, "-c", f"{holds}; {saves}", str(tmp_path / "saved")]
     hears = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # behind `&` too
     starter = f"{hears}; sys.path.insert(0, {str(ROOT)!r}); from benchmarks.learning import train; train({command})"
     program = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, start_new_session=True)
