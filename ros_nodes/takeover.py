@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from robot_dreamer.onboard.command_codec import CommandError, CommandReader
-from robot_dreamer.onboard.limits import Commands
+from robot_dreamer.onboard.limits import Commands, Masks
 from robot_dreamer.ros_types import message_class
 from robot_dreamer.spec import RobotSpec
 
@@ -26,7 +27,7 @@ class TakeOver:
 
     Attributes:
       on: switched on: actions without a fresh message go to the neutral command instead of the policy's.
-      idle: as of the last `commands`, actions that are a person's and have no fresh message.
+      idle: as of the last `commands`, which numbers of a person's actions have no fresh message.
       topics: type by topic.
       received, refused: messages; those that do not fit the command (length, joints, finite numbers).
     """
@@ -36,7 +37,7 @@ class TakeOver:
     ) -> None:
         self.timeout = timeout
         self.on = False
-        self.idle: Collection[str] = ()
+        self.idle: Masks = {}
         self.received = 0
         self.refused = 0
         self._node = node
@@ -55,11 +56,13 @@ class TakeOver:
 
     def commands(self) -> Commands | None:
         """The actions that a person commands now; None: nobody does."""
-        oldest = self._clock() - self.timeout
+        oldest, on = self._clock() - self.timeout, self.on  # once: another thread switches it
+        silent = {name: reader.silent(oldest) for name, reader in self._readers.items()}
         asked = ((name, reader.command(since=oldest)) for name, reader in self._readers.items())
         fresh = {name: command for name, command in asked if command is not None}
-        self.idle = self._neutral.keys() - fresh.keys() if self.on else ()
-        if self.on:
+        theirs = self._neutral if on else fresh
+        self.idle = {name: np.array([x in silent[name] for x in self._readers[name].topics]) for name in theirs}
+        if on:
             return self._neutral | fresh
         return fresh or None
 

@@ -36,9 +36,13 @@ class CommandReader:
 
     Joints with a topic of their own age on their own: one that has said nothing, or nothing of late, has its neutral
     number, however often its neighbours speak.
+
+    Attributes:
+      topics: of the command, one for all joints or one for each.
     """
 
     def __init__(self, action: ActionSpec) -> None:
+        self.topics = action.command.topics
         self._action = action
         self._command = action.command
         self._heard: dict[str, tuple[float, NDArray[np.float64]]] = {}  # by topic: when, and the numbers in units
@@ -77,7 +81,7 @@ class CommandReader:
     def silent(self, since: float = -math.inf) -> list[str]:
         """Topics of the command that have said nothing since then."""
         heard = self._heard
-        return [topic for topic in self._command.topics if topic not in heard or heard[topic][0] < since]
+        return [topic for topic in self.topics if topic not in heard or heard[topic][0] < since]
 
     def forget(self) -> None:
         """As if nothing had been heard."""

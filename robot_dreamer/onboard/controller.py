@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.onboard.books import EpisodeBooks
 from robot_dreamer.onboard.guard import Fault, Guard
-from robot_dreamer.onboard.limits import Commands
+from robot_dreamer.onboard.limits import Commands, Masks
 from robot_dreamer.onboard.low_pass import CommandLowPass
 from robot_dreamer.onboard.noise import NoiseSource
 from robot_dreamer.onboard.policy import ActingPolicy, PolicyFault, PolicyOutput
@@ -124,7 +124,7 @@ class Controller:
         return self._books.length
 
     def tick(
-        self, sample: Sample, person: Mapping[str, NDArray[Any]] | None = None, gently: Collection[str] = ()
+        self, sample: Sample, person: Mapping[str, NDArray[Any]] | None = None, gently: Masks | None = None
     ) -> Decision:
         """One control tick. Begins an episode when none runs.
 
@@ -135,7 +135,7 @@ class Controller:
         Args:
           sample: what the robot says.
           person: commands in units, by action name, that go out (within limits) instead of the policy's.
-          gently: actions of these that go no faster than the ramp to the safe pose.
+          gently: numbers of these that go no faster than the ramp to the safe pose.
 
         Raises:
           RuntimeError: the previous decision had a command, and neither `applied` nor `abandon` was called after it.

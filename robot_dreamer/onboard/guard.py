@@ -14,14 +14,14 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_dreamer.onboard.limits import CommandLimits, Commands
+from robot_dreamer.onboard.limits import CommandLimits, Commands, Masks
 from robot_dreamer.onboard.rules import DeadlineRule, LimitRule, SurpriseRule, TiltRule
 from robot_dreamer.onboard.stillness import Stillness
 from robot_dreamer.spec import RobotSpec
@@ -115,7 +115,7 @@ class Guard:
         """A person has looked at it. Returns what was latched."""
         return self._cell.pop("fault", None)
 
-    def check(self, commands: Mapping[str, NDArray[Any]], gently: Collection[str] = ()) -> Checked:
+    def check(self, commands: Mapping[str, NDArray[Any]], gently: Masks | None = None) -> Checked:
         """What may go out instead of `commands`; gently: see CommandLimits. Call it once for each set that is sent."""
         fault = self.fault or self.inspect_action(commands)
         if fault is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from robot_dreamer.spec import RobotSpec
 
 Commands = dict[str, NDArray[np.float64]]
+Masks = Mapping[str, NDArray[np.bool_]]
+"""Which numbers of an action, by its name: [size], or [1] for all of them."""
 
 
 class CommandLimits:
@@ -35,17 +37,19 @@ class CommandLimits:
             self._gentle[name] = np.minimum(step, self._steps.get(name, step))
         self.last: Commands = dict(self._neutral)
 
-    def apply(self, commands: Mapping[str, NDArray[Any]], gently: Collection[str] = ()) -> Commands:
+    def apply(self, commands: Mapping[str, NDArray[Any]], gently: Masks | None = None) -> Commands:
         """Finite commands within range and rate: what is to go out, and will be `last`.
 
-        gently: actions that go no faster than the ramp either.
+        gently: what goes no faster than the ramp either.
         """
         out: Commands = {}
         for name in self.last:
             command = np.asarray(commands[name], np.float64)
             if name in self._limits:  # a discrete action has its values, and nothing between them
                 limited = self.within(name, command)
-                command = self._slew(name, limited, self._gentle if name in gently else self._steps)
+                command = self._slew(name, limited, self._steps)
+                if gently and name in gently:
+                    command = np.where(gently[name], self._slew(name, limited, self._gentle), command)
                 self.slewed += bool((command != limited).any())
             out[name] = command
         self.last = out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_every_form_of_command_can_be_given_by_a_person(ros: Ros, command: str) 
     now[0] = 0.6
     assert takeover.commands() is None and not takeover.idle  # no longer fresh
     takeover.on = True
-    assert takeover.commands() == {"torque": pytest.approx([0.0, 0.0])} and set(takeover.idle) == {"torque"}
+    assert takeover.commands() == {"torque": pytest.approx([0.0, 0.0])} and takeover.idle["torque"].all()
     takeover.destroy()
 
 
@@ -80,7 +80,21 @@ def test_each_joint_with_a_topic_of_its_own_ages_on_its_own(ros: Ros) -> None:
     now[0], received = 0.4, takeover.received
     ros.until(lambda: torque(left) and takeover.received > received, "the left one once more")
     now[0] = 0.6
-    assert torque() == [1.0, 0.0]
-    takeover.on = True
-    assert torque() == [1.0, 0.0]
+    for takeover.on in (False, True):
+        assert torque() == [1.0, 0.0] and takeover.idle["torque"].tolist() == [False, True]
+    takeover.destroy()
+
+
+class Switched(TakeOver):
+    """Another thread switches it on while it is asked."""
+
+    answers: ClassVar = iter([False, True])
+    on = property(lambda self: next(self.answers), lambda self, on: None)  # type: ignore[assignment]
+
+
+def test_a_take_over_that_is_switched_on_while_it_is_asked_counts_from_the_next_tick(ros: Ros) -> None:
+    """A tick that takes the neutral command and not that it is to be gentle would leap."""
+    takeover = Switched(ros.add(Node("policy", context=ros.context)), parse_spec(TOY), 0.5)
+    assert takeover.commands() is None and not takeover.idle
+    assert takeover.commands() is not None and takeover.idle["torque"].all()
     takeover.destroy()

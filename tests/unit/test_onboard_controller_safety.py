@@ -114,14 +114,15 @@ def test_a_persons_wrong_number_is_gone_once_it_is_taken_back() -> None:
     assert min(commands) > 0.0 and commands[-1] == pytest.approx(0.5, abs=1e-3)
 
 
-def test_an_action_that_a_person_leaves_alone_goes_to_neutral_as_gently_as_the_ramp() -> None:
+@pytest.mark.parametrize(("idle", "expected"), [(True, 0.16), (False, 0.0)])
+def test_what_a_person_leaves_alone_goes_to_neutral_as_gently_as_the_ramp(idle: bool, expected: float) -> None:
     """Without max_rate, switching the take-over on would make an arm leap."""
     run = Run(spec=parse_spec(f"{TOY}safety: {{ramp_seconds: 2.0}}\n"))
     run.tick()
     np.testing.assert_allclose(run.controller.guard.limits.last["torque"], [0.2, 1.0])
-    decision = run.controller.tick(run.sample(), {"torque": np.zeros(2)}, {"torque"})
+    decision = run.controller.tick(run.sample(), {"torque": np.zeros(2)}, {"torque": np.array([idle, True])})
     assert decision.command is not None
-    np.testing.assert_allclose(decision.command["torque"], [0.16, 0.99])
+    np.testing.assert_allclose(decision.command["torque"], [expected, 0.99])
 
 
 def test_a_person_of_a_discrete_robot_gets_the_nearest_value() -> None:
