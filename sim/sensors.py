@@ -118,12 +118,14 @@ def require_simulated(spec: RobotSpec) -> None:
 
 def require_realtime(spec: RobotSpec) -> None:
     """Raise SpecError for a sensor that is stale before its next message: in real time each speaks once a period."""
-    for o in spec.quantities:
-        if o.source.max_age < spec.period and not o.source.hold:
+    sources = {f"observation {o.name!r}": o.source for o in spec.quantities} | spec.signals
+    for what, source in sources.items():
+        if source.max_age < spec.period and not source.hold:
             raise SpecError(
-                f"clock realtime: the simulated robot shows {o.source.topic!r} once in {spec.period:g} s, its control "
-                f"period, and for observation {o.name!r} it counts for {o.source.max_age:g} s (max_age): stale before "
-                "the next one. Use the clock lockstep; with speed 1 it takes the time that the robot does"
+                f"clock realtime: the simulated robot shows {source.topic!r} once in {spec.period:g} s, its control "
+                f"period, and for {what} it counts for {source.max_age:g} s (max_age): stale before the next one. Use "
+                "the clock lockstep, which with speed 1 takes the time that the robot does; or raise its max_age, if "
+                "an older value will do"
             )
 
 

@@ -20,10 +20,11 @@ from gymnasium.utils.env_checker import check_env
 
 from robot_dreamer.commands.startable import require_startable
 from robot_dreamer.processes import Options
-from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, SpecError, known_robots, load_spec
+from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, SpecError, known_robots, load_spec, parse_spec
 from sim.gymnasium_ids import ANY, IDS
 from sim.robot import SimRobot
-from sim.sensors import Sensors, observe
+from sim.sensors import Sensors, observe, require_realtime
+from tests.onboard_models import TOY
 
 SIMULATED = [name for name in known_robots() if load_spec(name).simulation]
 PAGE = (Path(__file__).parents[2] / "docs/robots.md").read_text()
@@ -194,3 +195,13 @@ def test_in_real_time_sensors_are_fresh_until_the_next_ones_come(robot: str) -> 
     with pytest.raises(SpecError, match=f"{slow[0].source.topic}.* once in {spec.period:g} s"):
         require_startable(options)
     require_startable(dataclasses.replace(options, clock="lockstep"))
+
+
+def test_in_real_time_a_reward_on_a_topic_is_to_be_fresh_too() -> None:
+    """The node that learns waits for it as for any sensor."""
+    slow = TOY.replace("rate: 50.0", "rate: 1.0").replace("names: [hinge]", "names: [hinge], max_age: 2.0")
+    with pytest.raises(SpecError, match=r"'task' once in 1 s.* for reward it counts for 0.5 s.* raise its max_age"):
+        require_realtime(parse_spec(slow))
+    require_realtime(
+        parse_spec(slow.replace("[reward]", "[reward], max_age: 2").replace("[terminal]", "[terminal], max_age: 2"))
+    )
