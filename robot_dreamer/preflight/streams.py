@@ -43,11 +43,11 @@ def stream_findings(evidence: Evidence, seconds: float, told: Collection[str] = 
             continue
         if stream.source.hold:
             continue
-        signals = {source.topic for source in evidence.spec.signals.values()}
+        event = stream.topic in {source.topic for source in evidence.spec.signals.values()}
         yield from _age(where, stream, evidence.spec.period)
-        if stream.topic not in signals:  # events come when they come
+        if not event:  # they come when they come
             yield from _rate(where, stream, evidence.spec, seconds)
-        yield from _between(where, stream, seconds)
+        yield from _between(where, stream, seconds, event)
         yield from _lost(where, stream)
         yield from _sources(where, stream)
     for problem, count in evidence.signal_problems.items():
@@ -80,17 +80,18 @@ def _rate(where: str, stream: Stream, spec: RobotSpec, seconds: float) -> Iterat
         yield note(where, f"{rate:.3g} Hz")
 
 
-def _between(where: str, stream: Stream, seconds: float) -> Iterator[Finding]:
-    """Messages that are fresh when they come, and stale before the next one does."""
-    age = max(0.0, float(np.median(stream.ages))) if stream.ages else 0.0
+def _between(where: str, stream: Stream, seconds: float, event: bool) -> Iterator[Finding]:
+    """Messages that are fresh when they come, and stale before the next one does. Events age from their receipt."""
+    age = max(0.0, float(np.median(stream.ages))) if stream.ages and not event else 0.0
     step = stream.step if stream.count > 1 else seconds
     parts = stream.source is not None and stream.source.parts  # each of its nodes has a pace of its own
     if not parts and age <= stream.max_age < step + age:
+        advice = "speed the driver up, or raise its max_age above that, if an older value will do"
+        held = "; hold: true if the last one counts however old it is"
         yield stop(
             where,
             f"a message comes every {step:.3g} s and counts for {stream.max_age:g} s: stale before the next one",
-            "speed the driver up, or raise its max_age above that, if an older value will do; hold: true if the last "
-            "one counts however old it is",
+            advice if event else advice + held,
         )
 
 

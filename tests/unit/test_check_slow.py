@@ -27,8 +27,11 @@ episode: {{max_steps: 100}}
 COMPUTED, TOLD = '{expression: "place"}', "{topic: task, type: sensor_msgs/msg/JointState, field: position, names: [r]}"
 
 
-def heard(rate: float, every: float, seconds: float, max_age: float = 0.5, rewards: float = 0.0) -> list[Finding]:
-    """Of a robot whose sensor speaks every so many seconds, for so long; rewards: seconds between them, 0: computed."""
+def heard(
+    rate: float, every: float, seconds: float, max_age: float = 0.5, rewards: float = 0.0, late: float = 0.002
+) -> list[Finding]:
+    """Of a robot whose sensor speaks every so many seconds, for so long; rewards: seconds between them, 0: computed;
+    late: seconds from a stamp to its receipt."""
     reward = TOLD if rewards else COMPUTED
     evidence = Evidence(parse_spec(TEXT.format(rate=rate, max_age=max_age, reward=reward)))
     for topic, name, pause in (("joints", "a", every), ("task", "r", rewards)):
@@ -37,7 +40,7 @@ def heard(rate: float, every: float, seconds: float, max_age: float = 0.5, rewar
             stamp = SimpleNamespace(sec=time // 10**9, nanosec=time % 10**9)
             message = SimpleNamespace(header=SimpleNamespace(stamp=stamp, frame_id=""), name=[name])
             message.position = message.velocity = [0.1 * n]
-            evidence.hear(topic, message, time + 2_000_000)
+            evidence.hear(topic, message, time + round(late * 1e9))
     return list(stream_findings(evidence, seconds))
 
 
@@ -77,3 +80,10 @@ def test_a_sensor_that_may_be_slow_repeats_its_values_and_others_are_too_slow() 
 def test_a_reward_that_comes_seldom_is_stale_too(every: float) -> None:
     findings = heard(rate=10.0, every=0.1, seconds=60.0, rewards=every)
     assert f"topic task: a message comes every {every:g} s and counts for 0.5 s" in said(findings, Weight.STOP)
+    (found,) = (f for f in findings if "stale before the next one" in f.found)
+    assert "raise its max_age" in found.advice and "hold" not in found.advice  # which a reward does not have
+
+
+def test_a_reward_is_as_old_as_its_receipt() -> None:
+    """It counts when it comes, whatever its stamp says: so it is not stale between two of them."""
+    assert "stale before" not in said(heard(rate=10.0, every=0.1, seconds=60.0, rewards=0.4, late=0.2), Weight.STOP)
