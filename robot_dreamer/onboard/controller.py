@@ -239,7 +239,7 @@ class Controller:
             found = observation[name]
             if (found < 2 * low - high).any() or (found > 2 * high - low).any():
                 text = f"observation {name}: expected about {low} to {high}, the command's limits, found {found}"
-                return f"{text}; mend its zero or unit, or give it the range of its joints"
+                return f"{text}; mend its zero or unit, or name in safety.pose a watched one with the joints' range"
         return ""
 
     def _problem(self, sample: Sample) -> tuple[str, str]:

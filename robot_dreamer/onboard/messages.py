@@ -171,8 +171,8 @@ def _seen(source: Source, distances: NDArray[np.float64], nearest: float, farthe
     """Where the sensor saw nothing, inf: beyond its limits (which drivers write as 0, too), and NaN. -inf is an object
     too near to measure (REP 117), and stays."""
     if not (farthest > 0.0 and nearest <= farthest):  # nobody filled them in, and all that is near would look free
-        found = f"nearest {nearest:g}, farthest {farthest:g}"
-        raise ObservationError(f"topic {source.topic}: expected the limits of the sensor, found {found}")
+        found = f"found nearest {nearest:g}, farthest {farthest:g}; let its driver fill them in"
+        raise ObservationError(f"topic {source.topic}: expected the limits of the sensor, {found}")
     valid = (distances >= nearest) & (distances <= farthest) | np.isneginf(distances)
     return np.where(valid, distances, np.inf)
 

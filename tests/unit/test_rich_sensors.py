@@ -104,7 +104,12 @@ def rows_of(path: Path, messages: list[tuple[str, str, int, Any]]) -> list[StepR
         ("camera", "CompressedImage", {"format": "jpeg", "data": np.zeros(9, np.uint8)}, "cannot be read"),
         ("scan", "LaserScan", {"ranges": np.ones(2, np.float32)}, "expected 3 distances or more, found 2"),
         ("voltage", "BatteryState", {"voltage": float("nan")}, r"does not measure voltage \(NaN\)"),
-        ("scan", "LaserScan", {"ranges": np.ones(3, np.float32)}, "limits of the sensor, found nearest 0, farthest 0"),
+        (
+            "scan",
+            "LaserScan",
+            {"ranges": np.ones(3, np.float32)},
+            "limits of the sensor, found nearest 0, farthest 0; let its driver",
+        ),
         ("sonar", "Range", {"range": 0.5, "max_range": float("nan")}, "found nearest 0, farthest nan"),
     ],
 )
