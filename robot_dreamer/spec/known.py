@@ -13,6 +13,13 @@ _WRONG = re.compile(r"Invalid enum value '([^']*)'|unknown field `([^`]*)`")
 _PLACE = re.compile(r"( - at `key` in| - at) `\$([^`]*)`\Z")
 
 
+def explained(error: msgspec.ValidationError, kind: type) -> tuple[str, str]:
+    """What is wrong, with what is known there; and the field, such as observations[0].dtype; empty: top level."""
+    place = _PLACE.search(str(error))
+    problem = str(error)[: place.start()] if place else str(error)
+    return problem + known_there(error, kind), place[2].lstrip(".") if place else ""
+
+
 def known_there(error: msgspec.ValidationError, kind: type) -> str:
     """To stand behind the error of a conversion to `kind`: the words, or the fields, that are known at its place, with
     the nearest one. Empty where the error is about another thing."""

@@ -25,7 +25,7 @@ from robot_dreamer.spec.check import FieldError, require, require_finite, requir
 from robot_dreamer.spec.contract import as_spelled, contract, differences, digest, tuned, version_1
 from robot_dreamer.spec.expression import Expression, ExpressionError
 from robot_dreamer.spec.families import in_family, make_spec
-from robot_dreamer.spec.known import known_there
+from robot_dreamer.spec.known import explained
 from robot_dreamer.spec.observation import PICTURE_SIDES, ObservationSpec
 from robot_dreamer.spec.operator import Operator
 from robot_dreamer.spec.safety import Safety, check_safety
@@ -280,10 +280,9 @@ def _parse(text: str, file: str) -> tuple[RobotSpec, plain_yaml.Document]:
     try:
         return msgspec.convert(document.value, RobotSpec), document
     except msgspec.ValidationError as error:
-        problem, _, where = str(error).partition(" - at `$")
+        problem, where = explained(error, RobotSpec)
         inner = error.__cause__.field if isinstance(error.__cause__, FieldError) else ""
-        field = ".".join(filter(None, (where.rstrip("`").lstrip("."), inner))) or "top level"
-        problem += known_there(error, RobotSpec)
+        field = ".".join(filter(None, (where, inner))) or "top level"
         raise SpecError(f"{file}, line {document.line_of(field)}, field {field}: {problem}") from error
 
 

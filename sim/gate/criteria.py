@@ -11,7 +11,7 @@ import msgspec
 
 from robot_dreamer import plain_yaml
 from robot_dreamer.spec.check import require
-from robot_dreamer.spec.known import known_there
+from robot_dreamer.spec.known import explained
 
 DEFAULT = Path(__file__).with_name("criteria.yaml")
 
@@ -128,9 +128,8 @@ def load_criteria(path: Path | None) -> Criteria:
     try:
         return msgspec.convert(_over(default, said), Criteria)
     except msgspec.ValidationError as error:
-        problem, _, where = str(error).partition(" - at `$")
-        field = where.rstrip("`").lstrip(".") or "top level"
-        problem += known_there(error, Criteria)
+        problem, where = explained(error, Criteria)
+        field = where or "top level"
         raise ValueError(f"criteria {path}, line {document.line_of(field)}, field {field}: {problem}") from error
 
 

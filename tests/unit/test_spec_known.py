@@ -22,6 +22,7 @@ TEXT = (ROBOTS_DIRECTORY / "so101.yaml").read_text()
         ("  ramp_seconds: 2.0", "  ramp_secs: 2.0", "did you mean ramp_seconds?"),
         ("  ramp_seconds: 2.0", "  reactions: {e_stop: hodl}", "did you mean hold? known: damp, hold, ramp, stop"),
         ("  ramp_seconds: 2.0", "  reactions: {estop: hold}", "did you mean e_stop? known: bundle, command, contested"),
+        ("  ramp_seconds: 2.0", "  reactions: {estop: hold}", "line 44, field safety.reactions: Invalid enum value"),
         ("  ramp_seconds: 2.0", "  tilt: {observation: tip, angle: 1.0}", "`angle`; did you mean max_angle?"),
         ("  ramp_seconds: 2.0", "  frozen: {observation: tip, secs: 1.0}", "known: observation, seconds"),
         ("reward_range:", "rewards_range:", "did you mean reward_range? known: actions, description, episode"),
