@@ -15,7 +15,7 @@ from typing import Any
 from robot_dreamer import plain_yaml
 from robot_dreamer.config.check import SettingError
 from robot_dreamer.config.own_preset import OwnPreset, is_own
-from robot_dreamer.config.reads import require_read
+from robot_dreamer.config.reads import require_read, require_switched_on
 from robot_dreamer.config.schema import Config, with_run_settings
 
 _FOLDER = Path(__file__).parent / "presets"
@@ -63,6 +63,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
     try:
         config = Config.from_dict(merged)
         require_read(config, [*(path for file in own for path in file.paths), *said])
+        require_switched_on(config, said)
     except SettingError as error:
         paths, by_override = (error.path, *error.others), {*said, *(f"run.{name}" for name in said)}
         places = [file.place(path) for file in reversed(own) for path in paths if file.says(path)]

@@ -68,10 +68,18 @@ def require_read(config: Config, paths: Sequence[str]) -> None:
     for path in paths:
         if reason := _unread(config, path):
             raise SettingError(path, f"{path}: {reason}")
+
+
+def require_switched_on(config: Config, paths: Sequence[str]) -> None:
+    """Raise SettingError for a setting that another one leaves unread.
+
+    For single settings: a file may hold what waits for the other one to be switched on, as the shipped presets do.
+    """
+    for path in paths:
         other, values = _WITH.get(path, ("", ()))
         if other and is_read(config, other) and (found := _value(config, other)) not in values:
             wanted = " or ".join(map(_said, values))
-            raise SettingError(path, f"{path}: it is read with {other}={wanted} only, found {_said(found)}", [other])
+            raise SettingError(path, f"{path}: it is read with {other}={wanted} only, found {_said(found)}")
 
 
 def is_read(config: Config, path: str) -> bool:
