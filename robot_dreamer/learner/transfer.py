@@ -25,7 +25,17 @@ from robot_dreamer.spec.contract import differences as contract_differences
 _log = logging.getLogger(__name__)
 _MODEL = "agent/model/"
 _TASK_FREE = ("encoder", "rssm", "decoder")  # of a world model
-_MEANING = ("model.", "behavior.")  # settings by which the same numbers in a network can mean something else
+_NETWORKS = ("model.", "behavior.")  # sections that say what networks are
+_MEANING = {
+    f"{section}.{name}"
+    for section, names in (
+        ("model", "cell activation conv_activation norm latent min_std std_rule unimix learned_start"),
+        ("model", "pixel_code likelihood symlog_inputs tanh_rewards restart_input"),
+        ("behavior", "actor init_std min_std max_std discrete_unimix return_horizon continue_discount returns"),
+    )
+    for name in names.split()
+}
+"""Settings of these by which the same parameters mean something else; the others say how they are learned."""
 
 
 def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
@@ -41,16 +51,16 @@ def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
     tensors, meta = load_checkpoint(run)
     _require_same_view(run, trainer.spec, meta.spec)
     found = differences(trainer.config.to_dict(), meta.configuration().to_dict())
-    settings = [
-        f"  {name}: ours {a!r}, theirs {b!r}"
+    settings = {
+        name: f"  {name}: ours {a!r}, theirs {b!r}"
         for name, a, b in found
-        if name.startswith(_MEANING) and is_read(trainer.config, name)
-    ]
+        if name.startswith(_NETWORKS) and is_read(trainer.config, name)
+    }
     own = {name: p.data for name, p in trainer.agent.named_parameters() if not belongs_to(name, fresh)}
     theirs = below(tensors, _MODEL)
     if odd := _misfits(own, theirs):
         advice = f"take its preset ({meta.config['name']})"
-        raise CheckpointError("\n".join([f"the networks of {run} are others, {advice}: {odd}", *settings]))
+        raise CheckpointError("\n".join([f"the networks of {run} are others, {advice}: {odd}", *settings.values()]))
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(theirs[name])
@@ -59,9 +69,9 @@ def start_from(trainer: Trainer, run: Path, fresh: Sequence[str] = ()) -> None:
         trainer.ema.restart()
     kept = f"; drawn anew: {', '.join(fresh)}" if fresh else ""
     _log.info("starting from %s after %d updates%s", run, meta.training_step, kept)
-    if settings:
-        text = "its networks have learned with other settings, and what they say may mean something else here:\n%s"
-        _log.warning(text, "\n".join(settings))
+    if others := [line for name, line in settings.items() if name in _MEANING]:
+        text = "its networks say something else with the settings of this run; take theirs, unless it is meant so:\n%s"
+        _log.warning(text, "\n".join(others))
     for line in contract_differences(trainer.spec.contract(), meta.spec.contract()):
         _log.info("its robot differs in %s", line)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from robot_dreamer.config.load import _leaves
 from robot_dreamer.learner.checkpoint import CheckpointError
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.learner.transfer import start_from, task_modules
+from robot_dreamer.learner.transfer import _MEANING, start_from, task_modules
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.spec import parse_spec
 from tests.unit.test_trainer import SPEC, config, make, train
@@ -76,16 +77,18 @@ def test_another_model_is_refused_with_the_preset_that_fits(tmp_path: Path, sour
     assert not trainer.given and not changed(before, parameters(trainer))
 
 
-def test_settings_that_leave_the_shapes_alone_are_told(
+def test_settings_by_which_the_same_parameters_mean_something_else_are_told_and_no_others(
     tmp_path: Path, source: Trainer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start_from(make(tmp_path / "same", config("train_ratio=12")), source.logdir)
+    learning = ("train_ratio=12", "model.free_nats=2", "behavior.entropy=0.1", "behavior.horizon=3")
+    start_from(make(tmp_path / "same", config(*learning)), source.logdir)
     assert not caplog.text
     trainer = make(tmp_path / "new", config("model.symlog_inputs=false", "behavior.return_horizon=50"))
     start_from(trainer, source.logdir)
-    assert "learned with other settings" in caplog.text and trainer.given
+    assert "say something else with the settings of this run" in caplog.text and trainer.given
     assert "model.symlog_inputs: ours False, theirs True" in caplog.text
     assert "behavior.return_horizon: ours 50, theirs 333" in caplog.text
+    assert _MEANING.issubset(name for name, _ in _leaves(trainer.config.to_dict()))
 
 
 def test_frozen_modules_stay_as_they_are(tmp_path: Path) -> None:
