@@ -6,12 +6,11 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from robot_dreamer.config import Config, differences, load_config
 from robot_dreamer.config.own_preset import OwnPreset, is_own
 from robot_dreamer.config.reads import is_read
-from robot_dreamer.learner.checkpoint_meta import newest_meta
+from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, newest_meta
 from robot_dreamer.settings.learner import DEFAULT_PRESET, LearnerSettings
 from robot_dreamer.settings.setting import add_options
 
@@ -85,28 +84,28 @@ def chosen_config(args: argparse.Namespace, environment: str | None = None) -> C
     overrides = [*args.set, *freeze, f"seed={args.seed}"]
     config = load_config(preset, overrides)
     meta = newest_meta(args.logdir) if "logdir" in args else None
-    kept = _kept(config, preset, overrides, meta.config) if meta else []
+    kept = _kept(config, preset, overrides, meta) if meta else []
     if not kept:
         return config
     _log.info("this run goes on as it was where neither command nor %s say so today: %s", preset, " ".join(kept))
-    return load_config(preset, [*kept, *overrides])
+    return load_config(preset, overrides, kept)
 
 
-def _kept(config: Config, preset: str, overrides: Sequence[str], before: dict[str, Any]) -> list[str]:
+def _kept(config: Config, preset: str, overrides: Sequence[str], meta: CheckpointMeta) -> list[str]:
     """Overrides with which a run of the same preset goes on as it was: when it began the preset may have said something
     else, in another version, or the person something more.
 
     Args:
       config: what preset and overrides come to today.
-      before: configuration of its newest checkpoint.
+      meta: of its newest checkpoint.
     """
-    if not f"{before['name']} ".startswith(f"{preset} "):
+    if not f"{meta.config['name']} ".startswith(f"{preset} "):
         return []
     said = [override.partition("=")[0].strip() for override in overrides]
     said += [path for name in preset.split(":") if is_own(name) for path in OwnPreset(name).paths]
-    kept = []
-    for path, now, then in differences(config.to_dict(), before):
+    before, kept = meta.configuration(), []
+    for path, now, then in differences(config.to_dict(), meta.config):
         told = any(path == name or path.startswith(f"{name}.") for name in said)
-        if not (told or now is None or then is None) and is_read(config, path):  # None: one of the versions lacks it
+        if not (told or now is None or then is None) and is_read(before, path):  # None: one of the versions lacks it
             kept.append(f"{path}={then if isinstance(then, str) else json.dumps(then)}")
     return kept

@@ -32,13 +32,14 @@ def _names(folder: Path) -> list[str]:
     return [file.stem for file in folder.glob("*.yaml")]
 
 
-def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
+def load_config(preset: str, overrides: Sequence[str] = (), kept: Sequence[str] = ()) -> Config:
     """Compose presets and overrides into a configuration.
 
     `preset` is one name or several joined by colons (`dreamer_v3:12m`); later ones win, and leave something of the
-    others. An override is `field=value` or `section.field=value`, the value in YAML. Raises ValueError that lists the
-    known presets or fields, or names the field, what it expects and what it found, and where it stands in a file of
-    one's own.
+    others. An override is `field=value` or `section.field=value`, the value in YAML. `kept` are overrides in front of
+    the others that nobody says any more: they may be of settings that nothing reads by now. Raises ValueError that
+    lists the known presets or fields, or names the field, what it expects and what it found, and where it stands in a
+    file of one's own.
     """
     merged: dict[str, Any] = {}
     generation, *_ = names = preset.split(":")
@@ -50,16 +51,15 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> Config:
     _require_effect(preset, names, settings)
     for data in settings:
         _merge(merged, data)
+    for override in kept:
+        _merge(merged, with_run_settings(_settings(override)))
     said: list[str] = []
     for override in overrides:
-        path, separator, text = override.partition("=")
-        if not separator:
-            raise ValueError(f"override {override!r}: expected field=value")
-        nested = _nest(path.strip(), _parse(path, text))
+        nested = _settings(override)
         said += [name for name, _ in _leaves(nested)]
         _merge(merged, with_run_settings(nested))
     if "name" not in merged:
-        merged["name"] = preset + "".join(f" {override}" for override in overrides)
+        merged["name"] = preset + "".join(f" {override}" for override in (*kept, *overrides))
     try:
         config = Config.from_dict(merged)
         require_read(config, [*(path for file in own for path in file.paths), *said])
@@ -131,6 +131,13 @@ def _read_preset(generation: str, name: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError(f"preset {name!r}: expected a mapping, found {type(data).__name__}")
     return data
+
+
+def _settings(override: str) -> dict[str, Any]:
+    path, separator, text = override.partition("=")
+    if not separator:
+        raise ValueError(f"override {override!r}: expected field=value")
+    return _nest(path.strip(), _parse(path, text))
 
 
 def _parse(path: str, text: str) -> Any:

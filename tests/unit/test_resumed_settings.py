@@ -66,6 +66,21 @@ def test_settings_that_one_of_the_versions_has_not_or_nobody_reads_are_left_alon
     assert chosen_config(asked(tmp_path, "nano")) == load_config("nano", ["seed=0"])
 
 
+def test_what_the_run_read_stays_though_the_preset_alone_would_not_read_it(tmp_path: Path) -> None:
+    begun(tmp_path, load_config("nano", ["optimizer.rule=adam", "optimizer.clip=5"]))
+    optimizer = chosen_config(asked(tmp_path, "nano")).optimizer
+    assert (optimizer.rule, optimizer.clip) == ("adam", 5.0)
+
+
+def test_what_stays_is_not_held_against_the_person_where_nothing_reads_it_any_more(tmp_path: Path) -> None:
+    preset, through_the_model = "dreamer_v2:cpu", "behavior.gradient=dynamics"
+    begun(tmp_path, load_config(preset, ["behavior.gradient=mix", "behavior.dynamics_share=0.3"]))
+    assert chosen_config(asked(tmp_path, preset)).behavior.dynamics_share == 0.3
+    assert chosen_config(asked(tmp_path, preset, through_the_model)).behavior.gradient == "dynamics"
+    with pytest.raises(ValueError, match=r"it is read with behavior\.gradient=mix only"):
+        chosen_config(asked(tmp_path, preset, through_the_model, "behavior.dynamics_share=0.4"))
+
+
 def test_of_a_checkpoint_that_is_torn_the_one_before_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     begun(tmp_path, load_config("nano", ["train_ratio=64"]), 9)
     begun(tmp_path, load_config("nano", ["train_ratio=16"]), 10).write_text("{")
