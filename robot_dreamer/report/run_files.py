@@ -145,10 +145,11 @@ def newest_bundle(logdir: Path) -> int:
 
 
 def _newest_then(evaluation: Mapping[str, Any]) -> float:
-    """The newest bundle when an evaluation was made; an older version noted only that which it tried."""
-    tried = evaluation.get("evaluation")
-    noted = (evaluation.get("newest_bundle"), tried.get("version") if isinstance(tried, dict) else None)
-    return next((version for value in noted if (version := number(value)) is not None), math.inf)
+    """The newest bundle when an evaluation was made. One of an older version, which did not note it, counts as today's:
+    the bundle that it tried was the best of the last ones, and seldom the newest.
+    """
+    noted = number(evaluation.get("newest_bundle"))
+    return math.inf if noted is None else noted
 
 
 def _read_contract(files: RunFiles) -> None:
