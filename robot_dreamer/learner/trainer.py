@@ -297,7 +297,7 @@ class Trainer:
             return False
         tensors, meta = load_checkpoint(self.logdir, spec=self.spec, config=self.config, check=self._check_latents)
         if (began := meta.configuration().run.seed) != self.config.run.seed:
-            text = "this run began with seed %d and goes on with its random streams; seed %d changes acting alone"
+            text = "this run began with seed %d and goes on with its random streams; seed %d changes nothing but acting"
             _log.warning(text, began, self.config.run.seed)
         self._discards.resume(meta.discarded)
         self._reload_rows(meta.cursor)
