@@ -252,6 +252,7 @@ def draw(runs: Sequence[Run], official: Table, path: Path) -> None:
             ylabel="return of an episode",
             xlim=(0, 1.1 * right),
         )
+        axes.locator_params(axis="x", nbins=5)  # the steps' names are long
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=150)
 
