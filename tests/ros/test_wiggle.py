@@ -24,6 +24,7 @@ from robot_dreamer.preflight.findings import Finding, Weight
 from robot_dreamer.preflight.motions import motions_of
 from robot_dreamer.spec import RobotSpec, parse_spec
 from ros_nodes.wiggle import wiggling
+from tests.slots import until
 
 SPEC = """
 name: wiggled
@@ -190,19 +191,13 @@ def test_a_button_ends_the_heartbeat_and_with_damp_the_commands_also_while_a_per
     button = ros.add(ros.node("button")).create_publisher(Bool, "e_stop", 1)
     pressed: list[int] = []
 
-    def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20.0
-        while not condition():
-            assert time.monotonic() < deadline, "nothing happened within 20 s"
-            time.sleep(0.01)
-
     def ask(text: str) -> str:
         if "was moved" not in text:
             return "move"
         button.publish(Bool(data=True))
-        wait(lambda: not arm.beats[-1])
+        until(lambda: not arm.beats[-1])
         pressed.extend((len(arm.commands), len(arm.beats)))
-        wait(lambda: len(arm.beats) > pressed[1] + 5)  # it is not over: the person has not answered yet
+        until(lambda: len(arm.beats) > pressed[1] + 5)  # it is not over: the person has not answered yet
         return "y"
 
     safety = f"{{reactions: {{e_stop: {reaction}}}}}"
