@@ -110,6 +110,7 @@ def _action(spec: ActionSpec) -> dict[str, Any]:
         "low_pass": None if spec.filter is None else {"cutoff": spec.filter.cutoff, "order": spec.filter.order},
         "topic": command.topic,
         "type": command.type,
+        "frame": command.frame,
         "message_scale": command.scale or (1.0,) * spec.size,
         "message_offset": command.offset or (0.0,) * spec.size,
     }

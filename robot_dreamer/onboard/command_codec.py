@@ -5,7 +5,8 @@ who takes over, and bags use the same code.
 
 Out of messages there is one rule: a message is obeyed whole or refused. Refused are another number of numbers, other
 joints than the spec's (a real controller refuses them too), another number of points than one (it would not be known
-which one is in force), and numbers that are not finite. What is refused changes nothing.
+which one is in force), another frame than the spec's, and numbers that are not finite. What is refused changes
+nothing.
 
 Into messages: in lockstep a message carries the stamp of the sensors that it answers, a Float64MultiArray in
 `layout.dim[0].label` (ns, decimal text; drivers ignore it), the others in their header. Otherwise a TwistStamped
@@ -66,6 +67,9 @@ class CommandReader:
         elif command.type == TRAJECTORY:
             numbers = self._point(message)
         else:
+            frame = message.header.frame_id if command.frame else ""
+            if frame not in ("", command.frame):
+                raise self._error(f"frame {command.frame}", frame)
             numbers = np.array([getattr(*place) for place in _places(command, message)], np.float64)
         if numbers.shape != (self._action.size,) or not np.isfinite(numbers).all():
             raise self._error(f"{self._action.size} finite numbers", numbers)
@@ -168,6 +172,8 @@ class _Twist:
         self._message = new(command.type)
         self._stamped = command.type == TWIST_STAMPED
         self._fields = _places(command, self._message)
+        if self._stamped:
+            self._message.header.frame_id = command.frame
         self.messages = [self._message]
 
     def fill(self, numbers: NDArray[np.float64], answers: int, now: int) -> None:

@@ -37,7 +37,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Float64MultiArray: ros2_control's forward command controllers; all numbers in one array.
     JointTrajectory: ros2_control's joint_trajectory_controller; one point, reached after `time_from_start`.
     Twist, TwistStamped: a mobile base, or the servo of an arm's tip; `names` such as linear.x and angular.z, the rest
-    stays 0.
+    stays 0; a TwistStamped says along which `frame` it goes.
     Float64: one topic per joint; `{name}` in the topic stands for each of `names`.
     """
 
@@ -54,6 +54,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time_from_start: float = 0.0  # seconds, JointTrajectory only; 0: one control period
     scale: tuple[float, ...] = ()  # per number: message = scale * command + offset; default 1
     offset: tuple[float, ...] = ()  # default 0
+    frame: str = ""  # TwistStamped only: frame_id of its header, which MoveIt Servo needs and a base does not
 
     def __post_init__(self) -> None:
         require(len(set(self.names)) == len(self.names), f"names has a duplicate: {', '.join(self.names)}")
@@ -69,6 +70,9 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         require(is_trajectory or self.field == "positions", f"field is for {TRAJECTORY} only, not for {self.type}")
         require(is_trajectory or not self.time_from_start, f"time_from_start is for {TRAJECTORY} only")
         require(0 <= self.time_from_start < math.inf, "time_from_start must be seconds, not negative")
+        stamped = self.type == TWIST_STAMPED
+        require(stamped or not self.frame, f"frame is for {TWIST_STAMPED} only, not for {self.type}")
+        require(not self.frame.startswith("/"), f"frame {self.frame!r}: names of frames do not begin with /")
         for topic in self.topics:
             require_topic(topic)
         for label, values in (("scale", self.scale), ("offset", self.offset)):

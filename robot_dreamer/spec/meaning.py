@@ -82,6 +82,7 @@ FIELDS: Mapping[str, Verdict] = {
     "Command.time_from_start": _means("how fast a joint follows its command"),
     "Command.scale": _means("what the motors get"),
     "Command.offset": _means("what the motors get"),
+    "Command.frame": _tunes("a name in tf, before which each of two arms of a kind has a prefix"),
     "Signal.topic": _tunes(_WHERE),
     "Signal.type": _means("says what the field holds"),
     "Signal.field": _means("which quantity it is"),

@@ -17,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from robot_dreamer import ros_types
 from robot_dreamer.onboard.command_codec import CommandError, CommandReader, NewMessage, make_writer
-from robot_dreamer.spec import ActionSpec, Command, parse_spec
+from robot_dreamer.spec import ActionSpec, Command, load_spec, parse_spec
 from ros_nodes.commander import Commander
 from tests.onboard_models import TOY
 from tests.ros.conftest import Ros
@@ -30,8 +30,9 @@ TRAJECTORY = Command("c", "trajectory_msgs/msg/JointTrajectory", ("a", "b"))
 VELOCITY = Command("c", "trajectory_msgs/msg/JointTrajectory", ("a", "b"), field="velocities", time_from_start=1.25)
 TWIST = Command("c", "geometry_msgs/msg/Twist", ("linear.x", "angular.z"))
 STAMPED = Command("c", "geometry_msgs/msg/TwistStamped", ("angular.z", "linear.y"))
+FRAMED = Command("c", "geometry_msgs/msg/TwistStamped", ("angular.z", "linear.y"), frame="base")
 FLOATS = Command("{name}/c", "std_msgs/msg/Float64", ("a", "b"))
-ALL = [ARRAY, SCALED, TRAJECTORY, VELOCITY, TWIST, STAMPED, FLOATS]
+ALL = [ARRAY, SCALED, TRAJECTORY, VELOCITY, TWIST, STAMPED, FRAMED, FLOATS]
 
 
 @pytest.fixture(params=["ros", "bags"])
@@ -87,6 +88,23 @@ def test_twists(new: NewMessage) -> None:
     assert (stamped.twist.angular.z, stamped.twist.linear.y, stamped.twist.linear.x) == (1.5, -0.5, 0.0)
     assert nanoseconds(stamped.header.stamp) == NOW
     assert nanoseconds(messages(new, STAMPED, STAMP)[0].header.stamp) == STAMP
+    assert (stamped.header.frame_id, messages(new, FRAMED)[0].header.frame_id) == ("", "base")
+
+
+@pytest.mark.parametrize(("robot", "frame"), [("ur5_pick", "base"), ("xarm_pick", "link_base")])
+def test_a_servo_is_told_along_which_axes_the_tip_moves(new: NewMessage, robot: str, frame: str) -> None:
+    """MoveIt Servo does nothing with a twist without a frame."""
+    move = load_spec(robot).actions[0]
+    assert make_writer(move.command, move.size, PERIOD, new).messages[0].header.frame_id == frame
+
+
+def test_a_twist_along_other_axes_is_refused(new: NewMessage) -> None:
+    (message,) = messages(new, STAMPED)
+    np.testing.assert_array_equal(reader(FRAMED).read("c", message)[0], NUMBERS)  # of none it is meant so
+    message.header.frame_id = "tool0"
+    np.testing.assert_array_equal(reader(STAMPED).read("c", message)[0], NUMBERS)
+    with pytest.raises(CommandError, match="command arm: expected frame base, found tool0"):
+        reader(FRAMED).read("c", message)
 
 
 def test_one_number_per_topic(new: NewMessage) -> None:
@@ -102,7 +120,7 @@ def test_what_is_written_is_read(new: NewMessage, command: Command) -> None:
     assert label == (str(STAMP) if command.has_stamp else "")
     for topic, message in zip(command.topics, messages(new, command), strict=True):
         label = ours.read(topic, message)[1]
-    assert label == (str(NOW) if command is STAMPED else "")
+    assert label == (str(NOW) if command in (STAMPED, FRAMED) else "")
 
 
 def test_joints_are_found_by_name_and_others_are_refused(new: NewMessage) -> None:

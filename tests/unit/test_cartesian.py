@@ -152,8 +152,8 @@ def test_a_move_that_comes_right_behind_another_finds_the_tip_on_its_way(arm: Ma
         ),
         ("  cartesian:\n    move:", "  cartesian:\n    mov:", "simulation.cartesian: the robot has no action mov"),
         (
-            "topic: servo_node/delta_twist_cmds\n      type: geometry_msgs/msg/TwistStamped",
-            "topic: servo_node/delta_twist_cmds\n      type: geometry_msgs/msg/Twist",
+            "type: geometry_msgs/msg/TwistStamped\n      names: [linear.x, linear.y, linear.z]\n      frame: base",
+            "type: geometry_msgs/msg/Twist\n      names: [linear.x, linear.y, linear.z]",
             "its command must be a geometry_msgs/msg/TwistStamped, found geometry_msgs/msg/Twist",
         ),
         (

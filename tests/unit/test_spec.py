@@ -164,6 +164,12 @@ def with_action(old: str, new: str) -> str:
         ("topic: c", "topic: 'c/{name}'", "{name} in a topic is for std_msgs/msg/Float64 only"),
         ("topic: c", "topic: c, field: velocities", "field is for trajectory_msgs/msg/JointTrajectory only"),
         ("topic: c", "topic: c, time_from_start: 0.5", "time_from_start is for trajectory_msgs/msg/Joint"),
+        ("topic: c", "topic: c, frame: base", "frame is for geometry_msgs/msg/TwistStamped only, not for std_msgs"),
+        (
+            "topic: c, names: [a, b]",
+            "topic: c, type: geometry_msgs/msg/TwistStamped, names: [linear.x, angular.z], frame: /base",
+            "frame '/base': names of frames do not begin with /",
+        ),
         ("topic: c", "topic: c, scale: [1.0, 0.0]", "scale must not be 0"),
         ("topic: c", "topic: c, scale: [1.0, .inf]", "scale must be finite"),
         ("topic: c", "topic: c, offset: [1.0]", "command.offset needs 2 numbers, found 1"),
