@@ -70,7 +70,7 @@ class Lockstep(Runner):
         if stamp is None:
             return
         self._complete_at = time.monotonic()
-        state = self._states.step(self._heard())
+        state = self._step()
         self._parts.heartbeat.beat(self._states.alive)
         last = self._last
         if state is not DriveState.POLICY:

@@ -127,7 +127,7 @@ class Realtime(Runner):
     def _tick(self, missed: int) -> None:
         if self.phase is Phase.RUNNING:
             self._guard.judge_deadline(missed)
-        state = self._states.step(self._heard())
+        state = self._step()
         self._parts.heartbeat.beat(self._states.alive)
         if state is not DriveState.POLICY:
             self._stand_by(state)

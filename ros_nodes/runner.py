@@ -14,7 +14,7 @@ from robot_dreamer.onboard.controller import Controller, Decision
 from robot_dreamer.onboard.encoding import ObservationError
 from robot_dreamer.onboard.limits import Commands
 from robot_dreamer.onboard.observer import Observer
-from robot_dreamer.onboard.states import StateMachine
+from robot_dreamer.onboard.states import DriveState, StateMachine
 from robot_dreamer.record import Arrays
 from robot_dreamer.spec import RobotSpec
 from ros_nodes.commander import Commander
@@ -114,6 +114,11 @@ class Runner(ABC):
         if not deaf:
             self._heard_at = time.monotonic()
         return not deaf
+
+    def _step(self) -> DriveState:
+        """The state of this tick, by who gets the commands now."""
+        heard = self._heard()
+        return self._states.step(heard, not heard and set(self._commander.unheard()) >= set(self._commander.topics))
 
     def heard(self, topic: str) -> None:
         """Call it after each message."""

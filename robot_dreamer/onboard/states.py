@@ -49,8 +49,9 @@ class StateMachine:
     def __init__(self, spec: RobotSpec, guard: Guard, automatic: bool) -> None:
         self.state = DriveState.PASSIVE
         self.driving = False
-        self._deaf = False  # nobody has heard the commands since the way to the safe pose began
-        self._stopped = False  # a low level was told to stop, so only a look tells where the robot is
+        self._deaf = False  # some have not heard the commands since the way to the safe pose began
+        self._alone = False  # nobody hears any of them
+        self._stopped = False  # a low level was told to stop, or nothing, so only a look tells where the robot is
         self._guard = guard
         self._pose = spec.safety.pose
         self._default = DriveState.POLICY if automatic else DriveState.PASSIVE
@@ -68,14 +69,18 @@ class StateMachine:
         self._wish = (state, latest)
         return ""
 
-    def step(self, heard: bool = True) -> DriveState:
+    def step(self, heard: bool = True, alone: bool = False) -> DriveState:
         """The state of this tick.
 
         Args:
-          heard: somebody gets the commands. Otherwise nobody drives, and whoever listens again is led from where the
-            robot is: a ramp that nobody obeyed would end in a leap.
+          heard: all commands are got by somebody. Otherwise nobody drives, and those who get some are led to the safe
+            pose.
+          alone: nobody gets any. Then nothing is sent, and whoever listens again is led from where the robot is: a ramp
+            that went on unheard would begin with a leap.
         """
-        self._deaf = not heard or (self._deaf and self.driving)
+        self._alone = alone
+        self._stopped |= alone and self.driving
+        self._deaf = not heard or (self._deaf and self.driving and not self._stopped)
         fault, latest = self._guard.fault, self._guard.latest
         if fault is not None:
             self._seen = fault
@@ -92,6 +97,8 @@ class StateMachine:
 
     def command(self, observation: Mapping[str, NDArray[Any]] | None = None) -> Commands | None:
         """What goes out in every state but POLICY; None: nothing. STAND looks at the observation, if there is one."""
+        if self._alone:
+            return None
         if self.state is DriveState.STAND:
             return self._stand(observation)
         if not self.driving:

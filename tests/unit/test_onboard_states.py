@@ -27,8 +27,8 @@ class Robot:
         self.machine = StateMachine(spec, self.guard, automatic)
         self.out: list[float] | None = None
 
-    def step(self, observation: Any = None) -> DriveState:
-        state = self.machine.step()
+    def step(self, observation: Any = None, heard: bool = True, alone: bool = False) -> DriveState:
+        state = self.machine.step(heard and not alone, alone)
         if state is not POLICY:
             commands = self.machine.command(observation)
             self.out = None if commands is None else commands["torque"].tolist()
@@ -163,6 +163,42 @@ def acting_from_a_pose() -> Robot:
         pass
     robot.drive_to(0.4, 0.2)
     return robot
+
+
+def test_a_ramp_does_not_go_on_while_nobody_hears_it() -> None:
+    """It would begin with a leap for whoever comes back amid it."""
+    robot = acting()
+    for _ in range(3):
+        assert robot.step(alone=True) is PASSIVE and robot.out is None and not robot.machine.alive
+    assert robot.step() is STAND  # which is still wanted
+    np.testing.assert_allclose(robot.out, [0.2, 0.1])
+    robot = acting_from_a_pose()
+    robot.step(alone=True)
+    robot.step({"at": np.array([1.0, 0.5], np.float32)})  # it has sunk meanwhile
+    np.testing.assert_allclose(robot.out, [0.8, 0.4])
+    robot = acting()
+    robot.machine.want(PASSIVE)
+    robot.step(alone=True)
+    assert robot.step() is PASSIVE
+    np.testing.assert_allclose(robot.out, [0.2, 0.1])  # it still has the last command that it heard
+
+
+def test_a_fault_while_nobody_hears_is_reacted_to_once_somebody_does() -> None:
+    robot = acting()
+    robot.guard.latch("link", "test")
+    assert robot.step(alone=True) is FAULT and robot.out is None
+    assert robot.step() is FAULT
+    np.testing.assert_allclose(robot.out, [0.2, 0.1])
+
+
+def test_who_hears_some_of_the_commands_is_led_to_the_safe_pose() -> None:
+    robot = acting()
+    shown = []
+    for _ in range(3):
+        assert robot.step(heard=False) is PASSIVE
+        shown.append(robot.out)
+    np.testing.assert_allclose(shown[:2], [[0.2, 0.1], [0.0, 0.0]], atol=1e-12)
+    assert shown[2] is None
 
 
 def test_another_fault_behind_a_stop_wakes_no_low_level() -> None:
