@@ -74,6 +74,9 @@ class LimitRule:
         self._names = names
         self._unit = f" {unit}" if unit else ""
         self._persistence = Persistence(limit.after, rate)
+        # In float32, as readings are: 0.1 is more than 0.1 there, and a driver that cuts at a limit shows the limit.
+        sides = (("low", -1, limit.low), ("high", 1, limit.high))
+        self._sides = [(label, sign, np.asarray(side, np.float32)) for label, sign, side in sides if side]
 
     def check(self, observation: Mapping[str, NDArray[Any]]) -> str:
         return self._persistence(self._problem(observation[self._limit.observation]))
@@ -82,13 +85,12 @@ class LimitRule:
         self._persistence.reset()
 
     def _problem(self, value: NDArray[Any]) -> str:
-        limit = self._limit
-        for label, side, over in (("low", limit.low, value < limit.low if limit.low else None),
-                                  ("high", limit.high, value > limit.high if limit.high else None)):  # fmt: skip
-            if over is not None and over.any():
+        for label, sign, side in self._sides:
+            over = sign * value > sign * side
+            if over.any():
                 i = int(np.argmax(over))
                 which = f" of {self._names[i]}" if self._names else f"[{i}]"
-                return f"{limit.observation}{which} is {value[i]:.4g}{self._unit}, {label} limit {side[i]:g}"
+                return f"{self._limit.observation}{which} is {value[i]:.4g}{self._unit}, {label} limit {side[i]:g}"
         return ""
 
 

@@ -66,6 +66,9 @@ def test_what_must_last_does_not_count_before() -> None:
     ("limit", "value", "problem"),
     [
         (Limit("q", low=(-1.0, -2.0), high=(1.0, 2.0)), [1.0, -2.0], ""),
+        (Limit("q", low=(-0.1, -1.2), high=(0.1, 1.2)), [0.1, -1.2], ""),  # in float32 both are farther out
+        (Limit("q", low=(-0.1, -1.2), high=(0.1, 1.2)), [-0.1, 1.2], ""),
+        (Limit("q", high=(0.1, 1.2)), [0.0, 1.2001], "q of knee is 1.2 rad, high limit 1.2"),
         (Limit("q", low=(-1.0, -2.0), high=(1.0, 2.0)), [0.0, 2.5], "q of knee is 2.5 rad, high limit 2"),
         (Limit("q", low=(-1.0, -2.0), high=(1.0, 2.0)), [-1.5, 0.0], "q of hip is -1.5 rad, low limit -1"),
         (Limit("q", high=(80.0, 80.0)), [-1e6, 79.0], ""),
