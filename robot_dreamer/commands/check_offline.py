@@ -39,7 +39,7 @@ def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
 
 
 def _leaps(action: ActionSpec, spec: RobotSpec) -> Iterator[Finding]:
-    """Of a robot that goes where it is told, at once."""
+    """Of a robot that goes where it is told, at once: what may move it far."""
     if not is_position(action):
         return
     where, safety = f"action {action.name}", spec.safety
@@ -58,6 +58,9 @@ def _leaps(action: ActionSpec, spec: RobotSpec) -> Iterator[Finding]:
     if not action.max_rate and not safety.ramp_seconds:
         text = "no max_rate and no safety.ramp_seconds: the way to the neutral command is one step, after a fault too"
         yield warning(where, text, "give safety.ramp_seconds, or max_rate")
+    if safety.reaction("e_stop") == "stop":
+        text = "a press of the emergency stop is a motion: to the neutral command, as fast as max_rate allows"
+        yield warning(where, text, "say safety: {reactions: {e_stop: hold}}, or see that the way there is always free")
 
 
 def learner_findings(spec: RobotSpec, preset: str) -> Iterator[Finding]:

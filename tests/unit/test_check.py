@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from robot_dreamer.cli import main
 from robot_dreamer.commands.check_offline import spec_findings
 from robot_dreamer.preflight.findings import note, stop, table, warning
-from robot_dreamer.spec import ROBOTS_DIRECTORY, known_robots, load_spec
+from robot_dreamer.spec import ROBOTS_DIRECTORY, known_robots, load_spec, parse_spec
 from tests.onboard_models import TOY, make_bundle, toy_spec
 
 
@@ -141,6 +142,26 @@ def test_a_robot_that_may_leap_is_warned_of(
     assert status == 0 and tuple(leap for leap in LEAPS if leap in out) == said
 
 
-def test_shipped_robots_do_not_leap() -> None:
+STOP = "a press of the emergency stop is a motion"
+
+
+@pytest.mark.parametrize(
+    ("safety", "warned"),
+    [
+        ("{}", True),
+        ("{reactions: {e_stop: stop}}", True),
+        ("{reactions: {e_stop: hold}}", False),
+        ("{reactions: {e_stop: damp}}", False),
+    ],
+)
+def test_a_stop_that_moves_the_robot_is_warned_of(safety: str, warned: bool) -> None:
+    spec = parse_spec(f"{ARM}safety: {safety}\n")
+    assert any(STOP in finding.found for finding in spec_findings(spec)) == warned
+    (action,) = spec.actions
+    moved = msgspec.structs.replace(spec, actions=(msgspec.structs.replace(action, unit="rad/s"),))
+    assert not any(STOP in finding.found for finding in spec_findings(moved))  # neutral is rest there
+
+
+def test_shipped_robots_do_not_leap_nor_does_a_stop_move_them() -> None:
     found = [f.found for robot in known_robots() for f in spec_findings(load_spec(robot))]
-    assert not [text for text in found if any(leap in text for leap in LEAPS)]
+    assert not [text for text in found if any(words in text for words in (*LEAPS, STOP))]
