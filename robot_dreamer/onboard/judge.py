@@ -60,6 +60,7 @@ class Judge:
 
         Args:
           begins: the sample begins an episode. What came before it ends nothing; only a terminal that is still up does.
+            Nor does it add up, be it minutes: the last reward alone is given, which tells whether they can be used.
 
         Raises:
           ObservationError: a message does not have what the spec expects of its topic. All events are taken then, too.
@@ -70,7 +71,8 @@ class Judge:
             topic, message = self._events.popleft()
             try:
                 if self._reward is not None and topic == self._reward.topic:
-                    reward += self._reward_of(topic, message)
+                    paid = self._reward_of(topic, message)
+                    reward = paid if begins else reward + paid
                 if self._terminal is not None and topic == self._terminal.topic:
                     self._up = _read_flag(self._terminal, self._readers["terminal"], message)
                     ended = ended or self._up

@@ -211,3 +211,16 @@ def test_rewards_whose_sum_no_row_can_hold() -> None:
     for tick in (1, 2):
         show(observer, tick, reward=3e38)
     assert reward_problem(observer.sample().reward) == "reward: expected a number that float32 can hold, found 6e+38"
+
+
+def test_rewards_from_before_an_episode_do_not_add_up() -> None:
+    """A robot that nobody drove for minutes would begin with a sum that is outside of its reward_range."""
+    observer = Observer(toy_spec())
+    for tick in range(1, 2000):
+        show(observer, tick, reward=math.nan if tick == 7 else 0.5)
+    assert observer.sample(begins=True).reward == 0.5
+    for tick in (2000, 2001):
+        show(observer, tick, reward=0.5)
+    assert observer.sample().reward == 1.0
+    show(observer, 2002, reward=math.nan)  # these rewards are of no use: no episode begins
+    assert math.isnan(observer.sample(begins=True).reward)
