@@ -116,7 +116,12 @@ class Components:
             self.commander = commander = Commander(node, spec)
             stack.callback(commander.close)
             guard = self.controller.guard
-            self.resetter = Resetter(node, spec.episode, may=lambda: guard.fault is None)
+
+            def may() -> bool:
+                """In real time from the safe pose only: whoever resets the robot moves it too, or hears nothing."""
+                return guard.fault is None and (lockstep or guard.limits.at_neutral)
+
+            self.resetter = Resetter(node, spec.episode, may=may)
             stack.callback(self.resetter.destroy)
             self.takeover = TakeOver(node, spec, float(node.get_parameter("teleop_timeout").value))
             stack.callback(self.takeover.destroy)

@@ -4,7 +4,7 @@ Its phases (phase.py):
 
   IDLE       the policy is not to act (robot_dreamer/onboard/states.py)
   WAITING    no fresh sensors yet, or no more: neutral command; when they come, a reset if the spec names one
-  RESETTING  the robot resets itself: neutral command
+  RESETTING  the robot resets itself, once it is at the safe pose: neutral command
   READY      reset done: neutral command until every sensor has spoken again
   RUNNING    an episode
 A sensor older than its max_age, or a clock that jumps, cuts the episode and leads back to WAITING; every other state

@@ -26,7 +26,7 @@ class Resetter:
     thread that calls `poll` and spins the node.
 
     Args:
-      may: asked right before each request goes out; a robot with a fault must not move itself.
+      may: asked right before each request goes out; a robot with a fault, or one that is led, must not move itself.
 
     Attributes:
       available: the spec names a service.
@@ -63,7 +63,7 @@ class Resetter:
         self._withdrawn = False
         self._ask_at = 0.0  # not before
         self._sent_at = 0.0
-        self._since = 0.0  # when it was asked for
+        self._since = 0.0  # when it was asked for, and might be
         self._refusal = ""  # the last answer was none; why
 
     def request(self) -> None:
@@ -103,7 +103,8 @@ class Resetter:
                 skip_first=True,
             )
             return
-        if not self._may():  # the loop withdraws it with its next tick
+        if not self._may():
+            self._since = now  # nobody has been asked: the loop withdraws it with its next tick, or soon it may
             return
         self._sent_at = now
         self._future = self._client.call_async(Trigger.Request())

@@ -72,6 +72,21 @@ def test_a_reset_that_does_not_come_is_said(
     assert stage.components.resetter.first_stamp == 0 and not stage.node.failed
 
 
+@pytest.mark.parametrize("limits", ["", "safety: {ramp_seconds: 0.5}"])
+def test_in_real_time_the_robot_is_at_the_safe_pose_before_it_is_reset(make: Callable[..., Stage], limits: str) -> None:
+    """Whoever resets it moves it by means of its own, or hears no commands meanwhile."""
+    stage, found = make(spec=f"{TOY}{limits}\n"), list[Any]()
+
+    class Resets(list[int]):
+        def append(self, tick: int) -> None:
+            found.append(stage.sent[-1])
+            super().append(tick)
+
+    stage.robot.resets = Resets()
+    stage.until(lambda: len(found) > 3, "some resets")
+    assert found == [[0.0, 0.0]] * len(found)
+
+
 class _Never:
     """A call that is never answered."""
 
