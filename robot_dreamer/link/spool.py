@@ -185,6 +185,11 @@ class Spool:
         self.discards = tuple(dict.fromkeys((*self.discards, *discards)))
         return SpoolResult(rows, sum(block.rows for block in blocks) - rows, dropped)
 
+    @property
+    def has_room(self) -> bool:
+        """Half of the limit is free."""
+        return self.bytes <= self._limit / 2
+
     def read(self, after: int, max_bytes: int, max_blocks: int) -> list[SpoolBlock]:
         """Next blocks of one boot with id > after; at least one if there is any, then up to the limits."""
         with self._lock, disk_advice(self.path, "rows cannot be read"):

@@ -39,7 +39,7 @@ class SpoolWriter:
       recorded: rows on disk since start.
       last_error: newest refused row, in words; empty again once a whole batch fits.
       disk_fault: why the disk refuses rows; empty while it takes them.
-      full: the spool refuses rows by its rule "stop".
+      full: the spool refused rows by its rule "stop"; until it takes one, or half of it is free.
     """
 
     def __init__(
@@ -150,6 +150,8 @@ class SpoolWriter:
         self.disk_fault = ""
         if self._batch:
             self.full = result.refused > 0
+        elif self._spool.has_room:  # who has stopped for a full one brings no row that would show it
+            self.full = False
         self._batch, self._batch_rows = [], 0
         for _ in discards:
             self._discards.popleft()

@@ -200,7 +200,8 @@ def test_stop_recording_when_full_raises_a_fault(tmp_path: Path) -> None:
     status = link.status()
     assert "spool is full" in status.fault and status.dropped == {"spool_full": 20 - status.spooled}
     link._spool.settle(link.boot, 19)  # as if the learner had come and taken all
+    wait_for(lambda: not link.status().fault)  # a robot that has stopped records nothing that would show it
     link.record(synthetic_row(SPEC, "r", link.boot, 20))
-    wait_for(lambda: not link.status().fault)
-    assert link.status().spooled == 1
+    wait_for(lambda: link.status().spooled == 1)
+    assert not link.status().fault
     link.stop()
