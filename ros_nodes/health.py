@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from rclpy.node import Node
 
 from robot_dreamer.link.robot import RobotLinkStatus
-from robot_dreamer.onboard.policy import OnnxPolicy
+from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy
 from robot_dreamer.onboard.states import DriveState
 from ros_nodes.components import Components
 from ros_nodes.graph import unheard
@@ -18,13 +18,14 @@ CLOCK_SKEW = 60.0  # seconds that the clocks of two computers may differ
 _PATIENCE = 3  # seconds without the learner before saying so
 
 
-def bundle_age(components: Components) -> float:
-    """Seconds since the learner published the acting bundle, by its monotonic clock; 0 for the random policy.
+def bundle_age(components: Components, policy: ActingPolicy | None = None) -> float:
+    """Seconds since the learner published a policy's bundle (None: the acting one's), by its monotonic clock; 0 for the
+    random policy.
 
     Of a bundle that no learner has spoken of since the node started: since it was made, by the wall clocks. One that
     says that it was made later than now, by more than the clocks of two computers differ, is of unknown age: infinity.
     """
-    policy = components.slot.current
+    policy = policy or components.slot.current
     if not isinstance(policy, OnnxPolicy):
         return 0.0
     link = components.link.status() if components.link is not None else None

@@ -51,10 +51,10 @@ class OutsideFaults:
             self._components.controller.guard.latch("link", status.fault)
 
     def judge_bundle(self) -> None:
-        """Whether the acting bundle is too old."""
-        components = self._components
-        allowed, age = components.spec.safety.bundle_seconds, bundle_age(components)
+        """Whether the bundle is too old that acts, or is ready to: it takes over in episodes, which this fault ends."""
+        components, policy = self._components, self._components.slot.next
+        allowed, age = components.spec.safety.bundle_seconds, bundle_age(components, policy)
         if allowed and age > allowed:
             how = f"is {age:.0f} s old" if math.isfinite(age) else "says that it was made later than now, so no age"
-            text = f"bundle {components.slot.current.version} {how}, allowed {allowed:g} s"
+            text = f"bundle {policy.version} {how}, allowed {allowed:g} s"
             components.controller.guard.latch("bundle", text)

@@ -97,6 +97,14 @@ class PolicySlot:
         """The acting policy."""
         return self._current
 
+    @property
+    def next(self) -> ActingPolicy:
+        """Who acts from an episode's next tick on, as far as is known: a policy that is ready, or the acting one."""
+        try:
+            return self._ready[0]
+        except IndexError:
+            return self._current
+
     def offer(self, path: Path) -> None:
         """Look at a bundle in the background; returns at once."""
         self._offers.append(Path(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -248,6 +249,23 @@ def test_a_bundle_that_is_too_old_latches(make: Make, tmp_path: Path) -> None:
     reason = faulted(stage, "bundle")
     assert reason.startswith("bundle 1 is ") and reason.endswith(" s old, allowed 3600 s")
     stage.only(NEUTRAL)
+
+
+def test_a_newer_bundle_ends_the_fault_of_one_that_is_too_old(make: Make, tmp_path: Path) -> None:
+    """It can take over in an episode only, and none begins before a person has cleared the fault, and said policy."""
+    old, new = (make_bundle(tmp_path / f"{version}.bundle", toy_spec(), version) for version in (1, 2))
+    edit_manifest(new, created=datetime.now(timezone.utc).isoformat())
+    stage = make(bundle=str(old), spec=safe("{bundle_seconds: 3600}"), automatic=False)
+    faulted(stage, "bundle")
+    stage.components.slot.offer(new)
+    stage.until(lambda: stage.components.slot.next.version == 2, "the newer one")
+    assert stage.call("policy/clear_fault").success
+    stage.node._report()
+    assert stage.controller.guard.fault is None and stage.components.slot.current.version == 1
+    assert stage.call("policy/policy").success
+    stage.until(lambda: stage.components.slot.swaps == 1, "its turn")
+    stage.node._report()
+    assert stage.controller.guard.fault is None
 
 
 def test_a_bundle_from_the_future_has_no_age(make: Make, tmp_path: Path) -> None:
