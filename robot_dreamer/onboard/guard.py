@@ -152,6 +152,7 @@ class Guard:
         for frozen in self._safety.frozens:
             still = self.stillness.seconds[frozen.observation]
             if still >= frozen.seconds:
+                self.stillness.seconds[frozen.observation] = 0.0  # who clears it must be able to move the robot
                 text = f"{frozen.observation} has not changed for {still:.3g} s of changing commands"
                 return self.latch("frozen", f"{text}, allowed {frozen.seconds:g} s")
         return None

@@ -77,6 +77,20 @@ def test_an_episode_that_begins_does_not_forget() -> None:
     assert guard.fault is not None
 
 
+def test_a_cleared_fault_does_not_latch_before_the_robot_has_moved() -> None:
+    """Motors were off: the readings are the same until it moves again, and STAND looks at them before that."""
+    spec = watching(SPEC, "speed")
+    guard = Guard(spec)
+    assert drive(guard, spec, "speed")
+    guard.clear()
+    observation = {o.name: np.zeros(o.shape, o.dtype) for o in spec.quantities}
+    found = []
+    for n in range(60):
+        found.append(guard.inspect(observation) is None)
+        guard.check({"torque": np.array([float(n % 2), 0.0])})
+    assert all(found[:40]) and guard.fault is not None  # as long again
+
+
 def test_one_rule_is_written_without_a_list_and_its_mistakes_are_named() -> None:
     section = "safety: {frozen: {observation: speed, seconds: 2.0}}"
     spec = parse_spec(TOY + section)
