@@ -56,6 +56,7 @@ class Realtime(Runner):
         self._since = time.monotonic()  # of the phase
         self._sound_at: float | None = None  # when the last good sample came; None: none since the reset or IDLE
         self._problem = ""  # why the last tick could not act
+        self._over_since: float | None = None  # since when the task has been over before an episode could begin
         self._settling = False  # the loop died and its thread leads the robot to the safe pose
 
     @property
@@ -98,6 +99,11 @@ class Realtime(Runner):
         """Messages wait in the observer for the next tick."""
 
     def _waiting_for(self) -> str:
+        if not self._problem and self._over_since and time.monotonic() - self._over_since > _PATIENCE:
+            terminal = self._parts.spec.terminal
+            assert terminal is not None  # nothing else says so
+            where = terminal.expression or f"topic {terminal.topic}"
+            return f"no episode begins, for the task is over: terminal, {where}"
         if self.phase is Phase.RUNNING or time.monotonic() - self._since < _PATIENCE or not self._problem:
             return ""
         return self._problem
@@ -160,6 +166,7 @@ class Realtime(Runner):
             self._controller.abandon()
             self._resetter.withdraw()
             self._sound_at = None
+            self._over_since = None
             self._enter(Phase.IDLE)
         self._problem = self._silence()  # a person should know it before asking for the policy
         command = self._states.command(self._glance() if state is DriveState.STAND and not self._problem else None)
@@ -187,7 +194,9 @@ class Realtime(Runner):
             self._guard.latch("stale", f"no good sample for {self._stale:g} s: {problem}")
 
     def _act(self) -> None:
+        begins = not self._controller.running
         decision = self._decide()
+        self._over_since = (self._over_since or time.monotonic()) if begins and decision.is_last else None
         if decision.refused:
             self._judge_stale(decision.refused)
         else:

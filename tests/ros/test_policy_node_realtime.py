@@ -123,12 +123,16 @@ def test_nonsense_is_refused_counted_and_answered_with_neutral(make: Callable[..
     assert all(np.isfinite(r.observation["speed"]).all() for r in stage.rows)
 
 
-def test_without_a_reset_service_a_terminal_robot_gets_neutral_commands(make: Callable[..., Stage]) -> None:
+def test_a_terminal_robot_without_a_reset_gets_neutral_commands_and_it_is_said(make: Callable[..., Stage]) -> None:
     stage = make(max_steps=10_000, spec=TOY.replace("reset_service: reset, ", ""))
     stage.until(lambda: stage.controller.steps >= 2, "some steps")
     stage.robot.terminal = dict.fromkeys(range(stage.robot.tick, stage.robot.tick + 100_000), True)
     stage.until(lambda: stage.rows[-1].is_terminal, "the end of the episode")
     stage.only(NEUTRAL)
+    words, rows = "no episode begins, for the task is over: terminal, topic task", len(stage.rows)
+    stage.until(lambda: complain(stage.node, stage.components) == words, "the reason")
+    stage.robot.terminal = {}
+    stage.until(lambda: len(stage.rows) > rows and not complain(stage.node, stage.components), "an episode")
 
 
 def test_a_clock_that_runs_back_cuts_the_episode(make: Callable[..., Stage]) -> None:
