@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -15,6 +17,22 @@ _Table = TypeVar("_Table")
 
 class ParameterError(ValueError):
     """A parameter has an unknown name, or the wrong type or value; the message names it."""
+
+
+def require_read(words: Sequence[str] | None) -> None:
+    """Raise ParameterError for words of a command line that ROS 2 does not take for parameters, and nobody else reads.
+
+    words: without the program's name; None: those of this process.
+    """
+    left, inside = list[str](), False
+    for word in sys.argv[1:] if words is None else words:
+        if word == ("--" if inside else "--ros-args"):
+            inside = not inside
+        elif not inside:  # `robot:=so101` too, which rcl takes for a remapping, as it was said long ago
+            left.append(word)
+    if left:
+        expected = "parameters stand behind --ros-args, such as --ros-args -p robot:=my_robot.yaml"
+        raise ParameterError(f"nobody reads {' '.join(left)!r}: {expected}; docs/settings.md lists them")
 
 
 def declare(node: Node, table: type[_Table]) -> _Table:

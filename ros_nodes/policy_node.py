@@ -31,7 +31,7 @@ from ros_nodes.distro import make_executor
 from ros_nodes.e_stop import EStop
 from ros_nodes.health import StatusLog, complain, figures
 from ros_nodes.outside import OutsideFaults
-from ros_nodes.parameters import ParameterError, declare
+from ros_nodes.parameters import ParameterError, declare, require_read
 from ros_nodes.services import Services
 from ros_nodes.shield import ShieldedNode
 from ros_nodes.transitions import reported
@@ -216,6 +216,7 @@ def main(args: list[str] | None = None) -> int:
     with ended_by(lambda *_: stop.set()):
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)  # ours send the neutral command first
         try:
+            require_read(args)
             node = PolicyNode()
             exit_status = node.run(stop)
             node.destroy_node()

@@ -21,10 +21,12 @@ def _run(args: list[str] | None, stop: threading.Event) -> int:
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions
 
+    from ros_nodes.parameters import require_read
     from sim.simulated_robot import SimulatedRobot
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        require_read(args)
         node = Node("sim_robot")
         SimulatedRobot(node).run(stop.is_set)
     except ValueError as error:
