@@ -6,7 +6,7 @@
     DIR/robots/<robot>.json   one allowed robot: its public key; deleting the file is revoking
     DIR/handout/<robot>.json  what the robot needs (secret: mode 600): copy it to the robot, then delete it here
 
-The learner gets `--keys DIR`, the robot `--keys <robot>.json`.
+The learner gets `--keys DIR`, the policy node `keys:=<robot>.json` and `robot_id:=<robot>`.
 """
 
 from __future__ import annotations
@@ -136,9 +136,12 @@ def run(args: argparse.Namespace) -> int:
     """Run `robot-dreamer keys`; returns the exit status. Raises LinkError."""
     if args.action == "create":
         for handout in create(args.keys, args.robots):
-            print(f"copy {handout} to robot {handout.stem}, pass it there as --keys, then delete it here")
+            told = f"keys:={handout.name} robot_id:={handout.stem}"
+            print(f"copy {handout} to robot {handout.stem}, for its policy node: {told}; then delete it here")
         print(f"learner: --keys {args.keys}")
     elif args.action == "list":
+        if args.robots:
+            raise LinkError(f"list shows all robots: leave out {' '.join(args.robots)}")
         keys = LearnerKeys(args.keys)
         for key, robot in keys.allowed().items():
             print(f"{robot}\t{key}")

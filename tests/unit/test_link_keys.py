@@ -13,6 +13,8 @@ from zmq.utils import z85
 from robot_dreamer.link import keys
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.security import ZAP_ENDPOINT, Gate
+from robot_dreamer.settings.policy_node import PolicyNodeSettings
+from robot_dreamer.settings.setting import settings_of
 
 
 def run(folder: Path, *arguments: str) -> int:
@@ -24,13 +26,17 @@ def run(folder: Path, *arguments: str) -> int:
 def test_create_list_revoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "create", "r1", "r2") == 0
     handout = tmp_path / "handout" / "r1.json"
-    assert str(handout) in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert str(handout) in said and "for its policy node: keys:=r1.json robot_id:=r1;" in said
+    assert {"keys", "robot_id"} <= {entry.name for entry in settings_of(PolicyNodeSettings)}
     run(tmp_path, "list")
     listing = capsys.readouterr().out
     mine = keys.load_robot_keys(handout)
     learner = keys.LearnerKeys(tmp_path)
     assert mine.robot == "r1" and mine.learner == learner.public and f"r1\t{mine.public}" in listing
     assert mine.secret not in listing and learner.allowed()[mine.public] == "r1"
+    with pytest.raises(LinkError, match="leave out r1"):
+        run(tmp_path, "list", "r1")
     run(tmp_path, "revoke", "r1")
     assert keys.listed(tmp_path).keys() == {"r2"} and not handout.exists()
 
