@@ -29,6 +29,7 @@ from sim.sensors import (
     imu_readers,
     odometry_readers,
     pose_readers,
+    require_read,
     require_simulated,
 )
 from sim.simulation import Simulation
@@ -59,6 +60,7 @@ class SimRobot:
                 raise SpecError("its spec has no section `simulation`")
             require_simulated(spec)
             simulation = msgspec.convert(spec.simulation, Simulation)
+            require_read(spec, simulation)
             self._world = make_world(simulation, spec.folder, seed)
             if not self._world.has_task:
                 _require_judged(spec)

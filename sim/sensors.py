@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import mujoco
@@ -20,6 +21,15 @@ from sim.units import Units, require_known
 from sim.velocity_commands import TwistReading
 
 _FIELDS = {IMU: "imus", ODOMETRY: "odometry", POSE: "poses", TWIST_STAMPED: "twists"}  # whose readings have fields
+_TOPICS = {  # fields of `simulation` that say what topics of one type show
+    "cameras": IMAGE,
+    "imus": IMU,
+    "odometry": ODOMETRY,
+    "poses": POSE,
+    "velocity_commands": TWIST_STAMPED,
+    "arrays": NUMBERS,
+    "task_observations": NUMBERS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,17 @@ def require_simulated(spec: RobotSpec) -> None:
         if o.source.type not in shown:
             what = f"a {o.source.type}"
             raise SpecError(f"observation {o.name!r}: the simulation shows no such sensor ({what}), a robot does")
+
+
+def require_read(spec: RobotSpec, simulation: Simulation) -> None:
+    """Raise SpecError for a topic of `simulation` that no quantity reads: a slip there would be the default camera."""
+    for field, kind in _TOPICS.items():
+        read = topics_of(spec, kind)
+        for topic in getattr(simulation, field):
+            if topic not in read:
+                near = get_close_matches(topic, read, 1)
+                meant = f"; did you mean {near[0]}?" if near else f"; read are: {', '.join(read) or 'none'}"
+                raise SpecError(f"simulation.{field}: nothing in the spec reads {topic!r} as {kind}{meant}")
 
 
 def require_realtime(spec: RobotSpec) -> None:

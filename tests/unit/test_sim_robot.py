@@ -303,6 +303,7 @@ def test_odometry_poses_and_arrays() -> None:
         ("poses: {foot_pose: foot},", "", "pose 'foot_pose': simulation.poses must name its body"),
         ("{foot_pose: foot}", "{foot_pose: paw}", "pose 'foot_pose': the model has no body paw; it has: .*foot"),
         ("{odom: torso}", "{odom: trunk}", "odometry 'odom': the model has no body trunk; it has: .*torso"),
+        ("{foot_pose: foot}", "{foot_pose: foot, /foot_pose: foot}", "poses: .* '/foot_pose' .*mean foot_pose"),
         ("arrays: {feet: [touch_toe, touch_heel]}", "seed: 1", "unknown field `seed`"),
         (",\n  arrays: {feet: [touch_toe, touch_heel]}", "", "array 'feet': simulation.arrays must name its sensors"),
         ("[touch_toe, touch_heel]", "[touch_toe]", "observation 'touch' names 2 numbers, simulation.arrays gives 1"),
@@ -312,6 +313,14 @@ def test_odometry_poses_and_arrays() -> None:
 def test_what_odometry_poses_and_arrays_need_is_named(old: str, new: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         SimRobot(changed(old, new, HOPPER), seed=0)
+
+
+def test_a_slip_in_a_cameras_topic_does_not_leave_the_default_camera() -> None:
+    text = CAMERA.replace("CHANNELS", "3")
+    SimRobot(parse_spec(text), seed=0)
+    words = "simulation.cameras: nothing in the spec reads 'camera/imge' .* mean camera/image?"
+    with pytest.raises(SpecError, match=words):
+        SimRobot(changed("{camera/image: lookatcart}", "{camera/imge: lookatcart}", text), seed=0)
 
 
 def test_an_expression_stands_in_place_of_the_tasks_reward_and_end() -> None:
