@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.spec import RobotSpec, SpecError
 from robot_dreamer.spec.source import IMAGE
+from sim.physics import make_room
 from sim.sensors import topics_of
 from sim.simulation import Simulation
 from sim.units import require_known
@@ -36,7 +37,7 @@ class View:
     depth: bool
 
     def take(self, world: World) -> NDArray[Any]:
-        """The picture now, [height, width, channels]. Raises RuntimeError where nothing can be rendered."""
+        """The picture now, [height, width, channels]. Raises CannotRender."""
         if self.depth:
             return world.depth(self.camera, self.height, self.width)
         picture = world.render(self.camera, self.height, self.width)
@@ -44,7 +45,7 @@ class View:
 
 
 def camera_views(spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel) -> dict[str, View]:
-    """The view of each image topic.
+    """The view of each image topic, for which the model gets the room.
 
     Raises:
       SpecError: the model lacks a camera, or the observations of one topic want different pictures.
@@ -63,5 +64,6 @@ def camera_views(spec: RobotSpec, simulation: Simulation, model: mujoco.MjModel)
         require_known("camera", [camera], known, f"topic {topic!r}")
         index = camera if isinstance(camera, int) else names.index(camera)
         height, width = sizes.pop()
+        make_room(model, height, width)
         views[topic] = View(index, height, width, max(o.shape[2] for o in observations), depth.pop())
     return views

@@ -9,7 +9,7 @@ from robot_dreamer.endings import ended_by
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until a signal that ends a program. Exit status 0, or 2 after a wrong parameter."""
+    """Run until a signal that ends a program. Exit status 0, or 2: a wrong parameter, no pictures here."""
     stop = threading.Event()
     with ended_by(lambda *_: stop.set()):
         return _run(args, stop)
@@ -22,6 +22,7 @@ def _run(args: list[str] | None, stop: threading.Event) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from ros_nodes.parameters import require_read
+    from sim.physics import CannotRender
     from sim.simulated_robot import SimulatedRobot
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -29,7 +30,7 @@ def _run(args: list[str] | None, stop: threading.Event) -> int:
         require_read(args)
         node = Node("sim_robot")
         SimulatedRobot(node).run(stop.is_set)
-    except ValueError as error:
+    except (ValueError, CannotRender) as error:
         print(f"sim_robot: {error}", file=sys.stderr)
         return 2
     finally:

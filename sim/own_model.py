@@ -19,7 +19,6 @@ from sim.units import require_known
 MJCF, URDF = "mjcf", "urdf"
 _ROOTS = {"mujoco": MJCF, "robot": URDF}  # root element of the file -> kind
 _PACKAGE = "package://"
-_PICTURE = (960, 1280)  # height, width of the largest picture, px; MuJoCo's default is 480 x 640
 
 
 class OwnModelWorld(PhysicsWorld):
@@ -41,8 +40,6 @@ class OwnModelWorld(PhysicsWorld):
         model = _compile(file, kind, simulation.drives)
         if kind == URDF:
             _complete(model)
-        model.vis.global_.offheight = max(model.vis.global_.offheight, _PICTURE[0])
-        model.vis.global_.offwidth = max(model.vis.global_.offwidth, _PICTURE[1])
         if model.nu == 0:
             advice = "simulation.drives adds some, such as {joints: […], kind: position, kp: 20.0, kv: 1.0}"
             joints = ", ".join(joint_names(model))

@@ -19,6 +19,11 @@ from robot_dreamer.environment import EpisodeBroken
 
 Before = Callable[[int], int]  # physics steps to come -> after how many it must be called again, 1 to all of them
 _RUNGE_KUTTA = int(mujoco.mjtIntegrator.mjINT_RK4)
+_PICTURE = 480, 640  # height, width of pictures for people, px, at most
+
+
+class CannotRender(RuntimeError):
+    """No picture can be taken on this machine; the message says what helps."""
 
 
 def import_dm_control(part: str) -> ModuleType:
@@ -46,6 +51,7 @@ class PhysicsWorld:
         self._physics = physics
         self.model: mujoco.MjModel = physics.model.ptr
         self.data: mujoco.MjData = physics.data.ptr
+        make_room(self.model, *_PICTURE)
         self._warned: NDArray[np.int32] = self.data.warning.number  # how often MuJoCo has, by kind
 
     def _advance(self, steps: int, before: Before | None) -> None:
@@ -72,12 +78,12 @@ class PhysicsWorld:
             self._physics.after_reset()
 
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
-        """RGB picture [height, width, 3] by a camera of the model, -1: by a free one. Raises RuntimeError."""
+        """RGB picture [height, width, 3] by a camera of the model, -1: by a free one. Raises CannotRender."""
         picture: NDArray[np.uint8] = self._rendered(height, width, camera_id=camera)
         return picture
 
     def depth(self, camera: int, height: int, width: int) -> NDArray[np.float32]:
-        """Distances along the axis of a camera of the model, [height, width, 1], m. Raises RuntimeError."""
+        """Distances along the axis of a camera of the model, [height, width, 1], m. Raises CannotRender."""
         distances: NDArray[np.float32] = self._rendered(height, width, camera_id=camera, depth=True)
         return distances[..., None]
 
@@ -86,7 +92,13 @@ class PhysicsWorld:
             return self._physics.render(height, width, **what)
         except (RuntimeError, mujoco.FatalError) as error:
             advice = "install EGL (Debian, Ubuntu: apt install libegl1) or set MUJOCO_GL"
-            raise RuntimeError(f"cannot take a picture of the simulation: {error}; {advice}") from error
+            raise CannotRender(f"cannot take a picture of the simulation: {error}; {advice}") from error
+
+
+def make_room(model: mujoco.MjModel, height: int, width: int) -> None:
+    """Let pictures of this size be taken: MuJoCo draws none larger than a buffer that it makes for the first one."""
+    buffer = model.vis.global_
+    buffer.offheight, buffer.offwidth = max(buffer.offheight, height), max(buffer.offwidth, width)
 
 
 class _Whole:

@@ -218,7 +218,7 @@ class SimRobot:
     def picture(self, side: int) -> NDArray[np.uint8]:
         """A picture (side, side, 3) of the robot for a person, by the model's first camera, also of one without eyes.
 
-        Raises RuntimeError where nothing can be rendered.
+        Raises CannotRender.
         """
         return self._world.render(0 if self._world.model.ncam else -1, side, side)
 

@@ -57,3 +57,11 @@ def test_depth_is_the_distance_along_the_cameras_axis(tmp_path: Path) -> None:
 def test_a_topic_shows_depth_or_colours(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="topic 'depth': it shows depth .* or colours, not both"):
         make(tmp_path, "unit: m, range: [0.0, 1.8], source", "source")
+
+
+def test_a_real_cameras_picture_has_room(tmp_path: Path) -> None:
+    """MuJoCo's own room is 640 x 480."""
+    robot = make(tmp_path, "source: {topic: image", "picture: {size: [1080, 1920]}, source: {topic: image")
+    with taking_pictures():
+        sensors = robot.reset()
+    assert sensors.images["image"].shape == (1080, 1920, 3) and sensors.images["depth"].shape == (48, 64, 1)

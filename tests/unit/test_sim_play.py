@@ -17,6 +17,7 @@ from tests.own_models import place
 
 pytest.importorskip("dm_control")
 pytest.importorskip("gymnasium")
+from sim.physics import import_dm_control
 
 
 def returns(output: str) -> list[tuple[str, str, str]]:
@@ -48,6 +49,19 @@ def test_a_film_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     if "cannot take a picture" in shown.err:
         pytest.skip(shown.err)  # a machine without OpenGL
     assert status == 0 and f"written: {video}" in shown.out and video.stat().st_size > 1000
+
+
+def test_a_machine_that_cannot_draw_says_what_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="needs the extra film")
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no OpenGL here")
+
+    monkeypatch.setattr(import_dm_control("mujoco").Physics, "render", broken)
+    assert main(["sim", "--robot", "cartpole", "--seconds", "0.1", "--video", str(tmp_path / "out.mp4")]) == 2
+    assert "cannot take a picture of the simulation: no OpenGL here; install EGL" in capsys.readouterr().err
 
 
 def test_what_cannot_be_done_is_said(
