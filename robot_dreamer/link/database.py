@@ -19,7 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from robot_dreamer.link.errors import DamagedFile, LinkError
-from robot_dreamer.spec import RobotSpec, require_same_spec
+from robot_dreamer.spec import RobotSpec, SpecMismatch, require_same_spec
 
 FORMAT = "4"
 _OLDER = ("2", "3")  # become ones of today's format when they are opened to be written
@@ -107,7 +107,11 @@ class Database:
             found = f"{self.meta('kind')} of format {self.meta('format')}"
             raise LinkError(f"{self.path} is a {found}, expected a {kind} of format {FORMAT}; choose another directory")
         self.spec = msgspec.json.decode(self.meta("spec") or "", type=RobotSpec)
-        require_same_spec(spec, self.spec, f"experience {kind} {self.path}")
+        try:
+            require_same_spec(spec, self.spec, f"experience {kind} {self.path}")
+        except SpecMismatch as error:  # what helps last: of a program's words a supervisor shows the last lines
+            helps = f"choose another log directory than {self.path.parent}, which is of robot {self.spec.name!r}"
+            raise SpecMismatch(f"{error}\n{helps} and spec {self.spec.hash[:12]}") from error
         if self.meta("format") != FORMAT:
             self.set_meta("format", FORMAT)
         for statement in filter(str.strip, schema.split(";")):

@@ -163,8 +163,10 @@ def test_rows_of_an_open_transaction_are_not_read(store: ExperienceStore) -> Non
 def test_another_spec_is_refused_with_both_sides(tmp_path: Path) -> None:
     ExperienceStore(tmp_path / "s", SPEC).close()
     other = msgspec.structs.replace(SPEC, rate=50.0)
-    with pytest.raises(SpecMismatch, match=r"rate: ours 50.0, theirs 25.0"):
+    with pytest.raises(SpecMismatch, match=r"rate: ours 50.0, theirs 25.0") as refused:
         ExperienceStore(tmp_path / "s", other)
+    helps = f"choose another log directory than {tmp_path}, which is of robot 'cartpole' and spec {SPEC.hash[:12]}"
+    assert str(refused.value).splitlines()[-1] == helps
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
