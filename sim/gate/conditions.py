@@ -69,6 +69,7 @@ class Plan:
 
 def plan(spec: RobotSpec, criteria: Criteria) -> Plan:
     """What a robot is to be tried under. Raises SpecError if it cannot be simulated."""
+    SimRobot(spec, criteria.seed)  # its own table is looked at before anything is tried, which takes minutes
     robot = SimRobot(Condition(NOMINAL, NOMINAL).robot(spec), criteria.seed)
     spreads, notes = _spreads(robot, criteria.seed), list[str]()
     vary = [dict(row) for row in spec.simulation.get("vary", ())]

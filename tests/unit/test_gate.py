@@ -151,6 +151,17 @@ def test_spreads_are_those_of_a_moving_robot_although_its_task_ends(
     assert list(_wander(SimRobot(load_spec(robot), 0), 0)) == []  # over at each reset
 
 
+@pytest.mark.parametrize("row", ["{range: [0.5, 1.5]}", "{quantity: mas, range: [0.5, 1.5]}"])
+def test_a_wrong_row_of_the_robots_table_is_named_before_anything_is_tried(
+    row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = mass_robot(tmp_path, f"vary: [{{quantity: mass, range: [0.5, 1.5]}}, {row}]")
+    bundle = linear_bundle(tmp_path / "good.zip", robot)
+    monkeypatch.setattr(command, "_try", None)
+    assert gate(tmp_path, bundle, robot, criteria=FEW)[0] == 2
+    assert "vary[1]" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("criteria", "words"),
     [
