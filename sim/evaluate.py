@@ -23,6 +23,7 @@ from robot_dreamer.intervals import student
 from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
+from robot_dreamer.option_types import whole_number
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.run_files import newest_bundle
 from robot_dreamer.spec import RobotSpec
@@ -120,7 +121,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--robot", default="", help="name of a robot, or path to its RobotSpec; default: the bundle's, else cartpole"
     )
     parser.add_argument("--episodes", type=int, default=10, help="number of episodes")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode; the next ones count up")
+    parser.add_argument(
+        "--seed", type=whole_number(0, 2**31 - 1), default=0, help="of the first episode; the next ones count up"
+    )
     parser.add_argument(
         "--sample", action="store_true", help="sample actions, as in training, instead of taking the mean"
     )
@@ -138,9 +141,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print a table on stdout. Returns 0, or 1 below --min-return."""
-    policies = [args.bundle, None] if args.against_random and args.bundle is not None else [args.bundle]
+    for option in ("sample", "against_random"):
+        if args.bundle is None and getattr(args, option):
+            told = option.replace("_", "-")
+            raise ValueError(f"--{told}: only with --bundle; without one random actions are all that there is")
     if args.checkpoint is not None and (args.video is None or args.bundle is None):
         raise ValueError("--checkpoint: only with --video and --bundle, whose state it makes visible")
+    policies = [args.bundle, None] if args.against_random else [args.bundle]
     spec = spec_for(args.robot, args.bundle)
     with ExitStack() as stack:
         film = None if args.video is None else stack.enter_context(Film(args.video, spec, _eyes(args, spec)))

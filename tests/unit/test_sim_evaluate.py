@@ -137,6 +137,8 @@ def test_no_digit_is_left_out_where_there_is_little_room(capsys: pytest.CaptureF
         (["--bundle", "missing.bundle"], ["missing.bundle"]),
         (["--robot", "hexapod"], ["hexapod", "cartpole"]),
         (["--episodes", "0"], ["episodes", "0"]),
+        (["--sample"], ["--sample: only with --bundle"]),
+        (["--against-random"], ["--against-random: only with --bundle"]),
     ],
 )
 def test_wrong_arguments(arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,6 +146,12 @@ def test_wrong_arguments(arguments: list[str], words: list[str], capsys: pytest.
     error = capsys.readouterr().err
     for word in words:
         assert word in error
+
+
+def test_a_seed_that_nothing_takes_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--seed", "-1"])
+    assert "--seed: expected a whole number from 0 to 2147483647, found '-1'" in capsys.readouterr().err
 
 
 def test_a_robot_that_harms_itself_ends_its_episode_as_on_the_real_one() -> None:
