@@ -18,7 +18,7 @@ def resume_or_begin(trainer: Trainer, init_from: str, demonstrations: str = "") 
     The rows of `demonstrations`, a run or a store, come into the run's own store before.
     """
     if demonstrations:
-        taken = add_demonstrations(Path(demonstrations).expanduser(), trainer.store)
+        taken = add_demonstrations(Path(demonstrations), trainer.store)
         _log.info("demonstrations: %d rows of %s are new", taken, demonstrations)
     if trainer.resume():
         _log.info("resumed at %d updates, %d rows", trainer.updates, trainer.env_steps)
@@ -26,7 +26,7 @@ def resume_or_begin(trainer: Trainer, init_from: str, demonstrations: str = "") 
             _log.info("--init-from %s was for the beginning of this run and is not read again", init_from)
         return True
     if init_from:
-        start_from(trainer, Path(init_from).expanduser())
+        start_from(trainer, Path(init_from))
     elif trainer.config.freeze:
         _log.warning("frozen before they have learned anything: %s", ", ".join(trainer.config.freeze))
     return False

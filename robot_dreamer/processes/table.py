@@ -129,12 +129,14 @@ class Options:
         None,
         "true: act at random until there is a bundle; false: the policy node fails without one; empty: true with sim",
     )
-    keys: str = setting("", "this robot's link key file (robot-dreamer keys)")
-    learner_keys: str = setting("", "key folder of the local learner (robot-dreamer keys)")
+    keys: str = setting("", "this robot's link key file (robot-dreamer keys)", file=True)
+    learner_keys: str = setting("", "key folder of the local learner (robot-dreamer keys)", file=True)
     insecure: bool = same(PolicyNodeSettings, "insecure")
     seed: int = setting(0, "of everything random", least=0, most=2**31 - 1)
     params_file: str = setting(
-        "", "ROS parameter file for simulated robot and policy node; what it says goes before these arguments"
+        "",
+        "ROS parameter file for simulated robot and policy node; what it says goes before these arguments",
+        file=True,
     )
     remappings: tuple[str, ...] = setting((), "ROS names that are others, separated by spaces: OLD:=NEW OLD:=NEW")
     policy_node: Mapping[str, Parameter] = field(default_factory=dict)

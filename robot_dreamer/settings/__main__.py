@@ -16,6 +16,7 @@ What each program can be told, from the tables in `robot_dreamer/settings/` (`py
 this page). A parameter or launch argument that no table has is refused, with the nearest one that it has; so is what is
 out of its range, and what stands in front of `--ros-args` on a node's command line. As options of `robot-dreamer` names
 have `-` for `_` (`--init-from`), and what is true or false is a switch: `--offline`, `--no-film`.
+`~` in front of a file or folder is the home folder, in a parameter file too.
 """
 _LAUNCH = """## Launch arguments
 

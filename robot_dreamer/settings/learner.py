@@ -33,16 +33,18 @@ class LearnerSettings:
     bind: str = setting(
         LOCAL_ADDRESS, "address to listen on, tcp://address:port; beyond loopback it needs keys, or insecure"
     )
-    keys: str = setting("", "folder with the learner's keys and the allowed robots (robot-dreamer keys)")
+    keys: str = setting("", "folder with the learner's keys and the allowed robots (robot-dreamer keys)", file=True)
     insecure: bool = setting(False, "accept any robot, unencrypted, beyond loopback too")
     minutes: float = setting(0.0, "minutes of training over all starts; 0: no limit", least=0.0)
     steps: int = setting(0, "environment steps over all starts, action repeats included; 0: no limit", least=0)
     seed: int = setting(0, "of the parameters and all noise", least=0, most=2**31 - 1)
     threads: int = setting(1, "CPU threads", least=1, most=1024)
-    init_from: str = setting("", "log directory of a run whose parameters this one begins with (docs/learning.md)")
+    init_from: str = setting(
+        "", "log directory of a run whose parameters this one begins with (docs/learning.md)", file=True
+    )
     freeze: str = setting("", "modules whose parameters stay as they are, separated by commas: encoder,decoder")
     demonstrations: str = setting(
-        "", "run or store whose rows are learned from too, as what a person showed (docs/learning.md)"
+        "", "run or store whose rows are learned from too, as what a person showed (docs/learning.md)", file=True
     )
     offline: bool = setting(False, "learn from the store in logdir alone: no link, no train ratio; needs a budget")
     epochs: float = setting(

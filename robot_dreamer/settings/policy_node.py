@@ -30,6 +30,7 @@ class PolicyNodeSettings:
         "",
         "bundle to begin with. Only a newer one of its own run replaces it, whether the learner sends it now or it "
         "acted before a restart: start without to let another run take over. Empty: the one that acted last",
+        file=True,
     )
     require_gate: bool = setting(
         False,
@@ -40,13 +41,16 @@ class PolicyNodeSettings:
         "",
         "folder of those whose signature `bundle` must have (docs/policies.md); then there is no learner, which signs "
         "nothing, and no random_actions; empty: nobody is asked",
+        file=True,
     )
-    logdir: str = setting("", "folder of the spool and the received bundles; empty: ~/.ros/robot_dreamer/<robot_id>")
+    logdir: str = setting(
+        "", "folder of the spool and the received bundles; empty: ~/.ros/robot_dreamer/<robot_id>", file=True
+    )
     deterministic: bool = setting(
         False, "no action noise: the mean or most likely action; may change while the node runs", changes=True
     )
     insecure: bool = setting(False, "allow a link without keys beyond this machine")
-    keys: str = setting("", "file with this robot's link keys (robot-dreamer keys); empty: none")
+    keys: str = setting("", "file with this robot's link keys (robot-dreamer keys); empty: none", file=True)
     spool_rule: str = setting(
         "drop_oldest",
         "when the spool is full: drop_oldest rows that the learner lacks, or stop recording and fault (docs/link.md)",

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field
@@ -29,6 +30,7 @@ class Setting:
       choices: the texts that are known; empty: any.
       changes: it may change while the program runs.
       option: name on a command line, without dashes, where it is another.
+      file: a text that names a file or folder; `~` in it means the home folder, which a shell leaves where it stands.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     changes: bool = False
     option: str = ""
+    file: bool = False
 
     @property
     def expected(self) -> str:
@@ -53,7 +56,9 @@ class Setting:
         return text if self.least is None else f"{text} of at least {self.least:.10g}"
 
     def check(self, value: Any, found: Any = None) -> Any:
-        """The value, a whole number for a float made one; found: what a message shows, the value itself if None.
+        """The value, with a whole number for a float made one, and a home folder written out.
+
+        found: what a message shows; the value itself if None.
 
         Raises ValueError: the name, what was expected and found.
         """
@@ -70,7 +75,7 @@ class Setting:
             fits = math.isfinite(value) and least <= value <= most
         if not fits or (self.choices and value not in self.choices):
             raise ValueError(f"{self.name}: expected {self.expected}, found {value if found is None else found!r}")
-        return value
+        return type(value)(os.path.expanduser(value)) if self.file or kind == "Path" else value
 
     def read(self, text: str) -> Any:
         """The value that a text from a person means. Raises ValueError as `check` does."""
@@ -81,7 +86,7 @@ class Setting:
         if kind == "bool":
             value = _WORDS.get(text.lower(), text)
         elif kind == "Path":
-            value = Path(text).expanduser()
+            value = Path(text)
         elif kind.startswith("tuple"):
             value = tuple(shlex.split(text))
         elif kind in ("int", "float"):

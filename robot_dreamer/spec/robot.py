@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,7 +210,7 @@ def load_spec(robot: str | Path) -> RobotSpec:
       SpecError: unknown name (the message lists the known ones), a broken file (file, line, field), or pictures that no
         network takes.
     """
-    path = Path(robot)
+    path = Path(os.path.expanduser(robot))
     if in_family(str(robot)):
         return _made(str(robot))
     if path.suffix not in (".yaml", ".yml"):

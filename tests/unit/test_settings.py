@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from robot_dreamer.processes import Options
 from robot_dreamer.settings.__main__ import page
 from robot_dreamer.settings.learner import LearnerSettings
+from robot_dreamer.settings.policy_node import PolicyNodeSettings
 from robot_dreamer.settings.setting import (
     add_options,
     check_all,
@@ -19,6 +21,7 @@ from robot_dreamer.settings.setting import (
     setting,
     settings_of,
 )
+from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,19 @@ def test_a_table_checks_its_values() -> None:
 def test_what_another_program_declared_keeps_its_bounds() -> None:
     (copied,) = settings_of(Copy)
     assert (copied.least, copied.most, copied.default, copied.description) == (1, 5, 3, "how many of the others")
+
+
+def test_a_tilde_is_the_home_folder_where_no_shell_has_seen_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a ROS parameter file: the policy node kept its spool in a folder of that name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    entries = [entry for table in (PolicyNodeSettings, LearnerSettings, Options) for entry in settings_of(table)]
+    files = [entry for entry in entries if entry.file or entry.kind == "Path"]
+    assert {"bundle", "trusted_signers", "logdir", "keys", "learner_keys", "init_from"} <= {x.name for x in files}
+    assert {str(entry.read("~/x")) for entry in files} == {str(tmp_path / "x")}
+    logdir = next(entry for entry in settings_of(PolicyNodeSettings) if entry.name == "logdir")
+    assert logdir.check("~/x") == str(tmp_path / "x") and logdir.check("") == ""
+    (tmp_path / "mine.yaml").write_text((ROBOTS_DIRECTORY / "cartpole.yaml").read_text())
+    assert load_spec("~/mine.yaml").folder == tmp_path
 
 
 def test_unknown_names_are_refused_with_the_nearest_known_one() -> None:
