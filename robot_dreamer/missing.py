@@ -39,4 +39,5 @@ def advice(error: ModuleNotFoundError) -> str:
     """What to install, in one line; empty for a module that is none of ours to bring."""
     module = (error.name or "").partition(".")[0]
     extra = EXTRAS.get(module)
-    return f"{module} is missing: pip install 'robot_dreamer[{extra}]'" if extra else ""
+    sourced = ", or source the setup.bash of ROS 2" if module == "rclpy" else ""
+    return f"{module} is missing: pip install 'robot_dreamer[{extra}]'{sourced}" if extra else ""

@@ -30,10 +30,12 @@ def require_startable(options: Options) -> None:
         if options.clock == "realtime":
             require_realtime(spec)
         SimRobot(spec, options.seed)
+    needed = {"torch": options.learner == LOCAL, "rclpy": options.sim or options.policy, "onnxruntime": options.policy}
+    for package in (name for name, wanted in needed.items() if wanted):
+        if importlib.util.find_spec(package) is None:  # imported it would take seconds
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     try:
         if options.learner == LOCAL:
-            if importlib.util.find_spec("torch") is None:  # imported it would take seconds
-                raise ModuleNotFoundError("No module named 'torch'", name="torch")
             load_config(options.preset, list(options.overrides))
             keys = Path(options.learner_keys) if options.learner_keys else None
             require_protection(options.bind, keys, options.insecure, "learner")

@@ -51,6 +51,8 @@ COMMANDS = [
     ("gymnasium", ["learn"]),
     ("torch", ["learn"]),
     ("torch", ["train"]),
+    ("rclpy", ["train"]),
+    ("onnxruntime", ["train"]),
     ("onnxruntime", ["evaluate", "--episodes", "1"]),
     ("scipy", ["evaluate", "--episodes", "1"]),
     ("jinja2", ["report", "nowhere"]),
