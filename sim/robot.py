@@ -235,9 +235,10 @@ def _require_judged(spec: RobotSpec) -> None:
 def _whole_multiple(spec: RobotSpec, control_step: float) -> int:
     steps = spec.period / control_step
     if steps < 0.999 or abs(steps - round(steps)) > 1e-6:
-        fitting = ", ".join(f"{1 / (control_step * n):.6g}" for n in range(1, 6))
+        near = range(max(1, math.floor(steps) - 1), math.floor(steps) + 3)
+        fitting = ", ".join(f"{1 / (control_step * n):.10g}" for n in near)  # digits enough to be taken when typed
         raise SpecError(
             f"rate {spec.rate:g} Hz: its period {spec.period:.6g} s is not a whole multiple of the model's control "
-            f"step {control_step:g} s; rates that fit: {fitting}, …"
+            f"step {control_step:g} s; rates near it that fit: {fitting}; or change that step in the model"
         )
     return round(steps)

@@ -198,7 +198,7 @@ DRIVE = 'model.xml", drives: [{joints: [%s], kind: %s}]'
         (('model.xml"', DRIVE % ("elbow", "servo")), None, ["servo", "drives[0].kind"]),
         (('{expression: "norm(torques)"}', f"{{topic: task, {SIGNAL}}}"), None,
          ["reward: a model of one's own has no task", "'task'", "expression", "docs/rewards.md"]),
-        (("rate: 50.0", "rate: 60.0"), None, ["60 Hz", "0.005 s", "200, 100"]),
+        (("rate: 50.0", "rate: 60.0"), None, ["60 Hz", "0.005 s", "100, 66.66666667, 50, 40"]),
         (("[-1, -1]", "[-3, -1]"), ('name="s"', 'name="s" ctrlrange="-2 2"'), ["[-3.0, 1.0]", "[-2.0, 2.0]", "'s'"]),
         (('mjcf:model.xml"', 'dm_control:cartpole/swingup", keyframe: up'), None, ["keyframe: only a model"]),
         (('model.xml"', 'model.xml", start: {knee: 0.0}'), None, ["simulation.start", "joint knee", "shoulder, elbow"]),
@@ -230,6 +230,15 @@ def test_episodes_begin_anywhere_that_start_says(tmp_path: Path) -> None:
     shoulders, elbows = zip(*begun, strict=True)
     assert set(shoulders) == {0.25} and len(set(elbows)) == 51
     assert -1.0 <= min(elbows) < -0.8 and 0.8 < max(elbows) <= 1.0
+
+
+def test_rates_that_are_said_to_fit_are_near_and_may_be_typed_off(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="fit: 33.33333333, 31.25, 29.41176471, 27.77777778; or") as refused:
+        SimRobot(load_spec(place("arm", tmp_path, **{"50.0": "30.0"})), 0)
+    for rate in str(refused.value).split("fit: ")[1].split(";")[0].split(", "):
+        SimRobot(load_spec(place("arm", tmp_path, **{"50.0": rate})), 0)
+    with pytest.raises(SpecError, match="fit: 500, 250;"):
+        SimRobot(load_spec(place("arm", tmp_path, **{"50.0": "900"})), 0)
 
 
 BODIES = """<body name="ball" pos="0 0 2"><freejoint/><geom size=".05"/></body>
