@@ -6,6 +6,7 @@ experience store of the learner: within it an older one is refused, and a new st
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -21,6 +22,7 @@ from robot_dreamer.link.messages import Announcement, Fetch, Hash, Id, Piece
 from robot_dreamer.link.timing import LinkLimits, Timing
 
 KEEP = 3  # whole bundles kept on disk, the current one included
+_PATIENCE = 16  # the most, in units of Timing.piece
 
 
 class CurrentBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +58,9 @@ class Inbox:
         self._wanted: CurrentBundle | None = None
         self._wanted_published = 0.0  # monotonic
         self._received = 0  # bytes in the part file
-        self._asked: dict[int, float] = {}  # offset -> when
+        self._asked: dict[int, float] = {}  # offset -> when; -inf: for the second time
+        self._progress = 0.0  # when a piece came, or one was asked for while none was on its way
+        self._quick, self._patience = timing.piece / 8, timing.piece
         self._early: dict[int, bytes] = {}  # pieces that arrived before their turn
         self._refused: set[CurrentBundle] = set()  # in this session; announcements repeat
         self._not_before = 0.0
@@ -94,23 +98,31 @@ class Inbox:
         wanted = self._wanted
         if wanted is None or now < self._not_before:
             return []
-        self._asked = {at: when for at, when in self._asked.items() if now - when < self._timing.piece}
+        again = bool(self._asked) and now - self._progress > self._patience
+        if again:  # more patiently each time: what is merely slow would be filled with pieces sent again
+            self._patience = min(2.0 * self._patience, _PATIENCE * self._timing.piece)
+        if again or not self._asked:
+            self._progress = now
         step = self._limits.piece_bytes
         fetches = []
         for index in range(self._limits.piece_window):
             offset = self._received + index * step
-            if offset < wanted.size and offset not in self._asked and offset not in self._early:
-                self._asked[offset] = now
+            if offset < wanted.size and offset not in self._early and (again or offset not in self._asked):
+                self._asked[offset] = -math.inf if offset in self._asked else now
                 fetches.append(Fetch(wanted.sha256, offset, min(step, wanted.size - offset)))
         return fetches
 
     def receive(self, piece: Piece, now: float) -> None:
         """Take a piece; the last one completes the bundle. Raises OSError if the disk refuses."""
         wanted = self._wanted
-        if wanted is None or piece.sha256 != wanted.sha256 or piece.offset not in self._asked:
-            return  # late or repeated
+        if wanted is None or piece.sha256 != wanted.sha256:
+            return  # late
+        self._progress = now
+        if piece.offset not in self._asked:
+            return  # repeated
+        if now - self._asked.pop(piece.offset) < self._quick:
+            self._patience = self._timing.piece
         expected = min(self._limits.piece_bytes, wanted.size - piece.offset)
-        del self._asked[piece.offset]
         if len(piece.data) != expected:
             self.problems["bundle_piece"] += 1
             return

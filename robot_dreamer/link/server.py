@@ -53,6 +53,7 @@ from robot_dreamer.link.timing import LIMITS, TIMING, LinkLimits, Timing
 from robot_dreamer.link.worker import Worker
 from robot_dreamer.spec import RobotSpec, require_same_spec
 
+_QUESTIONS = 4  # unanswered, after which the kernel closes a connection
 UNEXPECTED = "unexpected"  # kind of a message whose handler raised what it should not have
 _LOG = logging.getLogger(__name__)
 
@@ -114,6 +115,9 @@ class LinkServer:
         socket.maxmsgsize = MAX_MESSAGE
         socket.ipv6 = "[" in self.address
         socket.router_mandatory = True  # a reply to a peer that is gone is an error that we see
+        # Who lost its power says no goodbye, and without a question from the kernel its connection would stay for ever.
+        socket.tcp_keepalive, socket.tcp_keepalive_cnt = 1, _QUESTIONS
+        socket.tcp_keepalive_idle = socket.tcp_keepalive_intvl = max(1, round(self._timing.silence_last))
         if self._keys is not None:
             protect_learner(socket, self._keys)
         try:
@@ -253,13 +257,14 @@ class LinkServer:
                 self._sessions.drop(session)
 
     def _hello(self, identity: bytes, hello: Hello, key: str) -> None:
-        holder = self._sessions.holder(hello, identity)
+        now = time.monotonic()
+        holder = self._sessions.holder(hello, identity, now)
         if holder is not None and not self._send(holder, Problem("claimed", "another process claims this robot id")):
             # The connection is gone (the robot was killed and came back): its name is free.
             session = self._sessions.get(holder)
             if session is not None:
                 self._sessions.drop(session)
-        answer = self._sessions.hello(hello, identity, key, time.monotonic())
+        answer = self._sessions.hello(hello, identity, key, now)
         if isinstance(answer, Refused):
             self.last_error = f"robot {hello.robot!r} refused: {answer.text}"
             self._send(identity, answer)

@@ -31,14 +31,15 @@ class Session:
     bad_messages: Counter[str] = field(default_factory=Counter)
     refused: str = ""
 
-    def status(self, now: float) -> RobotStatus:
+    def status(self, now: float, silence: float) -> RobotStatus:
+        """`silence`: seconds after which it does not count as connected."""
         alive, totals = self.alive, self.totals
         figures = dict(alive.figures) if alive else {}
         acting = figures.get("bundle_version", -1)
         return RobotStatus(
             robot=self.robot,
             boot=self.boot,
-            connected=self.identity is not None,
+            connected=self.identity is not None and now - self.heard <= silence,
             last_seen=now - self.heard,
             received=totals.stored,
             duplicates=totals.duplicates,
@@ -73,16 +74,16 @@ class Sessions:
     def live(self) -> list[tuple[bytes, Session]]:
         return list(self._by_identity.items())
 
-    def holder(self, hello: Hello, identity: bytes) -> bytes | None:
-        """The other connection that holds this robot's id with another boot, if any."""
+    def holder(self, hello: Hello, identity: bytes, now: float) -> bytes | None:
+        """The other connection that holds this robot's id with another boot, if any; a silent one holds nothing."""
         session = self._robots.get(hello.robot)
         if session is None or session.identity in (None, identity) or session.boot == hello.boot:
             return None
-        return session.identity
+        return None if now - session.heard > self._timing.silence else session.identity
 
     def hello(self, hello: Hello, identity: bytes, key: str, now: float) -> Session | Refused:
         """Admit a robot or say why not. The same boot may always move to a new connection: it is the same process."""
-        refused = self._objection(hello, identity, key)
+        refused = self._objection(hello, identity, key, now)
         session = self._robots.get(hello.robot)
         if refused is not None:
             self.refusals[refused.reason] += 1
@@ -118,11 +119,15 @@ class Sessions:
             self._forget()
 
     def sweep(self, now: float) -> list[tuple[bytes, Refused]]:
-        """Drop silent robots and those whose keys were revoked; returns what to tell the latter."""
+        """Drop robots that are silent for long and those whose keys were revoked; returns what to tell the latter.
+
+        One that is merely silent may be speaking: a message counts when it has come whole, and on a slow network a row
+        with pictures takes longer than `silence`. Dropped meanwhile, its rows would be thrown away, again and again.
+        """
         told = []
         allowed = None if self._keys is None else self._keys.allowed()
         for identity, session in self.live():
-            if now - session.heard > self._timing.silence:
+            if now - session.heard > self._timing.silence_last:
                 self.drop(session)
             elif allowed is not None and allowed.get(session.key) != session.robot:
                 self.drop(session)
@@ -134,16 +139,16 @@ class Sessions:
     def status(self) -> list[RobotStatus]:
         now = time.monotonic()
         with self._lock:
-            return [session.status(now) for _, session in sorted(self._robots.items())]
+            return [session.status(now, self._timing.silence) for _, session in sorted(self._robots.items())]
 
-    def _objection(self, hello: Hello, identity: bytes, key: str) -> Refused | None:
+    def _objection(self, hello: Hello, identity: bytes, key: str, now: float) -> Refused | None:
         if self._keys is not None:
             owner = self._keys.allowed().get(key)
             if owner != hello.robot:
                 return Refused("not_allowed", f"this key belongs to {owner or 'nobody'}, not to robot {hello.robot!r}")
         if difference := self._difference(hello):
             return Refused("spec", difference[:16384])
-        if self.holder(hello, identity) is not None:
+        if self.holder(hello, identity, now) is not None:
             text = f"robot id {hello.robot!r} is in use by another live connection; give each robot its own id"
             return Refused("claimed", text)
         if hello.robot not in self._robots and len(self._by_identity) >= self._limits.robots:

@@ -15,11 +15,13 @@ class Timing:
       poll: both: longest sleep of a network thread.
       hello: robot: an unanswered hello is repeated after this.
       heartbeat: both: a peer is told that we live at least this often.
-      silence, silence_last: both: a peer that was not heard for this long is gone; robot: doubled after each connection
-        that ends so, up to the second, and set back by one that lasts: a bad network's handshake may take longer.
+      silence, silence_last: both: a peer that was not heard for this long counts as gone; robot: doubled after each
+        connection that ends so, up to the second, and set back by one that lasts: a bad network's handshake may take
+        longer; learner: who comes back before the second is served on, as a large message may take as long.
       acknowledge: robot: with chunks in flight and no acknowledgement for this long, all are sent again; doubled each
         time, up to 16 times, until an acknowledgement comes quickly.
-      piece: robot: an unanswered request for a piece of a bundle is repeated after this.
+      piece: robot: with pieces of a bundle asked for and none coming for this long, they are asked for again; doubled
+        each time, up to 16 times, until one comes quickly.
       offer: learner: a bundle that is not the newest is kept for this long after a robot last fetched from it.
       retry_first, retry_last: robot: back-off between connections, doubled each time, with 0-25 % jitter.
       refused: robot: pause after a refusal that only a person can lift (wrong spec, wrong key, wrong protocol).

@@ -98,6 +98,27 @@ def test_pieces_may_arrive_late_twice_and_in_any_order(tmp_path: Path) -> None:
     assert (inbox.directory / inbox.current.file).read_bytes() == data
 
 
+def test_a_slow_network_is_not_filled_with_pieces_that_are_on_their_way(tmp_path: Path) -> None:
+    """A piece takes two seconds, and is waited for as long: of a window of two, the second cannot come in time."""
+    inbox = open_inbox(tmp_path)
+    data, offer = bundle(1, 40_000)
+    inbox.offer(offer, "store", 0.0)
+    wire: list = []  # first in, first out
+    busy_until = now = 0.0
+    asked = 0
+    while inbox.current is None:
+        now += 0.1
+        for fetch in inbox.requests(now):
+            busy_until = max(busy_until, now) + 2.0
+            wire.append((busy_until, fetch))
+            asked += 1
+        while wire and wire[0][0] <= now:
+            fetch = wire.pop(0)[1]
+            inbox.receive(Piece(fetch.sha256, fetch.offset, data[fetch.offset : fetch.offset + fetch.length]), now)
+        assert now < 1000
+    assert asked <= 50, f"{asked} pieces asked for, the bundle has 40"
+
+
 def test_a_corrupt_bundle_is_refused_and_fetched_again_later(tmp_path: Path) -> None:
     data, offer = bundle(1)
     inbox = open_inbox(tmp_path)

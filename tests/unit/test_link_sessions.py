@@ -43,3 +43,17 @@ def test_a_full_learner_refuses_strangers_but_takes_back_whom_it_knows() -> None
     assert isinstance(refused, Refused) and refused.reason == "full" and "2 robots" in refused.text
     assert isinstance(door.hello("known"), Session) and isinstance(door.hello("a"), Session)
     assert door.sessions.refusals == {"full": 1}
+
+
+def test_a_silent_robot_keeps_its_place_for_long_and_its_name_no_longer() -> None:
+    """It may be amid a message that takes longer than `silence`: dropped meanwhile, it would be thrown away."""
+    door, timing = Door(robots=2), Timing()
+    assert isinstance(door.hello("r"), Session)
+    late = door.now + 2.0 * timing.silence
+    assert door.sessions.sweep(late) == [] and door.sessions.get(b"r") is not None
+    other = Hello(robot="r", boot="another", spec_hash=SPEC.hash, spec=SPEC.to_json())
+    refused = door.sessions.hello(other, b"new", "", door.now + 0.5 * timing.silence)
+    assert isinstance(refused, Refused) and refused.reason == "claimed"
+    assert isinstance(door.sessions.hello(other, b"new", "", late), Session) and door.sessions.get(b"r") is None
+    door.sessions.sweep(late + 2.0 * timing.silence_last)
+    assert door.sessions.get(b"new") is None
