@@ -33,7 +33,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
       training_step: updates that were applied; skipped: those that were not finite.
-      env_step: rows of experience, read from the store up to `cursor`.
+      env_step: rows of experience, read from the store up to `cursor`; last_row: which one that is, see last_row.py.
       lineage: id of the experience store, which bundles are told by.
       credit: updates that the experience has paid for and that were not made.
       training_seconds: over all starts.
@@ -48,6 +48,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     lineage: str = ""
     skipped: int = 0
     cursor: int = 0
+    last_row: str = ""
     credit: float = 0.0
     training_seconds: float = 0.0
     given: bool = False

@@ -21,7 +21,6 @@ from robot_dreamer.config import Config
 from robot_dreamer.learner.batch import batch_to
 from robot_dreamer.learner.carry import Carry
 from robot_dreamer.learner.checkpoint import (
-    CheckpointError,
     TornCheckpoint,
     below,
     has_checkpoint,
@@ -33,6 +32,7 @@ from robot_dreamer.learner.checkpoint_meta import FOLDER, CheckpointMeta, Progre
 from robot_dreamer.learner.discards import Discards
 from robot_dreamer.learner.ema import EMA, PolicyEMA
 from robot_dreamer.learner.follow import build_agent
+from robot_dreamer.learner.last_row import name_of, require_same_store
 from robot_dreamer.learner.latents import LATENTS, DamagedLatents, LatentLog
 from robot_dreamer.learner.memory import affordable_rows, fitting, update_advice
 from robot_dreamer.learner.progress import EpisodeLog
@@ -112,6 +112,7 @@ class Trainer:
         self._open: WriteBack | None = None  # the update whose result is still on its way
         self._late = self.agent.device.type == "cuda"  # finish an update while the next one is computed
         self._cursor = 0
+        self._newest: StepRecord | None = None  # that was read
         self.given = False  # the parameters come from another run
         self._credit = 0.0  # updates that the experience so far has paid for and that were not made
         self._recent: deque[StepRecord] = deque(maxlen=RECENT_ROWS)
@@ -159,7 +160,7 @@ class Trainer:
 
     def _take(self, cursor: int, row: StepRecord) -> list[Chunk]:
         """Count a row of the store; returns the chunks that are complete with it."""
-        self._cursor = cursor
+        self._cursor, self._newest = cursor, row
         self.env_steps += 1
         self.demonstrations += row.robot.startswith(DEMONSTRATION)
         if row in self._discards:
@@ -274,6 +275,7 @@ class Trainer:
             lineage=self.store.id,
             skipped=self.skipped,
             cursor=self._cursor,
+            last_row=name_of(self._newest),
             credit=self._credit,
             training_seconds=self.training_seconds,
             given=self.given,
@@ -291,7 +293,7 @@ class Trainer:
         Rows come back from the experience store in their old order, latents and sampler from the checkpoint.
 
         Raises:
-          CheckpointError, SpecMismatch: the checkpoint is of another robot or model; both sides are shown.
+          CheckpointError, SpecMismatch: the checkpoint is of another robot, model or store; both sides are shown.
         """
         if not has_checkpoint(self.logdir):
             return False
@@ -299,6 +301,7 @@ class Trainer:
         if (began := meta.configuration().run.seed) != self.config.run.seed:
             text = "this run began with seed %d and goes on with its random streams; seed %d changes nothing but acting"
             _log.warning(text, began, self.config.run.seed)
+        require_same_store(self.store, meta, self.logdir)
         self._discards.resume(meta.discarded)
         self._reload_rows(meta.cursor)
         self.replay.load_state(meta.replay)
@@ -321,15 +324,7 @@ class Trainer:
     def _reload_rows(self, until: int) -> None:
         """Add the rows up to a cursor of the store without computing their latents."""
         while self._cursor < until:
-            entries = self.store.read(self._cursor, 1024)
-            if not entries or entries[0][0] > until:
-                raise CheckpointError(
-                    f"the checkpoint in {self.logdir} has seen row {until} of the experience store, but the store ends "
-                    f"at row {self._cursor}: it is not the one that was trained with"
-                )
-            for cursor, row in entries:
-                if cursor > until:
-                    break
+            for cursor, row in self.store.read(self._cursor, min(1024, until - self._cursor)):
                 self._add_again(self._discards.repeat(self._cursor))
                 self._add_again(self._take(cursor, row))
         self._add_again(self._discards.repeat(until))
