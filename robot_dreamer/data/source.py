@@ -8,12 +8,13 @@ from pathlib import Path
 
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.survey import Survey
-from robot_dreamer.link.reader import Mark, StoreReader
+from robot_dreamer.link.blocks import BlockCodec
+from robot_dreamer.link.reader import Mark, StoreReader, rows_at_once
 from robot_dreamer.link.store import AddResult, ExperienceStore
 from robot_dreamer.record import StepRecord
 
 STORE_FILE = "experience.sqlite"  # in a run's log directory
-_BATCH = 1024  # rows in memory at a time
+_BATCH = 1024  # rows in memory at a time; fewer where they are large
 
 
 def store_path(place: Path) -> Path:
@@ -47,8 +48,8 @@ def rows_of(store: ExperienceStore | StoreReader, discarded: bool = False) -> It
 def store_rows(rows: Iterable[StepRecord], store: ExperienceStore, survey: Survey) -> AddResult:
     """Add rows to a store, many per transaction, and to a survey."""
     result = AddResult()
-    rows = iter(rows)
-    while batch := list(itertools.islice(rows, _BATCH)):
+    rows, most = iter(rows), min(_BATCH, rows_at_once(BlockCodec(store.spec)))
+    while batch := list(itertools.islice(rows, most)):
         for row in batch:
             survey.add(row)
         result.merge(store.add(batch))

@@ -16,6 +16,12 @@ _READ = "SELECT id, count, blob FROM blocks WHERE id > ? ORDER BY id"
 _HAS_MARKS = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'discarded'"  # a store of format 2 has none
 _MARKS = "SELECT id, robot, boot, episode FROM discarded WHERE id > ? ORDER BY id"
 _NEWEST = "SELECT COALESCE(MAX(id), 0) FROM blocks"
+_AT_ONCE = 64 << 20  # bytes of rows that are in memory together: a row with pictures of ten cameras has two million
+
+
+def rows_at_once(codec: BlockCodec) -> int:
+    """So many rows may be in memory together; at least one."""
+    return max(1, _AT_ONCE // codec.row_bytes)
 
 
 class Mark(NamedTuple):
@@ -54,11 +60,14 @@ class StoreReader:
     def read(self, after: int, limit: int) -> list[tuple[int, StepRecord]]:
         """Up to `limit` rows behind row number `after`, in order of arrival, each with its number: the next `after`.
 
+        Fewer, but at least one, where they are large, see `rows_at_once`.
+
         Within one (robot, boot) the sequence numbers rise by one. A jump means rows that the robot dropped or that were
         rejected, all counted: the row behind a jump does not follow the one before it. Raises LinkError if the disk
         cannot be read or returns other bytes than were stored. Arrays are read-only.
         """
         rows: list[tuple[int, StepRecord]] = []
+        limit = min(limit, rows_at_once(self._codec))
         with self._lock, disk_advice(self.path, "rows cannot be read"):
             for end, count, blob in self._db.execute(_READ, (after,)):
                 skip = max(0, after - (end - count))

@@ -44,6 +44,7 @@ _INSERT = "INSERT INTO blocks (id, boot, first, last, count, blob) VALUES (?, ?,
 _KNOWN = "SELECT first, last, count, blob FROM blocks WHERE boot = ? AND last >= ? ORDER BY last"
 _DISCARD = "INSERT OR IGNORE INTO discarded (robot, boot, episode) VALUES (?, ?, ?)"
 _NEWEST = "SELECT COALESCE(MAX(id), 0) FROM blocks"
+_BLOCK = 1 << 20  # bytes of rows that `add` encodes together; who reads one of them reads them all
 
 
 @dataclass
@@ -118,7 +119,7 @@ class ExperienceStore:
         """
         result = AddResult()
         with disk_advice(self.path, "rows cannot be stored"), self.transaction():
-            for run in _runs(rows):
+            for run in _runs(rows, self._codec.rows_in(_BLOCK)):
                 try:
                     blocks = [self._codec.encode(run)]
                 except RecordError:
@@ -273,12 +274,12 @@ class ExperienceStore:
         return np.concatenate(numbers)
 
 
-def _runs(rows: Sequence[StepRecord]) -> Iterator[Sequence[StepRecord]]:
-    """Cut where the robot or boot changes, the sequence does not rise, or draws are too many: each piece is a block."""
+def _runs(rows: Sequence[StepRecord], most: int) -> Iterator[Sequence[StepRecord]]:
+    """Cut where the robot or boot changes, the sequence does not rise, or rows or draws are too many: each a block."""
     start = 0
     for i in range(1, len(rows) + 1):
         before, after = rows[i - 1], rows[i] if i < len(rows) else None
         same = after is not None and (after.robot, after.boot) == (before.robot, before.boot)
-        if after is None or not same or after.sequence <= before.sequence:
+        if after is None or not same or after.sequence <= before.sequence or i - start == most:
             yield from cut(rows[start:i])
             start = i
