@@ -169,8 +169,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing; the caller guards it against use by two threads at once."""
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    """A connection that changes nothing; the caller guards it against use by two threads at once.
+
+    Even to read, SQLite makes files beside the database. Where the folder refuses them, and no writer has left its log
+    there, nobody writes, and it is read as a file that stays as it is.
+    """
+    folder = path.absolute().parent
+    still = not os.access(folder, os.W_OK, effective_ids=True) and not (folder / f"{path.name}-wal").exists()
+    address = f"file:{quote(str(folder / path.name))}?mode=ro{'&immutable=1' if still else ''}"
     return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0)
 
 
