@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from robot_dreamer.commands.data_table import boots_table, episodes_table
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.identity import boot_of, require_made_alike
 from robot_dreamer.data.lerobot.layout import is_dataset
 from robot_dreamer.data.salvage import salvage
 from robot_dreamer.data.select import selected
@@ -167,6 +168,7 @@ def _import_dataset(args: argparse.Namespace) -> int:
     found, notes = routes(dataset, spec, args.map)
     source, survey = StrangerRows(dataset, spec, found, robot), Survey(spec)
     with _store(args.store, spec) as store, _progress("importing", dataset.info.total_frames) as advance:
+        require_made_alike(store, robot, source.boot)
         result = store_rows(source.rows(advance), store, survey)
     for note in [*notes, *source.notes()]:
         print(f"note: {note}")
@@ -192,7 +194,7 @@ def _agreed(given: str | None, theirs: RobotSpec, whose: str) -> RobotSpec:
 
 def _import_recording(args: argparse.Namespace) -> int:
     from robot_dreamer.data.inspect import count_messages, inspect, needed_topics, require_usable
-    from robot_dreamer.data.recording import RecordingSampler, boot_of, sample_recording
+    from robot_dreamer.data.recording import RecordingSampler, sample_recording
 
     if args.spec is None:
         raise DataError(f"{args.bag} is no export of robot-dreamer; say what its topics mean: --spec ROBOT.yaml")
@@ -203,9 +205,10 @@ def _import_recording(args: argparse.Namespace) -> int:
     with _progress("checking", total) as advance:
         inspection = inspect(args.bag, spec, args.namespace, advance)
     require_usable(args.bag, inspection)
-    sampler = RecordingSampler(spec, robot, boot_of(inspection))
-    survey = Survey(spec)
+    boot = boot_of("bag", inspection.digest, spec)
+    sampler, survey = RecordingSampler(spec, robot, boot), Survey(spec)
     with _store(args.store, spec) as store, _progress("importing", total) as advance:
+        require_made_alike(store, robot, boot)
         result = store_rows(sample_recording(args.bag, sampler, inspection, advance), store, survey)
     for note in [*inspection.notes, *sampler.notes()]:
         print(f"note: {note}")

@@ -162,11 +162,6 @@ class RecordingSampler:
         self._books.abandon()
 
 
-def boot_of(inspection: Inspection) -> str:
-    """The boot id of a bag's rows: the same bag has the same, so importing it twice adds nothing."""
-    return f"bag-{inspection.digest[:32]}"
-
-
 def sample_recording(
     bag: Path, sampler: RecordingSampler, inspection: Inspection, progress: Callable[[], None] = lambda: None
 ) -> Iterator[StepRecord]:

@@ -185,6 +185,11 @@ class ExperienceStore:
         mark = self._changed.get((robot, boot)) or self._marks.get((robot, boot))
         return -1 if mark is None else mark.sequence
 
+    def boots(self, robot: str) -> list[str]:
+        """Of a robot, those that rows have come of."""
+        with self._write_lock:
+            return [boot for known, boot in self._marks if known == robot]
+
     def read(self, after: int, limit: int) -> list[tuple[int, StepRecord]]:
         """See StoreReader.read."""
         return self._reader.read(after, limit)

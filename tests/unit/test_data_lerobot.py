@@ -167,6 +167,9 @@ def test_a_strangers_dataset_comes_in_by_its_names(tmp_path: Path, capsys: pytes
     assert [r.reward for r in rows[:5]] == [0.0, *reward[:4]], "it arrives with the next row"
     assert rows[5].reward == pytest.approx(reward[4] + reward[5]), "the last one is not lost"
     assert rows[3].policy_version == INTERVENTION and rows[4].stamp_capture - rows[3].stamp_capture == 10**8
+    other = [*MAPS, "--map", "observation.state[0:1]=reward"]
+    assert imported(tmp_path, *other) == 2
+    assert "made by another spec or --map" in capsys.readouterr().err
 
 
 def test_rewards_and_ends_may_be_computed_or_mapped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

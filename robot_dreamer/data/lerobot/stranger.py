@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_dreamer.data.errors import DataError
+from robot_dreamer.data.identity import boot_of
 from robot_dreamer.data.lerobot.mapping import REWARD, TERMINAL, Route
 from robot_dreamer.data.lerobot.reader import Dataset, Frames
 from robot_dreamer.onboard.books import EpisodeBooks
@@ -32,6 +33,7 @@ class StrangerRows:
     """Rows of a dataset.
 
     Attributes:
+      boot: the identity of the rows.
       beyond_limits: actions that were outside the spec's limits (or no class) and were moved to the nearest.
       unused: frames behind a terminal one.
     """
@@ -42,7 +44,8 @@ class StrangerRows:
             raise DataError(f"{dataset.root}: {found}: make a spec of that rate")
         self.beyond_limits = self.unused = 0
         self._dataset, self._spec, self._routes = dataset, spec, routes
-        self._books = EpisodeBooks(spec, robot, f"lerobot-{dataset.fingerprint[:16]}")
+        self.boot = boot_of("lerobot", dataset.fingerprint, spec, sorted(routes.items()))
+        self._books = EpisodeBooks(spec, robot, self.boot)
         self._begin = 0.0  # seconds: stamps of the next episode's first frame
 
     def rows(self, progress: Callable[[], None] = lambda: None) -> Iterator[StepRecord]:
