@@ -24,6 +24,7 @@ from robot_dreamer.spec import RobotSpec, SpecMismatch, require_same_spec
 FORMAT = "4"
 _OLDER = ("2", "3")  # become ones of today's format when they are opened to be written
 _CHECKPOINT = 4 << 20  # bytes of log copied into the file at a time: a commit that does it waits for all of them
+_WAITING = {"spool": "start the robot once more with that spec, so that its learner gets the rows that wait there, or "}
 
 
 DAMAGE = (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError, TypeError, OverflowError, RecursionError)
@@ -64,7 +65,7 @@ class Database:
       path: the file; folders are made.
       kind: what the file is ("spool", "store"), written into it.
       schema: CREATE TABLE IF NOT EXISTS statements.
-      spec: a file of another spec is refused.
+      spec: a file with something of another spec is refused.
       row_bytes: size of a row's arrays; a new file gets pages to suit.
 
     Attributes:
@@ -107,16 +108,25 @@ class Database:
             found = f"{self.meta('kind')} of format {self.meta('format')}"
             raise LinkError(f"{self.path} is a {found}, expected a {kind} of format {FORMAT}; choose another directory")
         self.spec = msgspec.json.decode(self.meta("spec") or "", type=RobotSpec)
+        if self.spec.hash != spec.hash and self._unused():
+            self.set_meta("spec", spec.to_json())
+            self.spec = spec
         try:
             require_same_spec(spec, self.spec, f"experience {kind} {self.path}")
         except SpecMismatch as error:  # what helps last: of a program's words a supervisor shows the last lines
             helps = f"choose another log directory than {self.path.parent}, which is of robot {self.spec.name!r}"
-            raise SpecMismatch(f"{error}\n{helps} and spec {self.spec.hash[:12]}") from error
+            raise SpecMismatch(f"{error}\n{_WAITING.get(kind, '')}{helps} and spec {self.spec.hash[:12]}") from error
         if self.meta("format") != FORMAT:
             self.set_meta("format", FORMAT)
         for statement in filter(str.strip, schema.split(";")):
             db.execute(statement)
         db.execute("COMMIT")
+
+    def _unused(self) -> bool:
+        """Nothing in it, or made from it, is of its spec: no row, and no bundle that was published."""
+        there = self.connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'blocks'").fetchone()[0]
+        rows = there and self.connection.execute("SELECT COUNT(*) FROM (SELECT 1 FROM blocks LIMIT 1)").fetchone()[0]
+        return not rows and self.meta("published") is None
 
     def meta(self, name: str) -> str | None:
         found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()

@@ -70,8 +70,13 @@ def test_a_spool_belongs_to_one_robot_spec_and_process(tmp_path: Path) -> None:
     spool.close()
     with pytest.raises(LinkError, match="holds rows of robot 'r', this robot is 'other'"):
         Spool(tmp_path / "spool.sqlite", SPEC, "other", 1, "stop")
-    with pytest.raises(SpecMismatch, match="rate"):
-        Spool(tmp_path / "spool.sqlite", msgspec.structs.replace(SPEC, rate=1.0), "r", 1, "stop")
+    slower = msgspec.structs.replace(SPEC, rate=1.0)
+    Spool(tmp_path / "spool.sqlite", slower, "r", 1, "stop").close()  # nothing waits in it
+    spool = open_spool(tmp_path)
+    spool.append(blocks("b", range(5)))
+    spool.close()
+    with pytest.raises(SpecMismatch, match=r"(?s)rate: ours 1.0, theirs 25.0.*start the robot once more"):
+        Spool(tmp_path / "spool.sqlite", slower, "r", 1, "stop")
 
 
 def start_writer(spool: Spool, limits: LinkLimits | None = None) -> SpoolWriter:

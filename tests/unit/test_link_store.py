@@ -22,6 +22,7 @@ from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.blocks import BlockCodec
 from robot_dreamer.link.chunks import Packed
 from robot_dreamer.link.errors import LinkError
+from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.spec import SpecMismatch, load_spec
 
@@ -160,13 +161,19 @@ def test_rows_of_an_open_transaction_are_not_read(store: ExperienceStore) -> Non
     assert store.count() == 1
 
 
-def test_another_spec_is_refused_with_both_sides(tmp_path: Path) -> None:
-    ExperienceStore(tmp_path / "s", SPEC).close()
+def test_another_spec_is_refused_with_both_sides_once_something_is_of_the_first(tmp_path: Path) -> None:
+    """A wrong file at the first start, or at a first import that took nothing, costs no folder."""
     other = msgspec.structs.replace(SPEC, rate=50.0)
-    with pytest.raises(SpecMismatch, match=r"rate: ours 50.0, theirs 25.0") as refused:
-        ExperienceStore(tmp_path / "s", other)
-    helps = f"choose another log directory than {tmp_path}, which is of robot 'cartpole' and spec {SPEC.hash[:12]}"
-    assert str(refused.value).splitlines()[-1] == helps
+    for name in ("rows", "bundle"):
+        ExperienceStore(tmp_path / name, other).close()
+        opened = ExperienceStore(tmp_path / name, SPEC)
+        assert StoreReader(tmp_path / name).spec == SPEC
+        opened.add([row(0)]) if name == "rows" else opened.set_published(1, "0" * 64)
+        opened.close()
+        with pytest.raises(SpecMismatch, match=r"rate: ours 50.0, theirs 25.0") as refused:
+            ExperienceStore(tmp_path / name, other)
+        helps = f"choose another log directory than {tmp_path}, which is of robot 'cartpole' and spec {SPEC.hash[:12]}"
+        assert str(refused.value).splitlines()[-1] == helps
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
