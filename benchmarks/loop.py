@@ -311,19 +311,23 @@ def main() -> None:
     seconds = 60 * options.minutes or options.seconds
     what = f"{options.size}, {options.weights}, state, priority {options.priority}"
     print(f"{machine('onnxruntime')}\n{what}\n\n{HEADER}", flush=True)
-    results = []
+    results, troubles = list[Result](), list[str]()
     with own_domain() as domain:
         os.environ |= domain
         for rate in options.rates:
             with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, mp.get_context("spawn")) as fresh:
                 every = (rate, seconds, options.size, options.weights, options.priority, Path(folder))
-                results.append(fresh.submit(measure, *every).result())
-            print(f"{line(results[-1])}\n{results[-1].course.summary()}", flush=True)
-    if options.picture is not None:
+                result = fresh.submit(measure, *every).result()
+            if result.trouble:
+                troubles.append(f"{rate:g} Hz ended {result.trouble}")
+            if len(result.ticks.starts):  # none where it ended while it settled
+                results.append(result)
+                print(f"{line(result)}\n{result.course.summary()}", flush=True)
+    if options.picture is not None and results:
         draw(results, options.picture)
-    if options.course is not None:
+    if options.course is not None and results:
         draw_course(results[0].course, results[0].rate, options.course)
-    if troubles := [f"{result.rate:g} Hz ended {result.trouble}" for result in results if result.trouble]:
+    if troubles:
         raise SystemExit("\n".join(troubles))
 
 
