@@ -38,6 +38,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 _TABLE_ROWS = 30
+_POINTS, _FEWEST = 8000, 100  # that a chart holds, and a line of it at least, so that no run is too long for a browser
 _SIZE = 4.7, 2.8  # inches, where few names are above the plot
 _LEAST = 1.4  # inches of its height, however many there are
 _NAMED = len(PALETTE) * len(DASHES)  # lines that can be told apart
@@ -87,7 +88,7 @@ class Drawn:
     head: list[str]
     rows: list[list[str]]
     csv: str
-    """data: URI of all numbers."""
+    """data: URI of the numbers that are drawn."""
 
 
 def draw(chart: Chart) -> Drawn:
@@ -95,6 +96,9 @@ def draw(chart: Chart) -> Drawn:
     series = [kept for one in chart.series if (kept := _finite(one)) is not None]
     if not series:
         return Drawn(chart.title, "", chart.caption, chart.missing, [], [], "")
+    most = max(_FEWEST, _POINTS // len(series))
+    every = max(-(-len(one.x) // most) for one in series)
+    series = [_one_in(-(-len(one.x) // most), one) for one in series]
     import matplotlib as mpl  # here: who learns can begin without it
     from matplotlib.figure import Figure
 
@@ -124,6 +128,7 @@ def draw(chart: Chart) -> Drawn:
         svg = svg_of(figure, chart.title)
     head, rows = _table(chart, series)
     more = f" Named are {_NAMED} of {len(series)}; the numbers have all." if len(series) > _NAMED else ""
+    more += f" Of these many points one in {every} is shown." if every > 1 else ""
     return Drawn(chart.title, svg, f"{chart.caption}{more}".strip(), "", head, _thin(rows), _csv(head, rows))
 
 
@@ -147,6 +152,13 @@ def _finite(one: Series) -> Series | None:
         return None
     low, high = (None if band is None else np.asarray(band, float)[good] for band in (one.low, one.high))
     return Series(one.label, x[good], y[good], low, high, one.style, one.colour)
+
+
+def _one_in(every: int, one: Series) -> Series:
+    """As many of its points, the last one among them."""
+    kept = slice((len(one.x) - 1) % every, None, every)
+    low, high = (None if band is None else band[kept] for band in (one.low, one.high))
+    return replace(one, x=one.x[kept], y=one.y[kept], low=low, high=high)
 
 
 def _plot(axes: Any, one: Series, number: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ import numpy as np
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.figures import number
 from robot_dreamer.report.history import EpisodeReader, FinishedEpisode
+from robot_dreamer.report.thinned import Thinned
 from robot_dreamer.run_status import RunStatus, read_status
 from robot_dreamer.spec import RobotSpec
 
 RUN_FILE, COMMANDS_FILE, EVALUATION_FILE = "run.json", "commands.jsonl", "evaluation.json"
+ROBOT_NUMBERS = ("loop_misses", "bundle_version", "bundle_age_s", "spooled", "round_trip")  # followed over a run
+_DATES = ("env_step", "update", "time")  # of a line of metrics.jsonl
 
 
 class NoRun(ValueError):
@@ -33,8 +36,8 @@ class RunFiles:
     Attributes:
       missing: sentences about what is not there, or cannot be read.
       run: run.json: configuration, code, machine.
-      metrics: lines of metrics.jsonl; not all have the same names.
-      robots: lines of robots.jsonl.
+      metrics: the numbers of metrics.jsonl by name: (environment step, value) of each line that has it.
+      robots: of robots.jsonl, by robot: seconds since 1970, and those of ROBOT_NUMBERS that it had.
       evaluation: evaluation.json; empty where the run went on since.
       went_on: it did since its evaluation, and the film with it, were made.
       commands: lines of commands.jsonl.
@@ -47,8 +50,8 @@ class RunFiles:
     spec: RobotSpec | None = None
     status: RunStatus | None = None
     episodes: list[FinishedEpisode] = field(default_factory=list)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    robots: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, Thinned[tuple[int, float]]] = field(default_factory=dict)
+    robots: dict[str, Thinned[tuple[float, dict[str, float]]]] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     went_on: bool = False
     commands: list[dict[str, Any]] = field(default_factory=list)
@@ -62,12 +65,12 @@ class RunFiles:
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
         """Environment steps and values of a number in metrics.jsonl; empty if it is not there."""
-        found = [(line["env_step"], line[name]) for line in self.metrics if _is_number(line.get(name))]
-        return [step for step, _ in found], [float(value) for _, value in found]
+        found = self.metrics[name].kept if name in self.metrics else []
+        return [step for step, _ in found], [value for _, value in found]
 
     def names(self, prefix: str) -> list[str]:
         """Names of the numbers in metrics.jsonl that begin so."""
-        return sorted({name for line in self.metrics for name in line if name.startswith(prefix)})
+        return sorted(name for name in self.metrics if name.startswith(prefix))
 
     def portrait(self, index: int = -1) -> Arrays:
         """The arrays of a portrait file; empty if there is none, or it is damaged."""
@@ -102,10 +105,8 @@ def read_run(logdir: Path) -> RunFiles:
         files.note(f"episodes.jsonl: {reader.unreadable} lines cannot be read")
     if not files.episodes:
         files.note("episodes.jsonl: no episode has ended yet")
-    files.metrics = [x for x in _lines(files, "metrics.jsonl") if _is_number(x.get("env_step"))]
-    if not files.metrics:
-        files.note("metrics.jsonl: no losses yet: no update has been made, or the run is of another version")
-    files.robots = [x for x in _lines(files, "robots.jsonl") if isinstance(x.get("robots"), list)]
+    _read_metrics(files)
+    _read_robots(files)
     files.commands = list(_lines(files, COMMANDS_FILE))
     _read_evaluation(files)
     files.run = _object(files, RUN_FILE, needed=False)
@@ -126,6 +127,33 @@ def _read_status(files: RunFiles) -> None:
         files.note("status.json: not there; the learner has not begun, or the run is of another version")
     elif not files.status.over:
         files.note(f"the run is going on, or was killed; its last word was: {files.status.phase}")
+
+
+def _read_metrics(files: RunFiles) -> None:
+    for line in _lines(files, "metrics.jsonl"):
+        step = line.get("env_step")
+        for name, value in line.items() if _is_number(step) else ():
+            if name not in _DATES and _is_number(value):
+                files.metrics.setdefault(name, Thinned()).add((step, float(value)))
+    if not files.metrics:
+        files.note("metrics.jsonl: no losses yet: no update has been made, or the run is of another version")
+    _tell_thinned(files, "metrics.jsonl", files.metrics.values())
+
+
+def _read_robots(files: RunFiles) -> None:
+    for line in _lines(files, "robots.jsonl"):
+        time, robots = line.get("time"), line.get("robots")
+        for robot in robots if _is_number(time) and isinstance(robots, list) else ():
+            found = robot.get("figures", {}) | robot
+            numbers = {name: float(found[name]) for name in ROBOT_NUMBERS if _is_number(found.get(name))}
+            files.robots.setdefault(str(robot.get("robot")), Thinned()).add((time, numbers))
+    _tell_thinned(files, "robots.jsonl", files.robots.values())
+
+
+def _tell_thinned(files: RunFiles, name: str, found: Iterable[Thinned[Any]]) -> None:
+    every = max((one.every for one in found), default=1)
+    if every > 1:
+        files.note(f"{name} is long: the page shows one in {every} of its numbers")
 
 
 def _read_evaluation(files: RunFiles) -> None:
@@ -189,16 +217,20 @@ def _object(files: RunFiles, name: str, needed: bool = True) -> dict[str, Any]:
 
 
 def _lines(files: RunFiles, name: str) -> Iterator[dict[str, Any]]:
+    """Line by line: the files of a run of weeks do not fit into the memory that training leaves."""
     path, bad = files.logdir / name, 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-        try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        if isinstance(found, dict):
-            yield found
-        else:
-            bad += 1
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                found = json.loads(line)
+            except ValueError:
+                found = None
+            if isinstance(found, dict):
+                yield found
+            else:
+                bad += 1
     if bad:
         files.note(f"{name}: {bad} lines cannot be read")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,12 @@ from robot_dreamer.report.run_files import RunFiles
 from robot_dreamer.report.sections.behavior import episode_time
 
 WORST = 3  # most surprising moments that are named
-_HISTORY: tuple[tuple[str, str, Callable[[dict[str, Any]], Any]], ...] = (
-    ("Control ticks missed", "missed ticks", lambda r: r["figures"].get("loop_misses")),
-    ("Bundle on board", "version", lambda r: r["figures"].get("bundle_version")),
-    ("Age of the policy on board", "age (s)", lambda r: r["figures"].get("bundle_age_s")),
-    ("Rows waiting on the robot's disk", "rows", lambda r: r.get("spooled")),
-    ("Round trip of the link", "time (s)", lambda r: r.get("round_trip")),
+_HISTORY = (  # title, label, one of ROBOT_NUMBERS
+    ("Control ticks missed", "missed ticks", "loop_misses"),
+    ("Bundle on board", "version", "bundle_version"),
+    ("Age of the policy on board", "age (s)", "bundle_age_s"),
+    ("Rows waiting on the robot's disk", "rows", "spooled"),
+    ("Round trip of the link", "time (s)", "round_trip"),
 )
 
 
@@ -31,8 +30,8 @@ def robot(files: RunFiles) -> Section:
         section.blocks.append(_counters(robots))
         if not files.robots:
             section.say("robots.jsonl: how these numbers came about over the run was not written down.", "missing")
-        for title, label, read in _HISTORY if files.robots else ():
-            section.chart(_history(files, title, label, read))
+        for title, label, name in _HISTORY if files.robots else ():
+            section.chart(_history(files, title, label, name))
     elif files.run.get("environment"):
         section.say(f"Trained in the learner's own process ({files.run['environment']}): no link, and no loop to miss.")
     else:
@@ -71,17 +70,14 @@ def _sum(counts: Any) -> int | None:
     return sum(counts.values()) if isinstance(counts, dict) else None
 
 
-def _history(files: RunFiles, title: str, label: str, read: Callable[[dict[str, Any]], Any]) -> Chart:
-    found: dict[str, tuple[list[float], list[float]]] = {}
-    start = next((line["time"] for line in files.robots if "time" in line), 0.0)
-    for line in files.robots:
-        for one in line["robots"]:
-            value = read({"figures": {}, **one})
-            if isinstance(value, int | float) and "time" in line:
-                minutes, values = found.setdefault(str(one.get("robot")), ([], []))
-                minutes.append((line["time"] - start) / 60)
-                values.append(float(value))
-    series = [Series(name, x, y, style="steps") for name, (x, y) in found.items()]
+def _history(files: RunFiles, title: str, label: str, wanted: str) -> Chart:
+    start = min(reports.kept[0][0] for reports in files.robots.values())
+    series = []
+    for name, reports in files.robots.items():
+        points = [((time - start) / 60, numbers[wanted]) for time, numbers in reports.kept if wanted in numbers]
+        if points:
+            minutes, values = zip(*points, strict=True)
+            series.append(Series(name, minutes, values, style="steps"))
     return Chart(title, "time since the first report (min)", label, series, missing="robots.jsonl has no such numbers")
 
 
