@@ -139,10 +139,13 @@ class EpisodeLog:
 
 
 class MetricsLog:
-    """Appends learner metrics to metrics.jsonl and, where it is installed, TensorBoard; robots to robots.jsonl."""
+    """Appends learner metrics to metrics.jsonl and, where it is installed, TensorBoard; robots to robots.jsonl.
 
-    def __init__(self, logdir: Path) -> None:
-        self._robots = logdir / "robots.jsonl"
+    by_updates: TensorBoard counts along updates, as no experience comes.
+    """
+
+    def __init__(self, logdir: Path, by_updates: bool = False) -> None:
+        self._robots, self._by_updates = logdir / "robots.jsonl", by_updates
         for path in (self._robots, logdir / "metrics.jsonl"):
             drop_torn_line(path)
         self._file = (logdir / "metrics.jsonl").open("a")
@@ -158,13 +161,13 @@ class MetricsLog:
         self._file.flush()
         if self._board is not None:
             for name, value in metrics.items():
-                self._board.add_scalar(name, value, env_step)
+                self._board.add_scalar(name, value, update if self._by_updates else env_step)
 
-    def show(self, env_step: int, pictures: dict[str, NDArray[np.uint8]]) -> None:
+    def show(self, env_step: int, update: int, pictures: dict[str, NDArray[np.uint8]]) -> None:
         """Pictures (height, width, 1 or 3) by name, for TensorBoard."""
         if self._board is not None:
             for name, picture in pictures.items():
-                self._board.add_image(name, picture, env_step, dataformats="HWC")
+                self._board.add_image(name, picture, update if self._by_updates else env_step, dataformats="HWC")
 
     def write_robots(self, env_step: int, robots: list[dict[str, Any]]) -> None:
         """What the link knows of each robot, see `RobotStatus`; nothing where there is none."""

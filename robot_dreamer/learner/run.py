@@ -99,7 +99,7 @@ class Run:
         written = map(bundle_number, written_bundles(self._bundles))
         self.version = max(0, trainer.store.published()[0], *written)
         self._published_updates = -1
-        self._metrics = MetricsLog(trainer.logdir)
+        self._metrics = MetricsLog(trainer.logdir, by_updates=trainer.offline)
         self._update_rate, self._step_rate = Rate(), Rate()
         self._stop = threading.Event()
         self._started = time.monotonic()
@@ -207,18 +207,23 @@ class Run:
         assert self.trainer.last is not None
         metrics = {name: float(value) for name, value in self.trainer.last.scalars().items()}
         self._log(metrics | self._progress())
-        self._metrics.write_robots(self.trainer.env_steps, self._robots())
+        self._metrics.write_robots(self._lived, self._robots())
         losses = {name: float(value) for name, value in self.trainer.last.losses.items()}
         self._losses = {k: v if math.isfinite(v) else None for k, v in losses.items()}
 
+    @property
+    def _lived(self) -> int:
+        """Rows that were lived here: what episodes.jsonl counts by, so curves over training stand beside returns."""
+        return self.trainer.env_steps - self.trainer.demonstrations
+
     def _log(self, metrics: dict[str, float]) -> None:
         if metrics:
-            self._metrics.write(self.trainer.env_steps, self.trainer.updates, metrics)
+            self._metrics.write(self._lived, self.trainer.updates, metrics)
 
     def _log_portrait(self, portrait: Arrays) -> None:
         self._log(summary(portrait))
         pictures = {f"dream/{name}": strip_pixels(portrait, name)[0] for name in cameras(portrait)}
-        self._metrics.show(self.trainer.env_steps, pictures)
+        self._metrics.show(self._lived, self.trainer.updates, pictures)
 
     def _progress(self) -> dict[str, float]:
         """How the run goes, beside what is learned."""

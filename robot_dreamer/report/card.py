@@ -130,7 +130,8 @@ def _returns(files: RunFiles, sweep: dict[str, Any]) -> Iterator[str]:
     else:
         last = [episode.total for episode in files.episodes][-10:]
         mean = amount(sum(last) / len(last) if last else None, ".4g")
-        yield f"Not evaluated. The last {len(last)} episodes of the training, acted with noise: {mean} on average.\n"
+        whose = "that it learned from, whoever acted" if files.offline else "of the training, acted with noise"
+        yield f"Not evaluated. The last {len(last)} episodes {whose}: {mean} on average.\n"
     if sweep:
         interval, values = sweep.get("interval"), list((sweep.get("values") or {}).values())
         failed = values.count(None)

@@ -16,7 +16,7 @@ def over_training(
     series = [Series(label, *points) for label, points in found.items() if points[0]]
     return Chart(
         title,
-        "rows of experience",
+        "updates" if files.offline else "rows of experience",
         y_label,
         series,
         caption,

@@ -36,7 +36,8 @@ class RunFiles:
     Attributes:
       missing: sentences about what is not there, or cannot be read.
       run: run.json: configuration, code, machine.
-      metrics: the numbers of metrics.jsonl by name: (environment step, value) of each line that has it.
+      metrics: the numbers of metrics.jsonl by name: (environment step, value) of each line that has it; of a run that
+        is `offline`, which makes no steps, (updates, value).
       robots: of robots.jsonl, by robot: seconds since 1970, and those of ROBOT_NUMBERS that it had.
       evaluation: evaluation.json; empty where the run went on since.
       went_on: it did since its evaluation, and the film with it, were made.
@@ -63,8 +64,13 @@ class RunFiles:
         found: dict[str, Any] = self.run.get("config", {})
         return found
 
+    @property
+    def offline(self) -> bool:
+        """It learns from rows that were there before it: no experience comes."""
+        return self.status is not None and self.status.train_ratio is None
+
     def series(self, name: str) -> tuple[list[int], list[float]]:
-        """Environment steps and values of a number in metrics.jsonl; empty if it is not there."""
+        """Environment steps, or updates, and values of a number in metrics.jsonl; empty if it is not there."""
         found = self.metrics[name].kept if name in self.metrics else []
         return [step for step, _ in found], [value for _, value in found]
 
@@ -131,7 +137,7 @@ def _read_status(files: RunFiles) -> None:
 
 def _read_metrics(files: RunFiles) -> None:
     for line in _lines(files, "metrics.jsonl"):
-        step = line.get("env_step")
+        step: Any = line.get("update" if files.offline else "env_step")
         for name, value in line.items() if _is_number(step) else ():
             if name not in _DATES and _is_number(value):
                 files.metrics.setdefault(name, Thinned()).add((step, float(value)))
@@ -142,7 +148,8 @@ def _read_metrics(files: RunFiles) -> None:
 
 def _read_robots(files: RunFiles) -> None:
     for line in _lines(files, "robots.jsonl"):
-        time, robots = line.get("time"), line.get("robots")
+        time: Any = line.get("time")
+        robots = line.get("robots")
         for robot in robots if _is_number(time) and isinstance(robots, list) else ():
             found = robot.get("figures", {}) | robot
             numbers = {name: float(found[name]) for name in ROBOT_NUMBERS if _is_number(found.get(name))}

@@ -83,7 +83,7 @@ def test_a_few_are_kept_and_lie_evenly_over_the_run(tmp_path: Path, monkeypatch:
 def test_tensorboard_shows_the_dreams_of_a_camera(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     log = MetricsLog(tmp_path)
-    log.show(10, {"dream/eye": np.zeros((8, 8, 3), np.uint8), "dream/gray": np.zeros((8, 8, 1), np.uint8)})
+    log.show(10, 1, {"dream/eye": np.zeros((8, 8, 3), np.uint8), "dream/gray": np.zeros((8, 8, 1), np.uint8)})
     log.close()
     (board,) = (tmp_path / "tensorboard").iterdir()
     assert b"dream/eye" in board.read_bytes() and b"dream/gray" in board.read_bytes()

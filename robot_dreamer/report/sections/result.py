@@ -32,9 +32,8 @@ def result(files: RunFiles) -> Section:
     against_drawn(section, files.episodes)
     _film(section, files)
     if not isinstance(evaluation, dict):
-        section.say(
-            "No evaluation has been made: the returns are those of acting with noise, while learning.", "missing"
-        )
+        whose = "the episodes that it learns from" if files.offline else "acting with noise, while learning"
+        section.say(f"No evaluation has been made: the returns are those of {whose}.", "missing")
     return section
 
 
