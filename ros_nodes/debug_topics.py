@@ -5,8 +5,6 @@ A timer of the node publishes the latest that the control loop left behind; the 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
@@ -24,7 +22,7 @@ class DebugTopics:
 
     ~/debug/image: each picture after crop and resize; of several cameras ~/debug/image_<observation>. ~/debug/state:
     a JointState whose names are <observation>/<component>, surprise (nats), value and reward, with the numbers as
-    positions; a monitor that the policy does not have is left out.
+    positions; what the policy does not say is NaN, so that the three are always the last ones.
 
     Args:
       node: owner of the topics and of the timer.
@@ -65,8 +63,7 @@ class DebugTopics:
             for name, components in self._names.items()
             for component, x in zip(components, observation[name].ravel(), strict=True)
         }
-        monitors = {name: getattr(output, name) for name in ("surprise", "value", "reward")}
-        numbers |= {name: float(x) for name, x in monitors.items() if not math.isnan(x)}
+        numbers |= {name: float(getattr(output, name)) for name in ("surprise", "value", "reward")}
         state = JointState(name=list(numbers), position=list(numbers.values()))
         state.header.stamp = stamp
         self._state.publish(state)
