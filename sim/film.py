@@ -23,7 +23,9 @@ from sim.robot import SimRobot
 SIDE = 384  # pixels of the robot's picture
 WIDTH, HEIGHT = 640, 512  # of the film; multiples of 16, as codecs like them
 SECONDS = 6.0  # that a trace looks back
-NUMBERS = 12  # components of the observations that have a bar
+EYE = 116  # pixels of the longer side of a picture that the policy sees; fewer where it sees many
+_BAR, _LINE, _GAP = 28, 14, 6  # pixels: height of a number with its bars, of a line of text, between two pictures
+_LEAST = 4 * _BAR  # pixels that pictures leave for numbers
 _PAPER, _INK, _SOFT = (20, 24, 29), (230, 234, 239), (120, 130, 142)
 _TRUTH, _SEEN = (86, 180, 233), (230, 159, 0)  # as on the page about a run (Okabe and Ito 2008)
 
@@ -87,41 +89,40 @@ class Film:
         if seen:
             draw.text((x + 124, y), "reconstructed", _SEEN, self._font)
         y += 16
-        for name, value in observation.items():
-            if value.dtype == np.uint8 and value.ndim == 3:
-                for place, shown in ((x, value), (x + 124, seen.get(name))):
-                    if shown is not None:
-                        frame.paste(_enlarged(shown, 116), (place, y))
-                y += 122
-        self._bars(draw, x, y, observation, seen)
+        pictures = {name: value for name, value in observation.items() if value.dtype == np.uint8 and value.ndim == 3}
+        side = min(EYE, (SIDE - y - _LEAST) // max(1, len(pictures)) - _GAP)
+        for name, value in pictures.items():
+            for place, shown in ((x, value), (x + 124, seen.get(name))):
+                if shown is not None:
+                    frame.paste(_enlarged(shown, side), (place, y))
+            y += side + _GAP
+        numbers = {name: np.asarray(v, float).ravel() for name, v in observation.items() if name not in pictures}
+        self._bars(draw, x, y, numbers, seen)
         for i, (name, values) in enumerate(self._traces.items()):
             self._trace(draw, name, values, SIDE + 4 + i * 42)
         return frame
 
-    def _bars(self, draw: ImageDraw.ImageDraw, x: int, y: int, observation: Arrays, seen: Arrays) -> None:
-        """Each number between the lowest and the highest that the film has shown so far."""
-        left = NUMBERS
-        for name, value in observation.items():
-            if value.dtype == np.uint8 and value.ndim == 3:
-                continue
-            now = np.asarray(value, float).ravel()
+    def _bars(self, draw: ImageDraw.ImageDraw, x: int, y: int, numbers: Arrays, seen: Arrays) -> None:
+        """As many numbers as have room, each between the lowest and the highest that the film has shown so far."""
+        for name, now in numbers.items():
             low, high = self._spans.get(name, (now, now))
-            low, high = np.minimum(low, now), np.maximum(high, now)
-            self._spans[name] = low, high
-            guess = np.asarray(seen[name], float).ravel() if name in seen else None
-            for i in range(min(len(now), left)):
-                label = name if len(now) == 1 else f"{name}[{i}]"
-                draw.text((x, y), f"{label[:22]} {now[i]:.2f}", _INK, self._font)
-                span = high[i] - low[i] or 1.0
-                for level, number, colour in (
-                    (y + 13, now[i], _TRUTH),
-                    (y + 19, None if guess is None else guess[i], _SEEN),
-                ):
-                    if number is not None:
-                        share = min(1.0, max(0.0, (number - low[i]) / span))
-                        draw.rectangle((x, level, x + 1 + share * 236, level + 4), fill=colour)
-                y += 28
-            left -= min(len(now), left)
+            self._spans[name] = np.minimum(low, now), np.maximum(high, now)
+        places = [(name, i) for name, now in numbers.items() for i in range(len(now))]
+        room = (SIDE - y) // _BAR if len(places) * _BAR <= SIDE - y else (SIDE - y - _LINE) // _BAR
+        for name, i in places[:room]:
+            now, (low, high) = numbers[name], self._spans[name]
+            label = name if len(now) == 1 else f"{name}[{i}]"
+            draw.text((x, y), f"{label[:22]} {now[i]:.2f}", _INK, self._font)
+            span = high[i] - low[i] or 1.0
+            # of a history that is reconstructed the newest tick, which is the last
+            guess = np.asarray(seen[name], float).ravel()[i - len(now)] if name in seen else None
+            for level, number, colour in ((y + 13, now[i], _TRUTH), (y + 19, guess, _SEEN)):
+                if number is not None:
+                    share = min(1.0, max(0.0, (number - low[i]) / span))
+                    draw.rectangle((x, level, x + 1 + share * 236, level + 4), fill=colour)
+            y += _BAR
+        if len(places) > room:
+            draw.text((x, y), f"and {len(places) - room} more", _SOFT, self._font)
 
     def _trace(self, draw: ImageDraw.ImageDraw, name: str, values: list[float], top: int) -> None:
         rows = max(2, round(SECONDS * self._spec.rate))
@@ -142,5 +143,8 @@ class Film:
 
 
 def _enlarged(picture: NDArray[np.uint8], side: int) -> Image.Image:
-    flat = picture[..., 0] if picture.shape[-1] == 1 else picture
-    return Image.fromarray(flat).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+    """The longer side becomes `side`; what is round stays round."""
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).convert("RGB")
+    scale = side / max(image.size)
+    size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+    return image.resize(size, Image.Resampling.NEAREST)

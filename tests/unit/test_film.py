@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from export.reconstruct import reconstructor
 from robot_dreamer.cli import main
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
+from robot_dreamer.record import Arrays
 from robot_dreamer.spec import load_spec
 from robot_dreamer.world_model.rssm import Latents
 from tests.onboard_models import make_bundle
@@ -23,7 +25,7 @@ from tests.unit.test_trainer import make, train
 
 pytest.importorskip("dm_control")
 from sim.evaluate import evaluate
-from sim.film import HEIGHT, WIDTH, Film
+from sim.film import EYE, HEIGHT, SIDE, WIDTH, Film
 
 CARTPOLE = load_spec("cartpole")
 SHORT = msgspec.structs.replace(CARTPOLE, episode=msgspec.structs.replace(CARTPOLE.episode, max_steps=6))
@@ -82,3 +84,39 @@ def test_a_checkpoint_of_another_generation_is_refused_and_both_are_named(tmp_pa
     BundleExporter(other.policy_step(), spec, config).export(bundle, 1, 1)
     with pytest.raises(ValueError, match=r"checkpoint .* is of 'nano.*bundle .*a.zip of 'planet:cpu planner"):
         reconstructor(tmp_path, spec, bundle)
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Iterator[Film]:
+    pytest.importorskip("imageio_ffmpeg", reason="needs the extra film")
+    with Film(tmp_path / "out.mp4", SHORT) as made:
+        for values in made._traces.values():
+            values += [0.0, 1.0]
+        yield made
+
+
+ROBOT = np.zeros((SIDE, SIDE, 3), np.uint8)
+
+
+@pytest.mark.parametrize("cameras", range(6))
+def test_what_is_observed_leaves_room_for_what_the_policy_thinks(film: Film, cameras: int) -> None:
+    eyes: Arrays = {f"eye_{i}": np.full((64, 64, 3), 200, np.uint8) for i in range(cameras)}
+    bare = np.asarray(film._frame(ROBOT, {}, {}))
+    full = np.asarray(film._frame(ROBOT, eyes | {"joints": np.arange(30, dtype=np.float32)}, eyes))
+    assert np.array_equal(full[SIDE:], bare[SIDE:])
+    shown = (full[:, SIDE + 8 :] == 200).all(-1).any(1).sum()
+    assert shown >= 40 * cameras
+
+
+def test_a_picture_keeps_its_shape(film: Film) -> None:
+    wide = np.full((48, 96, 1), 200, np.uint8)
+    here = (np.asarray(film._frame(ROBOT, {"eye": wide}, {}))[:, SIDE:] == 200).all(-1)
+    assert (here.any(1).sum(), here.any(0).sum()) == (EYE // 2, EYE)
+
+
+def test_a_reconstructed_history_stands_beside_the_newest_reading(film: Film) -> None:
+    seen = {"angle": np.array([1.0, 1.0, 3.0], np.float32)}  # of three ticks, the newest last
+    film._frame(ROBOT, {"angle": np.array([1.0], np.float32)}, seen)
+    frame = film._frame(ROBOT, {"angle": np.array([3.0], np.float32)}, seen)
+    bars = (np.asarray(frame)[20:48, SIDE + 8 :] == (230, 159, 0)).all(-1)
+    assert bars.any(0).sum() > 200  # of 237 pixels: as high as was observed
