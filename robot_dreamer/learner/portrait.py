@@ -58,6 +58,7 @@ def portrait(agent: Agent, batch: Batch, seed: int = 0) -> Arrays:
       context, horizon: () rows that were filtered and dreamed.
       truth/NAME, seen/NAME: (W, T, *shape) as recorded, and as reconstructed from the filtered state.
       dreamt/NAME: (3, W, H, *shape) the QUANTILES of the dreams; of images and classes (1, W, H, *shape), one dream.
+      lasted: (W) rows of these before the next episode began: what comes after, the actions too, is of that one.
       rmse/dreamt/NAME, rmse/still/NAME: (H, C) error in the unit of the sensor, and that of "nothing changes".
       rmse/seen/NAME: (C) error of the reconstruction.
       spread/NAME: (C) standard deviation of the recorded values: what to measure errors by.
@@ -124,9 +125,9 @@ def _dream(agent: Agent, batch: Batch, observed: Observed, horizon: int, generat
 
 
 def _pictures(fields: tuple[Field, ...], batch: Batch, seen: Readout, dreams: _Dreams) -> dict[str, Tensor]:
-    found = {}
-    # those in which an episode goes on longest: what follows an end cannot be dreamed
-    shown = torch.argsort(dreams.valid.sum(1), descending=True, stable=True)[:SHOWN]
+    lasted = dreams.valid.sum(1)  # where an episode goes on longest is shown: what follows an end cannot be dreamed
+    shown = torch.argsort(lasted, descending=True, stable=True)[:SHOWN]
+    found = {"lasted": lasted[shown]}
     for field in fields:
         found[f"truth/{field.name}"] = batch.observation[field.name][shown]
         reconstructed, dreamt = seen.observation[field.name][shown], dreams.observation[field.name][:, shown]

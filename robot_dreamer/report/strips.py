@@ -20,16 +20,21 @@ _GAP = 2  # pixels between two pictures
 def dream_strip(portrait: Arrays, name: str, window: int = 0, title: str = "") -> Strip:
     """The strip of one camera, NAME of the portrait, in one window."""
     picture, rows = strip_pixels(portrait, name, window)
-    context = int(portrait["context"])
+    context, dreamed = int(portrait["context"]), rows_dreamed(portrait, window)
     columns = [f"{t - context + 1:+d}" if t >= context else f"seen {t - context + 1}" for t in rows]
+    ended = ", after which the episode ended" if dreamed < int(portrait["horizon"]) else ""
     caption = (
-        f"Column: rows from the last one that the dream was shown. From +1 on the dream knows only the "
-        f"{int(portrait['horizon'])} actions that were executed. Difference: twice the distance to the truth; "
-        "black is right."
+        f"Column: rows from the last one that the dream was shown. From +1 on the dream knows only the {dreamed} "
+        f"actions that were executed{ended}. Difference: twice the distance to the truth; black is right."
     )
     labels = ["truth", "reconstruction", "dream", "difference"]
     title = title or f"{name}: what happened, what was seen, what was dreamed"
     return Strip(title, png(picture), labels, columns, caption)
+
+
+def rows_dreamed(portrait: Arrays, window: int) -> int:
+    """Of a window, before its next episode began, which no dream can know; one of an older version does not say."""
+    return int(portrait["lasted"][window]) if "lasted" in portrait else int(portrait["horizon"])
 
 
 def cameras(portrait: Arrays) -> list[str]:
@@ -44,9 +49,9 @@ def strip_pixels(portrait: Arrays, name: str, window: int = 0) -> tuple[NDArray[
     """Truth, reconstruction, dream and difference below each other (height, width, channels), and which rows of the
     window they show."""
     truth, seen, dreamt = (portrait[f"{kind}/{name}"] for kind in ("truth", "seen", "dreamt"))
-    context, horizon = int(portrait["context"]), dreamt.shape[2]
+    context, dreamed = int(portrait["context"]), rows_dreamed(portrait, window)
     before = [max(0, context - 3), context - 1]
-    ahead = np.unique(np.geomspace(1, horizon, COLUMNS - len(before)).round().astype(int))
+    ahead = np.unique(np.geomspace(1, max(1, dreamed), COLUMNS - len(before)).round().astype(int))[:dreamed]
     rows = [*before, *(int(t) for t in context - 1 + ahead)]
     dream = [*seen[window, before], *dreamt[0, window, ahead - 1]]
     distances = [np.abs(a.astype(int) - b.astype(int)) for a, b in zip(truth[window, rows], dream, strict=True)]

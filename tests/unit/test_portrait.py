@@ -141,8 +141,11 @@ def test_the_windows_that_are_shown_are_those_whose_episode_goes_on():
     batch = random_batch(agent, 5, STEPS + 1)
     batch.is_first[:] = False
     batch.is_first[0, 12], batch.is_first[3, 20] = True, True
-    truth = portrait(agent, batch)["truth/velocity"]
-    assert np.array_equal(truth, batch.observation["velocity"].numpy()[[1, 2, 4], 1:])
+    arrays = portrait(agent, batch)
+    assert np.array_equal(arrays["truth/velocity"], batch.observation["velocity"].numpy()[[1, 2, 4], 1:])
+    assert arrays["lasted"].tolist() == [STEPS - CONTEXT] * 3
+    batch.is_first[:, 1 + CONTEXT + 3] = True
+    assert portrait(agent, batch)["lasted"].tolist() == [3] * 3
 
 
 def test_what_acts_imagines_from_what_it_sees_itself():

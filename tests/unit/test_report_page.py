@@ -240,3 +240,18 @@ def test_an_older_bundle_is_one_on_the_same_robot(tmp_path: Path) -> None:
     lines = [{"env_step": i, "robot": robot, "policy_version": v, **entry} for i, (robot, v) in enumerate(acted)]
     write_lines(logdir / "episodes.jsonl", lines)
     assert "1 times an older one followed a newer one on the same robot" in text_of(write_report(logdir))
+
+
+@pytest.mark.parametrize("rows", [0, 4, 24])
+def test_a_dream_ends_where_its_episode_did(tmp_path: Path, rows: int) -> None:
+    """It cannot know the next one, beside which it would look wrong."""
+    logdir = make_run(tmp_path, "game, Dreamer V2")
+    for path in (logdir / "portraits").iterdir():
+        with np.load(path) as file:
+            arrays = {**file, "lasted": np.full_like(file["lasted"], rows)}
+        np.savez(path, **arrays)
+    text = text_of(write_report(logdir))
+    assert (f"only the {rows} actions that were executed, after which the episode ended." in text) == (rows < 24)
+    assert ("The dream ends where the episode did" in text) == (rows < 24)
+    columns = re.findall(r"<li>\+(\d+)</li>", (logdir / "report.html").read_text())
+    assert max(map(int, columns), default=0) == rows

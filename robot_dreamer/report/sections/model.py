@@ -14,7 +14,7 @@ from robot_dreamer.report.over_training import below, over_training
 from robot_dreamer.report.run_files import RunFiles
 from robot_dreamer.report.sections.verdicts import model_verdicts
 from robot_dreamer.report.sensors import component_names, component_units, with_unit
-from robot_dreamer.report.strips import cameras, dream_strip
+from robot_dreamer.report.strips import cameras, dream_strip, rows_dreamed
 
 CURVES = 9  # components that are drawn, those with the largest error first
 HORIZONS = (1, 5, 15, 30, 50)  # rows ahead, in the table of errors
@@ -87,15 +87,17 @@ def _curve(files: RunFiles, portrait: Arrays, name: str, i: int) -> Chart:
     truth = portrait[f"truth/{name}"][0]
     steps = truth.shape[0]
     truth, seen = truth.reshape(steps, -1)[:, i], portrait[f"seen/{name}"][0].reshape(steps, -1)[:, i]
+    dreamed = rows_dreamed(portrait, 0)
     dreamt = portrait[f"dreamt/{name}"][:, 0]
-    dreamt = dreamt.reshape(*dreamt.shape[:2], -1)[:, :, i]
+    dreamt = dreamt.reshape(*dreamt.shape[:2], -1)[:, :dreamed, i]
     context = int(portrait["context"])
     count = int(np.prod(portrait[f"truth/{name}"].shape[2:]))
     label, unit = component_names(files.spec, name, count)[i], component_units(files.spec, name, count)[i]
     period = 1 / files.spec.rate if files.spec is not None else 1.0
     time = (np.arange(steps) - context + 1) * period
-    ahead = time[context : context + dreamt.shape[1]]
+    ahead = time[context : context + dreamed]
     band = {"low": dreamt[0], "high": dreamt[-1]} if len(dreamt) == 3 else {}
+    ended = dreamed < int(portrait["horizon"])
     return Chart(
         f"{name}: {label}" if label != name else name,
         "time since the dream began (s)" if files.spec is not None else "rows since the dream began",
@@ -105,6 +107,7 @@ def _curve(files: RunFiles, portrait: Arrays, name: str, i: int) -> Chart:
             Series("reconstructed", time, seen, colour=2),
             Series("dreamed, middle of 8 and 80 % of them", ahead, dreamt[len(dreamt) // 2], **band, colour=3),
         ],
+        "The dream ends where the episode did; what is recorded behind it is of the next one." if ended else "",
     )
 
 
