@@ -24,6 +24,7 @@ from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.option_types import whole_number
+from robot_dreamer.report.charts import number
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.run_files import newest_bundle
 from robot_dreamer.spec import RobotSpec
@@ -159,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
         write_evaluation(args.output, results, args.min_return, passed)
         print(f"written: {args.output}")
     if not passed:
-        print(f"mean return {results[0].mean:.1f} is below --min-return {args.min_return:g}", file=sys.stderr)
+        print(f"mean return {results[0].mean:.10g} is below --min-return {args.min_return:g}", file=sys.stderr)
     return 0 if passed else 1
 
 
@@ -214,14 +215,14 @@ def _table(results: list[Evaluation]) -> Table:
         justify: Literal["left", "right"] = "left" if column in ("policy", "actions") else "right"
         table.add_column(column, justify=justify, overflow="fold")  # where there is little room no digit is left out
     for result in results:
-        interval = "–" if result.interval is None else f"{result.interval[0]:.1f} to {result.interval[1]:.1f}"
+        interval = "–" if result.interval is None else " to ".join(map(number, result.interval))
         table.add_row(
             "random" if result.version < 0 else f"bundle {result.version}",
             "mean" if result.deterministic else "sampled",
-            f"{result.mean:.1f}",
+            number(result.mean),
             interval,
-            f"{min(result.returns):.1f}",
-            f"{max(result.returns):.1f}",
+            number(min(result.returns)),
+            number(max(result.returns)),
             f"{np.mean(result.lengths):.0f}",
         )
     return table

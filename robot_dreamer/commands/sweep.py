@@ -26,6 +26,7 @@ from robot_dreamer.durable import replace_file
 from robot_dreamer.endings import ended_by
 from robot_dreamer.intervals import bootstrap, middle_of
 from robot_dreamer.option_types import whole_number
+from robot_dreamer.report.charts import number
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.run_files import NoRun, read_run
 
@@ -229,18 +230,15 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     for column in ("seed", "return", "of", "log directory"):
         table.add_column(column, justify="right" if column in ("seed", "return") else "left", overflow="fold")
     for outcome in outcomes:
-        value = "–" if outcome.value is None else f"{outcome.value:.1f}"
+        value = "–" if outcome.value is None else number(outcome.value)
         told = f"failed with status {outcome.status}, see output.log" if outcome.status else outcome.measured
         table.add_row(str(outcome.seed), value, told, str(outcome.logdir))
     return table
 
 
-def _words(told: dict[str, object]) -> str:
+def _words(told: dict[str, Any]) -> str:
     if told["interquartile_mean"] is None:
         return "no run has come to a return"
-    interval = told["interval"]
-    between = f", 95 % {interval[0]:.1f} to {interval[1]:.1f}" if isinstance(interval, list) else ""
-    return (
-        f"interquartile mean {told['interquartile_mean']:.1f}{between}; "
-        f"mean {told['mean']:.1f}, from {told['least']:.1f} to {told['most']:.1f}"
-    )
+    middle, mean, least, most = (number(told[name]) for name in ("interquartile_mean", "mean", "least", "most"))
+    between = ", 95 % {} to {}".format(*map(number, told["interval"])) if told["interval"] else ""
+    return f"interquartile mean {middle}{between}; mean {mean}, from {least} to {most}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from robot_dreamer.report.charts import number
 from robot_dreamer.report.history import EpisodeReader
 
 WINDOW = 10  # episodes of the running mean
@@ -50,11 +51,11 @@ def draw_curve(
     axes.plot(steps, returns, ".", color=_DOTS, markersize=5, label="episode")
     axes.plot(steps, running_mean(returns), color=_MEAN, linewidth=2, label=f"mean of {WINDOW} episodes")
     if random_return is not None:
-        axes.axhline(random_return, color=_RANDOM, linestyle="--", label=f"random policy: {random_return:.0f}")
+        axes.axhline(random_return, color=_RANDOM, linestyle="--", label=f"random policy: {number(random_return)}")
     if evaluation is not None:
         mean, interval = evaluation
         error = None if interval is None else [[mean - interval[0]], [interval[1] - mean]]
-        label = f"evaluation: {mean:.0f}"
+        label = f"evaluation: {number(mean)}"
         axes.errorbar(
             [steps[-1]], [mean], error, fmt="D", color=_EVALUATION, capsize=4, clip_on=False, zorder=3, label=label
         )

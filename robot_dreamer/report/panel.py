@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robot_dreamer.record import RANDOM_POLICY
+from robot_dreamer.report import charts
 from robot_dreamer.report.figures import amount, counts, number, words
 from robot_dreamer.run_status import RunStatus
 
@@ -214,4 +215,4 @@ def _clock(seconds: float) -> str:
 
 
 def _return(value: float | None) -> str:
-    return "none yet" if value is None else f"{value:,.1f}"
+    return "none yet" if value is None else charts.number(value)

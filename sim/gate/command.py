@@ -30,6 +30,7 @@ from robot_dreamer.endings import ended_by
 from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle, spec_for
 from robot_dreamer.onboard.proof import prove
 from robot_dreamer.onboard.verdict import Verdict, write_verdict
+from robot_dreamer.report.charts import number
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.gate import FILM, GATE_FILE, write_gate_page
 from robot_dreamer.settings.gate import GateSettings
@@ -201,8 +202,8 @@ def _table(bundle: dict[str, Any], found: Sequence[Result], checks: Sequence[Che
         mine = [check.passed for check in checks if check.condition == result.condition.name]
         table.add_row(
             result.condition.name,
-            f"{result.mean:.1f}",
-            f"{result.interval[0]:.1f} to {result.interval[1]:.1f}",
+            number(result.mean),
+            " to ".join(map(number, result.interval)),
             "–" if result.share is None else f"{result.share:.2f}",
             str(sum(result.faults.values())),
             "shown" if not mine else "met" if all(mine) else "NOT MET",

@@ -245,3 +245,23 @@ def test_curve_is_a_picture_of_a_useful_size(tmp_path: Path) -> None:
 def test_curve_without_episodes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no finished episode yet"):
         draw_curve(tmp_path / "episodes.jsonl", tmp_path / "curve.png", title="left")
+
+
+def test_small_returns_keep_digits_that_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share of successes is between 0 and 1."""
+    assert "last 10: 0.04567 · last: 0.9" in shown(status(mean_return_10=0.045672, last_return=0.9))
+    labels: list[str] = []
+
+    def keep(axes: Any, **_: Any) -> None:
+        labels.extend(axes.get_legend_handles_labels()[1])
+
+    monkeypatch.setattr("matplotlib.axes.Axes.legend", keep)
+    write_episodes(tmp_path / "episodes.jsonl", [0.0, 1.0])
+    draw_curve(
+        tmp_path / "episodes.jsonl",
+        tmp_path / "curve.png",
+        title="left",
+        random_return=0.0625,
+        evaluation=(0.45, (0.4, 0.5)),
+    )
+    assert "random policy: 0.0625" in labels and "evaluation: 0.45" in labels

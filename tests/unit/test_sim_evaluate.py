@@ -125,6 +125,13 @@ def test_command_fails_below_min_return(tmp_path: Path, capsys: pytest.CaptureFi
     assert "below --min-return 999" in capsys.readouterr().err
 
 
+def test_small_returns_keep_digits_that_count(capsys: pytest.CaptureFixture[str]) -> None:
+    rare = replace(evaluate(None, SPEC, episodes=2), returns=[0.02, 0.03], mean=0.025, interval=(0.0125, 0.0375))
+    plain_console(width=120).print(_table([rare]))
+    said = capsys.readouterr().out
+    assert all(number in said for number in (" 0.02 ", " 0.03 ", " 0.025 ", "0.0125 to 0.0375"))
+
+
 def test_no_digit_is_left_out_where_there_is_little_room(capsys: pytest.CaptureFixture[str]) -> None:
     large = replace(evaluate(None, SPEC, episodes=2), returns=[-1.5e12, 2.5e12], mean=5e11, interval=(-2.5e12, 3.5e12))
     plain_console(width=60).print(_table([large]))

@@ -85,7 +85,7 @@ entry = dict(env_step=1, robot="r", length=1, policy_version=0, time=0.0)
     told = json.loads((place / "sweep.json").read_text())
     assert told["values"] == {"2": 6.5, "3": 30.0, "4": None} and told["failed"] == [4]
     shown = capsys.readouterr().out
-    assert "failed with status 2" in shown and "interquartile mean 18.2" in shown
+    assert "failed with status 2" in shown and "interquartile mean 18.25" in shown
     assert (place / "seed-2/output.log").read_text() == "seed 2\n"
 
 
