@@ -57,6 +57,18 @@ def test_nothing_is_said_of_dreams_of_what_does_not_change() -> None:
     assert "goal" not in str(said(never))
 
 
+def test_components_of_a_sensor_count_by_what_they_vary_by() -> None:
+    """Pascals beside metres: the one that has the larger numbers does not decide."""
+    mixed = {
+        "spread/array": np.array([1000.0, 0.1, 0.1]),
+        "rmse/seen/array": np.array([10.0, 0.01, 0.01]),
+        "rmse/dreamt/array": np.full((4, 3), [30.0, 0.2, 0.2]),
+        "rmse/still/array": np.full((4, 3), [50.0, 0.05, 0.05]),
+    }
+    (worse,) = [text for level, text in said(portrait() | mixed) if level == "bad"]
+    assert worse == "Dreams are no better than the assumption that nothing changes for array."
+
+
 def test_free_nats_are_blamed_only_where_they_can_be() -> None:
     bad = portrait(dreamt=0.6)
     assert "below model.free_nats = 20" in str(said(bad, free_nats=20.0))
@@ -66,8 +78,9 @@ def test_free_nats_are_blamed_only_where_they_can_be() -> None:
 
 def test_hope_is_compared_with_what_came() -> None:
     came = np.full(10, 10.0)
-    for value, level in ((12.0, "good"), (14.0, "bad"), (2.0, "good")):
+    for value, level in ((12.0, "good"), (14.0, "bad"), (8.0, "good"), (2.0, "")):
         ((found, text),) = behavior_verdicts({"episode/value": np.full(10, value), "episode/obtained": came})
         assert found == level
         assert ("Over-optimistic" in text) == (level == "bad")
+        assert ("Cautious: along the newest episode the critic expected 2 where 10 came" in text) == (level == "")
     assert list(behavior_verdicts({})) == []

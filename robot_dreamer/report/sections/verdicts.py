@@ -80,6 +80,14 @@ def behavior_verdicts(portrait: Arrays) -> Iterator[tuple[str, str]]:
                     "model gets wrong."
                 ),
             )
+        elif -gap > 0.3 * size and -gap > 1e-3:
+            yield (
+                "",
+                (
+                    f"Cautious: along the newest episode the critic expected {np.mean(value):.4g} where "
+                    f"{np.mean(obtained):.4g} came. It learns late what the policy earns, or this episode went well."
+                ),
+            )
         else:
             yield (
                 "good",
@@ -88,13 +96,12 @@ def behavior_verdicts(portrait: Arrays) -> Iterator[tuple[str, str]]:
 
 
 def _beats_standing_still(portrait: Arrays, name: str) -> bool | None:
-    """Whether dreams come nearer than what was seen last; None where that is right, or nothing was dreamed."""
-    dreamt, still, moves = (
-        portrait[f"rmse/dreamt/{name}"],
-        portrait[f"rmse/still/{name}"],
-        portrait[f"spread/{name}"] > 0,
-    )
-    both = np.isfinite(dreamt) & np.isfinite(still) & moves
+    """Whether dreams come nearer than what was seen last, each component by what it varies by; None where that is
+    right, or nothing was dreamed."""
+    spread = portrait[f"spread/{name}"]
+    moves = spread > 0
+    dreamt, still = (portrait[f"rmse/{kind}/{name}"][:, moves] / spread[moves] for kind in ("dreamt", "still"))
+    both = np.isfinite(dreamt) & np.isfinite(still)
     if not still[both].any():
         return None
     return bool(np.square(dreamt[both]).mean() < np.square(still[both]).mean())
