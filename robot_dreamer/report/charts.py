@@ -107,21 +107,25 @@ def draw(chart: Chart) -> Drawn:
         named = series[:_NAMED] if len(series) > 1 or series[0].low is not None else []
         columns = 1 if max(len(one.label) for one in series) > 24 else min(2, len(series))
         legend = 0.2 * -(-len(named) // columns)  # inches
-        left, bottom = 0.72, 0.48
+        bottom = 0.48
         tall = max(_SIZE[1], bottom + _LEAST + legend + 0.1)
         figure = Figure(figsize=(_SIZE[0], tall))
-        width, height = (_SIZE[0] - left - 0.2) / _SIZE[0], (tall - bottom - legend - 0.1) / tall
-        axes = figure.add_axes((left / _SIZE[0], bottom / tall, width, height))
+        height = (tall - bottom - legend - 0.1) / tall
+        axes = figure.add_axes((0.0, bottom / tall, 1.0, height))
         for i, one in enumerate(series):
             shown = one if i < _NAMED else replace(one, label="_")  # which a legend leaves out
             _plot(axes, shown, i if one.colour is None else one.colour)
         axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
         axes.xaxis.set_major_formatter(_short)
+        left = 0.72
         if chart.log_y and all((np.asarray(one.y) > 0).all() for one in series):
             axes.set_yscale("log")
         else:
             axes.yaxis.set_major_formatter(_short)
-        axes.yaxis.set_label_coords(-0.6 / (width * _SIZE[0]), 0.5)
+            left = max(left, 0.3 + 0.085 * max(len(_short(tick)) for tick in axes.get_yticks()))
+        width = (_SIZE[0] - left - 0.2) / _SIZE[0]
+        axes.set_position((left / _SIZE[0], bottom / tall, width, height))
+        axes.yaxis.set_label_coords(-(left - 0.12) / (width * _SIZE[0]), 0.5)
         if named:
             place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2}
             axes.legend(**place, ncols=columns, fontsize=8.5, labelspacing=0.2, columnspacing=1.5)
@@ -180,11 +184,11 @@ def _plot(axes: Any, one: Series, number: int) -> None:
 
 
 def _short(value: float, _: Any = None) -> str:
-    """12000 -> 12k."""
+    """12000 -> 12k; digits enough to tell the ticks of 500,000 m apart."""
     for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size * (1 if size > 1e3 else 10):
-            return f"{value / size:g}{sign}"
-    return f"{value:.6g}"
+            return f"{value / size:.10g}{sign}"
+    return f"{value:.10g}"
 
 
 def number(value: float) -> str:

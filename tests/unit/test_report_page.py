@@ -255,3 +255,11 @@ def test_a_dream_ends_where_its_episode_did(tmp_path: Path, rows: int) -> None:
     assert ("The dream ends where the episode did" in text) == (rows < 24)
     columns = re.findall(r"<li>\+(\d+)</li>", (logdir / "report.html").read_text())
     assert max(map(int, columns), default=0) == rows
+
+
+def test_ticks_of_large_numbers_that_vary_little_differ() -> None:
+    """Where a surveyor says the robot is, or the air's pressure."""
+    for level in (500_000.0, -101_325.0):
+        drawn = draw(Chart("t", "x", "y (m)", [Series("easting", [0, 1, 2], [level, level + 0.7, level + 0.2])]))
+        ticks = re.findall(r">(-?[\d.]+[kMG])</text>", drawn.svg)
+        assert len(ticks) > 3 and len(set(ticks)) == len(ticks)
