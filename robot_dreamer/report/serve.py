@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page, or a refusal."""
-        if self.headers.get("Host", "").rpartition(":")[0] not in _NAMES:
+        if self.headers.get("Host", "").partition(":")[0] not in _NAMES:  # port 80 is not said
             self.send_error(403, explain="ask for it as localhost")
             return
         if self.path not in _PLACES:
