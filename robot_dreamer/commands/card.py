@@ -53,7 +53,8 @@ def _gates(bundles: Path) -> Iterator[GateResult]:
 
 def _sweep(logdir: Path) -> dict[str, Any]:
     """Of the sweep that the run belongs to."""
-    path = logdir.resolve().parent / "sweep.json"
+    logdir = logdir.resolve()  # `.` has no name
+    path = logdir.parent / "sweep.json"
     if not logdir.name.startswith("seed-") or not path.exists():
         return {}
     try:

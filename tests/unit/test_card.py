@@ -105,12 +105,14 @@ def test_gate_verdicts_of_its_bundles_stand_in_it(run: Path) -> None:
     assert "no bundle of it has passed the gate" in written(run)[1]
 
 
-def test_other_seeds_of_a_sweep_stand_in_it(run: Path) -> None:
+def test_other_seeds_of_a_sweep_stand_in_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"values": {"0": 10.0, "1": 14.0, "2": 12.0}, "interquartile_mean": 12.0, "interval": [10.5, 13.5]}
     (run.parent / "sweep.json").write_text(json.dumps(values))
     _, text = written(run)
     assert "Over 3 training seeds: interquartile mean 12, 95 % 10.5 to 13.5." in text
     assert "Another training seed" not in text
+    monkeypatch.chdir(run)
+    assert written(Path("."))[1] == text
     values["values"] |= {"3": None, "4": None}
     (run.parent / "sweep.json").write_text(json.dumps(values))
     told = "Over 3 training seeds: interquartile mean 12, 95 % 10.5 to 13.5; 2 more came to no return."
