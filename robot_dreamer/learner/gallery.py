@@ -10,6 +10,7 @@ import numpy as np
 
 from robot_dreamer.durable import replacing
 from robot_dreamer.learner.hopes import EPISODE_ROWS, value_along
+from robot_dreamer.learner.memory import OutOfMemory, fitting
 from robot_dreamer.learner.portrait import CONTEXT, ROWS, portrait
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.record import Arrays
@@ -46,10 +47,16 @@ class Gallery:
         batch = trainer.replay.newest(WINDOWS, ROWS) or trainer.replay.newest(WINDOWS, CONTEXT + 3)
         if batch is None:
             return {}
-        arrays = portrait(trainer.agent, batch, seed=trainer.updates)
-        episode = trainer.replay.newest_episode(EPISODE_ROWS)
-        if episode is not None:
-            arrays |= value_along(trainer.agent, episode, seed=trainer.updates)
+        try:
+            with fitting("for a portrait"):
+                arrays = portrait(trainer.agent, batch, seed=trainer.updates)
+                episode = trainer.replay.newest_episode(EPISODE_ROWS)
+                if episode is not None:
+                    arrays |= value_along(trainer.agent, episode, seed=trainer.updates)
+        except OutOfMemory as error:
+            self._every = 0.0
+            _log.warning("%s: none is drawn from now on, and training goes on", error)
+            return {}
         self._write({**arrays, "update": np.array(trainer.updates), "env_step": np.array(trainer.env_steps)})
         took = time.monotonic() - began
         self._due = time.monotonic() + max(self._every, took / SHARE)

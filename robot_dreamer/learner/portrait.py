@@ -37,8 +37,6 @@ QUANTILES = (0.1, 0.5, 0.9)
 class _Dreams(NamedTuple):
     observation: dict[str, Tensor]
     """(K, B, H, *shape) each."""
-    reward: Tensor | None
-    """(K, B, H)."""
     valid: Tensor
     """(B, H) bool: the episode in which the dream began still went on."""
 
@@ -118,10 +116,11 @@ def _dream(agent: Agent, batch: Batch, observed: Observed, horizon: int, generat
         deter = rssm.step(deter, stoch, features, prepared)
         stoch = rssm.expect(deter, generator)
         states.append((deter, stoch))
-    lead = (DREAMS, rows)
-    found = read(agent, *(torch.stack(x, 1).unflatten(0, lead) for x in zip(*states, strict=True)))
+    deter, stoch = (torch.stack(x, 1).unflatten(0, (DREAMS, rows)) for x in zip(*states, strict=True))
+    # one dream at a time: the pictures of all would take more memory on their way than an update does
+    found = [read(agent, *one).observation for one in zip(deter, stoch, strict=True)]
     valid = ~batch.is_first[:, CONTEXT : CONTEXT + horizon].cumsum(1).bool()
-    return _Dreams(found.observation, found.reward, valid)
+    return _Dreams({name: torch.stack([one[name] for one in found]) for name in found[0]}, valid)
 
 
 def _pictures(fields: tuple[Field, ...], batch: Batch, seen: Readout, dreams: _Dreams) -> dict[str, Tensor]:

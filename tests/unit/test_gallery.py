@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from robot_dreamer.learner.gallery import KEPT, Gallery
 from robot_dreamer.learner.progress import MetricsLog
@@ -87,3 +88,18 @@ def test_tensorboard_shows_the_dreams_of_a_camera(tmp_path: Path) -> None:
     log.close()
     (board,) = (tmp_path / "tensorboard").iterdir()
     assert b"dream/eye" in board.read_bytes() and b"dream/gray" in board.read_bytes()
+
+
+def test_a_portrait_that_does_not_fit_into_memory_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def large(*args: object, **options: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("robot_dreamer.learner.gallery.portrait", large)
+    trainer = make(tmp_path)
+    trainer.store.add(rows(0, 100))
+    assert Run(trainer, Budget(env_steps=100), publish=lambda path, version, step: None).loop()
+    assert trainer.updates > 0
+    told = "out of memory for a portrait (CUDA out of memory. Tried to allocate 2 GiB): none is drawn from now on"
+    assert caplog.text.count(told) == 1

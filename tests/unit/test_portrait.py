@@ -73,6 +73,16 @@ def test_a_dream_knows_the_actions_but_not_what_was_seen(drawn):
     assert not np.array_equal(portrait(agent, moved)["dreamt/velocity"], arrays["dreamt/velocity"])
 
 
+def test_no_more_rows_are_decoded_at_a_time_than_were_seen(drawn, monkeypatch):
+    """The pictures of all dreams at once took more memory than an update."""
+    _, agent, batch, _, _ = drawn
+    model, rows = agent.parts.modules["world_model"], []
+    readout = model.readout
+    monkeypatch.setattr(model, "readout", lambda state: rows.append(state.deter.shape[0]) or readout(state))
+    portrait(agent, batch)
+    assert rows and max(rows) == batch.reward[:, 1:].numel()
+
+
 def test_value_along_an_episode(drawn):
     preset, agent, _, _, _ = drawn
     episode = random_batch(agent, 1, 12)
