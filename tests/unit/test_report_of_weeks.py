@@ -51,3 +51,19 @@ def test_a_chart_holds_so_many_points_however_many_there_are() -> None:
     assert rows[4000].startswith("episode,99999,") and rows[-2:] == ["random,0,0", "random,99999,0"]
     assert drawn.caption == "Dots. Of these many points one in 25 is shown."
     assert len(drawn.svg) < 1_000_000
+
+
+def test_a_sensor_of_many_numbers_fills_no_page(tmp_path: Path) -> None:
+    """A scan with its history has thousands."""
+    logdir, count = make_run(tmp_path), 5000
+    for path in (logdir / "portraits").iterdir():
+        with np.load(path) as file:
+            arrays = dict(file)
+        for key in [key for key in arrays if key.endswith("/joint_velocity") and not key.startswith("action/")]:
+            arrays[key] = np.repeat(arrays[key], count // arrays[key].shape[-1], -1)
+        arrays["rmse/dreamt/joint_velocity"][:, 4321] *= 100
+        np.savez(path, **arrays)
+    page = write_report(logdir).read_text()
+    rows = page.partition("<h3>Errors in units</h3>")[2].partition("</table>")[0]
+    assert rows.count("<td>joint_velocity</td>") == 100 and "joint_velocity[4321]" in rows
+    assert "of 5003 components that are dreamed worst" in page

@@ -18,6 +18,7 @@ from robot_dreamer.report.strips import cameras, dream_strip, rows_dreamed
 
 CURVES = 9  # components that are drawn, those with the largest error first
 HORIZONS = (1, 5, 15, 30, 50)  # rows ahead, in the table of errors
+ROWS = 100  # components of a sensor in that table, those that are dreamed worst
 
 
 def model(files: RunFiles) -> Section:
@@ -72,7 +73,7 @@ def _curves(section: Section, files: RunFiles, portrait: Arrays) -> None:
     for _, name, i in found[:CURVES]:
         section.chart(_curve(files, portrait, name, i))
     if len(found) > CURVES:
-        section.say(f"Shown are the {CURVES} of {len(found)} components that are dreamed worst; the table has all.")
+        section.say(f"Shown are the {CURVES} of {len(found)} components that are dreamed worst; the table has more.")
 
 
 def relative(portrait: Arrays, name: str) -> NDArray[Any]:
@@ -128,7 +129,8 @@ def _errors(section: Section, files: RunFiles, portrait: Arrays) -> None:
         names = component_names(files.spec, name, len(spread))
         if name in cameras(portrait):
             units, names = ["of full brightness"], ["pixels"]
-        for i in range(len(spread)):
+        worst = np.argsort(-np.nan_to_num(relative(portrait, name), nan=-1.0), kind="stable")[:ROWS]
+        for i in sorted(worst.tolist()):
             numbers = [number(float(error[h - 1, i])) for h in shown]
             seen, hold = float(portrait[f"rmse/seen/{name}"][i]), float(still[shown[-1] - 1, i])
             rows.append([name, names[i], units[i], number(float(spread[i])), number(seen), *numbers, number(hold)])
@@ -146,6 +148,8 @@ def _errors(section: Section, files: RunFiles, portrait: Arrays) -> None:
     ahead = [f"dreamed, +{h}" for h in shown]
     head = ["sensor", "component", "unit", "standard deviation", "reconstructed", *ahead, f"unchanged, +{shown[-1]}"]
     caption = "Root mean squared errors in the unit of the sensor; of classes the share that is wrong."
+    if any(len(portrait[f"spread/{name}"]) > ROWS for name in sensors(portrait)):
+        caption += f" Of a sensor with more components the {ROWS} that are dreamed worst are shown."
     section.blocks.append(Table("Errors in units", head, rows, caption))
 
 
