@@ -35,6 +35,7 @@ STATUS_EVERY = 1.0  # seconds
 METRICS_EVERY = 10.0
 READ = 1024  # rows of experience between two updates, at most
 PAUSE = 0.01  # between two looks for experience while no update is due
+RARER = 1.05  # times as many updates lie behind a picture for TensorBoard as behind the one before
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Run:
         self._before = trainer.training_seconds
         self._phase = ""
         self._losses: dict[str, float | None] = {}
+        self._picture_at = 0.0  # updates
 
     def stop(self, *_: object) -> None:
         """Ask the loop to end after the update that it is in; may be the handler of a signal."""
@@ -222,8 +224,10 @@ class Run:
 
     def _log_portrait(self, portrait: Arrays) -> None:
         self._log(summary(portrait))
-        pictures = {f"dream/{name}": strip_pixels(portrait, name)[0] for name in cameras(portrait)}
-        self._metrics.show(self._lived, self.trainer.updates, pictures)
+        if self.trainer.updates >= self._picture_at:  # a few hundred over any run: each has hundreds of kilobytes
+            self._picture_at = RARER * self.trainer.updates
+            pictures = {f"dream/{name}": strip_pixels(portrait, name)[0] for name in cameras(portrait)}
+            self._metrics.show(self._lived, self.trainer.updates, pictures)
 
     def _progress(self) -> dict[str, float]:
         """How the run goes, beside what is learned."""

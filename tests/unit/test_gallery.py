@@ -103,3 +103,15 @@ def test_a_portrait_that_does_not_fit_into_memory_ends_no_training(
     assert trainer.updates > 0
     told = "out of memory for a portrait (CUDA out of memory. Tried to allocate 2 GiB): none is drawn from now on"
     assert caplog.text.count(told) == 1
+
+
+def test_tensorboard_gets_pictures_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One a minute of a robot with a camera is gigabytes in a week."""
+    trainer = make(tmp_path)
+    run = Run(trainer, Budget(), publish=lambda path, version, step: None)
+    shown: list[int] = []
+    monkeypatch.setattr(run._metrics, "show", lambda step, update, pictures: shown.append(update))
+    for trainer.updates in range(400, 4_000_400, 400):
+        run._log_portrait({})
+    assert shown[:3] == [400, 800, 1200] and shown[-1] > 3_800_000 and len(shown) < 200
+    run._metrics.close()
