@@ -19,7 +19,7 @@ from robot_dreamer.world_model.rssm import Filtered, Latents, Observed, encode_a
 
 IMAGINED = 15  # steps under the current policy
 PLANS = 2  # starts of a planner, each of which costs a whole search
-EPISODE_ROWS = 500  # of an episode along which values are shown, at most
+EPISODE_ROWS = 1001  # of an episode along which values are shown, at most: a thousand actions, as in the control suite
 
 
 def imagined_rewards(

@@ -234,8 +234,8 @@ class Replay:
         Draws no random number.
         """
         alive = np.flatnonzero(self._serial != _NONE)
-        slots = alive[np.argsort(self._serial[alive])[::-1][: 2 * (size + 1) * length]]
-        windows = self._follow(slots, length)
+        slots, enough = alive[np.argsort(self._serial[alive])[::-1]], 2 * (size + 1) * length
+        windows = self._follow(slots[: enough * self._boots_among(slots[:enough])], length)
         chosen: list[NDArray[np.int64]] = []
         taken = np.zeros(self.capacity, np.bool_)
         for window in windows[(windows != _NONE).all(1)]:
@@ -247,13 +247,18 @@ class Replay:
     def newest_episode(self, limit: int) -> Batch | None:
         """The last episode, (1, T), that has ended after at most `limit` rows; None if there is none."""
         first = np.flatnonzero(self._rows["is_first"] & (self._serial != _NONE))
-        for slot in first[np.argsort(self._serial[first])[::-1][:10]]:  # an unlimited one is not looked for
+        first = first[np.argsort(self._serial[first])[::-1]]
+        for slot in first[: 10 * self._boots_among(first[:limit])]:  # an unlimited one is not looked for
             slots = [int(slot)]
             while not self._rows["is_last"][slots[-1]] and self._next[slots[-1]] != _NONE and len(slots) < limit:
                 slots.append(int(self._next[slots[-1]]))
             if self._rows["is_last"][slots[-1]] and len(slots) > 1 and not self._rows["is_first"][slots[1:]].any():
                 return self._gather(np.array([slots], np.int64))
         return None
+
+    def _boots_among(self, slots: NDArray[np.int64]) -> int:
+        """How many robots act at once: their rows lie between each other, and of each there must be enough."""
+        return len(np.unique(self._boot[slots]))
 
     def _follow(self, starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         """Slots (n, length) of the rows that follow the slots (n) in their streams; _NONE where a stream ends."""

@@ -6,8 +6,9 @@ import torch
 
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.hopes import value_along
+from robot_dreamer.learner.hopes import EPISODE_ROWS, value_along
 from robot_dreamer.learner.portrait import CONTEXT, portrait, summary
+from robot_dreamer.spec import known_robots, load_spec
 from tests.agents import IMAGE, MIXED, MIXED_ACTIONS, SIX_ACTIONS, WALKER, nano, random_batch, spaces
 
 PICTURE_AND_NUMBERS = spaces.Dict({**IMAGE.spaces, **WALKER.spaces})
@@ -173,3 +174,8 @@ def test_what_acts_imagines_from_what_it_sees_itself():
     assert before["imagined/predicted"].size and np.array_equal(
         after["imagined/predicted"], before["imagined/predicted"]
     )
+
+
+def test_an_episode_of_each_robot_and_of_the_control_suite_is_short_enough_to_be_shown():
+    actions = [1000, *(load_spec(robot).episode.max_steps for robot in known_robots())]
+    assert max(actions) + 1 <= EPISODE_ROWS  # an episode has a row more than actions

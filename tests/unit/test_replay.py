@@ -168,6 +168,19 @@ def test_the_newest_episode_is_the_last_that_has_ended_within_the_limit() -> Non
     assert replay.newest_episode(limit=3) is None
 
 
+def test_of_a_fleet_too_the_newest_windows_and_episode_are_found() -> None:
+    replay, robots = make_replay(capacity=2000), [f"robot{i:02d}" for i in range(40)]
+    for t in range(2 * LENGTH):
+        for robot in robots:  # all of them have begun their second episode, and none has ended it
+            add(replay, robot, t, is_first=t % 6 == 0, is_last=t == 5)
+    batch = replay.newest(3, 2 * LENGTH)
+    assert batch is not None
+    assert batch.reward.numpy().tolist() == [[*range(2 * LENGTH)]] * 3
+    episode = replay.newest_episode(limit=40)
+    assert episode is not None
+    assert episode.reward.numpy().tolist() == [[*range(6)]]
+
+
 def test_windows_that_were_shorter_before_a_resume_are_not_drawn_as_whole_ones() -> None:
     short = Replay(SPEC, 50, 3, D, Classes(S, K), seed=1)
     ours = make_replay()
