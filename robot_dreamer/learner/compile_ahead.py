@@ -2,9 +2,9 @@
 
 Compiling takes minutes, and a compiler or a damaged cache can end the process that uses it. So a run begins with its
 functions as they are, and changes over once another process has made one whole update with compiled ones, and filtered
-rows as they arrive. A run that has loaded such code and come to its end leaves a mark in the cache: the next one of the
-same kind makes updates as they are for some seconds, so that robots get their first bundle, and then loads it, without
-another process.
+rows as they arrive. (World Models does something else in each stage: one update of each.) A run that has loaded such
+code and come to its end leaves a mark in the cache: the next one of the same kind makes updates as they are for some
+seconds, so that robots get their first bundle, and then loads it, without another process.
 
   python -m robot_dreamer.learner.compile_ahead     spec, configuration and threads as JSON on standard input
 """
@@ -21,6 +21,7 @@ import time
 import warnings
 import weakref
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -157,15 +158,25 @@ def example_batch(agent: Agent, spec: RobotSpec, config: Config) -> Batch:
     return batch_to(replay.sample(config.batch_size)[0], agent.device)
 
 
+def _in_short(config: Config) -> tuple[Config, int]:
+    """Settings with which so many updates call all that is compiled; World Models has a turn for each stage."""
+    if config.objective != "world_models":
+        return config, 1
+    stages = replace(config.stages, vision=1, memory=1, controller=1)
+    evolution = replace(config.evolution, population=6, dreams=1, dream_length=1)  # the dreams are not compiled
+    return replace(config, stages=stages, evolution=evolution), 3
+
+
 def main() -> int:
-    """Make one update and filter new rows, compiled; see the module. Exit status 0; any other where that failed."""
+    """Make an update and filter new rows, compiled; see the module. Exit status 0; any other where that failed."""
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
     torch.set_num_threads(order.threads)  # compiled code counts them
     warnings.filterwarnings("error", FAILED)
-    config = Config.from_dict(order.config)
+    config, updates = _in_short(Config.from_dict(order.config))
     agent = Agent(order.spec.observation_space(), order.spec.action_space(), config)
     batch = example_batch(agent, order.spec, config)
-    agent.update(batch)
+    for _ in range(updates):
+        agent.update(batch)
     agent.observe(_stream(batch.observation), _stream(batch.action), batch.is_first[:1, :FEW], None)
     return 0
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
 from robot_dreamer.config import load_config
 from robot_dreamer.learner import code_cache, compile_ahead, follow
 from robot_dreamer.learner.compile_ahead import CompileAhead, example_batch
-from robot_dreamer.learner.compiled import Compiler
+from robot_dreamer.learner.compiled import CompiledFunctions, Compiler
 from robot_dreamer.spec import load_spec
 
 CONFIG = load_config("nano", ["device=cpu", "compile=true"])
@@ -168,3 +172,18 @@ def test_the_other_process_makes_an_update_of_this_run(
     """With the compiler switched off, which takes minutes; what is left is all but that."""
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")
     assert outcome(CompileAhead(load_spec("cartpole"), CONFIG))
+
+
+def test_of_world_models_each_stage_has_its_turn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: set[tuple[str, bool]] = set()
+
+    def compiled(self: CompiledFunctions, name: str, function: Callable[..., object]) -> Callable[..., object]:
+        return lambda *arguments: called.add((name, torch.is_grad_enabled())) or function(*arguments)
+
+    monkeypatch.setattr(CompiledFunctions, "__call__", compiled)
+    small = ["device=cpu", "compile=true", "batch_size=2", "batch_length=5", "model.deter=16", "model.units=8"]
+    order = {"spec": load_spec("cartpole"), "config": load_config("world_models:cpu", small).to_dict(), "threads": 1}
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(msgspec.json.encode(order))))
+    with warnings.catch_warnings():
+        assert compile_ahead.main() == 0
+    assert called == {("filter few", True), ("filter few", False), ("observe few", False)}
