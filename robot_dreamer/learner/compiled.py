@@ -35,10 +35,7 @@ class Compiler:
 
     def __call__(self, function: _Function) -> _Function:
         """The function, to be compiled at its first call for shapes that stay the same."""
-        known = hasattr(torch.compiler, "keep_tensor_guards_unsafe")  # not in the oldest PyTorch that serves
-        compiled = torch.compile(
-            _own(function), dynamic=False, options={"guard_filter_fn": _few_guards} if known else None
-        )
+        compiled = torch.compile(_own(function), dynamic=False, options={"guard_filter_fn": _few_guards})
         worked = False
 
         def run(*arguments: object) -> object:
