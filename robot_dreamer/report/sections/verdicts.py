@@ -56,9 +56,8 @@ def model_verdicts(files: RunFiles, portrait: Arrays) -> Iterator[tuple[str, str
 
 def _free(files: RunFiles, nats: float) -> str:
     """What to do if the KL is where it has no gradient, in DreamerV3's rule."""
-    model = files.config.get("model", {})
-    free = model.get("free_nats", 0.0)
-    if model.get("kl_rule") != "dyn_rep" or not nats < free:
+    free = files.config.get("model", {}).get("free_nats", 0.0)
+    if files.config.get("objective") != "dreamer_v3" or not nats < free:
         return ""
     return (
         f" The KL, {nats:.2g} nats, is below model.free_nats = {free:g}, where nothing trains the prior that dreams "
