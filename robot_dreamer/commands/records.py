@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import shlex
 import sys
 import time
@@ -16,6 +17,7 @@ from robot_dreamer.learner.progress import RUN_FILE, drop_torn_line, write_json_
 from robot_dreamer.report.run_files import COMMANDS_FILE
 from robot_dreamer.spec import RobotSpec
 
+COMMAND = "ROBOT_DREAMER_COMMAND"  # environment variable: what a person said, for a program that is started for it
 _log = logging.getLogger(__name__)
 
 
@@ -29,13 +31,20 @@ def log_directory(args: argparse.Namespace) -> Path:
     return logdir
 
 
+def command_line() -> str:
+    """What a person said that made this process run."""
+    return os.environ.get(COMMAND) or shlex.join(["robot-dreamer", *sys.argv[1:]])
+
+
 def record_command(logdir: Path) -> None:
-    """Append the command line of this process to commands.jsonl, so that the run can be made again."""
+    """Append it to commands.jsonl, so that the run can be made again.
+
+    Not before the run has begun: a command that it has refused is none of its own.
+    """
     path = logdir / COMMANDS_FILE
     drop_torn_line(path)
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with path.open("a") as file:
-        file.write(json.dumps({"time": time.time(), "command": command}) + "\n")
+        file.write(json.dumps({"time": time.time(), "command": command_line()}) + "\n")
 
 
 def record_run(logdir: Path, spec: RobotSpec, config: Config, environment: str = "") -> None:

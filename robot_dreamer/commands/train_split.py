@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from robot_dreamer.commands.options import STOPPED, chosen_config
-from robot_dreamer.commands.records import log_directory, record_command
+from robot_dreamer.commands.records import COMMAND, command_line, log_directory
 from robot_dreamer.commands.startable import require_startable
 from robot_dreamer.processes import Options, processes
 from robot_dreamer.processes.own_address import own_address
@@ -25,7 +25,6 @@ def train_split(args: argparse.Namespace) -> int:
     spec = load_spec(args.robot)
     chosen_config(args)  # refuse a wrong preset before anything starts
     logdir = log_directory(args)
-    record_command(logdir)
     result = _run(args, logdir)
     console = plain_console()
     if result.state == "failed":
@@ -61,7 +60,7 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
         )
         require_startable(options)
         with Display(logdir):
-            return Supervisor(processes(options), logdir, environment).run()
+            return Supervisor(processes(options), logdir, environment | {COMMAND: command_line()}).run()
 
 
 def _phase(logdir: Path) -> str:
