@@ -8,7 +8,7 @@ Letters: B windows, T rows of each, K dreams, H dreamed rows, W windows that are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,6 @@ ROWS = 1 + CONTEXT + HORIZON  # of a window that shows all of that
 DREAMS = 8  # of each window
 SHOWN = 3  # windows that are kept whole
 QUANTILES = (0.1, 0.5, 0.9)
-_AT_ONCE = 512  # rows that a decoder sees: the pictures of all dreams take more memory than an update of a small batch
 
 
 class _Dreams(NamedTuple):
@@ -98,17 +97,12 @@ def _without_first_row(batch: Batch) -> Batch:
 
 def read(agent: Agent, deter: Tensor, stoch: Tensor) -> Readout:
     """What the model says in states (..., D), (..., *latent.shape): each prediction (..., *shape)."""
-    lead, last = deter.shape[:-1], deter.dim() - 2
-    states = zip(deter.flatten(0, last).split(_AT_ONCE), stoch.flatten(0, last).split(_AT_ONCE), strict=True)
-    found: list[Readout] = [agent.parts.modules["world_model"].readout(Latents(*state)) for state in states]
-
-    def whole(parts: Sequence[Tensor | None]) -> Tensor | None:
-        there = [part for part in parts if part is not None]
-        return torch.cat(there).unflatten(0, lead).float() if there else None
-
-    observation = {k: torch.cat([x.observation[k] for x in found]) for k in found[0].observation}
-    seen = {name: value.unflatten(0, lead).float() for name, value in observation.items()}
-    return Readout(seen, whole([x.reward for x in found]), whole([x.live for x in found]))
+    lead = deter.shape[:-1]
+    flat = Latents(deter.flatten(0, len(lead) - 1), stoch.flatten(0, len(lead) - 1))
+    found: Readout = agent.parts.modules["world_model"].readout(flat)
+    observation = {name: value.unflatten(0, lead).float() for name, value in found.observation.items()}
+    numbers = (None if x is None else x.unflatten(0, lead).float() for x in (found.reward, found.live))
+    return Readout(observation, *numbers)
 
 
 def _dream(agent: Agent, batch: Batch, observed: Observed, horizon: int, generator: torch.Generator) -> _Dreams:

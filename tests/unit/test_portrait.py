@@ -7,7 +7,7 @@ import torch
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.hopes import EPISODE_ROWS, value_along
-from robot_dreamer.learner.portrait import CONTEXT, DREAMS, HORIZON, ROWS, portrait, summary
+from robot_dreamer.learner.portrait import CONTEXT, portrait, summary
 from robot_dreamer.spec import known_robots, load_spec
 from tests.agents import IMAGE, MIXED, MIXED_ACTIONS, SIX_ACTIONS, WALKER, nano, random_batch, spaces
 
@@ -174,19 +174,6 @@ def test_what_acts_imagines_from_what_it_sees_itself():
     assert before["imagined/predicted"].size and np.array_equal(
         after["imagined/predicted"], before["imagined/predicted"]
     )
-
-
-def test_few_rows_are_decoded_at_once_and_say_the_same(monkeypatch):
-    agent, rows = nano(), []
-    batch, world = random_batch(agent, 8, ROWS), agent.parts.modules["world_model"]
-    readout = world.readout
-    monkeypatch.setattr(world, "readout", lambda state: rows.append(len(state.deter)) or readout(state))
-    arrays = portrait(agent, batch)
-    assert sum(rows) == 8 * (ROWS - 1) + 8 * DREAMS * HORIZON
-    assert max(rows) <= 512  # all of them at once would be 3,200
-    monkeypatch.setattr("robot_dreamer.learner.portrait._AT_ONCE", 10_000)
-    for name, whole in portrait(agent, batch).items():
-        np.testing.assert_allclose(arrays[name], whole, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_an_episode_of_each_robot_and_of_the_control_suite_is_short_enough_to_be_shown():
