@@ -19,6 +19,7 @@ import numpy as np
 from rich.progress import Progress
 from rich.table import Table
 
+from robot_dreamer.bundle_names import newest_version
 from robot_dreamer.intervals import student
 from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.policy import ActingPolicy, RandomPolicy
@@ -26,7 +27,6 @@ from robot_dreamer.onboard.proof import prove
 from robot_dreamer.option_types import whole_number
 from robot_dreamer.report.charts import number
 from robot_dreamer.report.console import plain_console
-from robot_dreamer.report.run_files import newest_bundle
 from robot_dreamer.spec import RobotSpec
 from sim.episode import Episode, EpisodeStopped, run_episode
 from sim.film import Film, Reconstruct
@@ -241,7 +241,7 @@ def write_evaluation(
         "random": asdict(results[1]) if len(results) > 1 else None,
         "min_return": min_return,
         "passed": passed,
-        "newest_bundle": newest_bundle(path.parent),
+        "newest_bundle": newest_version(path.parent),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n")

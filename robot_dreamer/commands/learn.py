@@ -13,6 +13,7 @@ import msgspec
 import torch
 
 from export.exporter import BundleExporter
+from robot_dreamer.bundle_names import BUNDLES
 from robot_dreamer.commands.beginning import resume_or_begin
 from robot_dreamer.commands.offline import learn_offline
 from robot_dreamer.commands.options import chosen_config, require_for_robots
@@ -23,7 +24,7 @@ from robot_dreamer.data.source import STORE_FILE
 from robot_dreamer.endings import ended_by
 from robot_dreamer.learner.memory import OutOfMemory, keep_freed_memory
 from robot_dreamer.learner.proven import Proven
-from robot_dreamer.learner.run import BUNDLES, Budget, Run
+from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer, TrainingError
 from robot_dreamer.link.errors import LinkError

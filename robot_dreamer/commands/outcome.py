@@ -10,8 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from export.reconstruct import reconstructor
-from robot_dreamer.learner.run import BUNDLES
-from robot_dreamer.onboard.bundle import bundle_number, proven_bundles, written_bundles
+from robot_dreamer.bundle_names import BUNDLES, bundle_number, proven_bundles, written_bundles
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.page import write_report
 from robot_dreamer.report.run_files import EVALUATION_FILE, read_run

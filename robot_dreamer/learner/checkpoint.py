@@ -35,6 +35,7 @@ from robot_dreamer.learner.checkpoint_meta import (
     TensorsFile,
     TornCheckpointMeta,
     meta_json,
+    numbered,
     read_meta,
 )
 from robot_dreamer.spec import RobotSpec, require_same_spec
@@ -79,7 +80,7 @@ def save_checkpoint(
     for leftover in directory.glob(f"{_WRITING}*"):
         _log.warning("removing %s: left behind by a write that did not finish", leftover)
         shutil.rmtree(leftover)
-    number = max((int(folder.name) for folder in _numbered(directory)), default=0) + 1
+    number = max((int(folder.name) for folder in numbered(directory)), default=0) + 1
     final, temporary = directory / f"{number:08d}", directory / f"{_WRITING}{number:08d}"
     temporary.mkdir()
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -91,7 +92,7 @@ def save_checkpoint(
         sync(path)
     temporary.rename(final)
     sync(directory)
-    for old in _numbered(directory)[:-keep]:
+    for old in numbered(directory)[:-keep]:
         shutil.rmtree(old)
     return final
 
@@ -115,7 +116,7 @@ def load_checkpoint(
     usable is left or model or preset is another one, SpecMismatch if the robot is.
     """
     path = Path(path)
-    candidates = [path] if _is_checkpoint(path) else _numbered(path) or _numbered(path / FOLDER)
+    candidates = [path] if _is_checkpoint(path) else numbered(path) or numbered(path / FOLDER)
     if not candidates:
         expected = f"expected a checkpoint, a folder of checkpoints, or a log directory with {FOLDER}/"
         raise CheckpointError(f"no checkpoint in {path}: {expected}")
@@ -141,18 +142,7 @@ def below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.T
 def has_checkpoint(path: str | Path) -> bool:
     """Whether `path` (see `load_checkpoint`) holds any checkpoint to resume from."""
     path = Path(path)
-    return _is_checkpoint(path) or bool(_numbered(path) or _numbered(path / FOLDER))
-
-
-def kept_metas(directory: Path) -> list[CheckpointMeta]:
-    """The meta of every readable checkpoint in a folder of them, oldest first."""
-    found = []
-    for folder in _numbered(directory):
-        try:
-            found.append(_read_meta(folder))
-        except TornCheckpoint as error:
-            _log.warning("%s", error)
-    return found
+    return _is_checkpoint(path) or bool(numbered(path) or numbered(path / FOLDER))
 
 
 def _read_meta(folder: Path) -> CheckpointMeta:
@@ -210,14 +200,6 @@ def _decides_tensors(name: str, ours: Any, theirs: Any) -> bool:
 def _preset(name: str) -> str:
     """Of a configuration's name, without the overrides."""
     return name.partition(" ")[0]
-
-
-def _numbered(directory: Path) -> list[Path]:
-    """Checkpoints of a folder, oldest first."""
-    if not directory.is_dir():
-        return []
-    found = [entry for entry in directory.iterdir() if entry.is_dir() and entry.name.isdecimal()]
-    return sorted(found, key=lambda entry: int(entry.name))
 
 
 def _is_checkpoint(path: Path) -> bool:

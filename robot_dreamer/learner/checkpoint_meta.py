@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +109,24 @@ def read_meta(path: Path) -> CheckpointMeta | int:
     return meta
 
 
-def newest_meta(logdir: Path) -> CheckpointMeta | None:
-    """Of the newest checkpoint of a run that can be read, by this file alone; None if there is none."""
-    known = [path for path in (logdir / FOLDER).glob(f"*/{META}") if path.parent.name.isdecimal()]
-    for path in sorted(known, key=lambda path: int(path.parent.name), reverse=True):
+def numbered(directory: Path) -> list[Path]:
+    """Checkpoints of a folder, oldest first."""
+    if not directory.is_dir():
+        return []
+    found = [entry for entry in directory.iterdir() if entry.is_dir() and entry.name.isdecimal()]
+    return sorted(found, key=lambda entry: int(entry.name))
+
+
+def metas(directory: Path) -> Iterator[CheckpointMeta | int]:
+    """See `read_meta`: of each checkpoint of a folder that can be read, newest first; a warning names the others."""
+    for folder in reversed(numbered(directory)):
         try:
-            found = read_meta(path)
+            yield read_meta(folder / META)
         except TornCheckpointMeta as error:
-            _log.warning("%s; looking at the checkpoint before", error)
-            continue
-        return None if isinstance(found, int) else found
-    return None
+            _log.warning("passing over a checkpoint: %s", error)
+
+
+def newest_meta(logdir: Path) -> CheckpointMeta | None:
+    """Of the newest checkpoint of a run that can be read, by this file alone; None if there is none of this format."""
+    found = next(metas(logdir / FOLDER), None)
+    return None if isinstance(found, int) else found

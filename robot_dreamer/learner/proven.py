@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 from scipy import special
 
+from robot_dreamer.bundle_names import PROVEN, bundle_path, proven_bundles
 from robot_dreamer.durable import replace_file, replacing
 from robot_dreamer.json_bytes import decode_json
-from robot_dreamer.onboard.bundle import PROVEN, bundle_path, proven_bundles
 from robot_dreamer.record import RANDOM_POLICY
 
 WINDOW = 10  # episodes

@@ -13,24 +13,17 @@ from typing import Any
 
 import msgspec
 
+from robot_dreamer.bundle_names import BUNDLES, bundle_path, newest_version, written_bundles
 from robot_dreamer.learner.gallery import Gallery
 from robot_dreamer.learner.portrait import summary
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.onboard.bundle import (
-    BundleError,
-    bundle_number,
-    bundle_path,
-    read_bundle,
-    remove_unfinished,
-    written_bundles,
-)
+from robot_dreamer.onboard.bundle import BundleError, read_bundle, remove_unfinished
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.strips import cameras, strip_pixels
 from robot_dreamer.run_status import STATUS_FILE, RunStatus
 
 _log = logging.getLogger(__name__)
-BUNDLES = "bundles"  # folder in the log directory
 STATUS_EVERY = 1.0  # seconds
 METRICS_EVERY = 10.0
 READ = 1024  # rows of experience between two updates, at most
@@ -97,8 +90,7 @@ class Run:
         self._bundles.mkdir(parents=True, exist_ok=True)
         remove_unfinished(self._bundles)
         # versions rise over all starts, also when files were deleted: robots refuse older ones
-        written = map(bundle_number, written_bundles(self._bundles))
-        self.version = max(0, trainer.store.published()[0], *written)
+        self.version = max(trainer.store.published()[0], newest_version(trainer.logdir))
         self._published_updates = -1
         self._metrics = MetricsLog(trainer.logdir, by_updates=trainer.offline)
         self._update_rate, self._step_rate = Rate(), Rate()

@@ -24,11 +24,10 @@ from robot_dreamer.learner.checkpoint import (
     TornCheckpoint,
     below,
     has_checkpoint,
-    kept_metas,
     load_checkpoint,
     save_checkpoint,
 )
-from robot_dreamer.learner.checkpoint_meta import FOLDER, CheckpointMeta, Progress
+from robot_dreamer.learner.checkpoint_meta import FOLDER, CheckpointMeta, Progress, metas
 from robot_dreamer.learner.discards import Discards
 from robot_dreamer.learner.ema import EMA, PolicyEMA
 from robot_dreamer.learner.follow import build_agent
@@ -284,7 +283,8 @@ class Trainer:
             latents=self._latents.write(),
         )
         folder = save_checkpoint(self.logdir / FOLDER, tensors, progress, spec=self.spec, config=self.config)
-        self._latents.delete_unused([kept.latents for kept in kept_metas(self.logdir / FOLDER)])
+        kept = metas(self.logdir / FOLDER)
+        self._latents.delete_unused([meta.latents for meta in kept if isinstance(meta, CheckpointMeta)])
         return folder
 
     def resume(self) -> bool:

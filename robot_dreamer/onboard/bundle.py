@@ -48,7 +48,6 @@ _LIMITS = {MODEL: 2 << 30, MANIFEST: 4 << 20, RECORDING: 256 << 20}  # bytes; pr
 _NPY_HEADER = re.compile(
     rb"\{'descr': '([<|][bfiu][1248])', 'fortran_order': False, 'shape': \(((?:[0-9]{1,15}, ?)*[0-9]{0,15})\), \} *\n"
 )
-WRITTEN, PROVEN = "bundle", "proven"  # what names of a learner's bundles begin with
 _LOCAL = struct.Struct("<26xHH")  # header before a file in a zip archive; lengths of its name and its extra field
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal content gives equal bytes
 
@@ -135,32 +134,6 @@ def remove_unfinished(folder: Path) -> None:
     """Remove what `write_bundle` left in a learner's own folder when it was killed."""
     for leftover in unfinished(folder, "*.zip"):
         leftover.unlink()
-
-
-def written_bundles(folder: Path) -> list[Path]:
-    """Bundles that a learner wrote there, by their names, oldest first; a person may keep others beside them."""
-    return _numbered(folder, WRITTEN)
-
-
-def proven_bundles(folder: Path) -> list[Path]:
-    """The proven bundle of a run, see learner/proven.py; several only where a learner died while it changed them."""
-    return _numbered(folder, PROVEN)
-
-
-def bundle_path(folder: Path, version: int, kind: str = WRITTEN) -> Path:
-    """Where a learner writes the bundle of a version."""
-    return folder / f"{kind}-{version:08d}.zip"
-
-
-def _numbered(folder: Path, kind: str) -> list[Path]:
-    name = re.compile(kind + r"-[0-9]{8,19}\.zip")
-    found = [path for path in folder.iterdir() if name.fullmatch(path.name)] if folder.is_dir() else []
-    return sorted(found, key=bundle_number)
-
-
-def bundle_number(path: Path) -> int:
-    """The version that the name of such a bundle tells."""
-    return int(path.stem.rpartition("-")[2])
 
 
 def _read_archive(path: Path) -> dict[str, memoryview]:

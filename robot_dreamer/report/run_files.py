@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from robot_dreamer.bundle_names import newest_version
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.figures import number
 from robot_dreamer.report.history import EpisodeReader, FinishedEpisode
@@ -164,19 +165,13 @@ def _tell_thinned(files: RunFiles, name: str, found: Iterable[Thinned[Any]]) -> 
 
 
 def _read_evaluation(files: RunFiles) -> None:
-    newest = newest_bundle(files.logdir)  # before it is read: it may be replaced meanwhile
+    newest = newest_version(files.logdir)  # before it is read: it may be replaced meanwhile
     found = _object(files, EVALUATION_FILE, needed=False)
     files.went_on = newest > _newest_then(found)
     if files.went_on:
         files.note(f"{EVALUATION_FILE}: of the run before it went on; `robot-dreamer evaluate --output` makes another")
     else:
         files.evaluation = found
-
-
-def newest_bundle(logdir: Path) -> int:
-    """The version of the newest bundle that a run has written, by the files' names; 0 if there is none."""
-    versions = [path.stem.removeprefix("bundle-") for path in (logdir / "bundles").glob("bundle-*.zip")]
-    return max((int(text) for text in versions if text.isdecimal()), default=0)
 
 
 def _newest_then(evaluation: Mapping[str, Any]) -> float:

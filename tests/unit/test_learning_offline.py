@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from robot_dreamer.bundle_names import written_bundles
 from robot_dreamer.cli import main
 from robot_dreamer.data.source import open_store, rows_of
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.onboard.bundle import read_bundle, written_bundles
+from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.spec import load_spec
 from tests.unit.test_trainer import config, make, rows, train
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from robot_dreamer.bundle_names import BUNDLES, bundle_number, bundle_path, newest_version, proven_bundles
 from robot_dreamer.commands import outcome
 from robot_dreamer.learner.proven import WINDOW, Proven, lower_bound
-from robot_dreamer.learner.run import BUNDLES
-from robot_dreamer.onboard.bundle import bundle_number, bundle_path, proven_bundles
 from robot_dreamer.record import INTERVENTION, RANDOM_POLICY
 from robot_dreamer.spec import load_spec
 from tests.unit.test_trainer import make, rows
@@ -142,6 +141,12 @@ def test_evaluation_and_film_from_before_the_run_went_on_go_whenever_the_files_w
     (tmp_path / "episodes.jsonl").touch()
     outcome._forget_older(tmp_path)
     assert [path.exists() for path in places] == [stays, stays]
+
+
+def test_a_bundle_that_a_person_keeps_is_none_of_the_runs(tmp_path: Path, bundles: Path) -> None:
+    for name in ("bundle-99.zip", "bundle-00000099-copy.zip", "bundle-99000000.zip.part"):
+        (bundles / name).write_bytes(b"")
+    assert newest_version(tmp_path) == 8 and newest_version(bundles) == 0
 
 
 def test_a_run_with_its_proven_bundle_alone_has_nothing_older(tmp_path: Path, bundles: Path) -> None:

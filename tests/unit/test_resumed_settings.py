@@ -85,4 +85,4 @@ def test_of_a_checkpoint_that_is_torn_the_one_before_counts(tmp_path: Path, capl
     begun(tmp_path, load_config("nano", ["train_ratio=64"]), 9)
     begun(tmp_path, load_config("nano", ["train_ratio=16"]), 10).write_text("{")
     assert chosen_config(asked(tmp_path, "nano")).train_ratio == 64
-    assert "looking at the checkpoint before" in caplog.text
+    assert "passing over a checkpoint" in caplog.text

@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from robot_dreamer.bundle_names import written_bundles
 from robot_dreamer.learner.checkpoint import has_checkpoint, load_checkpoint
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.onboard.bundle import write_bundle, written_bundles
+from robot_dreamer.onboard.bundle import write_bundle
 from tests.onboard_models import record, toy_manifest, toy_model, toy_spec
 from tests.unit.test_trainer import make, rows
 
