@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,9 @@ from robot_dreamer.durable import sha256_of
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.verdict import Verdict, write_verdict
 from tests.onboard_models import make_bundle, toy_spec
+from tests.waiting import until
 
 SPEC = toy_spec(episode="{max_steps: 1000}")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened within 20 s"
-        time.sleep(0.005)
 
 
 def pass_the_gate(bundle: Path) -> None:

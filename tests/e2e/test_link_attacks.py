@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import zmq
 from link_peers import PATIENT, SPEC
-from test_link_faults import LOCAL, learner, record, robot, wait_for
+from test_link_faults import LOCAL, learner, record, robot
 from test_link_peers import Client, chunk
 
 from benchmarks.synthetic import synthetic_row
@@ -23,6 +23,7 @@ from robot_dreamer.link.chunks import Packed, pack
 from robot_dreamer.link.messages import Ack, Alive, Problem, Pulse, Refused, Rows, Welcome
 from robot_dreamer.link.server import UNEXPECTED, LinkServer
 from robot_dreamer.link.store import ExperienceStore
+from tests.waiting import until
 
 
 def rows_of(blob: bytes | bytearray, count: int, last: int, name: str = "boot") -> Rows:
@@ -188,7 +189,7 @@ def test_nobody_writes_under_the_name_of_another(tmp_path: Path) -> None:
 
 def test_what_a_learner_says_cannot_end_the_robots_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link:
-        wait_for(lambda: link.status().connected)
+        until(lambda: link.status().connected)
         uplink = link._uplink
         handle = uplink.shipper.handle
         raises = [ZeroDivisionError("nobody thought of it")]
@@ -200,5 +201,5 @@ def test_what_a_learner_says_cannot_end_the_robots_thread(tmp_path: Path, monkey
 
         monkeypatch.setattr(uplink.shipper, "handle", stumble)
         record(link, 0, 5)
-        wait_for(lambda: store.count() == 5 and link.status().acknowledged == 5)
+        until(lambda: store.count() == 5 and link.status().acknowledged == 5)
         assert link.status().bad_messages == {"unexpected": 1} and link.status().fault == ""

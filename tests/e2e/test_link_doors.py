@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from link_faults import TcpProxy
 from link_peers import FAST, SPEC
-from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
+from test_link_faults import LOCAL, learner, record, robot, sequences
 
 from robot_dreamer.link import keys
 from robot_dreamer.link.errors import LinkError
@@ -16,6 +16,7 @@ from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.security import is_loopback
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -89,9 +90,9 @@ def test_a_robot_on_the_list_comes_in_encrypted(tmp_path: Path, secured) -> None
     proxy = TcpProxy(server.address)
     with robot(tmp_path, proxy.address, keys=handouts[0]) as link:
         record(link, 0, 20)
-        wait_for(lambda: store.count() == 20)
+        until(lambda: store.count() == 20)
         link.report({"secret_word": "xyzzy"})
-        wait_for(lambda: "secret_word" in server.status()[0].figures)
+        until(lambda: "secret_word" in server.status()[0].figures)
     proxy.stop()
     assert b"secret_word" not in proxy.seen and len(proxy.seen) > 2000
 
@@ -109,8 +110,8 @@ def test_strangers_stay_out(tmp_path: Path, secured) -> None:
     with robot(tmp_path / "a", server.address) as plain, robot(tmp_path / "b", server.address, keys=forged) as stranger:
         record(plain, 0, 5)
         record(stranger, 0, 5)
-        wait_for(lambda: "refuses our key" in stranger.status().last_error)
-        wait_for(lambda: "handshake" in plain.status().last_error or "no answer" in plain.status().last_error)
+        until(lambda: "refuses our key" in stranger.status().last_error)
+        until(lambda: "handshake" in plain.status().last_error or "no answer" in plain.status().last_error)
         assert store.count() == 0 and server.status() == []
         assert server.refusals["unknown_key"] >= 1
 
@@ -122,7 +123,7 @@ def test_a_robot_may_not_use_the_name_of_another(tmp_path: Path, secured) -> Non
     renamed.chmod(0o600)
     with robot(tmp_path, server.address, keys=renamed) as liar:
         record(liar, 0, 5)
-        wait_for(lambda: "belongs to r2, not to robot 'r1'" in liar.status().last_error)
+        until(lambda: "belongs to r2, not to robot 'r1'" in liar.status().last_error)
         assert store.count() == 0
     with (
         pytest.raises(LinkError, match="keys of robot 'r2', this robot is 'r1'"),
@@ -137,12 +138,12 @@ def test_a_revoked_robot_is_cut_off_while_it_runs(tmp_path: Path, secured) -> No
         robot(tmp_path, server.address, keys=handouts[0]) as link,
         robot(tmp_path, server.address, "r2", keys=handouts[1]) as other,
     ):
-        wait_for(lambda: link.status().connected and other.status().connected)
+        until(lambda: link.status().connected and other.status().connected)
         keys.revoke(directory, "r1")
-        wait_for(lambda: "refuses" in link.status().last_error)
+        until(lambda: "refuses" in link.status().last_error)
         record(link, 0, 5)
         record(other, 0, 5)
-        wait_for(lambda: store.count() == 5)
-        wait_for(lambda: link.status().spooled == 5)
+        until(lambda: store.count() == 5)
+        until(lambda: link.status().spooled == 5)
         assert sequences(store, other.boot) == list(range(5))
         assert "revoked" in [s for s in server.status() if s.robot == "r1"][0].refused

@@ -24,17 +24,10 @@ from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import Timing
+from tests.waiting import until
 
 PEERS = Path(__file__).with_name("link_peers.py")
 LOCAL = "tcp://127.0.0.1:*"
-
-
-def wait_for(condition, seconds: float = 40.0):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-    return result
 
 
 @contextmanager
@@ -97,11 +90,11 @@ def test_rows_arrive_during_the_episode_in_order(tmp_path: Path) -> None:
         robot(tmp_path, server.address, timing=PATIENT) as link,
     ):
         record(link, 0, 30)  # an episode has 101 rows: this one has not ended
-        wait_for(lambda: store.count() == 30)
+        until(lambda: store.count() == 30)
         assert sequences(store, link.boot) == list(range(30))
-        wait_for(lambda: link.status().acknowledged == 30 and link.status().spooled == 0)
+        until(lambda: link.status().acknowledged == 30 and link.status().spooled == 0)
         link.report({"bundle_version": 3, "episode_return": 1.5})
-        status = wait_for(lambda: [s for s in server.status() if s.figures])[0]
+        status = until(lambda: [s for s in server.status() if s.figures])[0]
         assert (status.robot, status.connected, status.received, status.duplicates) == ("r1", True, 30, 0)
         assert status.bundle_version == 3 and status.figures["episode_return"] == 1.5
         assert status.round_trip is not None and json.loads(msgspec.json.encode(server.status()))[0]["received"] == 30
@@ -128,11 +121,11 @@ def test_a_bad_network_loses_and_repeats_nothing(tmp_path: Path, faults: Faults)
         try:
             with robot(tmp_path, proxy.address) as link:
                 record(link, 0, 500, pause=0.002)
-                wait_for(lambda: store.count() == 500)
+                until(lambda: store.count() == 500)
                 assert sequences(store, link.boot) == list(range(500))
-                fetched = wait_for(link.take_bundle)
+                fetched = until(link.take_bundle)
                 assert fetched.read_bytes() == bundle.read_bytes()
-                wait_for(lambda: link.status().spooled == 0)
+                until(lambda: link.status().spooled == 0)
                 assert link.status().dropped == {} and link.status().fault == ""
                 assert "store_failed" not in server.bad_messages and server.status()[0].missing == 0
             if not faults.delay:
@@ -152,15 +145,15 @@ def test_kill_minus_nine_of_the_learner_again_and_again(tmp_path: Path) -> None:
                 acknowledged = link.status().acknowledged
                 record(link, sent, 100, pause=0.001)
                 sent += 100
-                wait_for(lambda before=acknowledged: link.status().acknowledged > before)
+                until(lambda before=acknowledged: link.status().acknowledged > before)
                 time.sleep(rng.random() * 0.05)
                 child.send_signal(signal.SIGKILL)
             record(link, sent, 50)
             sent += 50
         with learner(tmp_path, address) as (store, server):
-            wait_for(lambda: store.count() == sent)
+            until(lambda: store.count() == sent)
             assert sequences(store, link.boot) == list(range(sent))
-            wait_for(lambda: link.status().spooled == 0)
+            until(lambda: link.status().spooled == 0)
             assert server.status()[0].missing == 0
 
 
@@ -175,7 +168,7 @@ def test_kill_minus_nine_of_the_robot_again_and_again(tmp_path: Path) -> None:
                     recorded[boot] = int(count)
                 child.send_signal(signal.SIGKILL)
         with robot(tmp_path, server.address) as link:  # brings what the killed ones left in the spool
-            wait_for(lambda: link.status().connected and link.status().spooled == 0)
+            until(lambda: link.status().connected and link.status().spooled == 0)
         assert len(recorded) == 3
         for boot, count in recorded.items():
             stored = sequences(store, boot)
@@ -197,7 +190,7 @@ def test_kill_minus_nine_of_both_at_once(tmp_path: Path) -> None:
             brain.send_signal(signal.SIGKILL)
             body.send_signal(signal.SIGKILL)
     with learner(tmp_path, address) as (store, _), robot(tmp_path, address) as link:
-        wait_for(lambda: link.status().connected and link.status().spooled == 0)
+        until(lambda: link.status().connected and link.status().spooled == 0)
         for boot, count in recorded.items():
             stored = sequences(store, boot)
             assert stored == list(range(len(stored))) and len(stored) >= count
@@ -207,10 +200,10 @@ def test_no_learner_at_first_then_one(tmp_path: Path) -> None:
     address = free_address()
     with robot(tmp_path, address) as link:
         record(link, 0, 300)
-        wait_for(lambda: link.status().spooled == 300)
+        until(lambda: link.status().spooled == 300)
         assert link.status().state == "connecting"
         with learner(tmp_path, address) as (store, _):
-            wait_for(lambda: store.count() == 300)
+            until(lambda: store.count() == 300)
 
 
 def test_cut_and_half_open_connections(tmp_path: Path) -> None:
@@ -219,19 +212,19 @@ def test_cut_and_half_open_connections(tmp_path: Path) -> None:
         try:
             with robot(tmp_path, proxy.address) as link:
                 record(link, 0, 100)
-                wait_for(lambda: store.count() == 100)
+                until(lambda: store.count() == 100)
                 proxy.cut()
                 record(link, 100, 100)
-                wait_for(lambda: store.count() == 200)
-                wait_for(lambda: link.status().connected)
+                until(lambda: store.count() == 200)
+                until(lambda: link.status().connected)
                 sessions = link.status().sessions
                 proxy.frozen.set()
                 record(link, 200, 100)
-                wait_for(lambda: not link.status().connected)  # noticed by silence, not by an error of the socket
-                wait_for(lambda: not server.status()[0].connected)
+                until(lambda: not link.status().connected)  # noticed by silence, not by an error of the socket
+                until(lambda: not server.status()[0].connected)
                 proxy.frozen.clear()
                 proxy.cut()
-                wait_for(lambda: store.count() == 300)
+                until(lambda: store.count() == 300)
                 assert link.status().sessions > sessions
                 assert sequences(store, link.boot) == list(range(300))
         finally:
@@ -244,24 +237,24 @@ def test_the_spool_overflows_with_a_counter_at_both_ends(tmp_path: Path) -> None
         for batch in range(20):
             record(link, batch * 10, 10)
             settled = (batch + 1) * 10
-            wait_for(lambda count=settled: link.status().spooled + sum(link.status().dropped.values()) == count)
+            until(lambda count=settled: link.status().spooled + sum(link.status().dropped.values()) == count)
         dropped = link.status().dropped["spool_dropped_oldest"]
         assert 100 < dropped < 200
         with learner(tmp_path, address) as (store, server):
-            wait_for(lambda: link.status().connected and link.status().spooled == 0)
+            until(lambda: link.status().connected and link.status().spooled == 0)
             stored = sequences(store, link.boot)
             assert stored == list(range(dropped, 200))
-            status = wait_for(lambda: [s for s in server.status() if s.dropped])[0]
+            status = until(lambda: [s for s in server.status() if s.dropped])[0]
             assert status.missing == dropped and status.dropped == {"spool_dropped_oldest": dropped}
 
 
 def test_stop_sends_what_it_can_and_keeps_the_rest(tmp_path: Path) -> None:
     with learner(tmp_path) as (store, server):
         with robot(tmp_path, server.address) as link:
-            wait_for(lambda: link.status().connected)
+            until(lambda: link.status().connected)
             record(link, 0, 400)
         assert store.count() == 400 and link.status().spooled == 0
-        wait_for(lambda: not server.status()[0].connected)  # it said goodbye
+        until(lambda: not server.status()[0].connected)  # it said goodbye
 
 
 def test_sixteen_robots(tmp_path: Path) -> None:
@@ -271,7 +264,7 @@ def test_sixteen_robots(tmp_path: Path) -> None:
             link.start()
         for link in links:
             record(link, 0, 50)
-        wait_for(lambda: store.count() == 800)
+        until(lambda: store.count() == 800)
         for link in links:
             assert sequences(store, link.boot) == list(range(50))
             link.stop()

@@ -20,12 +20,13 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
-from test_link_faults import learner, wait_for
+from test_link_faults import learner
 
 from robot_dreamer.link import keys
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.spec import load_spec
+from tests.waiting import until
 
 SPEC = load_spec("cartpole")
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "link.md").read_text()
@@ -128,7 +129,7 @@ def test_a_foreign_robot_sends_rows_and_fetches_a_bundle(tmp_path: Path) -> None
             robot.say("alive", echo=17, round_trip=None, fetched=-1, **status)
             pulse = robot.hear("pulse")
             assert pulse["echo"] == 17 and pulse["received"] == 10 and pulse["duplicates"] == 5
-            assert wait_for(lambda: [s for s in server.status() if s.dropped])[0].dropped == {"queue_full": 2}
+            assert until(lambda: [s for s in server.status() if s.dropped])[0].dropped == {"queue_full": 2}
             offer = welcome["bundle"]
             assert (
                 offer["version"] == 3
@@ -143,7 +144,7 @@ def test_a_foreign_robot_sends_rows_and_fetches_a_bundle(tmp_path: Path) -> None
                 content += piece["data"]
             assert hashlib.sha256(content).hexdigest() == offer["sha256"] and content == file.read_bytes()
             robot.say("goodbye")
-            wait_for(lambda: not server.status()[0].connected)
+            until(lambda: not server.status()[0].connected)
         rows = [row for _, row in store.read(0, 100)]
     finally:
         server.stop()

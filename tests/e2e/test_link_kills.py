@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,9 @@ from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.bundle import read_bundle
 from tests.unit.dying import KILLED
+from tests.waiting import until
 
 NODE_EVERY = 20  # of so many schedules one kills the real policy node, which takes seconds to start
-POLLS = 12_000  # of 5 ms, until what ought to happen does; not seconds: the machine may be paused
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    for _ in range(POLLS):
-        if result := condition():
-            return result
-        time.sleep(0.005)
-    raise AssertionError(f"waited in vain for {what}")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 import zmq
 from link_mutations import from_learner, from_robot, mutated
 from link_peers import FAST, SPEC
-from test_link_faults import LOCAL, free_address, process, wait_for
+from test_link_faults import LOCAL, free_address, process
 from test_link_peers import Client
 
 from benchmarks.synthetic import synthetic_row
@@ -36,6 +36,7 @@ from robot_dreamer.link.messages import (
 from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import UNEXPECTED
+from tests.waiting import until
 
 BATCH = 40  # messages between two questions; fewer than a connection holds
 HANG, AGAIN = 5_000, 500  # ms
@@ -89,7 +90,7 @@ def test_whatever_robots_send_the_learner_serves_on(tmp_path: Path, count: int) 
                 raise kept(error, seed, batch) from error
             if seed % 50 == 0:
                 honest.record(synthetic_row(SPEC, "honest", honest.boot, seed // 50))
-        wait_for(lambda: honest.status().spooled == 0 and honest.status().acknowledged == -(-(count // BATCH) // 50))
+        until(lambda: honest.status().spooled == 0 and honest.status().acknowledged == -(-(count // BATCH) // 50))
         memory = most_memory(child.pid)
         honest.stop()
     assert said.keys() <= KINDS, said
@@ -162,7 +163,7 @@ def test_whatever_a_learner_sends_the_robot_records_on(tmp_path: Path, count: in
                         fake.send_multipart([identity, message])
                 greeted(fake, identity)
                 before = said[0]
-                wait_for(lambda: child.poll() is not None or said[0] != before, HANG / 1000)
+                until(lambda: child.poll() is not None or said[0] != before, seconds=HANG / 1000)
                 assert child.poll() is None, "the robot ended"
             except BaseException as error:
                 raise kept(error, seed, sum(batches, [])) from error

@@ -22,6 +22,7 @@ from namespaces import LEARNER_IP, Weather, two_spaces, why_not
 
 from robot_dreamer.link import keys
 from robot_dreamer.link.store import ExperienceStore
+from tests.waiting import until
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 
@@ -83,13 +84,6 @@ def peers() -> Iterator[Callable[..., Peer]]:
             peer.kill()
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"no {what} within {seconds:g} s"
-        time.sleep(0.2)
-
-
 def _holds(path: str, version: int) -> bool:
     """A whole bundle is there, and it is this one."""
     return bool(path) and Path(path).read_bytes() == bundle(version)
@@ -106,7 +100,7 @@ def test_every_row_arrives_once_through_bad_weather_and_crashes(tmp_path: Path, 
     body = ["robot", "r1", str(tmp_path / "r1"), address, str(handout), str(RATE)]
     with two_spaces() as (robot_space, learner_space, wire), peers() as start:
         learner, robot = start(learner_space, *brain), start(robot_space, *body)
-        wait_for(lambda: robot.last.get("state") == "connected" and learner.last.get("stored"), "first row", 60)
+        until(lambda: robot.last.get("state") == "connected" and learner.last.get("stored"), "first row", every=0.2)
         wire.set(WEATHERS[name])
         learner.tell("1")
         begin = learner.last["stored"]
@@ -121,11 +115,14 @@ def test_every_row_arrives_once_through_bad_weather_and_crashes(tmp_path: Path, 
         robot = start(robot_space, *body)
         time.sleep(15)
         wire.set(Weather())
-        wait_for(lambda: learner.last.get("stored"), "learner", 60)
+        until(lambda: learner.last.get("stored"), "learner", every=0.2)
         learner.tell("2")
         robot.end()
-        wait_for(
-            lambda: robot.last.get("done") and _holds(robot.last["bundle"], 2), "empty spool and newest bundle", 120
+        until(
+            lambda: robot.last.get("done") and _holds(robot.last["bundle"], 2),
+            "empty spool and newest bundle",
+            120.0,
+            every=0.2,
         )
         last = robot.last
         print(f"  at the end: {learner.last}; robot {last}")

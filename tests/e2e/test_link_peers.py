@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import zmq
 from link_peers import FAST, PATIENT, SPEC
-from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
+from test_link_faults import LOCAL, learner, record, robot, sequences
 
 from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.blocks import BlockCodec
@@ -37,6 +37,7 @@ from robot_dreamer.link.messages import (
 )
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
+from tests.waiting import until
 
 
 class Client:
@@ -158,7 +159,7 @@ def test_garbage_is_counted_by_kind_and_disturbs_nobody(tmp_path: Path) -> None:
         robot(tmp_path, server.address, timing=PATIENT) as link,
         Client(server.address) as client,
     ):
-        wait_for(lambda: link.status().connected)
+        until(lambda: link.status().connected)
         client.hello()
         client.hear(Welcome)
         for _ in range(100):
@@ -171,7 +172,7 @@ def test_garbage_is_counted_by_kind_and_disturbs_nobody(tmp_path: Path) -> None:
         client.socket.send_multipart([b"two", b"frames"])
         client.hear(Problem)
         record(link, 0, 50)
-        wait_for(lambda: store.count() == 50)
+        until(lambda: store.count() == 50)
         counted = {s.robot: s for s in server.status()}
         assert sum(counted["raw"].bad_messages.values()) == sent + 1 == server.bad_messages.total()
         assert {"truncated", "foreign", "checksum", "malformed", "frames"} <= set(counted["raw"].bad_messages)
@@ -190,13 +191,13 @@ def test_a_flood_of_garbage_from_a_peer_that_never_reads(tmp_path: Path, count: 
         robot(tmp_path, server.address, timing=PATIENT) as link,
         Client(server.address) as client,
     ):
-        wait_for(lambda: link.status().connected)
+        until(lambda: link.status().connected)
         for i in range(count):
             client.say(garbage(rng, good))
             if i % (count // 20) == 0:
                 record(link, i // (count // 20), 1)
-        wait_for(lambda: sum(v for k, v in server.bad_messages.items() if k != "reply_not_taken") == count, 60)
-        wait_for(lambda: store.count() == 20)
+        until(lambda: sum(v for k, v in server.bad_messages.items() if k != "reply_not_taken") == count)
+        until(lambda: store.count() == 20)
         assert link.status().sessions == 1
         server.check()
 
@@ -221,7 +222,7 @@ def test_a_message_that_claims_too_much_ends_only_its_own_connection(tmp_path: P
         with Client(server.address) as client:
             client.say(bytes(MAX_MESSAGE + 1))
             record(link, 0, 20)
-            wait_for(lambda: store.count() == 20)
+            until(lambda: store.count() == 20)
         assert link.status().sessions == 1
 
 
@@ -241,19 +242,19 @@ def test_garbage_from_the_learner_is_counted_on_the_robot(tmp_path: Path, count:
                 fake.send_multipart([identity, garbage(rng, good)])
                 if i % 50 == 49:  # never more than the robot's queue holds; the Problem is a sign of life
                     fake.send_multipart([identity, encode(Problem("x", "garbage follows"))])
-                    wait_for(lambda sent=i + 1: sum(link.status().bad_messages.values()) == sent)
+                    until(lambda sent=i + 1: sum(link.status().bad_messages.values()) == sent)
             fake.send_multipart([identity, encode(Ack("b", 0, 5, False))])  # valid, but nobody said welcome
-            wait_for(lambda: sum(link.status().bad_messages.values()) == count + 1)
+            until(lambda: sum(link.status().bad_messages.values()) == count + 1)
             assert link.status().bad_messages["out_of_state"] == 1
             fake.send_multipart([identity, encode(Welcome("store", None))])
-            wait_for(lambda: link.status().connected)
+            until(lambda: link.status().connected)
             record(link, 0, 5)
-            wait_for(lambda: link.status().sent >= 5)
+            until(lambda: link.status().sent >= 5)
             fake.send_multipart([identity, encode(Ack(link.boot, 0, 10**6, False))])  # of rows that were never sent
-            wait_for(lambda: link.status().bad_messages.get("acknowledgement") == 1)
+            until(lambda: link.status().bad_messages.get("acknowledgement") == 1)
             assert link.status().spooled == 5 and link.status().fault == ""
             fake.send_multipart([identity, encode(Ack(link.boot, 0, 4, False))])
-            wait_for(lambda: link.status().spooled == 0)
+            until(lambda: link.status().spooled == 0)
     finally:
         context.destroy(linger=0)
 
@@ -263,7 +264,7 @@ def test_another_spec_is_refused_with_both_sides_at_both_ends(tmp_path: Path) ->
     with learner(tmp_path) as (_, server):
         link = RobotLink(other, "r1", tmp_path / "r1", server.address, timing=FAST)
         link.start()
-        wait_for(lambda: link.status().state == "refused")
+        until(lambda: link.status().state == "refused")
         for text in (link.status().last_error, server.last_error):
             assert "rate: ours 25.0, theirs 50.0" in text
         assert server.refusals["spec"] >= 1
@@ -275,14 +276,14 @@ def test_the_second_of_two_robots_with_one_id_is_refused(tmp_path: Path) -> None
         learner(tmp_path, timing=PATIENT) as (store, server),
         robot(tmp_path, server.address, timing=PATIENT) as first,
     ):
-        wait_for(lambda: first.status().connected)
+        until(lambda: first.status().connected)
         with robot(tmp_path / "elsewhere", server.address) as second:
-            wait_for(lambda: "in use by another live connection" in second.status().last_error)
+            until(lambda: "in use by another live connection" in second.status().last_error)
             record(first, 0, 20)
             record(second, 0, 20)
-            wait_for(lambda: store.count() == 20)
+            until(lambda: store.count() == 20)
             assert sequences(store, first.boot) == list(range(20))
-            wait_for(lambda: second.status().spooled == 20)  # kept, for when it may come in
+            until(lambda: second.status().spooled == 20)  # kept, for when it may come in
             assert "in use" in server.status()[0].refused
             assert first.status().sessions == 1
 
@@ -308,13 +309,13 @@ def test_another_protocol_is_refused_with_a_reason(tmp_path: Path) -> None:
 
 def test_the_last_error_goes_when_things_work_again(tmp_path: Path) -> None:
     with learner(tmp_path) as (_, server), robot(tmp_path, server.address) as link:
-        wait_for(lambda: link.status().connected)
+        until(lambda: link.status().connected)
         session = next(session for _, session in server._sessions.live())
         server._sessions.drop(session)  # as if it had been silent: the robot is asked to say hello again
-        wait_for(lambda: link.status().sessions == 2)
+        until(lambda: link.status().sessions == 2)
         link._uplink._fail("trouble of a moment")
         assert link.status().last_error == "trouble of a moment"
-        wait_for(lambda: link.status().last_error == "")
+        until(lambda: link.status().last_error == "")
 
 
 def test_a_port_in_use_is_named_with_the_flag(tmp_path: Path) -> None:

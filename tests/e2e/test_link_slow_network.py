@@ -7,13 +7,14 @@ from pathlib import Path
 
 from link_faults import TcpProxy
 from link_peers import FAST, SPEC
-from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
+from test_link_faults import LOCAL, learner, record, robot, sequences
 from test_link_peers import Client, chunk
 
 from robot_dreamer.link import keys
 from robot_dreamer.link.messages import Ack, Refused, Welcome
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
+from tests.waiting import until
 
 
 def test_a_handshake_that_takes_longer_than_silence_succeeds(tmp_path: Path) -> None:
@@ -28,9 +29,9 @@ def test_a_handshake_that_takes_longer_than_silence_succeeds(tmp_path: Path) -> 
     try:
         with robot(tmp_path, proxy.address, keys=handout) as link:
             record(link, 0, 20)
-            wait_for(lambda: store.count() == 20, 60)
+            until(lambda: store.count() == 20)
             assert sequences(store, link.boot) == list(range(20))
-            wait_for(lambda: link.status().spooled == 0)
+            until(lambda: link.status().spooled == 0)
     finally:
         proxy.stop()
         server.stop()
@@ -43,7 +44,7 @@ def test_rows_that_are_under_way_for_longer_than_silence_are_stored(tmp_path: Pa
     with learner(tmp_path, timing=timing) as (store, server), Client(server.address) as client:
         client.hello()
         client.hear(Welcome)
-        wait_for(lambda: not server.status()[0].connected)
+        until(lambda: not server.status()[0].connected)
         client.say(chunk(0, 1))
         assert client.hear((Ack, Refused)) == Ack("boot", 0, 1, False)
         assert sequences(store, "boot") == [0, 1]
@@ -61,4 +62,4 @@ def test_connections_of_robots_that_lost_their_power_end(tmp_path: Path) -> None
             own = [line for line in lines if line[1].endswith(port) and line[3] == "01"]  # established
             return bool(own) and all(line[5].startswith("02:") for line in own)  # what is waited for: keepalive
 
-        wait_for(asked)
+        until(asked)

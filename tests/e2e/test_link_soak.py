@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from link_faults import Faults, MessageProxy, TcpProxy
 from link_peers import SPEC
-from test_link_faults import LOCAL, free_address, learner, process, record, robot, sequences, wait_for
+from test_link_faults import LOCAL, free_address, learner, process, record, robot, sequences
 
 from benchmarks.synthetic import synthetic_row
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.server import LinkServer
 from robot_dreamer.link.store import ExperienceStore
+from tests.waiting import until
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -43,7 +44,7 @@ def test_an_outage_of_a_minute(tmp_path: Path) -> None:
             assert not link.status().connected and link.status().spooled > 2500
             proxy.frozen.clear()
             proxy.cut()
-    wait_for(lambda: store.count() == 4000, 60)
+    until(lambda: store.count() == 4000)
     assert sequences(store, link.boot) == list(range(4000))
     print(f"slowest record(): {slowest * 1e6:.0f} us; {link.status()}")
     link.stop()
@@ -64,8 +65,8 @@ def test_a_robot_a_learner_and_a_network_that_all_misbehave(tmp_path: Path) -> N
             assert body.stdout is not None
             for _ in range(2):
                 with process("learner", str(tmp_path / "store.sqlite"), address) as brain:
-                    until = time.monotonic() + 2.0 + rng.random() * 3.0
-                    while time.monotonic() < until:
+                    end = time.monotonic() + 2.0 + rng.random() * 3.0
+                    while time.monotonic() < end:
                         boot, count = body.stdout.readline().split()
                         recorded[boot] = int(count)
                     brain.send_signal(signal.SIGKILL)
@@ -73,7 +74,7 @@ def test_a_robot_a_learner_and_a_network_that_all_misbehave(tmp_path: Path) -> N
     proxy.stop()
     with learner(tmp_path, address) as (store, server), robot(tmp_path, address) as link:
         record(link, 0, 10)
-        wait_for(lambda: store.count() and link.status().acknowledged >= 10 and link.status().spooled == 0, 120)
+        until(lambda: store.count() and link.status().acknowledged >= 10 and link.status().spooled == 0, seconds=120.0)
         for boot, count in recorded.items():
             stored = sequences(store, boot)
             assert stored == list(range(len(stored))) and len(stored) >= count

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 from link_peers import FAST, SPEC
-from test_link_faults import LOCAL, learner, record, robot, sequences, wait_for
+from test_link_faults import LOCAL, learner, record, robot, sequences
 
 import robot_dreamer.link
 from benchmarks.synthetic import synthetic_row
@@ -19,6 +19,7 @@ from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.messages import OLDEST, PROTOCOL, Welcome, encode
 from robot_dreamer.link.robot import RobotLink
 from robot_dreamer.link.store import ExperienceStore
+from tests.waiting import until
 
 
 def test_a_learner_of_a_future_protocol_is_named_and_the_rows_wait(tmp_path: Path) -> None:
@@ -34,18 +35,18 @@ def test_a_learner_of_a_future_protocol_is_named_and_the_rows_wait(tmp_path: Pat
             frame = encode(Welcome("store", None))
             frame[3] = PROTOCOL + 1
             future.send_multipart([identity, frame])
-            wait_for(lambda: link.status().bad_messages.get("protocol"))
+            until(lambda: link.status().bad_messages.get("protocol"))
             expected = (
                 f"peer speaks protocol {PROTOCOL + 1}, we speak {PROTOCOL}: install the same version on both sides"
             )
-            wait_for(lambda: expected in link.status().last_error)
-            wait_for(lambda: link.status().spooled == 10)
+            until(lambda: expected in link.status().last_error)
+            until(lambda: link.status().spooled == 10)
             assert not link.status().connected and link.status().dropped == {}
             boot = link.boot
     finally:
         context.destroy(linger=0)
     with learner(tmp_path, address) as (store, _), robot(tmp_path, address):  # the right version is installed
-        wait_for(lambda: store.count() == 10)
+        until(lambda: store.count() == 10)
         assert sequences(store, boot) == list(range(10))
 
 
@@ -53,15 +54,15 @@ def test_rows_with_draws_wait_for_a_learner_that_can_read_them(tmp_path: Path, m
     monkeypatch.setattr(messages, "PROTOCOL", OLDEST)  # what a learner of before reads
     with learner(tmp_path) as (store, server), robot(tmp_path, server.address) as link:
         record(link, 0, 10)
-        wait_for(lambda: link.status().acknowledged == 10)
+        until(lambda: link.status().acknowledged == 10)
         first = dataclasses.replace(synthetic_row(SPEC, link.robot, link.boot, 101), drawn={"mass": {"trunk": 5.25}})
         link.record(first)
-        wait_for(lambda: f"peer speaks protocol {OLDEST + 1}, we speak {OLDEST}" in link.status().last_error)
+        until(lambda: f"peer speaks protocol {OLDEST + 1}, we speak {OLDEST}" in link.status().last_error)
         assert "install the same version on both sides" in server.last_error
         assert store.count() == 10 and link.status().spooled == 1 and link.status().dropped == {}
         assert link.status().connected
         monkeypatch.undo()  # the learner is updated
-        wait_for(lambda: store.count() == 11)
+        until(lambda: store.count() == 11)
         assert store.read(10, 1)[0][1].drawn == first.drawn
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from test_link_faults import free_address
 
 from robot_dreamer.cli import main
 from robot_dreamer.spec import ROBOTS_DIRECTORY, load_spec
+from tests.waiting import until
 
 pytest.importorskip("rclpy")
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -66,14 +66,14 @@ def status(logdir: Path) -> dict[str, Any]:
 
 
 def wait_for(condition: Callable[[], Any], what: str, run: subprocess.Popen[str], seconds: float = 150.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
+    """As `until`, while the run goes on."""
+
+    def found() -> Any:
         if run.poll() is not None:
             pytest.fail(f"the run ended while waiting for {what}:\n{run.stdout.read() if run.stdout else ''}")
-        if time.monotonic() > deadline:
-            run.kill()
-            pytest.fail(f"no {what} within {seconds:g} s")
-        time.sleep(0.2)
+        return condition()
+
+    until(found, what, seconds, every=0.2)
 
 
 def on_board(logdir: Path) -> int:

@@ -6,7 +6,6 @@ import itertools
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.ros.button import LATCHED, MATCHES, RELIABLE, WAYS
 from tests.ros.conftest import Ros
 from tests.ros.stage import Stage
 from tests.ros.test_guard import faulted, goes_on
+from tests.waiting import until
 
 Make = Callable[..., Stage]
 
@@ -84,10 +84,7 @@ def test_every_press_latches_however_short_and_however_busy_the_node(make: Make,
     known(stage)  # on both sides: what is sent by best effort before is lost
     for n in range(1, 21):
         finger.says("tf")
-        deadline = time.monotonic() + 30
-        while guard.fault is None or buttons.pressed or buttons.presses < n:  # nobody spins the node
-            assert time.monotonic() < deadline, f"press {n} was not heard"
-            time.sleep(0.01)
+        until(lambda n=n: guard.fault and not buttons.pressed and buttons.presses >= n, f"press {n}")  # nobody spins it
         assert reason(stage) == PRESSED
         guard.clear()
     assert guard.faults["e_stop"] == 20
@@ -104,10 +101,7 @@ def test_a_press_while_the_nodes_thread_waits_latches(make: Make) -> None:
     def slow() -> None:
         finger.publish(Bool(data=True))
         finger.publish(Bool(data=False))
-        deadline = time.monotonic() + 30
-        while stage.controller.guard.fault is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: stage.controller.guard.fault is not None, "a fault")
 
     stage.robot.create_timer(0.01, slow)  # in the executor that spins the node
     assert faulted(stage, "e_stop") == PRESSED

@@ -25,6 +25,7 @@ from tests.ros.fake_robot import FakeRobot
 from tests.ros.stage import Stage
 from tests.ros.test_guard import NEUTRAL, person
 from tests.ros.test_policy_node_process import Process, start  # noqa: F401
+from tests.waiting import until
 
 Make = Callable[..., Stage]
 RAMP = 3.0  # seconds from end to end: 150 commands
@@ -73,17 +74,12 @@ class Presser:
         assert not self._thread.is_alive()
 
     def _press(self, condition: Callable[[], object], now: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + 30
-        while not condition():
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.001)
+        until(condition, "the moment to press", seconds=20.0, every=0.001)
         if self._publisher is not None:
             self._publisher.publish(Bool(data=True))
             return
         future = self._client.call_async(Trigger.Request())
-        while not future.done() and time.monotonic() < deadline:
-            self._executor.spin_once(timeout_sec=0.01)
+        until(lambda: self._executor.spin_once(timeout_sec=0.01) or future.done(), "the answer", seconds=5.0)
         self.answer, self.answered = future.result(), now()
 
 

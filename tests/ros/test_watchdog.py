@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from std_msgs.msg import Bool
 from sim.simulated_robot import SimulatedRobot
 from sim.watchdog import Watchdog
 from tests.ros.conftest import Ros
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -44,13 +44,6 @@ def robot(ros_domain: int) -> Iterator[SimulatedRobot]:
     thread.join(30)
     node.destroy_node()
     rclpy.try_shutdown(context=context)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def test_a_killed_policy_node_leaves_a_neutral_robot(robot: SimulatedRobot, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from robot_dreamer.preflight.findings import Finding, Weight
 from robot_dreamer.preflight.motions import motions_of
 from robot_dreamer.spec import RobotSpec, parse_spec
 from ros_nodes.wiggle import wiggling
-from tests.slots import until
+from tests.waiting import until
 
 SPEC = """
 name: wiggled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 from pathlib import Path
 
 import msgspec
@@ -18,6 +17,7 @@ from robot_dreamer.link.timing import LinkLimits, Timing
 from robot_dreamer.link.writer import SpoolWriter
 from robot_dreamer.spec import SpecMismatch
 from tests.spools import BYTES, CODEC, SPEC, blocks, open_spool
+from tests.waiting import until
 
 FAST = Timing(commit=0.005, disk_retry=0.01)
 
@@ -85,13 +85,6 @@ def start_writer(spool: Spool, limits: LinkLimits | None = None) -> SpoolWriter:
     return writer
 
 
-def wait_for(condition, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
 def test_the_writer_counts_what_does_not_fit(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     writer = start_writer(spool)
@@ -128,12 +121,12 @@ def test_a_full_disk_is_a_fault_until_it_takes_rows_again(tmp_path: Path) -> Non
     link.start()
     for i in range(300):
         link.record(synthetic_row(SPEC, "r", link.boot, i))
-    wait_for(lambda: link.status().fault)
+    until(lambda: link.status().fault)
     assert "the disk refuses rows" in link.status().fault and "database or disk is full" in link.status().fault
     with link._spool._lock:
         link._spool._db.execute("PRAGMA max_page_count=100000")
-    wait_for(lambda: link.status().recorded == 300)
-    wait_for(lambda: not link.status().fault)
+    until(lambda: link.status().recorded == 300)
+    until(lambda: not link.status().fault)
     assert link.status().dropped == {} and link.status().last_error == ""
     link.stop()
 
@@ -175,7 +168,7 @@ def test_a_dying_thread_is_reported(
 
     monkeypatch.setattr(link._spool, "append", explode)
     link.start()
-    wait_for(lambda: link.status().fault)
+    until(lambda: link.status().fault)
     assert "link writer stopped: ZeroDivisionError: a bug" in link.status().fault
     with pytest.raises(LinkError, match="a bug"):
         link.check()
@@ -201,12 +194,12 @@ def test_stop_recording_when_full_raises_a_fault(tmp_path: Path) -> None:
     link.start()
     for i in range(20):  # a block each, so that all are of a size
         link.record(synthetic_row(SPEC, "r", link.boot, i))
-        wait_for(lambda done=i + 1: link.status().spooled + sum(link.status().dropped.values()) == done)
+        until(lambda done=i + 1: link.status().spooled + sum(link.status().dropped.values()) == done)
     status = link.status()
     assert "spool is full" in status.fault and status.dropped == {"spool_full": 20 - status.spooled}
     link._spool.settle(link.boot, 19)  # as if the learner had come and taken all
-    wait_for(lambda: not link.status().fault)  # a robot that has stopped records nothing that would show it
+    until(lambda: not link.status().fault)  # a robot that has stopped records nothing that would show it
     link.record(synthetic_row(SPEC, "r", link.boot, 20))
-    wait_for(lambda: link.status().spooled == 1)
+    until(lambda: link.status().spooled == 1)
     assert not link.status().fault
     link.stop()

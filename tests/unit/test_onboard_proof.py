@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,15 +19,9 @@ from robot_dreamer.onboard.policy import RandomPolicy
 from robot_dreamer.onboard.proof import PATIENCE, prove
 from robot_dreamer.onboard.slot import PolicySlot
 from tests.onboard_models import endless, make_bundle, make_foreign_bundle, toy_spec
+from tests.waiting import until
 
 SPEC = toy_spec(rate="1000.0")
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened within 30 s"
-        time.sleep(0.005)
 
 
 def proofs(parent: int = os.getpid()) -> list[int]:

@@ -15,7 +15,8 @@ from robot_dreamer.onboard.policy import OnnxPolicy, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.record import RANDOM_POLICY, StepRecord
 from tests.onboard_models import make_bundle, toy_spec
-from tests.slots import SPEC, Bench, pass_the_gate, until
+from tests.slots import SPEC, Bench, pass_the_gate
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("proved_here")
 PREVIOUS = {"torque": np.zeros(2, np.float32)}

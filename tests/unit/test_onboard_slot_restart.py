@@ -17,7 +17,8 @@ from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.verdict import read_admitted
 from robot_dreamer.record import RANDOM_POLICY
 from tests.onboard_models import make_bundle
-from tests.slots import SPEC, Bench, pass_the_gate, until
+from tests.slots import SPEC, Bench, pass_the_gate
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("proved_here")
 

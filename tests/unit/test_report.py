@@ -19,6 +19,7 @@ from robot_dreamer.report.display import Display
 from robot_dreamer.report.history import EpisodeReader
 from robot_dreamer.report.panel import Snapshot, budget_share, line, panel, sparkline
 from robot_dreamer.run_status import RunStatus, read_status
+from tests.waiting import until
 
 NOW = 1000.0
 
@@ -212,12 +213,10 @@ def test_display_in_a_terminal_ends_with_the_last_state(tmp_path: Path) -> None:
 def test_a_status_that_was_lost_with_the_power_does_not_end_the_display(tmp_path: Path) -> None:
     """XFS leaves a file empty that was replaced, without waiting for the disk, right before."""
     (tmp_path / "status.json").write_bytes(b"")
-    console, deadline = Console(file=io.StringIO(), force_terminal=True, width=120), time.monotonic() + 20
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
     assert isinstance(console.file, io.StringIO)
     with Display(tmp_path, console):
-        while "waiting for the learner" not in console.file.getvalue():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: "waiting for the learner" in console.file.getvalue(), "the display")
         (tmp_path / "status.json").write_bytes(
             msgspec.json.encode(status(monotonic=time.monotonic(), phase="finished"))
         )

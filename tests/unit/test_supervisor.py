@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from robot_dreamer.processes import Process
 from robot_dreamer.processes.supervisor import Patience, Result, Supervisor
+from tests.waiting import until
 
 QUICK = Patience(restarts=2, window=60.0, pause=0.05, grace=10.0, mercy=10.0)
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -63,13 +63,6 @@ def run_in_thread(supervisor: Supervisor) -> tuple[threading.Thread, list[Result
     thread = threading.Thread(target=lambda: results.append(supervisor.run()), daemon=True)  # so a failed test ends
     thread.start()
     return thread, results
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 40.0
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 40 s: {what}"
-        time.sleep(0.02)
 
 
 def read_pid(path: Path) -> int:
@@ -215,10 +208,7 @@ def test_a_killed_guard_is_replaced(make: Callable[..., Supervisor], tmp_path: P
     read_pid(tmp_path / "pid")
     guard = supervisor._guard
     guard._popen.kill()
-    deadline = time.monotonic() + 30
-    while supervisor._guard is guard:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: supervisor._guard is not guard, "another guard")
     assert not supervisor._guard.dead
     supervisor.stop()
     thread.join(30)
