@@ -26,6 +26,7 @@ from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.report.display import Display
+from robot_dreamer.seeds import seed_of_start
 from sim.environments import make_environment
 
 RECORDS = "environment"  # in the log directory: what the environment notes of the run by itself
@@ -39,7 +40,7 @@ def train_local(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     keep_freed_memory()
     logdir = args.logdir
-    acting_seed = args.seed + _rows_before(logdir)
+    acting_seed = seed_of_start(args.seed, _rows_before(logdir))
     environment = make_environment(args.env, acting_seed, config.action_repeat, config.pixels, logdir / RECORDS)
     try:
         with joined_team(config) as (config, team):

@@ -15,11 +15,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from robot_dreamer.link.blocks import BlockCodec, Buffer
-from robot_dreamer.link.database import DAMAGE, Database, disk_advice, is_damage, looked_into
+from robot_dreamer.link.database import DAMAGE, Database, connect_to_read, disk_advice, is_damage, looked_into
 from robot_dreamer.link.errors import DamagedFile, LinkError, RowError
 from robot_dreamer.link.messages import MAX_ROWS
 from robot_dreamer.spec import RobotSpec
@@ -40,6 +41,7 @@ _DISCARD = "INSERT OR IGNORE INTO discards VALUES (?, ?)"
 _SETTLED = "DELETE FROM discards WHERE boot = ? AND episode = ?"
 _READ = "SELECT id, boot, last, count, blob FROM blocks WHERE id > ? ORDER BY id"
 _GO_ON = "INSERT INTO sqlite_sequence VALUES ('blocks', ?)"  # ids rise over files, too
+_EVER = "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'blocks'"
 
 
 class NewBlock(NamedTuple):
@@ -262,6 +264,18 @@ class Spool:
             if excess <= 0:
                 break
         return self._delete("id <= ?", (last,))
+
+
+def spooled_ever(path: Path) -> int:
+    """Blocks that a spool has held since it began, those that went included; 0 if there is none, or it is damaged."""
+    if not path.exists():
+        return 0
+    try:
+        with closing(connect_to_read(path)) as db:
+            return int(db.execute(_EVER).fetchone()[0])
+    except (*DAMAGE, ValueError) as error:
+        _LOG.warning("%s does not tell what it has held: %s", path, error)
+        return 0
 
 
 def _move_aside(path: Path) -> Path:

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from robot_dreamer.link.spool import SPOOL_FILE, spooled_ever
 from robot_dreamer.onboard.bundle import spec_for
+from robot_dreamer.seeds import seed_of_start
 from robot_dreamer.settings.learner import LOCAL_ADDRESS, LearnerSettings
 from robot_dreamer.settings.policy_node import PolicyNodeSettings
 from robot_dreamer.settings.setting import check_all, command_line, same, setting
@@ -132,7 +134,12 @@ class Options:
     keys: str = setting("", "this robot's link key file (robot-dreamer keys)", file=True)
     learner_keys: str = setting("", "key folder of the local learner (robot-dreamer keys)", file=True)
     insecure: bool = same(PolicyNodeSettings, "insecure")
-    seed: int = setting(0, "of everything random", least=0, most=2**31 - 1)
+    seed: int = setting(
+        0,
+        "of everything random; robot and noise have others where the run is started again, and repeat nothing",
+        least=0,
+        most=2**31 - 1,
+    )
     params_file: str = setting(
         "",
         "ROS parameter file for simulated robot and policy node; what it says goes before these arguments",
@@ -230,11 +237,22 @@ def _identity(options: Options) -> str:
     return options.robot_id or re.sub(r"[^A-Za-z0-9_.-]", "_", Path(options.spec).stem)
 
 
+def _folder(options: Options) -> Path:
+    """Of the robot: spool and bundles."""
+    return options.logdir / f"robot-{_identity(options)}"
+
+
+def _seed(options: Options) -> int:
+    """Of robot and noise at this start of the run, by what the robot has recorded at those before."""
+    lived = spooled_ever(_folder(options) / SPOOL_FILE) if options.learner_address else 0
+    return seed_of_start(options.seed, lived)
+
+
 def _sim_robot(options: Options) -> Process:
     parameters: dict[str, Parameter] = {
         "robot": options.spec,
         "clock": options.clock,
-        "seed": options.seed,
+        "seed": _seed(options),
         "speed": options.speed,
         **options.sim_robot,
     }
@@ -250,14 +268,14 @@ def _policy_node(options: Options) -> Process:
         "clock": options.clock,
         "learner": options.learner_address,
         "bundle": options.bundle,
-        "logdir": str(options.logdir / f"robot-{_identity(options)}"),
+        "logdir": str(_folder(options)),
         "deterministic": options.deterministic,
         "automatic": options.sim if options.automatic is None else options.automatic,
         "random_actions": options.sim if options.random_actions is None else options.random_actions,
         "use_sim_time": options.sim,
         "insecure": options.insecure,
         "keys": options.keys,
-        "seed": options.seed,
+        "seed": _seed(options),
         **options.policy_node,
     }
     return _node("policy_node", "ros_nodes.policy_node", parameters, options)

@@ -7,13 +7,16 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import robot_dreamer.processes.own_address as addresses
+from robot_dreamer.link.spool import SPOOL_FILE, Spool
 from robot_dreamer.processes import Options, Process, connectable, processes
 from robot_dreamer.processes.own_address import own_address
 from robot_dreamer.processes.ros_domain import own_domain
+from tests.spools import SPEC, blocks
 
 
 @pytest.fixture
@@ -79,6 +82,29 @@ def test_a_fleet_is_one_learner_and_robots_that_share_nothing_else() -> None:
         found.append((policy.parameters["logdir"], policy.parameters["learner"]))
     assert found == [(f"runs/x/robot-cartpole_{n}", "tcp://127.0.0.1:5757") for n in (1, 2, 3)]
     assert programs["learner"] == table(seed=5)["learner"]
+
+
+def seeds(logdir: Path, **options: Any) -> dict[str, Any]:
+    found = processes(Options("cartpole", logdir, **options))
+    return {p.name: p.parameters["seed"] for p in found if p.parameters is not None}
+
+
+def test_a_run_that_is_started_again_repeats_neither_beginnings_nor_noise(tmp_path: Path) -> None:
+    first = seeds(tmp_path, robots=2, seed=5)
+    assert first == seeds(tmp_path, robots=2, seed=5)  # nothing has been lived
+    spool = Spool(tmp_path / "robot-cartpole_1" / SPOOL_FILE, SPEC, "cartpole_1", 1 << 30, "drop_oldest")
+    spool.append(blocks("b", range(3)))
+    spool.settle("b", 2)
+    spool.append([])
+    assert spool.rows == 0  # the learner has them, and a restarted spool holds none
+    spool.close()
+    again = seeds(tmp_path, robots=2, seed=5)
+    assert again["sim_robot_1"] == again["policy_node_1"] not in first.values()
+    assert again | {name: first[name] for name in first if name.endswith("_1")} == first
+    assert seeds(tmp_path, robots=2, seed=6)["sim_robot_1"] != again["sim_robot_1"]
+    assert seeds(tmp_path, robots=2, seed=5, learner="", policy=False) == {n: first[n] for n in first if "sim" in n}
+    (tmp_path / "robot-cartpole_1" / SPOOL_FILE).write_bytes(b"no database, which the policy node moves aside")
+    assert seeds(tmp_path, robots=2, seed=5) == first
 
 
 def test_a_fleet_has_names_that_the_link_and_ros_take() -> None:
