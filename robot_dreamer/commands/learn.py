@@ -24,6 +24,7 @@ from robot_dreamer.data.source import STORE_FILE
 from robot_dreamer.endings import ended_by
 from robot_dreamer.learner.memory import OutOfMemory, keep_freed_memory
 from robot_dreamer.learner.proven import Proven
+from robot_dreamer.learner.room import is_full
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.team import Team
 from robot_dreamer.learner.trainer import Trainer, TrainingError
@@ -116,7 +117,8 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         if training is None:
             raise  # it could not begin: a wrong option
         # It had begun, so starting again may help, and loses nothing. What we do not expect keeps its traceback.
-        _log.error("training ended: %s", error, exc_info=not isinstance(error, LinkError | TrainingError | OutOfMemory))
+        told = isinstance(error, LinkError | TrainingError | OutOfMemory) or is_full(error)
+        _log.error("training ended: %s", error, exc_info=not told)
         return 1
     finally:
         try:

@@ -14,6 +14,8 @@ unpickled. The latents of the replay are beside these folders (`latents.py`): an
 from __future__ import annotations
 
 import logging
+import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -84,12 +86,16 @@ def save_checkpoint(
     final, temporary = directory / f"{number:08d}", directory / f"{_WRITING}{number:08d}"
     temporary.mkdir()
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    safetensors.torch.save_file(on_cpu, temporary / _TENSORS)
-    written = TensorsFile((temporary / _TENSORS).stat().st_size, sha256_of(temporary / _TENSORS))
-    (temporary / META).write_text(meta_json(progress, spec, config, written), encoding="utf-8")
-    shutil.copymode(temporary / META, temporary / _TENSORS)  # safetensors writes for the owner only
-    for path in (temporary / _TENSORS, temporary / META, temporary):
-        sync(path)
+    try:
+        _write_tensors(on_cpu, temporary / _TENSORS)
+        written = TensorsFile((temporary / _TENSORS).stat().st_size, sha256_of(temporary / _TENSORS))
+        (temporary / META).write_text(meta_json(progress, spec, config, written), encoding="utf-8")
+        shutil.copymode(temporary / META, temporary / _TENSORS)  # safetensors writes for the owner only
+        for path in (temporary / _TENSORS, temporary / META, temporary):
+            sync(path)
+    except OSError:
+        shutil.rmtree(temporary)  # a full disk needs its room
+        raise
     temporary.rename(final)
     sync(directory)
     for old in numbered(directory)[:-keep]:
@@ -143,6 +149,17 @@ def has_checkpoint(path: str | Path) -> bool:
     """Whether `path` (see `load_checkpoint`) holds any checkpoint to resume from."""
     path = Path(path)
     return _is_checkpoint(path) or bool(numbered(path) or numbered(path / FOLDER))
+
+
+def _write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Raises OSError, where safetensors has an error of its own that has the number in its text alone."""
+    try:
+        safetensors.torch.save_file(tensors, path)
+    except safetensors.SafetensorError as error:
+        number = re.search(r"os error ([0-9]+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _read_meta(folder: Path) -> CheckpointMeta:

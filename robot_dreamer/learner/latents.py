@@ -79,9 +79,13 @@ class LatentLog:
         columns = {name: column[slots] for name, column in self._replay.latents.items()}
         content = safetensors.numpy.save({"slots": slots, **columns})
         with path.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                path.unlink()  # on a full disk each try would leave one
+                raise
         sync(self._directory)
         digest = hashlib.sha256(content).hexdigest()
         self._segments[number] = {"name": path.name, "rows": len(slots), "sha256": digest}

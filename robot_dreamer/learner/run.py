@@ -17,6 +17,7 @@ from robot_dreamer.bundle_names import BUNDLES, bundle_path, newest_version, wri
 from robot_dreamer.learner.gallery import Gallery
 from robot_dreamer.learner.portrait import summary
 from robot_dreamer.learner.progress import MetricsLog, Rate, write_json_atomically
+from robot_dreamer.learner.room import Room, is_full
 from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.onboard.bundle import BundleError, read_bundle, remove_unfinished
 from robot_dreamer.record import Arrays
@@ -95,6 +96,7 @@ class Run:
         self._metrics = MetricsLog(trainer.logdir, by_updates=trainer.offline)
         self._update_rate, self._step_rate = Rate(), Rate()
         self._stop = threading.Event()
+        self._room = Room(trainer.logdir, self._wait, self._stop.is_set)
         self._started = time.monotonic()
         self._before = trainer.training_seconds
         self._phase = ""
@@ -124,29 +126,30 @@ class Run:
             while not self._stop.is_set() and not self.budget.spent(trainer):
                 self._advance()
                 now = time.monotonic()
-                trainer.training_seconds = self._before + now - self._started
+                trainer.training_seconds = self._before + now - self._started - self._room.waited
                 if now >= due["status"]:
                     due["status"] = now + STATUS_EVERY
                     self.write_status(self._phase)
+                    self._room.wait(self.bundle)
                 if now >= due["metrics"] and trainer.last:
                     due["metrics"] = now + METRICS_EVERY
                     self._write_metrics()
                 if now >= due["publish"] and self._unpublished:
                     self.write_status(self._phase)  # the first bundle takes seconds, in which nothing else is heard
-                    self.publish()
+                    self._room.write(self.publish)
                     due["publish"] = time.monotonic() + trainer.config.run.publish_every
                 if self._gallery.due:
-                    self._log_portrait(self._gallery.draw())
+                    self._room.write(lambda: self._log_portrait(self._gallery.draw()))
                 if now >= due["save"]:
-                    trainer.save()
+                    self._room.write(trainer.save)
                     self._report()
                     due["save"] = time.monotonic() + trainer.config.run.checkpoint_every
             finished = not self._stop.is_set()
-            trainer.save()  # first: whoever waits for the end of a large model may lose patience, and kill it
+            self._room.write(trainer.save)  # first: whoever waits for the end of a large model may kill it
             if trainer.updates > self._published_updates and trainer.updates > self._written_updates():
-                self.publish()
+                self._room.write(self.publish)
+            self._room.write(lambda: self._log_portrait(self._gallery.draw_last()))
             trainer.dismiss_team()
-            self._log_portrait(self._gallery.draw_last())
             self.write_status("finished" if finished else "stopped")
             return finished
         finally:
@@ -183,6 +186,13 @@ class Run:
             self._say("paused: no new experience")
         if not new and not local:
             time.sleep(PAUSE)
+
+    def _wait(self, phase: str) -> None:
+        """A moment without training, of which the robots notice nothing; who asks is told why."""
+        self._say(phase)
+        self.trainer.idle()
+        self.write_status(phase)
+        self._stop.wait(STATUS_EVERY)
 
     def _say(self, phase: str) -> None:
         if phase.split(":")[0] != self._phase.split(":")[0]:
@@ -236,7 +246,7 @@ class Run:
         return found
 
     def write_status(self, phase: str) -> None:
-        """Replace status.json, which the live display reads."""
+        """Replace status.json, which the live display reads; on a full disk it stays as it is, and the log tells."""
         trainer = self.trainer
         returns = trainer.episodes.returns
         status = RunStatus(
@@ -265,4 +275,8 @@ class Run:
             robots=self._robots(),
             link=self._link(),
         )
-        write_json_atomically(trainer.logdir / STATUS_FILE, msgspec.to_builtins(status))
+        try:
+            write_json_atomically(trainer.logdir / STATUS_FILE, msgspec.to_builtins(status))
+        except OSError as error:
+            if not is_full(error):
+                raise
