@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from robot_dreamer.onboard.command_codec import CommandWriter, make_writer
 from robot_dreamer.ros_types import message_class, new_message
-from robot_dreamer.spec import ActionSpec, RobotSpec
+from robot_dreamer.spec import ActionSpec, RobotSpec, require_own_topics
 from ros_nodes.distro import PublisherEventCallbacks
 
 COMMANDS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -43,14 +43,12 @@ class Commander:
       sent: sets of commands sent.
 
     Raises:
-      ValueError: two actions share a topic, or the package of a message type is not installed.
+      SpecError: two actions share a topic.
+      ValueError: the package of a message type is not installed.
     """
 
     def __init__(self, node: Node, spec: RobotSpec) -> None:
-        topics = [topic for action in spec.actions for topic in action.command.topics]
-        twice = sorted({t for t in topics if topics.count(t) > 1})
-        if twice:
-            raise ValueError(f"two actions share the command topic {', '.join(twice)}; join them into one action")
+        require_own_topics(spec)
         self.sent = 0
         self._node = node
         self.topics = {topic: a.command.type for a in spec.actions for topic in a.command.topics}

@@ -11,7 +11,7 @@ from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.preflight.findings import Finding, note, stop, warning
 from robot_dreamer.preflight.joints import is_position
-from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError, require_lockstep
+from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError, require_lockstep, require_own_topics
 
 
 def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
@@ -24,6 +24,10 @@ def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
             "no safety.limits and no safety.tilt: the guard knows only the limits of commands",
             "say within which positions, velocities or tilts the robot may be",
         )
+    try:
+        require_own_topics(spec)
+    except SpecError as error:
+        yield stop("spec", str(error), "the policy node refuses it: a message on a command topic is a whole command")
     for action in spec.actions:
         yield from _leaps(action, spec)
     if not spec.episode.reset_service:

@@ -11,7 +11,7 @@ from robot_dreamer.link.keys import LearnerKeys, load_robot_keys
 from robot_dreamer.link.security import require_protection
 from robot_dreamer.processes import Options
 from robot_dreamer.processes.table import LOCAL
-from robot_dreamer.spec import load_spec, require_lockstep
+from robot_dreamer.spec import load_spec, require_lockstep, require_own_topics
 
 
 def require_startable(options: Options) -> None:
@@ -21,6 +21,8 @@ def require_startable(options: Options) -> None:
     Of a bundle alone nothing is read: the policy node asks for its signature first.
     """
     spec = load_spec(options.spec) if options.spec else None
+    if spec is not None and options.policy:
+        require_own_topics(spec)
     if spec is not None and options.clock == "lockstep":
         require_lockstep(spec)
     if spec is not None and options.sim:

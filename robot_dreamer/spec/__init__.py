@@ -13,6 +13,7 @@ from robot_dreamer.spec.robot import (
     load_spec,
     parse_spec,
     require_lockstep,
+    require_own_topics,
     require_same_spec,
 )
 from robot_dreamer.spec.signal import Signal
@@ -36,5 +37,6 @@ __all__ = [
     "load_spec",
     "parse_spec",
     "require_lockstep",
+    "require_own_topics",
     "require_same_spec",
 ]

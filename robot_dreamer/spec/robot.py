@@ -330,3 +330,10 @@ def require_lockstep(spec: RobotSpec) -> None:
                 f"action {action.name}: a {action.command.type} cannot say which sensors it answers, so there is no "
                 f"lockstep with it; use the clock realtime, or another type of command"
             )
+
+
+def require_own_topics(spec: RobotSpec) -> None:
+    """Raise SpecError where actions share a command topic: a message there is a whole command."""
+    topics = [topic for action in spec.actions for topic in action.command.topics]
+    if shared := sorted({topic for topic in topics if topics.count(topic) > 1}):
+        raise SpecError(f"two actions share the command topic {', '.join(shared)}; join them into one action")

@@ -9,7 +9,9 @@ import pytest
 
 from robot_dreamer.cli import main
 from robot_dreamer.commands.check_offline import spec_findings
+from robot_dreamer.commands.startable import require_startable
 from robot_dreamer.preflight.findings import note, stop, table, warning
+from robot_dreamer.processes import Options
 from robot_dreamer.spec import ROBOTS_DIRECTORY, known_robots, load_spec, parse_spec
 from tests.onboard_models import TOY, make_bundle, toy_spec
 
@@ -45,6 +47,18 @@ def test_a_broken_spec_is_named_with_its_line(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "toy.yaml").write_text(TOY.replace("rate: 50.0", "rate: 0"))
     status, out = check(capsys, str(tmp_path / "toy.yaml"))
     assert status == 1 and "toy.yaml" in out and "rate must be in (0, 1000] Hz, found 0" in out
+
+
+def test_actions_that_share_a_command_topic_are_no_go_as_the_policy_node_refuses_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leg = "  - {name: leg, low: [-1.0], high: [1.0], command: {topic: motor/commands}}\n"
+    (tmp_path / "toy.yaml").write_text(TOY.replace("reward:", f"{leg}reward:", 1))
+    status, out = check(capsys, str(tmp_path / "toy.yaml"), "--preset", "nano")
+    said = "two actions share the command topic motor/commands; join them into one action"
+    assert status == 1 and said in out
+    with pytest.raises(ValueError, match=said):
+        require_startable(Options(str(tmp_path / "toy.yaml"), sim=False, clock="realtime"))
 
 
 def test_pictures_that_these_networks_do_not_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
