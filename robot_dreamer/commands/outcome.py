@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from export.reconstruct import reconstructor
-from robot_dreamer.bundle_names import BUNDLES, bundle_number, proven_bundles, written_bundles
+from robot_dreamer.bundle_names import BUNDLES, proven_bundles, written_bundles
+from robot_dreamer.numbered_files import number_of
 from robot_dreamer.report.curve import draw_curve
 from robot_dreamer.report.page import write_report
 from robot_dreamer.report.run_files import EVALUATION_FILE, read_run
@@ -59,7 +60,7 @@ def best_bundle(spec: RobotSpec, bundles: Path, episodes: int) -> Path:
     proven, written = proven_bundles(bundles)[-1:], written_bundles(bundles)
     if not episodes:
         return (proven or written)[-1]
-    numbered = {bundle_number(path): path for path in (*proven, *written)}
+    numbered = {number_of(path): path for path in (*proven, *written)}
     candidates = [numbered[number] for number in sorted(numbered, reverse=True)]
     if len(candidates) == 1:
         return candidates[0]

@@ -13,10 +13,11 @@ from robot_dreamer.learner.hopes import EPISODE_ROWS, value_along
 from robot_dreamer.learner.memory import OutOfMemory, fitting
 from robot_dreamer.learner.portrait import CONTEXT, ROWS, portrait
 from robot_dreamer.learner.trainer import Trainer
+from robot_dreamer.numbered_files import number_of
 from robot_dreamer.record import Arrays
+from robot_dreamer.report.run_files import portrait_files, portrait_path
 
 _log = logging.getLogger(__name__)
-FOLDER = "portraits"
 KEPT = 8  # files, the first and the last among them
 WINDOWS = 8  # of the newest experience, which a portrait is drawn of
 SHARE = 0.02  # of the time that a run may spend on portraits
@@ -31,7 +32,6 @@ class Gallery:
 
     def __init__(self, trainer: Trainer, every: float) -> None:
         self._trainer, self._every = trainer, every
-        self._folder = trainer.logdir / FOLDER
         self._due = time.monotonic()
         self._drawn_at = -1  # updates
 
@@ -69,16 +69,16 @@ class Gallery:
         return self.draw() if fresh else {}
 
     def _write(self, arrays: Arrays) -> None:
-        self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"portrait-{int(arrays['update']):08d}.npz"
+        path = portrait_path(self._trainer.logdir, int(arrays["update"]))
+        path.parent.mkdir(exist_ok=True)
         with replacing(path, lasting=False) as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type] # its stubs take the names for options
-        _thin_out(sorted(self._folder.glob("portrait-*.npz")))
+        _thin_out(portrait_files(self._trainer.logdir))
 
 
 def _thin_out(paths: list[Path]) -> None:
     """Delete files until KEPT are left, so that they lie as evenly over the updates as they can."""
     while len(paths) > KEPT:
-        updates = [int(path.stem.split("-")[1]) for path in paths]
+        updates = [number_of(path) for path in paths]
         gaps = [updates[i + 1] - updates[i - 1] for i in range(1, len(paths) - 1)]
         paths.pop(1 + gaps.index(min(gaps))).unlink()

@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 
 from robot_dreamer.durable import sync
 from robot_dreamer.learner.replay import Replay
+from robot_dreamer.numbered_files import number_of, numbered_files
 
 LATENTS = "latents"  # folder below that of the checkpoints
+_SEGMENT = ".safetensors"  # behind its number
 _SEGMENT_BYTES = 64_000_000
 _CHANGED = -1
 
@@ -55,7 +57,7 @@ class LatentLog:
         replay = self._replay
         self._holder[replay.changed] = _CHANGED
         self._make_room()
-        number = max((int(path.stem) for path in self._directory.glob("*.safetensors")), default=0)
+        number = max(map(number_of, numbered_files(self._directory, "", _SEGMENT)), default=0)
         slots = np.flatnonzero(self._holder[: len(replay)] == _CHANGED)
         row_bytes = sum(column[0].nbytes for column in replay.latents.values())
         for part in np.array_split(slots, -(-len(slots) * row_bytes // _SEGMENT_BYTES)) if len(slots) else []:
@@ -75,7 +77,7 @@ class LatentLog:
             self._holder[self._holder == number] = _CHANGED
 
     def _write_segment(self, number: int, slots: NDArray[np.int64]) -> None:
-        path = self._directory / f"{number:08d}.safetensors"
+        path = self._directory / f"{number:08d}{_SEGMENT}"
         columns = {name: column[slots] for name, column in self._replay.latents.items()}
         content = safetensors.numpy.save({"slots": slots, **columns})
         with path.open("xb") as file:
@@ -103,7 +105,7 @@ class LatentLog:
         self._holder[:], self._segments = _CHANGED, {}
         for segment in segments:
             found = safetensors.numpy.load(self._read(segment))
-            slots, number = found.pop("slots"), int(Path(segment["name"]).stem)
+            slots, number = found.pop("slots"), number_of(Path(segment["name"]))
             for name, column in replay.latents.items():
                 column[slots] = found[name]
             self._segments[number] = segment
@@ -125,6 +127,6 @@ class LatentLog:
     def delete_unused(self, checkpoints: Collection[Collection[dict[str, Any]]]) -> None:
         """Delete the segments that none of the kept checkpoints needs, each given as `write` returned it."""
         used = {segment["name"] for segments in [*checkpoints, self._segments.values()] for segment in segments}
-        for path in self._directory.glob("*.safetensors"):
+        for path in numbered_files(self._directory, "", _SEGMENT):
             if path.name not in used:
                 path.unlink()

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from robot_dreamer.bundle_names import newest_version
+from robot_dreamer.numbered_files import numbered_files
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.figures import number
 from robot_dreamer.report.history import EpisodeReader, FinishedEpisode
@@ -22,6 +23,7 @@ from robot_dreamer.run_status import RunStatus, read_status
 from robot_dreamer.spec import RobotSpec
 
 RUN_FILE, COMMANDS_FILE, EVALUATION_FILE = "run.json", "commands.jsonl", "evaluation.json"
+_PORTRAITS, _PORTRAIT = "portraits", "portrait-"
 ROBOT_NUMBERS = ("loop_misses", "bundle_version", "bundle_age_s", "spooled", "round_trip")  # followed over a run
 _DATES = ("env_step", "update", "time")  # of a line of metrics.jsonl
 
@@ -118,10 +120,20 @@ def read_run(logdir: Path) -> RunFiles:
     _read_evaluation(files)
     files.run = _object(files, RUN_FILE, needed=False)
     _read_contract(files)
-    files.portraits = sorted((logdir / "portraits").glob("portrait-*.npz"))
+    files.portraits = portrait_files(logdir)
     if not files.portraits:
         files.note("portraits: none yet, so nothing can be said of what the model sees and dreams")
     return files
+
+
+def portrait_files(logdir: Path) -> list[Path]:
+    """What the learner has drawn, in the order of training."""
+    return numbered_files(logdir / _PORTRAITS, _PORTRAIT, ".npz")
+
+
+def portrait_path(logdir: Path, update: int) -> Path:
+    """Where it draws after so many updates."""
+    return logdir / _PORTRAITS / f"{_PORTRAIT}{update:08d}.npz"
 
 
 def _read_status(files: RunFiles) -> None:

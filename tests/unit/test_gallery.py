@@ -12,6 +12,8 @@ import torch
 from robot_dreamer.learner.gallery import KEPT, Gallery
 from robot_dreamer.learner.progress import MetricsLog
 from robot_dreamer.learner.run import Budget, Run
+from robot_dreamer.numbered_files import number_of
+from robot_dreamer.report.run_files import portrait_files
 from tests.unit.test_trainer import config, make, rows
 
 
@@ -71,11 +73,18 @@ def test_a_few_are_kept_and_lie_evenly_over_the_run(tmp_path: Path, monkeypatch:
     trainer.store.add(rows(0, 100))
     trainer.ingest()
     monkeypatch.setattr("robot_dreamer.learner.gallery.portrait", lambda *args, **options: {})
+    place = tmp_path / "portraits"
+    place.mkdir()
+    persons = [place / name for name in ("portrait-best.npz", "portrait-00000010 (copy).npz", "notes.txt")]
+    for path in persons:
+        path.write_text("a person's own")
     gallery = Gallery(trainer, every=10.0)
     for updates in range(10, 410, 10):
         trainer.updates = updates
         gallery.draw()
-    kept = [int(path.stem.split("-")[1]) for path in sorted((tmp_path / "portraits").iterdir())]
+    assert all(path.read_text() == "a person's own" for path in persons)
+    kept = [int(path.stem.split("-")[1]) for path in sorted({*place.iterdir()} - {*persons})]
+    assert [number_of(path) for path in portrait_files(tmp_path)] == kept  # which the page shows, and no other
     assert len(kept) == KEPT
     assert (kept[0], kept[-1]) == (10, 400)
     assert max(np.diff(kept)) <= 4 * min(np.diff(kept))

@@ -45,7 +45,11 @@ def test_only_what_changed_is_written(tmp_path: Path) -> None:
     replay = full_replay(300)
     log = LatentLog(tmp_path, replay)
     assert [segment["rows"] for segment in log.write()] == [300]
+    persons = tmp_path / "copy.safetensors"
+    persons.write_text("a person's own")
     assert [segment["rows"] for segment in log.write()] == [300]
+    log.delete_unused([])
+    persons.unlink()  # it was there still
     change(replay, [5, 7], seed=1)
     for t in range(300, 310):
         test_replay.add(replay, "a", t)

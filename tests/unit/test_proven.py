@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from robot_dreamer.bundle_names import BUNDLES, bundle_number, bundle_path, newest_version, proven_bundles
+from robot_dreamer.bundle_names import BUNDLES, bundle_path, newest_version, proven_bundles
 from robot_dreamer.commands import outcome
 from robot_dreamer.learner.proven import WINDOW, Proven, lower_bound
+from robot_dreamer.numbered_files import number_of
 from robot_dreamer.record import INTERVENTION, RANDOM_POLICY
 from robot_dreamer.spec import load_spec
 from tests.unit.test_trainer import make, rows
@@ -118,8 +119,8 @@ def test_what_is_handed_over_is_the_best_of_the_last_and_the_proven(
 
     def compare(candidates: list[Path], spec: object, episodes: int, seed: int, stopped: object) -> list[object]:
         asked.append((episodes, seed))
-        kept = [path for path in candidates if bundle_number(path) in returns]
-        return [type("Result", (), {"policy": path.name, "mean": returns[bundle_number(path)]}) for path in kept]
+        kept = [path for path in candidates if number_of(path) in returns]
+        return [type("Result", (), {"policy": path.name, "mean": returns[number_of(path)]}) for path in kept]
 
     monkeypatch.setattr(outcome, "compare", compare)
     found = outcome.best_bundle(load_spec("cartpole"), bundles, 10)
