@@ -45,6 +45,7 @@ class Evaluation:
       deterministic: mean or most likely actions; False: sampled ones.
       seeds, returns, lengths: per episode; lengths in actions. An episode depends on its seed alone.
       failed: episodes whose simulation lost itself; they count with what they had by then.
+      failed_seeds: of these.
       mean: of the returns.
       interval: of the mean, 95 %, by Student's t; None for a single episode.
       drawn: how each episode differed from the nominal model; empty where nothing varies.
@@ -61,6 +62,7 @@ class Evaluation:
     mean: float
     interval: tuple[float, float] | None
     failed: int = 0
+    failed_seeds: list[int] = field(default_factory=list)
     drawn: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -99,6 +101,7 @@ def evaluate(
         found.append(run_episode(robot, policy, one, deterministic, shown))
         progress()
     returns = [episode.score for episode in found]
+    failed = [one for one, episode in zip(seeds, found, strict=True) if episode.lost]
     return Evaluation(
         robot=spec.name,
         spec_hash=spec.hash,
@@ -110,7 +113,8 @@ def evaluate(
         lengths=[episode.length for episode in found],
         mean=float(np.mean(returns)),
         interval=student(returns),
-        failed=sum(episode.lost for episode in found),
+        failed=len(failed),
+        failed_seeds=failed,
         drawn=[episode.drawn for episode in found if episode.drawn],
     )
 
@@ -208,16 +212,18 @@ def compare(
 def _table(results: list[Evaluation]) -> Table:
     first = results[0]
     table = Table(title=f"{first.robot}: {len(first.seeds)} episodes, seeds {first.seeds[0]} to {first.seeds[-1]}")
-    failed = sum(result.failed for result in results)
-    told = f"; {failed} episodes failed, because the simulation lost itself" if failed else ""
-    table.caption = f"interval of the mean by Student's t{told}"
+    caption = "interval of the mean by Student's t"
+    if failed := {_who(result): result.failed_seeds for result in results if result.failed}:
+        seeds = "; ".join(f"{who} with seeds {', '.join(map(str, found))}" for who, found in failed.items())
+        caption += f"; episodes failed, because the simulation lost itself: {seeds}"
+    table.caption = caption
     for column in ("policy", "actions", "mean return", "95 % interval", "lowest", "highest", "length"):
         justify: Literal["left", "right"] = "left" if column in ("policy", "actions") else "right"
         table.add_column(column, justify=justify, overflow="fold")  # where there is little room no digit is left out
     for result in results:
         interval = "–" if result.interval is None else " to ".join(map(number, result.interval))
         table.add_row(
-            "random" if result.version < 0 else f"bundle {result.version}",
+            _who(result),
             "mean" if result.deterministic else "sampled",
             number(result.mean),
             interval,
@@ -226,6 +232,10 @@ def _table(results: list[Evaluation]) -> Table:
             f"{np.mean(result.lengths):.0f}",
         )
     return table
+
+
+def _who(result: Evaluation) -> str:
+    return "random" if result.version < 0 else f"bundle {result.version}"
 
 
 def write_evaluation(

@@ -13,6 +13,7 @@ from export.reconstruct import reconstructor
 from robot_dreamer.bundle_names import BUNDLES, proven_bundles, written_bundles
 from robot_dreamer.numbered_files import number_of
 from robot_dreamer.report.curve import draw_curve
+from robot_dreamer.report.history import EpisodeReader
 from robot_dreamer.report.page import write_report
 from robot_dreamer.report.run_files import EVALUATION_FILE, read_run
 from robot_dreamer.report.sections.result import FILM_FILE
@@ -35,7 +36,7 @@ def report_outcome(spec: RobotSpec, logdir: Path, episodes: int, console: Consol
     if own:
         write_evaluation(logdir / EVALUATION_FILE, [own, random] if random else [own])
         places["evaluation"] = logdir / EVALUATION_FILE
-    if (logdir / "episodes.jsonl").exists():  # otherwise no episode has ended yet
+    if EpisodeReader(logdir / "episodes.jsonl").read():  # a file that is there may hold none: its line was torn
         places["learning curve"] = draw_curve(
             logdir / "episodes.jsonl",
             logdir / "learning_curve.png",

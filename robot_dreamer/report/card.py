@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import robot_dreamer
-from robot_dreamer.report.figures import UNKNOWN, amount, number
+from robot_dreamer.report.figures import UNKNOWN, amount, failed_episodes, number
 from robot_dreamer.report.run_files import RunFiles
 from robot_dreamer.spec import RobotSpec
 from robot_dreamer.spec.signal import Signal
@@ -127,6 +127,8 @@ def _returns(files: RunFiles, sweep: dict[str, Any]) -> Iterator[str]:
         yield _table(rows, ("", "mean return", "95 % interval", "episodes"))
         drawn = any(x.get("deterministic") is False for x in files.evaluation.values() if isinstance(x, dict))
         yield f"Simulated episodes, with the code that runs on board, {'drawn' if drawn else 'mean'} actions.\n"
+        if lost := failed_episodes(files.evaluation):
+            yield f"{lost}\n"
     else:
         last = [episode.total for episode in files.episodes][-10:]
         mean = amount(sum(last) / len(last) if last else None, ".4g")

@@ -30,3 +30,16 @@ def counts(value: Any) -> dict[str, int | float]:
     """The counters above zero of a map of them, by kind."""
     entries = value.items() if isinstance(value, dict) else ()
     return {words(kind): found for kind, count in entries if (found := number(count))}
+
+
+def failed_episodes(evaluation: dict[str, Any]) -> str:
+    """A sentence about the episodes of evaluation.json whose simulation lost itself; empty where none did."""
+    told = []
+    for name, who in (("evaluation", "this policy"), ("random", "random actions")):
+        found = evaluation.get(name)
+        if isinstance(found, dict) and (count := number(found.get("failed"))):
+            seeds = found.get("failed_seeds") or [UNKNOWN]  # an older version did not say which
+            told.append(f"{count} of {who} (seeds {', '.join(map(str, seeds))})")
+    if not told:
+        return ""
+    return f"Episodes that failed, because the simulation lost itself: {', '.join(told)}; what they had by then counts."

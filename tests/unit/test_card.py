@@ -172,6 +172,16 @@ def test_the_hub_reads_the_card(run: Path) -> None:
     assert [(r.metric_type, r.metric_value) for r in data.eval_results] == [("mean_reward", 25.0)]
 
 
+def test_episodes_that_failed_are_told_on_card_and_page(run: Path) -> None:
+    content = json.loads((run / "evaluation.json").read_text())
+    assert "simulation lost itself" not in written(run)[1] + write_report(run).read_text()
+    content["evaluation"] |= {"failed": 2, "failed_seeds": [1003, 1007]}
+    content["random"] |= {"failed": 1}  # an older version did not say which
+    (run / "evaluation.json").write_text(json.dumps(content))
+    told = "the simulation lost itself: 2 of this policy (seeds 1003, 1007), 1 of random actions (seeds ?)"
+    assert told in written(run)[1] and told in write_report(run).read_text()
+
+
 def test_a_table_is_not_broken_by_what_stands_in_it(run: Path) -> None:
     content = json.loads((run / "run.json").read_text())
     content["machine"] = "one | two\nthree"

@@ -97,4 +97,4 @@ def test_evaluation_counts_it_as_failed(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(SimRobot, "step", sometimes)
     result = evaluate(None, load_spec("cartpole"), episodes=2)
     assert result.failed == 1 and result.lengths == [19, 250] and result.returns[0] < result.returns[1]
-    assert "1 episodes failed" in str(_table([result]).caption)
+    assert "episodes failed, because the simulation lost itself: random with seeds 0" in str(_table([result]).caption)

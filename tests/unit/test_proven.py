@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from robot_dreamer.bundle_names import BUNDLES, bundle_path, newest_version, proven_bundles
 from robot_dreamer.commands import outcome
@@ -158,6 +160,16 @@ def test_a_run_with_its_proven_bundle_alone_has_nothing_older(tmp_path: Path, bu
     (tmp_path / "episodes.jsonl").touch()
     outcome._forget_older(tmp_path)
     assert (tmp_path / outcome.EVALUATION_FILE).exists()
+
+
+def test_a_run_whose_only_episode_is_a_torn_line_comes_to_its_end(
+    tmp_path: Path, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "episodes.jsonl").write_text('{"env_step": 100, "ret')  # the power went; a restart leaves an empty file
+    monkeypatch.setattr(outcome, "write_report", lambda logdir: logdir / "report.html")
+    console = Console(file=io.StringIO(), width=200)
+    outcome.report_outcome(load_spec("cartpole"), tmp_path, 0, console)
+    assert not (tmp_path / "learning_curve.png").exists()
 
 
 @pytest.mark.parametrize("error", [OSError("ffmpeg died"), ValueError("of another model"), RuntimeError("no picture")])

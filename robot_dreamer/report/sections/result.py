@@ -8,6 +8,7 @@ from typing import Any
 from robot_dreamer.report.blocks import Movie, Section
 from robot_dreamer.report.charts import Chart, Series, number
 from robot_dreamer.report.curve import WINDOW, running_mean
+from robot_dreamer.report.figures import failed_episodes
 from robot_dreamer.report.run_files import RunFiles
 from robot_dreamer.report.sections.drawn import against_drawn
 
@@ -27,6 +28,8 @@ def result(files: RunFiles) -> Section:
     totals = [episode.total for episode in files.episodes]
     if totals:
         section.tiles.append((f"return, last {min(WINDOW, len(totals))} episodes", number(running_mean(totals)[-1])))
+    if failed := failed_episodes(files.evaluation):
+        section.say(failed)
     section.tiles += _costs(files)
     section.chart(_curve(files, evaluation, random))
     against_drawn(section, files.episodes)
