@@ -10,6 +10,7 @@ import msgspec
 from robot_dreamer.json_bytes import decode_json
 
 STATUS_FILE = "status.json"
+SAVING = "saving"  # the phase of a run that ends and must not be killed yet
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from robot_dreamer.commands.options import STOPPED, chosen_config
@@ -15,7 +16,7 @@ from robot_dreamer.processes.ros_domain import own_domain
 from robot_dreamer.processes.supervisor import Result, Supervisor
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.display import Display
-from robot_dreamer.run_status import read_status
+from robot_dreamer.run_status import SAVING, read_status
 from robot_dreamer.settings.learner import DEFAULT_PRESET
 from robot_dreamer.spec import load_spec
 
@@ -60,7 +61,16 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
         )
         require_startable(options)
         with Display(logdir):
-            return Supervisor(processes(options), logdir, environment | {COMMAND: command_line()}).run()
+            told = environment | {COMMAND: command_line()}
+            return Supervisor(processes(options), logdir, told, saving=partial(_saves, logdir)).run()
+
+
+def _saves(logdir: Path) -> bool:
+    """Whether the learner says so."""
+    try:
+        return _phase(logdir) == SAVING
+    except ValueError:  # it has said nothing yet, where another version has
+        return False
 
 
 def _phase(logdir: Path) -> str:

@@ -22,7 +22,7 @@ from robot_dreamer.learner.trainer import Trainer
 from robot_dreamer.onboard.bundle import BundleError, read_bundle, remove_unfinished
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.strips import cameras, strip_pixels
-from robot_dreamer.run_status import STATUS_FILE, RunStatus
+from robot_dreamer.run_status import SAVING, STATUS_FILE, RunStatus
 
 _log = logging.getLogger(__name__)
 STATUS_EVERY = 1.0  # seconds
@@ -145,6 +145,7 @@ class Run:
                     self._report()
                     due["save"] = time.monotonic() + trainer.config.run.checkpoint_every
             finished = not self._stop.is_set()
+            self.write_status(SAVING)
             self._room.write(trainer.save)  # first: whoever waits for the end of a large model may kill it
             if trainer.updates > self._published_updates and trainer.updates > self._written_updates():
                 self._room.write(self.publish)

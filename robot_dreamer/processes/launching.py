@@ -21,6 +21,7 @@ from robot_dreamer.settings.setting import refuse_unknown
 
 # Seconds that a program has to save and flush before launch gets rough; launch's own 5 are too few for a checkpoint.
 PATIENCE = {"sigterm_timeout": "20", "sigkill_timeout": "5"}
+LEARNER = {"sigterm_timeout": "120"}  # whose checkpoint may be large; it is not known here whether it saves
 
 
 def describe(
@@ -69,7 +70,7 @@ def make_action(process: Process) -> ExecuteProcess:
             name=process.name,
             output="screen",
             on_exit=_end_launch(process),
-            **PATIENCE,
+            **PATIENCE | LEARNER,
         )
     # Without its type launch would make a number of a text that looks like one.
     parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in process.parameters.items()}

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,7 @@ class Patience:
     pause: float = 1.0  # before a program is started again
     grace: float = 20.0  # after SIGINT, for checkpoints and spools
     mercy: float = 5.0  # after SIGTERM
+    saving: float = 600.0  # after SIGINT at most, where a program says that it is saving
 
 
 @dataclass
@@ -80,6 +81,7 @@ class Supervisor:
       logdir: log files are written to logdir/logs/<name>.log, after what is in them.
       environment: variables for the programs, beside this process's own.
       limits: patience.
+      saving: whether the program that ends the run says that it is saving: it is waited for.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Supervisor:
         logdir: Path,
         environment: Mapping[str, str] | None = None,
         limits: Patience | None = None,
+        saving: Callable[[], bool] = lambda: False,
     ) -> None:
         logs = logdir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -96,6 +99,7 @@ class Supervisor:
         ours = {"PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(logs / "ros"), "RCUTILS_COLORIZED_OUTPUT": "0"}
         self._environment = {**os.environ, **ours, **(environment or {})}
         self._limits = limits or Patience()
+        self._saving = saving
         self._stop = threading.Event()
         self._hurry = False
 
@@ -199,18 +203,27 @@ class Supervisor:
             for program in running:
                 assert program.popen is not None
                 orphan_guard.signal_group(program.popen.pid, number)
-            deadline = time.monotonic() + patience
+            began, deadline, told = time.monotonic(), time.monotonic() + patience, False
             while running:
                 for program in list(running):
                     if program.popen is not None and program.popen.poll() is not None:
                         self._forget(program)
                         running.remove(program)
-                if time.monotonic() > deadline or (self._hurry and number != signal.SIGKILL):
+                now = time.monotonic()
+                if number == signal.SIGINT and now - began < self._limits.saving and self._saves(running):
+                    deadline = now + patience
+                    if not told:
+                        _log.info("waiting for what a program saves; a second request to stop does not")
+                    told = True
+                if now > deadline or (self._hurry and number != signal.SIGKILL):
                     self._hurry = False
                     break
                 time.sleep(_POLL / 5)
         for program in running:
             _log.error("%s does not die even of SIGKILL: the kernel holds it", program.process.name)
+
+    def _saves(self, running: Sequence[_Running]) -> bool:
+        return any(program.process.finishes for program in running) and self._saving()
 
 
 class _Guard:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,19 @@ PROGRAMS = {
         pathlib.Path(sys.argv[1] + (".child" if child == 0 else "")).write_text(str(os.getpid()))
         while True: time.sleep(0.02)
     """,
+    "saves": """
+        import os, pathlib, signal, sys, time
+        path = pathlib.Path(sys.argv[1])
+        def save(*_):
+            time.sleep(1.0)
+            path.with_name("saved").touch()
+            path.with_name("saving").unlink()
+            sys.exit(0)
+        signal.signal(signal.SIGINT, save)
+        path.with_name("saving").touch()
+        path.write_text(str(os.getpid()))
+        while True: time.sleep(0.02)
+    """,
     "ends": """
         import sys, time
         time.sleep(0.2)
@@ -48,12 +62,12 @@ def make(tmp_path: Path) -> Callable[..., Supervisor]:
         lines = [line[8:] for line in code.splitlines()]
         (tmp_path / f"{name}_program.py").write_text("\n".join(lines))
 
-    def build(*rows: tuple[str, str], limits: Patience = QUICK, finishes: str = "") -> Supervisor:
+    def build(*rows: tuple[str, str], limits: Patience = QUICK, finishes: str = "", **more: Any) -> Supervisor:
         table = [
             Process(f"{kind}{i}", kind, (f"{kind}_program",), (argument,), finishes=kind == finishes)
             for i, (kind, argument) in enumerate(rows)
         ]
-        return Supervisor(table, tmp_path, {"PYTHONPATH": str(tmp_path)}, limits)
+        return Supervisor(table, tmp_path, {"PYTHONPATH": str(tmp_path)}, limits, **more)
 
     return build
 
@@ -160,6 +174,21 @@ def test_second_request_does_not_wait(make: Callable[..., Supervisor], tmp_path:
     supervisor.stop()
     thread.join(30)
     assert results and results[0].state == "interrupted"
+
+
+@pytest.mark.parametrize(("said", "most", "saved"), [(True, 60.0, True), (True, 0.1, False), (False, 60.0, False)])
+def test_who_says_that_it_saves_is_waited_for_to_a_limit(
+    make: Callable[..., Supervisor], tmp_path: Path, said: bool, most: float, saved: bool
+) -> None:
+    limits = Patience(grace=0.3, mercy=0.1, saving=most)
+    saving = (tmp_path / "saving").exists if said else lambda: False
+    supervisor = make(("saves", str(tmp_path / "pid")), limits=limits, finishes="saves", saving=saving)
+    thread, results = run_in_thread(supervisor)
+    pid = read_pid(tmp_path / "pid")
+    supervisor.stop()
+    thread.join(30)
+    assert results[0].state == "interrupted" and not is_alive(pid)
+    assert (tmp_path / "saved").exists() is saved
 
 
 SCRIPT = """
