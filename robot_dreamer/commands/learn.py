@@ -98,8 +98,7 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
             return {
                 "refusals": server.refusals,
                 "bad_messages": dict(server.bad_messages),
-                "last_error": server.last_error,
-                "last_error_age": server.last_error_age,
+                "troubles": server.troubles(),
             }
 
         budget = Budget(args.steps, args.minutes * 60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,7 @@ def run(args: argparse.Namespace) -> int:
     most = max(1, (console.width - _LABELS) // _COLUMN)
     for first in range(0, max(1, len(status.robots)), most):
         console.print(_table(status.robots[first : first + most]))
-    for kind, count in {**counts(status.link.get("refusals")), **counts(status.link.get("bad_messages"))}.items():
-        console.print(f"{kind}: {count}", highlight=False, markup=False)
-    if status.link.get("last_error"):
-        ago = amount(status.link.get("last_error_age"), ".0f")
-        trouble = f"last trouble, {ago} s ago: {words(status.link['last_error'])}"
+    for trouble in _troubles(status.link):
         console.print(trouble, highlight=False, markup=False, soft_wrap=True)
     if not 0 <= age <= STALE:
         since = f"its last word is {age:.0f} s old" if age > 0 else "this machine has been started again since"
@@ -46,6 +42,18 @@ def run(args: argparse.Namespace) -> int:
         return 1
     console.print(f"learner: {status.phase}, {status.env_steps} steps, newest bundle {status.bundle_version}")
     return 0
+
+
+def _troubles(link: dict[str, Any]) -> Iterator[str]:
+    """A line for each kind of what the link as a whole refused and suffered: how often, and the newest in words."""
+    found = {**counts(link.get("refusals")), **counts(link.get("bad_messages"))}
+    told = link.get("troubles")
+    newest = {kind: last for kind, last in told.items() if isinstance(last, dict)} if isinstance(told, dict) else {}
+    for kind in dict.fromkeys([*found, *newest]):
+        parts = [f"{words(kind)}: {found[kind]}"] if kind in found else [words(kind)]
+        if last := newest.get(kind):
+            parts.append(f"the last, {amount(last.get('age'), '.0f')} s ago: {words(last.get('text'))}")
+        yield "; ".join(parts)
 
 
 def _table(robots: list[dict[str, Any]]) -> Table:

@@ -56,7 +56,7 @@ class RobotLinkStatus(msgspec.Struct, frozen=True):
       bundle_age: seconds since the learner published it, by the learner's monotonic clock; None if no learner has told
         since this start.
       bundle_warning: not empty: that bundle is old, in words.
-      last_error: newest trouble, in words; empty once things work again.
+      last_error: newest trouble of each part, in words, without what is over; why a row was refused stays.
       fault: not empty: the link has stopped recording or a thread of it has died, and says why. Stop the robot.
     """
 
@@ -224,7 +224,7 @@ class RobotLink:
         if self._bundle_warning and age is not None and age > self._bundle_warning:
             warning = f"bundle {version} was published {age:.0f} s ago, and no newer one has arrived since"
         totals = None if uplink is None else uplink.totals
-        errors = (writer.last_error, inbox.last_error, "" if uplink is None else uplink.last_error)
+        errors = ("" if uplink is None else uplink.last_error, inbox.last_error, writer.last_error)
         return RobotLinkStatus(
             state="off" if uplink is None else uplink.state,
             queued=writer.queued,

@@ -17,7 +17,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import zmq
 
@@ -72,7 +74,7 @@ class LinkServer:
     Attributes:
       address: as bound, from `start` on.
       bad_messages: by kind, of all peers.
-      last_error: newest trouble in words; last_error_age: seconds since then.
+      last_error: newest trouble in words.
 
     Raises:
       LinkError: no protection, bad address.
@@ -95,7 +97,7 @@ class LinkServer:
         require_protection(address, keys, insecure, "learner")
         self.address = address
         self.bad_messages: Counter[str] = Counter()
-        self.last_error = ""
+        self._troubles: dict[str, tuple[str, float]] = {}  # by kind: the newest, and when
         self._store, self._timing, self._limits = store, timing, limits
         self._keys = None if keys is None else LearnerKeys(keys)
         self._sessions = Sessions(spec, self._keys, timing, limits)
@@ -151,15 +153,15 @@ class LinkServer:
 
     @property
     def last_error(self) -> str:
-        return self._trouble[0]
+        return max(self._troubles.copy().values(), key=itemgetter(1), default=("", 0.0))[0]
 
-    @last_error.setter
-    def last_error(self, text: str) -> None:
-        self._trouble = (text, time.monotonic())
+    def troubles(self) -> dict[str, dict[str, Any]]:
+        """Text and age in seconds of the newest of each kind: a stranger's noise does not cover a full disk."""
+        now = time.monotonic()
+        return {kind: {"text": text, "age": now - when} for kind, (text, when) in self._troubles.copy().items()}
 
-    @property
-    def last_error_age(self) -> float:
-        return time.monotonic() - self._trouble[1]
+    def _note(self, kind: str, text: str) -> None:
+        self._troubles[kind] = (text[:2000], time.monotonic())
 
     @property
     def refusals(self) -> dict[str, int]:
@@ -203,7 +205,7 @@ class LinkServer:
         self.bad_messages[kind] += 1
         if session is not None:
             session.bad_messages[kind] += 1
-        self.last_error = text[:2000]
+        self._note(kind, text)
         self._send(identity, Problem(kind, text[:1000]))
 
     def _round(self) -> None:
@@ -266,7 +268,7 @@ class LinkServer:
                 self._sessions.drop(session)
         answer = self._sessions.hello(hello, identity, key, now)
         if isinstance(answer, Refused):
-            self.last_error = f"robot {hello.robot!r} refused: {answer.text}"
+            self._note(answer.reason, f"robot {hello.robot!r} refused: {answer.text}")
             self._send(identity, answer)
         else:
             self._send(identity, Welcome(self._store.id, self._publisher.announcement()))
@@ -290,10 +292,11 @@ class LinkServer:
                 for chunk in chunks:
                     settled.append((chunk.session, *chunk.put(self._store)))
         except sqlite3.Error as error:
-            self.last_error = f"experience store {self._store.path}: {error}"
+            text = f"experience store {self._store.path}: {error}"
+            self._note("store_failed", text)
             self.bad_messages["store_failed"] += len(chunks)
             for session in {id(chunk.session): chunk.session for chunk in chunks}.values():
-                self._send(session.identity, Problem("store_failed", self.last_error))
+                self._send(session.identity, Problem("store_failed", text))
             self._worker.stopping.wait(self._timing.disk_retry)
             return
         for session, result, answer in settled:
@@ -304,7 +307,7 @@ class LinkServer:
         try:
             piece = self._publisher.piece(fetch)
         except OSError as error:
-            self.last_error = f"bundle cannot be read: {error}"
+            self._note("bundle_unreadable", f"bundle cannot be read: {error}")
             self.bad_messages["bundle_unreadable"] += 1
             piece = None
         self._send(identity, Gone(fetch.sha256) if piece is None else piece)
@@ -320,7 +323,7 @@ class LinkServer:
             for identity, refused in self._sessions.sweep(now):
                 self._send(identity, refused)
             if self._keys is not None and self._keys.problem:
-                self.last_error = self._keys.problem
+                self._note("keys", self._keys.problem)
 
     def _pulse(self, identity: bytes, session: Session, echo: int) -> None:
         totals, bundle = session.totals, self._publisher.announcement()

@@ -122,6 +122,9 @@ class Uplink:
             except (sqlite3.Error, LinkError) as error:
                 self._fail(f"spool cannot be read: {error}; check the robot's disk")
                 pause = 0.0
+            except zmq.ZMQError as error:  # too many open files, for example, of whomever: rows wait in the spool
+                self._fail(f"no connection to {self._address}: {error.strerror}; it is tried again")
+                pause = 0.0
             attempt = 1 if self.sessions > sessions else attempt + 1
             self.state = "refused" if pause else "connecting"
             until = time.monotonic() + (pause or self._timing.backoff(attempt))
@@ -138,7 +141,11 @@ class Uplink:
     def _connection(self) -> float:
         """One connection. Returns the pause that a refusal asks for, 0 otherwise."""
         socket = self._context.socket(zmq.DEALER)
-        monitor = socket.get_monitor_socket(_MONITORED)
+        try:
+            monitor = socket.get_monitor_socket(_MONITORED)
+        except zmq.ZMQError:
+            socket.close()
+            raise
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)

@@ -37,7 +37,7 @@ class SpoolWriter:
 
     Attributes:
       recorded: rows on disk since start.
-      last_error: newest refused row, in words; empty again once a whole batch fits.
+      last_error: newest refused row, in words; it stays, as the count of them does.
       disk_fault: why the disk refuses rows; empty while it takes them.
       full: the spool refused rows by its rule "stop"; until it takes one, or half of it is free.
     """
@@ -138,8 +138,6 @@ class SpoolWriter:
         for start in range(0, len(rows), self._block_rows):
             invalid += sum(map(self._encode, cut(rows[start : start + self._block_rows])))
         self._batch_rows -= invalid
-        if rows and not invalid:
-            self.last_error = ""
         discards = [(self._identity[1], episode) for episode in tuple(self._discards)]
         try:
             result = self._spool.append(self._batch, discards)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import msgspec
 import pytest
+import zmq
 from link_faults import TcpProxy
 from link_peers import FAST, SPEC
 from test_link_faults import LOCAL, learner, record, robot, sequences
@@ -147,3 +149,24 @@ def test_a_revoked_robot_is_cut_off_while_it_runs(tmp_path: Path, secured) -> No
         until(lambda: link.status().spooled == 5)
         assert sequences(store, other.boot) == list(range(5))
         assert "revoked" in [s for s in server.status() if s.robot == "r1"][0].refused
+
+
+def test_a_robot_without_a_socket_for_a_while_acts_on_and_sends_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another part of the program, or of the machine, has all the files open that it may."""
+    make, scarce = zmq.Context.socket, [True]
+
+    def refuse(context: zmq.Context, *kind: int) -> zmq.Socket:
+        if scarce:
+            raise zmq.ZMQError(errno.EMFILE)
+        return make(context, *kind)
+
+    with learner(tmp_path) as (store, server):
+        monkeypatch.setattr(zmq.Context, "socket", refuse)
+        with robot(tmp_path, server.address) as link:
+            record(link, 0, 5)
+            until(lambda: "Too many open files" in link.status().last_error)
+            assert not link.status().fault
+            scarce.clear()
+            until(lambda: store.count() == 5)

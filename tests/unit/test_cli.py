@@ -101,7 +101,8 @@ def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixt
         refused="",
     )
     robots = [msgspec.to_builtins(status)]
-    link = {"refusals": {"spec": 3}, "bad_messages": {}, "last_error": "disk full", "last_error_age": 2.0}
+    troubles = {"spec": {"text": "another rate", "age": 1.0}, "store_failed": {"text": "disk full", "age": 2.0}}
+    link = {"refusals": {"spec": 3}, "bad_messages": {"store_failed": 2}, "troubles": troubles}
 
     def write(monotonic: float) -> None:
         now = run_status(monotonic=monotonic, env_steps=10, bundle_version=9, robots=robots, link=link)
@@ -110,7 +111,8 @@ def test_link_status_shows_each_robot(tmp_path: Path, capsys: pytest.CaptureFixt
     write(time.monotonic())
     assert main(["link-status", "--logdir", str(tmp_path)]) == 0
     output = capsys.readouterr().out
-    for shown in ("arm1", "1234", "shape 2", "4.2 ms", "spec: 3", "disk full", "8, 3 s old", "tilt: it fell"):
+    assert "spec: 3; the last, 1 s ago: another rate\nstore_failed: 2; the last, 2 s ago: disk full\n" in output
+    for shown in ("arm1", "1234", "shape 2", "4.2 ms", "8, 3 s old", "tilt: it fell"):
         assert shown in output
     write(time.monotonic() - 60)
     assert main(["link-status", "--logdir", str(tmp_path)]) == 1

@@ -100,6 +100,20 @@ def test_the_writer_counts_what_does_not_fit(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_why_a_row_was_refused_is_told_after_good_ones_came_too(tmp_path: Path) -> None:
+    """A second later, when somebody reads it, hundreds have."""
+    spool = open_spool(tmp_path)
+    writer = start_writer(spool)
+    good = synthetic_row(SPEC, "r", "b", 0)
+    writer.put(dataclasses.replace(good, reward=float("inf")))
+    until(lambda: writer.dropped() == {"invalid": 1})
+    writer.put(dataclasses.replace(good, sequence=1))
+    until(lambda: writer.recorded == 1)
+    assert "row 0 refused: reward" in writer.last_error
+    writer.stop(20)
+    spool.close()
+
+
 def test_recording_never_waits_for_a_disk_that_stands_still(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     writer = start_writer(spool, LinkLimits(queue_rows=50))
