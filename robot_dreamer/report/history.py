@@ -57,7 +57,7 @@ class EpisodeReader:
                     entry = json.loads(line)
                     what = int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"])
                     more = int(entry.get("length", 0)), float(entry.get("time", 0.0))
-                    drawn = dict(numbers_of(msgspec.convert(entry.get("drawn", {}), Draws)))
+                    drawn = dict(numbers_of(msgspec.convert(entry["drawn"], Draws))) if "drawn" in entry else {}
                     episode = FinishedEpisode(*what, *more, drawn, str(entry.get("robot", "")))
                 except (ValueError, KeyError, TypeError):
                     self.unreadable += 1
