@@ -263,3 +263,16 @@ def test_ticks_of_large_numbers_that_vary_little_differ() -> None:
         drawn = draw(Chart("t", "x", "y (m)", [Series("easting", [0, 1, 2], [level, level + 0.7, level + 0.2])]))
         ticks = re.findall(r">(-?[\d.]+[kMG])</text>", drawn.svg)
         assert len(ticks) > 3 and len(set(ticks)) == len(ticks)
+
+
+def test_what_no_episode_was_long_enough_for_is_not_called_not_finite(tmp_path: Path) -> None:
+    logdir = make_run(tmp_path)
+    for path in (logdir / "portraits").iterdir():
+        with np.load(path) as file:
+            arrays = dict(file)
+        for key in [key for key in arrays if key.startswith(("rmse/dreamt/", "rmse/still/"))]:
+            arrays[key][7:] = np.nan
+        np.savez(path, **arrays)
+    text = text_of(write_report(logdir))
+    assert "dreamed, +5" in text and "unchanged, +5" in text and "dreamed, +15" not in text
+    assert "not finite" not in text

@@ -115,7 +115,8 @@ def _curve(files: RunFiles, portrait: Arrays, name: str, i: int) -> Chart:
 def _errors(section: Section, files: RunFiles, portrait: Arrays) -> None:
     horizon, series = int(portrait["horizon"]), []
     rows: list[list[str]] = []
-    shown = [h for h in HORIZONS if h <= horizon]
+    judged = [portrait[f"rmse/still/{name}"] for name in sensors(portrait)]  # no number where no episode was so long
+    shown = [h for h in HORIZONS if h <= horizon and any(np.isfinite(x[h - 1]).any() for x in judged)] or [1]
     for name in sensors(portrait):
         error, still, spread = (portrait[f"{key}/{name}"] for key in ("rmse/dreamt", "rmse/still", "spread"))
         moves = spread > 0
