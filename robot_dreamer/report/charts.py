@@ -120,6 +120,7 @@ def draw(chart: Chart) -> Drawn:
         left = 0.72
         if chart.log_y and all((np.asarray(one.y) > 0).all() for one in series):
             axes.set_yscale("log")
+            left = 0.95  # below a decade each tick is called 9 × 10⁻¹
         else:
             axes.yaxis.set_major_formatter(_short)
             left = max(left, 0.3 + 0.085 * max(len(_short(tick)) for tick in axes.get_yticks()))
