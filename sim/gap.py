@@ -20,7 +20,7 @@ from robot_dreamer.spec import RobotSpec, SpecError
 from sim.delay import Channel
 from sim.motors import Motors
 from sim.physics import Before
-from sim.pushes import PUSH, Push
+from sim.pushes import PUSH, Pushes
 from sim.quantities import QUANTITIES
 from sim.sensor_noise import BIAS, NOISE, SensorNoise
 from sim.sensors import Readings
@@ -66,7 +66,7 @@ class Gap:
                 raise SpecError(text)
         self._model = ModelVariation([x for x in table if x[1].quantity in QUANTITIES], model)
         self._noise = SensorNoise([x for x in table if x[1].quantity in (NOISE, BIAS)], example)
-        self._pushes = [Push(number, vary, model) for number, vary in table if vary.quantity == PUSH]
+        self._pushes = Pushes([x for x in table if x[1].quantity == PUSH], model)
         self._motors = Motors(model, simulation.motors)
         self._sensors = Channel(simulation.delay.sensors, model.opt.timestep)
         self._commands = Channel(simulation.delay.commands, model.opt.timestep)
@@ -79,7 +79,7 @@ class Gap:
         for part in (self._model, self._noise):
             every = [(i, interval) for i, interval in enumerate(part.intervals) if np.isfinite(interval[0])]
             self._events += [(interval, functools.partial(part.redraw, i)) for i, interval in every]
-        self._events += [(push.interval, functools.partial(self._push, push)) for push in self._pushes]
+        self._events += [(often, functools.partial(self._push, i)) for i, often in enumerate(self._pushes.intervals)]
         timed = self._sensors.used or self._commands.used or self._events or self._motors.used
         self.before_step: Before | None = self._before_step if timed else None
         self._due: list[int] = []  # the step of each next event
@@ -112,16 +112,15 @@ class Gap:
         if delay:
             self.drawn["delay"] = delay
         self._motors.begin()
-        for push in self._pushes:
-            push.begin()
+        self._pushes.begin()
         self._due = [self._later(interval) for interval, _ in self._events]
         if self._events:
             self.drawn["events"] = []
         if self._model.rows:
             self._world.settle()
 
-    def _push(self, push: Push, generator: Generator) -> Drawn:
-        return push.push(self._world.data, self._now, generator)
+    def _push(self, number: int, generator: Generator) -> Drawn:
+        return self._pushes.push(number, self._world.data, self._now, generator)
 
     def _later(self, interval: tuple[float, float]) -> int:
         seconds = self._generator.uniform(*interval)
@@ -149,8 +148,7 @@ class Gap:
         if arrived is not None:  # of several at once the last one counts
             self.control = arrived()
         data.ctrl[:] = self.control
-        for push in self._pushes:
-            push.pass_by(data, self._now)
+        self._pushes.pass_by(data, self._now)
         for i, (interval, happen) in enumerate(self._events):
             if self._due[i] <= self._now:
                 self._motors.release()
@@ -168,8 +166,8 @@ class Gap:
         if self._motors.used or steps <= self._sensors.most:
             return 1
         arrivals = [step for step, _ in self._pending]
-        ends = [push.until for push in self._pushes if push.until >= 0]
-        return min([steps - self._sensors.most, *(step - self._now for step in (*arrivals, *ends, *self._due))])
+        coming = (*arrivals, *self._pushes.ends, *self._due)
+        return min([steps - self._sensors.most, *(step - self._now for step in coming)])
 
     def see(self, read: Callable[[], Readings]) -> Readings:
         """What the sensors show now, by `read` of the world's present state."""

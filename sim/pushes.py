@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import mujoco
 from numpy.random import Generator
@@ -17,51 +18,76 @@ PUSH = "push"
 _DURATION = 0.1  # s, of a push
 
 
-class Push:
-    """A row of `simulation.vary`: now and then one of its bodies gets an impulse (N s) in a horizontal direction.
+class _Force(NamedTuple):
+    """N, in the world's x and y, on a body until a step."""
+
+    body: int
+    x: float
+    y: float
+    until: int
+
+
+class Pushes:
+    """The rows of `simulation.vary` that push: now and then a body gets an impulse (N s) in a horizontal direction.
+
+    Each push gives all of its impulse: what pushes a body at the same time adds up.
+
+    Args:
+      table: these rows.
 
     Attributes:
-      until: the step at which it lets go; -1: it does not push.
+      intervals: least and most seconds between two pushes of each row.
 
     Raises:
       SpecError: no such body; or the row says no interval, or an impulse below 0.
     """
 
-    def __init__(self, number: int, vary: Vary, model: mujoco.MjModel) -> None:
-        where = f"simulation.vary[{number}], {PUSH}"
-        if math.isinf(vary.interval[0]):
-            raise SpecError(f"{where}: when must say the seconds between two pushes, such as [1.0, 3.0]")
-        if vary.how:
-            raise SpecError(f"{where}: a push has no how, found {vary.how}")
-        if vary.range[0] < 0:
-            raise SpecError(f"{where}: an impulse is at least 0 N s, found {vary.range[0]:g}")
-        bodies = {i: name for i, name in names_of(model, "body").items() if i > 0}  # 0: the world
-        self._names = matching("body", bodies, vary.of, where)
-        self.interval, self._range = vary.interval, vary.range
+    def __init__(self, table: Sequence[tuple[int, Vary]], model: mujoco.MjModel) -> None:
+        self._rows = [(vary.range, _bodies(number, vary, model)) for number, vary in table]
+        self.intervals = [vary.interval for _, vary in table]
         self._steps = max(1, round(_DURATION / model.opt.timestep))
         self._duration = self._steps * model.opt.timestep
-        self._body, self.until = 0, -1
+        self._forces: list[_Force] = []
+
+    @property
+    def ends(self) -> list[int]:
+        """The steps at which somebody lets go."""
+        return [force.until for force in self._forces]
 
     def begin(self) -> None:
         """A new episode: nobody pushes."""
-        self.until = -1
+        self._forces = []
 
-    def push(self, data: Any, now: int, generator: Generator) -> Drawn:
-        """Push from step `now` on; returns the impulse, N s, in the world's x and y."""
-        if self.until >= 0:
-            self._release(data)
-        self._body = list(self._names)[generator.integers(len(self._names))]
-        impulse, angle = generator.uniform(*self._range), generator.uniform(0.0, 2 * math.pi)
+    def push(self, number: int, data: Any, now: int, generator: Generator) -> Drawn:
+        """A row's push from step `now` on; returns the impulse, N s, in the world's x and y."""
+        impulses, names = self._rows[number]
+        body = list(names)[generator.integers(len(names))]
+        impulse, angle = generator.uniform(*impulses), generator.uniform(0.0, 2 * math.pi)
         x, y = impulse * math.cos(angle), impulse * math.sin(angle)
-        data.xfrc_applied[self._body, :2] = x / self._duration, y / self._duration
-        self.until = now + self._steps
-        return {PUSH: {self._names[self._body]: [x, y]}}
+        self._forces.append(_Force(body, x / self._duration, y / self._duration, now + self._steps))
+        self._apply(data, body)
+        return {PUSH: {names[body]: [x, y]}}
 
     def pass_by(self, data: Any, now: int) -> None:
-        """Let go when it is time."""
-        if 0 <= self.until <= now:
-            self._release(data)
+        """Let go where it is time."""
+        ended = {force.body for force in self._forces if force.until <= now}
+        if ended:
+            self._forces = [force for force in self._forces if force.until > now]
+            for body in ended:
+                self._apply(data, body)
 
-    def _release(self, data: Any) -> None:
-        data.xfrc_applied[self._body, :2] = 0.0
-        self.until = -1
+    def _apply(self, data: Any, body: int) -> None:
+        forces = [force for force in self._forces if force.body == body]
+        data.xfrc_applied[body, :2] = sum(force.x for force in forces), sum(force.y for force in forces)
+
+
+def _bodies(number: int, vary: Vary, model: mujoco.MjModel) -> dict[int, str]:
+    where = f"simulation.vary[{number}], {PUSH}"
+    if math.isinf(vary.interval[0]):
+        raise SpecError(f"{where}: when must say the seconds between two pushes, such as [1.0, 3.0]")
+    if vary.how:
+        raise SpecError(f"{where}: a push has no how, found {vary.how}")
+    if vary.range[0] < 0:
+        raise SpecError(f"{where}: an impulse is at least 0 N s, found {vary.range[0]:g}")
+    bodies = {i: name for i, name in names_of(model, "body").items() if i > 0}  # 0: the world
+    return matching("body", bodies, vary.of, where)

@@ -243,6 +243,20 @@ def test_a_push_gives_its_impulse(tmp_path: Path) -> None:
     np.testing.assert_allclose(2.0 * (robot.physics[1].qvel[:2] - before), event["push"]["puck"], rtol=1e-6)
 
 
+def test_what_pushes_one_body_at_once_gives_all_its_impulses(tmp_path: Path) -> None:
+    """The first to let go cut the other one off."""
+    row = "{quantity: push, of: puck, range: [1.0, 3.0], when: WHEN}"
+    robot = SimRobot(varied(tmp_path, f"vary: [{row.replace('WHEN', '0.15')}, {row.replace('WHEN', '0.17')}]"), 0)
+    robot.reset(0)
+    before = robot.physics[1].qvel[:2].copy()
+    for _ in range(14):
+        robot.step({"drive": np.zeros(3)})
+    events = robot.drawn["events"]
+    assert [event["time"] for event in events] == pytest.approx([0.15, 0.17])
+    given = np.sum([event["push"]["puck"] for event in events], axis=0)
+    np.testing.assert_allclose(2.0 * (robot.physics[1].qvel[:2] - before), given, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
