@@ -138,10 +138,11 @@ def require_read(spec: RobotSpec, simulation: Simulation) -> None:
 
 
 def require_realtime(spec: RobotSpec) -> None:
-    """Raise SpecError for a sensor that is stale before its next message: in real time each speaks once a period."""
+    """Raise SpecError for a sensor that is stale before its next message: in real time each speaks once a period, or a
+    little later."""
     sources = {f"observation {o.name!r}": o.source for o in spec.quantities} | spec.signals
     for what, source in sources.items():
-        if source.max_age < spec.period and not source.hold:
+        if source.max_age <= spec.period and not source.hold:
             raise SpecError(
                 f"clock realtime: the simulated robot shows {source.topic!r} once in {spec.period:g} s, its control "
                 f"period, and for {what} it counts for {source.max_age:g} s (max_age): stale before the next one. Use "
