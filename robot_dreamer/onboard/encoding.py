@@ -21,7 +21,8 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
 
     Args:
       spec: the observation.
-      values: [names] in the order of source.names, or [elements] of `source`, such as x, y, z, w; of a picture uint8
+      values: [names] in the order of source.names, or [elements] of `source`; an orientation x, y, z, w by either sign:
+        what comes out has w of at least 0. Of a picture uint8
         [height, width, channels], before crop and resize; of depth float32 [height, width, 1], m.
 
     Raises:
@@ -36,6 +37,8 @@ def encode_observation(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[A
 
 def _vector(spec: ObservationSpec, values: NDArray[Any]) -> NDArray[np.float32]:
     numbers = spec.from_message(np.asarray(values, np.float64))
+    if spec.source.field == "orientation" and numbers.shape == (4,) and numbers[3] < 0.0:
+        numbers = -numbers  # the same orientation: drivers send either sign, and a simulation both, one after the other
     if spec.encoding == "cos_sin":  # angle by angle: cos, sin, cos, sin, …
         numbers = np.stack([np.cos(numbers), np.sin(numbers)], -1).reshape(-1)
     elif spec.encoding == "projected_gravity":

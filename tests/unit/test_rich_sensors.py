@@ -23,7 +23,7 @@ from robot_dreamer.onboard.encoding import ObservationError, encode_observation
 from robot_dreamer.onboard.messages import make_reader
 from robot_dreamer.onboard.observer import Observer
 from robot_dreamer.record import StepRecord
-from robot_dreamer.spec import SpecError, parse_spec, require_lockstep
+from robot_dreamer.spec import ObservationSpec, Source, SpecError, parse_spec, require_lockstep
 from tests.robot_sensors import (
     RICH,
     SIDE,
@@ -124,6 +124,16 @@ def test_what_cannot_be_used_is_named(name: str, kind: str, change: dict[str, An
 def test_a_quaternion_of_zeros_is_refused() -> None:
     with pytest.raises(ObservationError, match="topic pose: orientation: expected a quaternion of norm 1"):
         seen("down", new_message("geometry_msgs/msg/PoseStamped"))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_orientation_is_one_observation_by_either_sign(sign: float) -> None:
+    message = new_message("geometry_msgs/msg/PoseStamped")
+    for name, number in zip("xyzw", (0.5, -0.5, 0.5, 0.5), strict=True):
+        setattr(message.pose.orientation, name, sign * number)
+    spec = ObservationSpec("turned", (4,), Source("pose", "geometry_msgs/msg/PoseStamped", "orientation"))
+    found = encode_observation(spec, make_reader(spec.source)(message))
+    np.testing.assert_array_equal(found, np.float32([0.5, -0.5, 0.5, 0.5]))
 
 
 @pytest.mark.parametrize(("form", "mode"), [("JPEG", "RGB"), ("PNG", "RGB"), ("PNG", "RGBA")])
