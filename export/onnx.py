@@ -27,7 +27,7 @@ from robot_dreamer.learner.recent import RECENT
 from robot_dreamer.onboard.bundle import read_bundle
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.onboard.policy import OnnxPolicy
-from robot_dreamer.option_types import number, whole_number
+from robot_dreamer.option_types import number, parsed, whole_number
 from robot_dreamer.spec import RobotSpec, SpecError, load_spec, require_same_spec
 
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seed", type=whole_number(0, 2**31 - 1), default=0, help="of observations and noise (default: %(default)s)"
     )
-    options = parser.parse_args(arguments)
+    options = parsed(parser, arguments)
     if options.output.is_dir() or not options.output.parent.is_dir():
         parser.error(f"argument --output: expected a file in a folder that exists, found {str(options.output)!r}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

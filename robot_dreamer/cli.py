@@ -12,11 +12,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import robot_dreamer
 from robot_dreamer.missing import advice
+from robot_dreamer.option_types import parsed
 
 INTERRUPTED = 130
 UNREAD = 141  # as a program ends that whoever read its output has left
@@ -119,17 +118,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
             module = importlib.import_module(module_name)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
-    for name, value in vars(args).items():
-        setattr(args, name, _at_home(value))
-    return args
-
-
-def _at_home(value: Any) -> Any:
-    """A path, or several, with the home folder in place of `~`: a shell leaves it where it stands behind a `=`."""
-    if isinstance(value, list):
-        return [_at_home(one) for one in value]
-    return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+    return parsed(parser, argv)
 
 
 def _nobody_reads() -> bool:

@@ -1,10 +1,13 @@
-"""Types of numbers on a command line: what cannot work is refused at the start, by the option's name."""
+"""What a command line says: numbers that cannot work are refused at the start, by the option's name; paths know `~`."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -37,3 +40,17 @@ def number(least: float, most: float = math.inf) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options (None: of this process), in whose paths `~` is the home folder: behind a `=` a shell leaves it."""
+    found = parser.parse_args(arguments)
+    for name, value in vars(found).items():
+        setattr(found, name, _at_home(value))
+    return found
+
+
+def _at_home(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    return Path(os.path.expanduser(value)) if isinstance(value, Path) else value

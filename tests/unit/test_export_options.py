@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from export.onnx import main as export
@@ -26,3 +28,11 @@ def test_an_export_into_no_folder_names_the_output(capsys: pytest.CaptureFixture
     assert (
         "--output: expected a file in a folder that exists, found '/nonexistent/bundle.zip'" in capsys.readouterr().err
     )
+
+
+def test_a_home_behind_an_equals_sign_is_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert export(["--checkpoint=~/run", "--output=~/bundle.zip"]) == 2
+    assert str(tmp_path / "run") in capsys.readouterr().err
