@@ -28,7 +28,7 @@ from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.settings.learner import LearnerSettings
 from robot_dreamer.settings.setting import add_options
-from robot_dreamer.spec import RobotSpec, SpecError, load_spec
+from robot_dreamer.spec import RobotSpec, load_spec
 
 ROBOT_FILE = "robot.yaml"  # in the log directory: the robot with its new task
 _log = logging.getLogger(__name__)
@@ -129,12 +129,8 @@ def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:
 
 
 def _require_ours(file: Path, spec: RobotSpec) -> None:
-    """Raise ValueError for a robot's file in the log directory that is not of this task."""
-    try:
-        known = not file.exists() or load_spec(file).hash == spec.hash
-    except SpecError:
-        known = False
-    if not known:
+    """Raise ValueError for a robot's file in the log directory that is not of this task, or none at all."""
+    if file.exists() and load_spec(file).hash != spec.hash:
         raise ValueError(f"{file} is there and is another robot's, or of another task: choose another --logdir")
 
 

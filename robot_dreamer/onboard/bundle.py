@@ -40,6 +40,7 @@ from robot_dreamer.onboard.manifest import (
     own_spec,
 )
 from robot_dreamer.spec import RobotSpec, SpecError, known_robots, load_spec, require_same_spec
+from robot_dreamer.spec.safety import check_safety
 
 __all__ = ["Bundle", "BundleError", "Manifest", "Port", "read_bundle", "spec_for", "write_bundle"]
 
@@ -118,7 +119,7 @@ def spec_for(robot: str, bundle: Path | None) -> RobotSpec:
 
     Raises:
       SpecError: see `load_spec`.
-      BundleError: there is no bundle, or not a whole one.
+      BundleError: there is no bundle, or not a whole one; or its robot's safety section is one that is refused today.
     """
     if robot or bundle is None:
         return load_spec(robot or "cartpole")
@@ -126,6 +127,11 @@ def spec_for(robot: str, bundle: Path | None) -> RobotSpec:
         spec = own_spec(_parse_manifest(_read_archive(Path(bundle))[MANIFEST]))
     except BundleError as error:
         raise BundleError(f"bundle {bundle}: {error}") from error
+    try:
+        check_safety(spec)
+    except ValueError as error:
+        advice = "name the robot by a file in which that is mended; safety is no part of the contract"
+        raise BundleError(f"bundle {bundle}: its robot must not act so: {error}; {advice}") from error
     shipped = load_spec(spec.name) if spec.name in known_robots() else spec
     return shipped if shipped == spec else spec
 

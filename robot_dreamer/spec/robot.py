@@ -101,7 +101,6 @@ class RobotSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tr
         for name in ("success", "failure"):
             value, (low, high) = getattr(self.operator, name), self.reward_range or (-math.inf, math.inf)
             require(low <= value <= high, f"operator.{name} must be within reward_range, found {value:g}")
-        check_safety(self.safety, {o.name: o for o in self.quantities}, {a.name: a for a in self.actions})
 
     @property
     def quantities(self) -> tuple[ObservationSpec, ...]:
@@ -279,12 +278,18 @@ def _parse(text: str, file: str) -> tuple[RobotSpec, plain_yaml.Document]:
     except plain_yaml.PlainYamlError as error:
         raise SpecError(f"{file}, {error}") from error
     try:
-        return msgspec.convert(document.value, RobotSpec), document
+        spec = msgspec.convert(document.value, RobotSpec)
     except msgspec.ValidationError as error:
         problem, where = explained(error, RobotSpec)
         inner = error.__cause__.field if isinstance(error.__cause__, FieldError) else ""
         field = ".".join(filter(None, (where, inner))) or "top level"
         raise SpecError(f"{file}, line {document.line_of(field)}, field {field}: {problem}") from error
+    try:
+        check_safety(spec)
+    except ValueError as error:
+        line = document.line_of(str(error).partition(":")[0])
+        raise SpecError(f"{file}, line {line}, field {error}") from error
+    return spec, document
 
 
 def require_same_spec(ours: RobotSpec, theirs: RobotSpec, whose: str) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
-from robot_dreamer.spec.action import ActionSpec
 from robot_dreamer.spec.check import require
 from robot_dreamer.spec.observation import ObservationSpec
 from robot_dreamer.spec.units import disagreement
+
+if TYPE_CHECKING:
+    from robot_dreamer.spec.robot import RobotSpec
 
 Reaction = Literal["ramp", "stop", "hold", "damp"]
 """What a latched fault does with the robot:
@@ -136,8 +138,14 @@ class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.reactions.get(rule) or _DEFAULTS.get(rule, "ramp")
 
 
-def check_safety(safety: Safety, quantities: Mapping[str, ObservationSpec], actions: Mapping[str, ActionSpec]) -> None:
-    """Raise ValueError unless all names exist and fit. `quantities`: observations and watched ones by name."""
+def check_safety(spec: RobotSpec) -> None:
+    """Raise ValueError unless all names of its safety section exist and fit; the message begins with the field.
+
+    Asked of what people write and of what acts, not of each file that carries a spec: what an older program took is
+    opened.
+    """
+    safety, actions = spec.safety, {a.name: a for a in spec.actions}
+    quantities = {o.name: o for o in spec.quantities}
 
     def vector(where: str, name: str) -> ObservationSpec:
         found = quantities.get(name)

@@ -9,11 +9,13 @@ import pytest
 
 from robot_dreamer.cli import main
 from robot_dreamer.commands.startable import require_startable
+from robot_dreamer.data.source import open_store
 from robot_dreamer.link.keys import create
-from robot_dreamer.onboard.bundle import spec_for
+from robot_dreamer.link.store import ExperienceStore
+from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.processes import Options, processes
-from robot_dreamer.spec import load_spec
+from robot_dreamer.spec import RobotSpec, SpecError, load_spec, parse_spec
 from sim.gate.conditions import NOMINAL, Condition
 from sim.gate.trial import run_trials
 from tests.onboard_models import make_bundle, toy_spec
@@ -30,6 +32,26 @@ def test_the_spec_is_the_one_named_or_the_bundles(tmp_path: Path) -> None:
     assert shipped == CARTPOLE and shipped.folder is not None  # its model lies there
     with pytest.raises(BundleError, match=r"bundle .*none.zip: cannot be read"):
         spec_for("", tmp_path / "none.zip")
+
+
+def test_what_is_refused_today_and_was_not_is_opened_and_does_not_act(tmp_path: Path) -> None:
+    """STAND would begin from where the robot was when it last spoke; its experience is none the worse for that."""
+    source = {"topic": "arm", "type": "sensor_msgs/msg/JointState", "field": "position", "names": ["a", "b"]}
+    plain = msgspec.json.decode(toy_spec().to_json())
+    plain["watched"] = [{"name": "place", "shape": [2], "source": source | {"hold": True}}]
+    plain["safety"] = {"pose": {"torque": "place"}}
+    refused = "safety.pose.torque: place must say where the robot is now"
+    with pytest.raises(SpecError, match=f"line 1, field {refused}"):
+        parse_spec(msgspec.json.encode(plain).decode())
+    old = msgspec.convert(plain, RobotSpec)  # as files are read
+    bundle, store = make_bundle(tmp_path / "old.zip", old), tmp_path / "old.sqlite"
+    ExperienceStore(store, old).close()
+    reader = open_store(store)
+    assert reader.spec == old
+    reader.close()
+    with pytest.raises(BundleError, match=f"old.zip: its robot must not act so: {refused}.*; name the robot by a file"):
+        spec_for("", bundle)
+    assert read_bundle(bundle, toy_spec()).spec == toy_spec()
 
 
 def test_evaluate_and_gate_take_the_robot_from_the_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
