@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 
-from robot_dreamer.config import Config, differences, load_config
+from robot_dreamer.config import Config, composed, differences, load_config
 from robot_dreamer.config.own_preset import OwnPreset, is_own
 from robot_dreamer.config.reads import is_read
 from robot_dreamer.learner.checkpoint_meta import CheckpointMeta, newest_meta
@@ -45,7 +45,7 @@ def preset_for(environment: str, preset: str | None, overrides: Sequence[str]) -
     first, *rest = (preset or "dreamer_v3").split(":")
     if first != "dreamer_v3" or {*_DOMAINS.values(), "dmc_vision", "robot"} & set(rest):
         return preset or DEFAULT_PRESET
-    if domain == "dmc_proprio" and load_config(preset or first, overrides).pixels:
+    if domain == "dmc_proprio" and composed(preset or first, overrides)["pixels"] is True:
         domain = "dmc_vision"
     return ":".join([first, domain, *rest])
 
@@ -60,7 +60,19 @@ def require_for_robots(overrides: Sequence[str]) -> None:
 
 
 def chosen_config(args: argparse.Namespace, environment: str | None = None) -> Config:
-    """The configuration that the options ask for, in a run that goes on with what it had where they do not say.
+    """What the options ask for, see `resolved`; says what stays of the run.
+
+    Raises ValueError as that does.
+    """
+    config, kept = resolved(args, environment)
+    if kept:
+        _log.info("this run goes on as it was where neither command nor preset says so today: %s", " ".join(kept))
+    return config
+
+
+def resolved(args: argparse.Namespace, environment: str | None = None) -> tuple[Config, list[str]]:
+    """The configuration that the options ask for, in a run that goes on with what it had where they do not say; and
+    that as overrides.
 
     Raises:
       ValueError: an unknown preset or field (lists the known ones), or a wrong value.
@@ -82,29 +94,23 @@ def chosen_config(args: argparse.Namespace, environment: str | None = None) -> C
     if freeze and "freeze" in said:
         raise ValueError(f"--freeze {given}: frozen already by --set {said['freeze']}")
     overrides = [*args.set, *freeze, f"seed={args.seed}"]
-    config = load_config(preset, overrides)
     meta = newest_meta(args.logdir) if "logdir" in args else None
-    kept = _kept(config, preset, overrides, meta) if meta else []
-    if not kept:
-        return config
-    _log.info("this run goes on as it was where neither command nor %s say so today: %s", preset, " ".join(kept))
-    return load_config(preset, overrides, kept)
+    kept = _kept(preset, overrides, meta) if meta else []
+    return load_config(preset, overrides, kept), kept  # by itself an override may not go with the preset
 
 
-def _kept(config: Config, preset: str, overrides: Sequence[str], meta: CheckpointMeta) -> list[str]:
+def _kept(preset: str, overrides: Sequence[str], meta: CheckpointMeta) -> list[str]:
     """Overrides with which a run of the same preset goes on as it was: when it began the preset may have said something
     else, in another version, or the person something more.
 
-    Args:
-      config: what preset and overrides come to today.
-      meta: of its newest checkpoint.
+    meta: of its newest checkpoint.
     """
     if not f"{meta.config['name']} ".startswith(f"{preset} "):
         return []
     said = [override.partition("=")[0].strip() for override in overrides]
     said += [path for name in preset.split(":") if is_own(name) for path in OwnPreset(name).paths]
     before, kept = meta.configuration(), []
-    for path, now, then in differences(config.to_dict(), meta.config):
+    for path, now, then in differences(composed(preset), meta.config):
         told = any(path == name or path.startswith(f"{name}.") for name in said)
         if not (told or now is None or then is None) and is_read(before, path):  # None: one of the versions lacks it
             kept.append(f"{path}={then if isinstance(then, str) else json.dumps(then)}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 
-from robot_dreamer.config import load_config
+from robot_dreamer.commands.options import resolved
 from robot_dreamer.link.errors import LinkError
 from robot_dreamer.link.keys import LearnerKeys, load_robot_keys
 from robot_dreamer.link.security import require_protection
@@ -38,7 +39,8 @@ def require_startable(options: Options) -> None:
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     try:
         if options.learner == LOCAL:
-            load_config(options.preset, list(options.overrides))
+            told = {"preset": options.preset, "set": options.overrides, "freeze": options.freeze}
+            resolved(argparse.Namespace(**told, seed=options.seed, logdir=options.logdir))
             keys = Path(options.learner_keys) if options.learner_keys else None
             require_protection(options.bind, keys, options.insecure, "learner")
             if keys is not None:

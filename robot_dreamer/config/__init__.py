@@ -2,7 +2,7 @@
 
 from robot_dreamer.config.behavior import BehaviorConfig
 from robot_dreamer.config.evolution import EvolutionConfig, StagesConfig
-from robot_dreamer.config.load import known_presets, load_config
+from robot_dreamer.config.load import composed, known_presets, load_config
 from robot_dreamer.config.model import ModelConfig
 from robot_dreamer.config.optimizer import LossScales, OptimizerConfig
 from robot_dreamer.config.planner import PlannerConfig
@@ -18,6 +18,7 @@ __all__ = [
     "PlannerConfig",
     "RunConfig",
     "StagesConfig",
+    "composed",
     "differences",
     "known_presets",
     "load_config",

@@ -41,14 +41,8 @@ def load_config(preset: str, overrides: Sequence[str] = (), kept: Sequence[str] 
     lists the known presets or fields, or names the field, what it expects and what it found, and where it stands in a
     file of one's own.
     """
+    own, settings = _written(preset)
     merged: dict[str, Any] = {}
-    generation, *_ = names = preset.split(":")
-    own = [OwnPreset(name) for name in names if is_own(name)]
-    _require_composition(preset, [name for name in names if not is_own(name)])
-    files = iter(own)
-    written = (next(files).settings if is_own(name) else _read_preset(generation, name) for name in names)
-    settings = [with_run_settings(data) for data in written]
-    _require_effect(preset, names, settings)
     for data in settings:
         _merge(merged, data)
     for override in kept:
@@ -71,6 +65,29 @@ def load_config(preset: str, overrides: Sequence[str] = (), kept: Sequence[str] 
             raise
         raise SettingError(error.path, f"{places[0]}: {error}") from error
     return config
+
+
+def composed(preset: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What presets and overrides come to, as `Config.to_dict` has it; whether it goes together nobody has asked.
+
+    Raises ValueError for presets that cannot be composed, and for what is no override.
+    """
+    whole = Config().to_dict()
+    for data in (*_written(preset)[1], *(with_run_settings(_settings(override)) for override in overrides)):
+        _merge(whole, data)
+    return whole
+
+
+def _written(preset: str) -> tuple[list[OwnPreset], list[dict[str, Any]]]:
+    """The files of one's own in a preset, and what each of its parts says, in order."""
+    generation, *_ = names = preset.split(":")
+    own = [OwnPreset(name) for name in names if is_own(name)]
+    _require_composition(preset, [name for name in names if not is_own(name)])
+    files = iter(own)
+    written = (next(files).settings if is_own(name) else _read_preset(generation, name) for name in names)
+    settings = [with_run_settings(data) for data in written]
+    _require_effect(preset, names, settings)
+    return own, settings
 
 
 def _require_composition(preset: str, names: Sequence[str]) -> None:

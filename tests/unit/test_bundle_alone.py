@@ -96,6 +96,7 @@ def test_deploy_needs_nothing_but_the_bundle(tmp_path: Path) -> None:
         ({"robot": "hexapod"}, "unknown robot 'hexapod'"),
         ({"preset": "dreamer_v9"}, "dreamer_v9"),
         ({"overrides": ("model.depp=1",)}, "depp"),
+        ({"overrides": ("seed=1",)}, "the seed has an option of its own"),
         ({"robot": "diff_drive_camera", "clock": "realtime"}, "simulation"),
         ({"bind": "tcp://0.0.0.0:5757"}, "no keys were given"),
         ({"learner_keys": "/nowhere"}, "/nowhere"),

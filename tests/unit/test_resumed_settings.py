@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from robot_dreamer.commands.options import chosen_config
+from robot_dreamer.commands.startable import require_startable
 from robot_dreamer.config import Config, load_config
 from robot_dreamer.learner.checkpoint_meta import FOLDER, META, Progress, TensorsFile, meta_json
+from robot_dreamer.processes import Options
 from robot_dreamer.spec import load_spec
 
 
@@ -79,6 +81,18 @@ def test_what_stays_is_not_held_against_the_person_where_nothing_reads_it_any_mo
     assert chosen_config(asked(tmp_path, preset, through_the_model)).behavior.gradient == "dynamics"
     with pytest.raises(ValueError, match=r"it is read with behavior\.gradient=mix only"):
         chosen_config(asked(tmp_path, preset, through_the_model, "behavior.dynamics_share=0.4"))
+
+
+def test_what_goes_with_the_runs_own_settings_alone_is_taken(tmp_path: Path) -> None:
+    """It was refused with what to set beside it, as if the run had not."""
+    preset, more = "dreamer_v2:cpu", ("behavior.dynamics_share=0.3", "behavior.imagine_last=55")
+    begun(tmp_path, load_config(preset, ["behavior.gradient=mix", "batch_length=60", "behavior.imagine_last=50"]))
+    config = chosen_config(asked(tmp_path, preset, *more))
+    assert (config.behavior.gradient, config.behavior.dynamics_share) == ("mix", 0.3)
+    assert (config.batch_length, config.behavior.imagine_last) == (60, 55)
+    require_startable(Options(preset=preset, overrides=more, logdir=tmp_path))
+    with pytest.raises(ValueError, match=r"it is read with behavior\.gradient=mix only"):
+        require_startable(Options(preset=preset, overrides=more[:1], logdir=tmp_path / "another"))
 
 
 def test_of_a_checkpoint_that_is_torn_the_one_before_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
