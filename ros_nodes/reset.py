@@ -17,6 +17,7 @@ from ros_nodes.shield import ShieldedNode
 _AFTER_REFUSAL = 1.0  # seconds before a robot that refused is asked again
 _PATIENCE = 3.0  # seconds that a reset may take before somebody should know that it is waited for
 _KIND = "std_srvs/srv/Trigger"
+_TOO_SHORT = "episode.reset_timeout: raise it where a reset takes longer, whose answer comes too late to count"
 
 
 class Resetter:
@@ -90,9 +91,11 @@ class Resetter:
             return
         now = self._clock()
         if self._future is not None:
-            if now - self._sent_at < self._timeout and self._client.service_is_ready():
+            ready = self._client.service_is_ready()
+            if ready and now - self._sent_at < self._timeout:
                 return
-            self._node.get_logger().warning(f"no answer from reset service {self._name}; asking again")
+            late = f" in {self._timeout:g} s ({_TOO_SHORT})" if ready else ""
+            self._node.get_logger().warning(f"no answer from reset service {self._name}{late}; asking again")
             self.restart()
         if now < self._ask_at:
             return
@@ -124,7 +127,7 @@ class Resetter:
         elif self._refusal:
             why = f"it refuses: {self._refusal}"
         else:
-            why = f"no answer; asked again every {self._timeout:g} s"
+            why = f"no answer; asked again every {self._timeout:g} s ({_TOO_SHORT})"
         return f"waiting for reset service {name} for {waited:.0f} s: {why}"
 
     def restart(self) -> None:

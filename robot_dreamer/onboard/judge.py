@@ -55,6 +55,11 @@ class Judge:
         self._events.clear()
         self._up = False
 
+    def skip(self) -> None:
+        """Nobody acts: of what has come, the last message of each topic is all that an episode begins by."""
+        last = dict(self._events.popleft() for _ in range(len(self._events)))
+        self._events.extendleft(reversed(last.items()))
+
     def take(self, begins: bool = False) -> tuple[float, bool]:
         """The sum of all rewards since the last call, and whether the task has ended since then.
 

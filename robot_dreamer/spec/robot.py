@@ -54,7 +54,7 @@ class Episode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     max_steps: int  # actions per episode; an episode of N actions has N+1 rows
     reset_service: str = ""  # std_srvs/srv/Trigger; empty: the robot goes on without a reset
-    reset_timeout: float = 30.0  # seconds before the reset is asked for again
+    reset_timeout: float = 30.0  # seconds before the reset is asked for again: longer than one takes
 
     def __post_init__(self) -> None:
         if self.reset_service:

@@ -178,6 +178,19 @@ def test_rewards_that_nobody_takes_are_counted_when_they_are_lost() -> None:
     assert bench.observer.sample().reward == 10_000.0
 
 
+def test_while_nobody_acts_the_last_message_of_each_topic_is_kept() -> None:
+    bench = Bench()
+    for t in range(10_003):
+        bench.reward(START + t, 1.0)
+        bench.observer.judge.skip()
+    assert bench.observer.judge.lost == 0 and bench.observer.sample(begins=True).reward == 1.0
+    for up in (0.0, 1.0):
+        bench.observer.receive("task", joint_state(START, ["reward", "terminal"], [2.0, up]))
+    bench.observer.judge.skip()
+    sample = bench.observer.sample(begins=True)
+    assert (sample.reward, sample.terminal) == (2.0, True)
+
+
 def test_a_simulated_clock_that_was_never_heard_is_named() -> None:
     observer = Observer(toy_spec(), now=lambda: 0)
     assert observer.missing() == ["/clock (no time yet, although use_sim_time is set)"]

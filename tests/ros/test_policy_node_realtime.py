@@ -100,6 +100,12 @@ def test_before_the_first_sensors(make: Callable[..., Stage]) -> None:
     assert stage.rows == [] and stage.robot.resets == []
 
 
+def test_rewards_of_a_robot_that_nobody_drives_do_not_pile_up(make: Callable[..., Stage]) -> None:
+    stage = make(automatic=False)
+    observer = stage.components.observer
+    stage.until(lambda: observer.counters()["received"] > 60 and len(observer.judge._events) < 10, "no more than a few")
+
+
 def test_a_topic_of_the_wrong_type_is_named(make: Callable[..., Stage]) -> None:
     from sensor_msgs.msg import Imu
 

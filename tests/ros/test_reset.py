@@ -39,7 +39,7 @@ def refuse(_: Any, response: Any) -> Any:
         (None, None, "nobody offers it (expected std_srvs/srv/Trigger)"),
         (Empty, lambda _, response: response, "expected std_srvs/srv/Trigger, found std_srvs/srv/Empty"),
         (Trigger, refuse, "it refuses: a person is in the way"),
-        (Trigger, lambda _, response: None, "no answer; asked again every 10 s"),
+        (Trigger, lambda _, response: None, "no answer; asked again every 10 s (episode.reset_timeout: raise it where"),
     ],
 )
 def test_a_reset_that_does_not_come_is_said(
