@@ -90,8 +90,11 @@ class BehaviorConfig:
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         require(self.return_horizon > 1, "return_horizon", "more than 1", self.return_horizon)
         require(self.imagine_last >= 0, "imagine_last", "0 or a positive number", self.imagine_last)
-        for name in ("lam", "slow_rate", "return_rate", "discrete_unimix", *_SHARES):
+        for name in ("lam", "slow_rate", "return_rate", *_SHARES):
             require_range(name, getattr(self, name), 0.0, 1.0)
+        require(0 <= self.discrete_unimix < 1, "discrete_unimix", "at least 0 and below 1", self.discrete_unimix)
+        for name in ("entropy", "slow_regularizer", "policy_outscale", "critic_outscale"):
+            require(getattr(self, name) >= 0, name, "0 or a positive number", getattr(self, name))
         low, high = "return_percentile_low", "return_percentile_high"
         for name in (low, high):
             require_range(name, getattr(self, name), 0.0, 100.0)

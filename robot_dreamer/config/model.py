@@ -101,7 +101,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, exclude=_MAY_BE_ZERO)
-        require_range("unimix", self.unimix, 0.0, 1.0)
+        require(0 <= self.unimix < 1, "unimix", "at least 0 and below 1", self.unimix)
         require_range("kl_balance", self.kl_balance, 0.0, 1.0)
         require(self.overshooting >= 0, "overshooting", "0 or a positive number", self.overshooting)
         require(self.reward_units >= 0, "reward_units", "0 or a positive number", self.reward_units)

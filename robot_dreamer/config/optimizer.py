@@ -49,6 +49,9 @@ class OptimizerConfig:
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
             require(0 <= value < 1, name, "at least 0 and below 1", value)
+        lost = self.decay * (self.learning_rate if self.rule == "adam" else 1.0)
+        expected = "less than 1, with the rule adam times the learning rate"
+        require(lost < 1, "decay", expected, self.decay, ("rule", "learning_rate"))
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,8 @@ class Config:
             ("batch_length",),
         )
         require(self.prefill >= 0, "prefill", "0 or a positive number", self.prefill)
+        steps, bound = self.model.overshooting, f"at most batch_length = {self.batch_length}"
+        require(steps <= self.batch_length, "model.overshooting", bound, steps, ("batch_length",))
         require(self.train_ratio > 0, "train_ratio", "a positive number", self.train_ratio)
 
     def with_run(self, **settings: Any) -> Config:
