@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robot_dreamer.environment import TimeStep
 from sim import dmc_tasks, synthetic
-from sim.physics import whole
+from sim.physics import rendered, whole
 
 
 class DmcEnvironment:
@@ -59,5 +59,5 @@ class DmcEnvironment:
 
     def _observe(self, timestep: Any) -> dict[str, NDArray[Any]]:
         if self._pixels:
-            return {"image": self._environment.physics.render(*dmc_tasks.PICTURE[:2], camera_id=self._camera)}
+            return {"image": rendered(self._environment.physics, *dmc_tasks.PICTURE[:2], camera_id=self._camera)}
         return {synthetic.clean(k): np.array(v, np.float32).reshape(-1) for k, v in timestep.observation.items()}

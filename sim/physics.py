@@ -20,6 +20,10 @@ from robot_dreamer.environment import EpisodeBroken
 Before = Callable[[int], int]  # physics steps to come -> after how many it must be called again, 1 to all of them
 _RUNGE_KUTTA = int(mujoco.mjtIntegrator.mjINT_RK4)
 _PICTURE = 480, 640  # height, width of pictures for people, px, at most
+_ADVICE = (
+    "without a screen set MUJOCO_GL=egl (Debian, Ubuntu: apt install libegl1), or MUJOCO_GL=osmesa, which needs no "
+    "graphics driver (libosmesa6)"
+)
 
 
 class CannotRender(RuntimeError):
@@ -79,20 +83,25 @@ class PhysicsWorld:
 
     def render(self, camera: int, height: int, width: int) -> NDArray[np.uint8]:
         """RGB picture [height, width, 3] by a camera of the model, -1: by a free one. Raises CannotRender."""
-        picture: NDArray[np.uint8] = self._rendered(height, width, camera_id=camera)
+        picture: NDArray[np.uint8] = rendered(self._physics, height, width, camera_id=camera)
         return picture
 
     def depth(self, camera: int, height: int, width: int) -> NDArray[np.float32]:
         """Distances along the axis of a camera of the model, [height, width, 1], m. Raises CannotRender."""
-        distances: NDArray[np.float32] = self._rendered(height, width, camera_id=camera, depth=True)
+        distances: NDArray[np.float32] = rendered(self._physics, height, width, camera_id=camera, depth=True)
         return distances[..., None]
 
-    def _rendered(self, height: int, width: int, **what: Any) -> Any:
-        try:
-            return self._physics.render(height, width, **what)
-        except (RuntimeError, mujoco.FatalError) as error:
-            advice = "install EGL (Debian, Ubuntu: apt install libegl1) or set MUJOCO_GL"
-            raise CannotRender(f"cannot take a picture of the simulation: {error}; {advice}") from error
+
+def rendered(physics: Any, height: int, width: int, **what: Any) -> Any:
+    """What `Physics.render` returns. Raises CannotRender."""
+    try:
+        return physics.render(height, width, **what)
+    except Exception as error:
+        # PyOpenGL's errors cannot be imported before dm_control has chosen its backend.
+        if not (isinstance(error, RuntimeError | mujoco.FatalError) or type(error).__module__.startswith("OpenGL")):
+            raise
+        found = f"MUJOCO_GL is {os.environ.get('MUJOCO_GL', 'not set')}"
+        raise CannotRender(f"cannot take a picture of the simulation: {error} ({found}); {_ADVICE}") from error
 
 
 def make_room(model: mujoco.MjModel, height: int, width: int) -> None:

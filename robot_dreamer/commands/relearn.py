@@ -20,6 +20,7 @@ from robot_dreamer.data.source import STORE_FILE, copy_marks, open_store, rows_o
 from robot_dreamer.data.survey import Survey
 from robot_dreamer.durable import replace_file
 from robot_dreamer.learner.checkpoint import CheckpointError, has_checkpoint, load_checkpoint
+from robot_dreamer.learner.device import resolve_device
 from robot_dreamer.learner.memory import keep_freed_memory
 from robot_dreamer.learner.run import Budget
 from robot_dreamer.learner.trainer import Trainer
@@ -101,7 +102,17 @@ def _config(args: argparse.Namespace) -> Config:
     config = replace(config, demonstrations=shown, freeze=())  # what was frozen there would never learn the task here
     if config.objective == "world_models" and not args.from_scratch:
         raise ValueError("the memory of World Models predicts the reward itself: relearn it with --from-scratch")
-    return config.with_run(seed=args.seed)
+    return config.with_run(seed=args.seed, device=_device(config.run.device))
+
+
+def _device(name: str) -> str:
+    """The run's, where this machine has it: what is learned does not depend on it."""
+    try:
+        resolve_device(name)
+    except ValueError:
+        _log.warning("the run was made with device=%s, which is not there: relearning with device=auto", name)
+        return "auto"
+    return name
 
 
 def _relabel(args: argparse.Namespace, logdir: Path) -> RobotSpec:

@@ -114,6 +114,20 @@ def test_a_store_is_learned_from_and_begins_as_another_run_did(
     assert [json.loads(line) for line in (place / "commands.jsonl").read_text().splitlines()]
 
 
+def test_where_the_runs_device_is_not_there_it_is_relearned_elsewhere(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No option chose it: --set goes with --preset alone."""
+    (meta,) = run.glob("checkpoints/*/meta.json")
+    found = json.loads(meta.read_text())
+    found["config"]["run"]["device"] = "cuda"
+    meta.write_text(json.dumps(found))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    place = tmp_path / "new"
+    assert main(["relearn", str(run), "--reward", REWARD, "--logdir", str(place), "--epochs", "1"]) == 0
+    assert json.loads((place / "run.json").read_text())["config"]["run"]["device"] == "auto"
+
+
 def test_a_store_alone_is_relearned_with_a_preset(run: Path, tmp_path: Path) -> None:
     place = tmp_path / "new"
     words = ["relearn", str(run), "--reward", REWARD, "--logdir", str(place), "--epochs", "1", "--from-scratch"]

@@ -17,6 +17,7 @@ from tests.pictures import taking_pictures
 pytest.importorskip("dm_control")
 from robot_dreamer.environment import Environment, TimeStep
 from sim.environments import make_environment
+from sim.physics import CannotRender
 from sim.robot import SimRobot
 from sim.worlds import load_suite
 
@@ -262,3 +263,16 @@ def test_unfit_gym_actions_are_refused(space: spaces.Space[Any], words: list[str
         make_odd(space)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_where_nothing_can_be_rendered_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an environment as of a robot."""
+
+    def without(*_: Any, **__: Any) -> None:
+        raise RuntimeError("No OpenGL rendering backend is available.")
+
+    environment = make_environment("dmc:cartpole_balance", 0, pixels=True)
+    monkeypatch.setattr(environment._environment.physics, "render", without)
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    with pytest.raises(CannotRender, match="backend is available.*MUJOCO_GL is disable.*set MUJOCO_GL=egl"):
+        environment.reset()
