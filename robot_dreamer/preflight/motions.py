@@ -25,6 +25,7 @@ from robot_dreamer.spec.units import disagreement, measure, si
 SECONDS = 2.0  # of a wave
 SHARE = 0.05  # of a command's range
 MOST = {"angle": 0.1, "length": 0.02, "angular velocity": 0.3, "velocity": 0.1}  # rad, m, rad/s, m/s
+_COMMANDS = 4  # of a wave at least; of fewer it depends on the moment whether one is off its middle at all
 _PEAK = 3 * math.sqrt(3) / 4  # of sin(x) (1 - cos(x))
 
 Kind = Literal["position", "velocity", "effort"]
@@ -87,8 +88,14 @@ def motions_of(spec: RobotSpec) -> list[Motion]:
     """Of all joints, in the order of the spec.
 
     Raises:
-      ValueError: an action cannot be tried so. None is then: whoever commands some of a robot commands all of it.
+      ValueError: an action cannot be tried so, or the robot is too slow for it. None is then: whoever commands some of
+        a robot commands all of it.
     """
+    if spec.rate * SECONDS < _COMMANDS:
+        raise ValueError(
+            f"at {spec.rate:g} Hz a wave of {SECONDS:g} s has fewer than {_COMMANDS} commands; wiggle with a copy of "
+            f"the spec that says a rate of {_COMMANDS / SECONDS:g} Hz or more"
+        )
     return [motion for action in spec.actions for motion in _motions(spec, action)]
 
 

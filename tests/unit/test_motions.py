@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -75,6 +76,17 @@ def test_how_far_each_joint_is_moved(unit: str, field: str, seen: str, amplitude
 )
 def test_what_cannot_be_tried_is_refused_by_name(spec: RobotSpec, problem: str) -> None:
     with pytest.raises(ValueError, match=f"action goal: {problem}"):
+        motions_of(spec)
+
+
+@pytest.mark.parametrize(("rate", "tried"), [(1.0, False), (1.9, False), (2.0, True)])
+def test_a_robot_too_slow_for_a_wave_is_not_moved(rate: float, tried: bool) -> None:
+    """Once a second the one command amid the wave may be its middle: the joint stood still, and was blamed for it."""
+    spec = msgspec.structs.replace(spec_of("rad"), rate=rate)
+    if tried:
+        assert motions_of(spec)
+        return
+    with pytest.raises(ValueError, match="fewer than 4 commands; .* a copy of the spec that says a rate of 2 Hz"):
         motions_of(spec)
 
 
