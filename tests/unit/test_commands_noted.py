@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,9 @@ def test_train_leaves_it_to_the_learner_which_may_refuse_the_folder(
     told: dict[str, str] = {}
 
     class Refusing:
-        def __init__(self, programs: Sequence[Process], logdir: Path, environment: Mapping[str, str]) -> None:
+        def __init__(
+            self, programs: Sequence[Process], logdir: Path, environment: Mapping[str, str], **more: Any
+        ) -> None:
             told.update(environment)
 
         def run(self) -> Result:
