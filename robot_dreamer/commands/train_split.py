@@ -62,7 +62,8 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
         require_startable(options)
         with Display(logdir):
             told = environment | {COMMAND: command_line()}
-            return Supervisor(processes(options), logdir, told, saving=partial(_saves, logdir)).run()
+            saving, resting = partial(_saves, logdir), partial(_rests, logdir, args)
+            return Supervisor(processes(options), logdir, told, saving=saving, resting=resting).run()
 
 
 def _saves(logdir: Path) -> bool:
@@ -71,6 +72,17 @@ def _saves(logdir: Path) -> bool:
         return _phase(logdir) == SAVING
     except ValueError:  # it has said nothing yet, where another version has
         return False
+
+
+def _rests(logdir: Path, args: argparse.Namespace) -> bool:
+    """Whether so little of the time is left that the robots' part of it is over."""
+    if not args.rest:
+        return False
+    try:
+        status = read_status(logdir)
+    except ValueError:  # of another version, until the learner says something
+        return False
+    return status is not None and status.elapsed_s >= 60 * (args.minutes - args.rest)
 
 
 def _phase(logdir: Path) -> str:

@@ -82,6 +82,7 @@ class Supervisor:
       environment: variables for the programs, beside this process's own.
       limits: patience.
       saving: whether the program that ends the run says that it is saving: it is waited for.
+      resting: whether the others are to rest from now on: they are ended, and not started again.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Supervisor:
         environment: Mapping[str, str] | None = None,
         limits: Patience | None = None,
         saving: Callable[[], bool] = lambda: False,
+        resting: Callable[[], bool] = lambda: False,
     ) -> None:
         logs = logdir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,7 @@ class Supervisor:
         ours = {"PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(logs / "ros"), "RCUTILS_COLORIZED_OUTPUT": "0"}
         self._environment = {**os.environ, **ours, **(environment or {})}
         self._limits = limits or Patience()
-        self._saving = saving
+        self._saving, self._resting = saving, resting
         self._stop = threading.Event()
         self._hurry = False
 
@@ -120,17 +122,22 @@ class Supervisor:
             try:
                 state, message = self._watch()
             finally:
-                self._end_all()
+                self._end(self._programs)
                 self._guard.close()
         return Result(state, message, {p.process.name: p.restarts for p in self._programs})
 
     def _watch(self) -> tuple[Literal["finished", "interrupted", "failed"], str]:
+        working = list(self._programs)
         while not self._stop.is_set():
             if self._guard.dead:
                 _log.warning("the orphan guard died; starting another")
                 self._guard.close()
                 self._guard = _Guard(self._limits, self.pids.values())
-            for program in self._programs:
+            if (others := [p for p in working if not p.process.finishes]) and self._resting():
+                _log.info("from here on %s rest", ", ".join(p.process.name for p in others))
+                self._end(others)
+                working = [p for p in working if p.process.finishes]
+            for program in working:
                 if program.popen is None:
                     if time.monotonic() >= program.due:
                         self._start(program)
@@ -188,9 +195,9 @@ class Supervisor:
         _log.warning("%s; starting it again in %g s; %s", how, limits.pause, details)
         return ""
 
-    def _end_all(self) -> None:
+    def _end(self, programs: Sequence[_Running]) -> None:
         """SIGINT, later SIGTERM, then SIGKILL; a second request to stop skips the waiting."""
-        running = [p for p in self._programs if p.popen is not None]
+        running = [p for p in programs if p.popen is not None]
         stages = (
             (signal.SIGINT, self._limits.grace),
             (signal.SIGTERM, self._limits.mercy),
