@@ -202,8 +202,9 @@ class Run:
 
     def publish(self) -> None:
         """Write the next bundle and announce it; keeps the files of the last few."""
-        self.version += 1
-        self._publish(self.bundle, self.version, self.trainer.updates)
+        version = self.version + 1
+        self._publish(bundle_path(self._bundles, version), version, self.trainer.updates)
+        self.version = version  # not before: on a full disk it is tried again
         self._published_updates = self.trainer.updates
         for old in written_bundles(self._bundles)[:-5]:
             old.unlink()

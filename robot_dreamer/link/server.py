@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,6 @@ class LinkServer:
     Attributes:
       address: as bound, from `start` on.
       bad_messages: by kind, of all peers.
-      last_error: newest trouble in words.
 
     Raises:
       LinkError: no protection, bad address.
@@ -150,10 +148,6 @@ class LinkServer:
     def status(self) -> list[RobotStatus]:
         """One entry per robot that was ever welcomed, sorted by id."""
         return self._sessions.status()
-
-    @property
-    def last_error(self) -> str:
-        return max(self._troubles.copy().values(), key=itemgetter(1), default=("", 0.0))[0]
 
     def troubles(self) -> dict[str, dict[str, Any]]:
         """Text and age in seconds of the newest of each kind: a stranger's noise does not cover a full disk."""

@@ -61,6 +61,21 @@ def test_a_checkpoint_waits_for_room_and_nothing_is_lost(
     assert not list((tmp_path / FOLDER).glob(".*"))
 
 
+def test_a_bundle_that_finds_no_room_keeps_its_version(tmp_path: Path) -> None:
+    trainer, tried = make(tmp_path), list[int]()
+
+    def publish(path: Path, version: int, step: int) -> None:
+        tried.append(version)
+        if len(tried) < 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        path.write_text("x")
+
+    trainer.store.add(rows(0, 100))
+    training = Run(trainer, Budget(env_steps=100), publish)
+    assert training.loop()
+    assert tried[:4] == [1, 1, 1, 2] and training.bundle.exists()
+
+
 def test_who_ends_a_run_that_waits_is_told_why_it_could_not_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
