@@ -33,7 +33,10 @@ actions:
      command: {topic: arm/commands, names: [a, b, c]}}
 reward: {expression: "-norm(speed)"}
 episode: {max_steps: 100, reset_service: reset}
-safety: {limits: [{observation: speed, low: [-9, -9, -9], high: [9, 9, 9]}], pose: {goal: arm}}
+safety:
+  limits: [{observation: speed, low: [-9, -9, -9], high: [9, 9, 9]}]
+  pose: {goal: arm}
+  reactions: {e_stop: hold}
 """
 SECONDS, RATE = 4.0, 50.0  # of a recording; Hz of all sensors
 

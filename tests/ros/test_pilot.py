@@ -43,7 +43,7 @@ def test_it_hears_the_node_and_each_word_does_what_it_says(make: Callable[..., A
     stage.until(lambda: stage.controller.steps >= 3, "steps")
     assert ("policy", True, "policy is wanted; it was passive") in pilot.said
     stage.until(lambda: pilot.parts["episodes"][2]["running"] == "True", "the episode shown")
-    assert float(pilot.parts["episodes"][2]["return"]) > 0.0  # a reward of 1 per tick
+    stage.until(lambda: float(pilot.parts["episodes"][2]["return"]) > 0.0, "a reward of 1 per tick")
     pilot.say("e_stop")
     stage.until(lambda: stage.components.states.state is DriveState.FAULT, "the stop")
     stage.until(lambda: pilot.parts["guard"][0] == 2, "the fault shown")

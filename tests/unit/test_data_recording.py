@@ -60,6 +60,7 @@ def test_what_a_robot_lived_comes_back_from_its_topics(tmp_path: Path, spec: Rob
     rows = lived(spec, 50)
     status, found = load(write(tmp_path / name, sent(spec, rows)), spec)
     assert status == 0 and len(found) == len(rows)
+    orientations = {o.name for o in spec.observations if o.source.field == "orientation"}
     for ours, theirs in zip(rows, found, strict=True):
         assert (ours.sequence, ours.episode, ours.is_first, ours.is_last) == (
             theirs.sequence,
@@ -73,6 +74,8 @@ def test_what_a_robot_lived_comes_back_from_its_topics(tmp_path: Path, spec: Rob
             for key, value in getattr(ours, kind).items():
                 if key == "pole_angle":  # noise is no cosine and sine; its angle is
                     value = value / np.linalg.norm(value)
+                if key in orientations:  # as are quaternions; of their two signs the one with w of at least 0 is seen
+                    value = value * np.where(value[..., 3:] < 0, -1, 1)
                 found_value = getattr(theirs, kind)[key]
                 if ours.is_last and kind != "observation":
                     assert not found_value.any()
