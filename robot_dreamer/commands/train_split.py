@@ -16,7 +16,7 @@ from robot_dreamer.processes.ros_domain import own_domain
 from robot_dreamer.processes.supervisor import Result, Supervisor
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.display import Display
-from robot_dreamer.run_status import SAVING, read_status
+from robot_dreamer.run_status import SAVING, RunStatus, read_status
 from robot_dreamer.settings.learner import DEFAULT_PRESET
 from robot_dreamer.spec import load_spec
 
@@ -68,21 +68,21 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
 
 def _saves(logdir: Path) -> bool:
     """Whether the learner says so."""
-    try:
-        return _phase(logdir) == SAVING
-    except ValueError:  # it has said nothing yet, where another version has
-        return False
+    status = _said(logdir)
+    return status is not None and status.phase == SAVING
 
 
 def _rests(logdir: Path, args: argparse.Namespace) -> bool:
     """Whether so little of the time is left that the robots' part of it is over."""
-    if not args.rest:
-        return False
-    try:
-        status = read_status(logdir)
-    except ValueError:  # of another version, until the learner says something
-        return False
+    status = _said(logdir) if args.rest else None
     return status is not None and status.elapsed_s >= 60 * (args.minutes - args.rest)
+
+
+def _said(logdir: Path) -> RunStatus | None:
+    try:
+        return read_status(logdir)
+    except ValueError:  # of another version: this one's learner has said nothing yet
+        return None
 
 
 def _phase(logdir: Path) -> str:
