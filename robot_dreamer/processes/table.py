@@ -199,7 +199,7 @@ def processes(options: Options) -> list[Process]:
     """The programs that `options` ask for, in the order in which they are started."""
     chosen = ((options.sim, _sim_robot), (options.policy, _policy_node))
     found = [_learner(options)] if options.learner == LOCAL else []
-    for number, robot in enumerate(_fleet(options), 1):
+    for number, robot in enumerate(map(_at_this_start, _fleet(options)), 1):
         own = [make(robot) for wanted, make in chosen if wanted]
         found += own if options.robots == 1 else [replace(p, name=f"{p.name}_{number}") for p in own]
     return found
@@ -242,17 +242,17 @@ def _folder(options: Options) -> Path:
     return options.logdir / f"robot-{_identity(options)}"
 
 
-def _seed(options: Options) -> int:
-    """Of robot and noise at this start of the run, by what the robot has recorded at those before."""
+def _at_this_start(options: Options) -> Options:
+    """With the seed of robot and noise at this start of the run, by what the robot has recorded at those before."""
     lived = spooled_ever(_folder(options) / SPOOL_FILE) if options.learner_address else 0
-    return seed_of_start(options.seed, lived)
+    return replace(options, seed=seed_of_start(options.seed, lived))
 
 
 def _sim_robot(options: Options) -> Process:
     parameters: dict[str, Parameter] = {
         "robot": options.spec,
         "clock": options.clock,
-        "seed": _seed(options),
+        "seed": options.seed,
         "speed": options.speed,
         **options.sim_robot,
     }
@@ -275,7 +275,7 @@ def _policy_node(options: Options) -> Process:
         "use_sim_time": options.sim,
         "insecure": options.insecure,
         "keys": options.keys,
-        "seed": _seed(options),
+        "seed": options.seed,
         **options.policy_node,
     }
     return _node("policy_node", "ros_nodes.policy_node", parameters, options)
