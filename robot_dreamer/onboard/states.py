@@ -7,7 +7,8 @@
       |            passive                                                      |
       +-------------------------------------------------------------------------+
 
-  PASSIVE  nobody drives: no commands. Coming from STAND or POLICY, the safe pose first. Also while nobody listens
+  PASSIVE  nobody drives: no commands. Coming from STAND or POLICY, the safe pose first. Also while nobody listens.
+           Behind a fault its reaction goes on to its end, and a hold until somebody asks for something
   STAND    ramp to the safe pose (the neutral commands), from where the robot is if the spec says what tells it
   POLICY   episodes; between them the safe pose
   FAULT    the reaction of the rule that latched; a robot that nobody drove is left alone
@@ -52,6 +53,7 @@ class StateMachine:
         self._deaf = False  # some have not heard the commands since the way to the safe pose began
         self._alone = False  # nobody hears any of them
         self._stopped = False  # a low level was told to stop, or nothing, so only a look tells where the robot is
+        self._reacting: Fault | None = None  # cleared, and nobody has asked for anything since
         self._guard = guard
         self._pose = spec.safety.pose
         self._default = DriveState.POLICY if automatic else DriveState.PASSIVE
@@ -88,10 +90,13 @@ class StateMachine:
             self._stopped |= fault.reaction == "stop"
         elif latest is not self._seen:  # it came and went between two ticks; the episode is over all the same
             self._seen = latest
-            self.state = DriveState.PASSIVE
+            self._leave_fault()
             self._stopped |= latest is not None and latest.reaction == "stop"
         else:
-            self._move(DriveState.PASSIVE if self._deaf else self._wanted(latest))
+            wanted = self._wanted(latest)
+            if wanted is not DriveState.PASSIVE or self._wish[1] is latest:
+                self._reacting = None
+            self._move(DriveState.PASSIVE if self._deaf else wanted)
         self.driving |= self.state is DriveState.POLICY
         return self.state
 
@@ -108,8 +113,9 @@ class StateMachine:
             assert fault is not None
             self.driving = fault.reaction != "damp"
             return self._guard.react(fault)
-        command = self._guard.neutral()
-        self.driving = not self._guard.limits.at_neutral
+        command = self._guard.react(self._reacting) if self._reacting else self._guard.neutral()
+        holds = self._reacting is not None and self._reacting.reaction == "hold"
+        self.driving = holds or not self._guard.limits.at_neutral
         return command
 
     @property
@@ -131,6 +137,7 @@ class StateMachine:
             return not self.driving or self._guard.settle(send, sleep)
         finally:
             self.driving = self._stopped = False
+            self._reacting = None
 
     def _wanted(self, latest: Fault | None) -> DriveState:
         state, when = self._wish
@@ -138,11 +145,11 @@ class StateMachine:
 
     def _move(self, wanted: DriveState) -> None:
         if self.state is DriveState.FAULT:  # for a tick at least, so that whoever ticks sees that the episode is over
-            self.state = DriveState.PASSIVE
             reaction = self._seen.reaction if self._seen is not None else ""
-            self.driving &= reaction == "ramp" or (
+            self.driving &= reaction in ("ramp", "hold") or (
                 reaction == "stop" and not self._guard.limits.at_neutral
             )  # others stay
+            self._leave_fault()
             return
         if wanted is DriveState.PASSIVE:
             self.state = DriveState.PASSIVE
@@ -154,6 +161,10 @@ class StateMachine:
         standing = self._guard.limits.at_neutral and (self.driving or not self._pose)
         if self.state is DriveState.STAND and wanted is DriveState.POLICY and standing:
             self.state = DriveState.POLICY
+
+    def _leave_fault(self) -> None:
+        self.state = DriveState.PASSIVE
+        self._reacting = self._seen if self._seen is not None and self._seen.reaction != "damp" else None
 
     def _stand(self, observation: Mapping[str, NDArray[Any]] | None) -> Commands | None:
         if observation is not None and (fault := self._guard.inspect(observation)) is not None:

@@ -107,7 +107,7 @@ def test_stand_begins_where_the_robot_is() -> None:
     [
         ("ramp", [0.2, 0.1], [0.0, 0.0], True),
         ("stop", [0.2, 0.1], None, False),
-        ("hold", [0.4, 0.2], None, True),
+        ("hold", [0.4, 0.2], [0.4, 0.2], True),
         ("damp", None, None, False),
     ],
 )
@@ -122,12 +122,34 @@ def test_fault_reacts_latches_and_leads_to_passive(reaction: str, faulted: Any, 
     assert robot.step() is PASSIVE
     assert robot.out is None if cleared is None else np.allclose(robot.out, cleared, atol=1e-12)
     for _ in range(3):
-        assert robot.step() is PASSIVE  # nothing moves by itself
-    assert robot.out is None
+        assert robot.step() is PASSIVE and robot.machine.alive == (reaction == "hold")  # nothing moves by itself
+    assert robot.out == ([0.4, 0.2] if reaction == "hold" else None)
     robot.machine.want(POLICY)
     for _ in range(5):
         robot.step()
     assert robot.machine.state is POLICY
+
+
+@pytest.mark.parametrize(("wish", "end"), [(PASSIVE, None), (STAND, [0.0, 0.0])])
+def test_a_cleared_hold_goes_on_until_somebody_asks_for_something(wish: DriveState, end: list[float] | None) -> None:
+    """Without its heartbeat a low level that requires one would lead an arm to wherever it leads it."""
+    robot = acting(safety="{reactions: {e_stop: hold}}")
+    robot.guard.latch("e_stop", "test")
+    assert robot.step() is FAULT
+    robot.guard.clear()
+    for _ in range(5):
+        assert robot.step() is PASSIVE and robot.out == [0.4, 0.2] and robot.machine.alive
+    assert robot.machine.want(wish) == ""
+    shown = [(robot.step(), robot.out) for _ in range(4)]
+    np.testing.assert_allclose([out for _, out in shown[:2]], [[0.2, 0.1], [0.0, 0.0]], atol=1e-12)
+    assert shown[-1] == (wish, end) and robot.machine.alive == (wish is STAND)
+
+
+def test_a_hold_that_came_and_went_between_two_ticks_holds() -> None:
+    robot = acting(safety="{reactions: {e_stop: hold}}")
+    robot.guard.latch("e_stop", "a short press")
+    robot.guard.clear()
+    assert robot.step() is PASSIVE and robot.out == [0.4, 0.2] and robot.machine.alive
 
 
 def test_a_cleared_stop_ends_its_way_and_no_low_level_obeys_it() -> None:
