@@ -12,7 +12,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -149,7 +149,7 @@ class SimulatedRobot:
         if not self._fresh:  # after a reset the new episode's first sensors come first
             if not self._watchdog.obey():
                 self.counters.unled += 1
-                self._forget_commands()
+                self._forget_commands(self.spec.safety.keep)
             self._sensors = self._step({a.name: self._command(a) for a in self.spec.actions})
             self.counters.steps += 1
         self._publish()
@@ -189,14 +189,19 @@ class SimulatedRobot:
         return sensors
 
     def _command(self, action: ActionSpec) -> NDArray[np.float64]:
-        """The latest command; neutral before the first of an episode, and while the watchdog misses the heartbeat."""
+        """The latest command; neutral before the first of an episode, and while the watchdog misses the heartbeat, but
+        for what `safety.keep` names."""
         return self._commands[action.name] if action.name in self._commands else action.neutral_command()
 
-    def _forget_commands(self) -> None:
-        """Those of joints with a topic of their own too: nothing of them is in force when a neighbour speaks again."""
-        self._commands.clear()
-        for reader in self._readers.values():
-            reader.forget()
+    def _forget_commands(self, but: Collection[str] = ()) -> None:
+        """Those of joints with a topic of their own too: nothing of them is in force when a neighbour speaks again.
+
+        but: actions whose commands stay in force.
+        """
+        for name, reader in self._readers.items():
+            if name not in but:
+                self._commands.pop(name, None)
+                reader.forget()
 
     def _make_topics(self) -> None:
         self._clock_publisher = self._node.create_publisher(Clock, "/clock", _LATEST)

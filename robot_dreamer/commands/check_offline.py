@@ -62,7 +62,7 @@ def _leaps(action: ActionSpec, spec: RobotSpec) -> Iterator[Finding]:
     if not action.max_rate and not safety.ramp_seconds:
         text = "no max_rate and no safety.ramp_seconds: the way to the neutral command is one step, after a fault too"
         yield warning(where, text, "give safety.ramp_seconds, or max_rate")
-    if safety.reaction("e_stop") == "stop":
+    if safety.reaction("e_stop") == "stop" and action.name not in safety.keep:
         text = "a press of the emergency stop is a motion: to the neutral command, as fast as max_rate allows"
         yield warning(where, text, "say safety: {reactions: {e_stop: hold}}, or see that the way there is always free")
 

@@ -135,7 +135,7 @@ class Guard:
             return None
         if fault.reaction == "hold":
             return dict(self.limits.last)
-        return self.limits.toward_neutral(gently=fault.reaction == "ramp")
+        return self.limits.toward_neutral(gently=fault.reaction == "ramp", keep=True)
 
     def neutral(self) -> Commands:
         """One step of the ramp to the safe pose; the safe pose itself once it is reached."""
@@ -183,8 +183,8 @@ class Guard:
             fault = self.fault
             if fault is not None and fault.reaction in ("hold", "damp"):
                 return True
-            send(self.limits.toward_neutral(gently=fault is None or fault.reaction == "ramp"))
-            if self.limits.at_neutral:
+            send(self.limits.toward_neutral(gently=fault is None or fault.reaction == "ramp", keep=fault is not None))
+            if self.limits.at_neutral or (fault is not None and self.limits.at_rest):
                 return True
             sleep(self._period)
         return False

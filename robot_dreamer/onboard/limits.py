@@ -35,16 +35,19 @@ class CommandLimits:
         for name, (low, high) in self._limits.items() if ramp else ():
             step = (high - low) * min(1.0, spec.period / ramp)
             self._gentle[name] = np.minimum(step, self._steps.get(name, step))
+        self._kept = frozenset(spec.safety.keep)
         self.last: Commands = dict(self._neutral)
 
     def apply(self, commands: Mapping[str, NDArray[Any]], gently: Masks | None = None) -> Commands:
         """Finite commands within range and rate: what is to go out, and will be `last`.
 
-        gently: what goes no faster than the ramp either.
+        gently: what goes no faster than the ramp either; of it `safety.keep` stays where it is.
         """
         out: Commands = {}
         for name in self.last:
             command = np.asarray(commands[name], np.float64)
+            if gently and name in gently and name in self._kept:
+                command = np.where(gently[name], self.last[name], command)
             if name in self._limits:  # a discrete action has its values, and nothing between them
                 limited = self.within(name, command)
                 command = self._slew(name, limited, self._steps)
@@ -61,16 +64,26 @@ class CommandLimits:
         self.clipped += bool((limited != command).any())
         return limited
 
-    def toward_neutral(self, gently: bool) -> Commands:
-        """One step of the way to the neutral commands, within max_rate, and within the ramp's rate if `gently`."""
-        steps = self._gentle if gently else self._steps
-        self.last = {name: self._slew(name, neutral, steps) for name, neutral in self._neutral.items()}
+    def toward_neutral(self, gently: bool, keep: bool = False) -> Commands:
+        """One step of the way to the neutral commands, within max_rate, and within the ramp's rate if `gently`.
+
+        keep: what `safety.keep` names stays where it is.
+        """
+        steps, kept = self._gentle if gently else self._steps, self._kept if keep else ()
+        ends = {name: self.last[name] if name in kept else neutral for name, neutral in self._neutral.items()}
+        self.last = {name: self._slew(name, end, steps) for name, end in ends.items()}
         return dict(self.last)
 
     @property
     def at_neutral(self) -> bool:
         """The last commands were the neutral ones."""
         return all(np.array_equal(self.last[name], neutral) for name, neutral in self._neutral.items())
+
+    @property
+    def at_rest(self) -> bool:
+        """The same, but for what `safety.keep` names."""
+        away = [name for name, neutral in self._neutral.items() if not np.array_equal(self.last[name], neutral)]
+        return self._kept.issuperset(away)
 
     def start(self, pose: Mapping[str, NDArray[Any]]) -> None:
         """The robot is where these commands would hold it; rates count from there. Actions not named are neutral."""

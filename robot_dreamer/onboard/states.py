@@ -113,10 +113,14 @@ class StateMachine:
             assert fault is not None
             self.driving = fault.reaction != "damp"
             return self._guard.react(fault)
-        command = self._guard.react(self._reacting) if self._reacting else self._guard.neutral()
-        holds = self._reacting is not None and self._reacting.reaction == "hold"
-        self.driving = holds or not self._guard.limits.at_neutral
-        return command
+        limits = self._guard.limits
+        if self._reacting is None:
+            command = self._guard.neutral()
+            self.driving = not limits.at_neutral
+            return command
+        reaction = self._guard.react(self._reacting)
+        self.driving = self._reacting.reaction == "hold" or not limits.at_rest
+        return reaction
 
     @property
     def alive(self) -> bool:
@@ -147,7 +151,7 @@ class StateMachine:
         if self.state is DriveState.FAULT:  # for a tick at least, so that whoever ticks sees that the episode is over
             reaction = self._seen.reaction if self._seen is not None else ""
             self.driving &= reaction in ("ramp", "hold") or (
-                reaction == "stop" and not self._guard.limits.at_neutral
+                reaction == "stop" and not self._guard.limits.at_rest
             )  # others stay
             self._leave_fault()
             return

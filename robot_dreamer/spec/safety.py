@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
+from robot_dreamer.spec.action import TWIST, TWIST_STAMPED
 from robot_dreamer.spec.check import require
 from robot_dreamer.spec.observation import ObservationSpec
-from robot_dreamer.spec.units import disagreement
+from robot_dreamer.spec.units import disagreement, measure
 
 if TYPE_CHECKING:
     from robot_dreamer.spec.robot import RobotSpec
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 Reaction = Literal["ramp", "stop", "hold", "damp"]
 """What a latched fault does with the robot:
 
-  ramp  neutral command, within max_rate and ramp_seconds
-  stop  neutral command, within max_rate only; heartbeat false
+  ramp  neutral command, within max_rate and ramp_seconds; what `keep` names stays as it is
+  stop  the same, within max_rate only; heartbeat false
   hold  the last command stays
   damp  no more commands, heartbeat false: the low level must damp by itself
 """
@@ -108,11 +109,12 @@ class Surprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         require(1 <= self.warm_up <= self.window, f"warm_up must be in 1..{self.window} (window), found {self.warm_up}")
 
 
-class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the guard watches beyond commands, which it always does."""
 
     ramp_seconds: float = 0.0  # the way to neutral from the far end of the limits; 0: as fast as max_rate allows
     reactions: dict[Rule, Reaction] = {}  # default: stop for e_stop, ramp for all others
+    keep: tuple[str, ...] = ()  # actions that ramp and stop leave as they are: a gripper that holds something
     pose: dict[str, str] = {}  # action -> observation of where the robot is, in the action's units: Stand begins there
     tilt: Tilt | None = None
     limits: tuple[Limit, ...] = ()
@@ -178,6 +180,13 @@ def check_safety(spec: RobotSpec) -> None:
             require(
                 len(side) in (0, size), f"safety.limits[{i}]: {limit.observation} has {size} numbers, found {len(side)}"
             )
+    for name in safety.keep:
+        if name not in actions:
+            raise ValueError(f"safety.keep: no action is called {name!r}; known: {', '.join(actions)}")
+        command, unit = actions[name].command, actions[name].unit
+        still = command.type not in (TWIST, TWIST_STAMPED) and command.field == "positions"
+        still = still and measure(unit) in ("", "angle", "length")
+        require(still, f"safety.keep: {name} commands a motion or a force ({unit or command.type}), which would go on")
     for name, observation in safety.pose.items():
         action = actions.get(name)
         if action is None or action.values:

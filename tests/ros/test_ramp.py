@@ -104,9 +104,9 @@ def test_a_stop_during_the_ramp_at_an_end_is_obeyed(make: Make, ros: Ros, reacti
     faults: list[bool] = []  # was the fault latched before this command was asked for?
     toward = guard.limits.toward_neutral
 
-    def note(gently: bool) -> Any:
+    def note(**how: bool) -> Any:
         faults.append(guard.fault is not None)
-        return toward(gently)
+        return toward(**how)
 
     guard.limits.toward_neutral = note
     presser.when(lambda: len(stage.sent) >= begin + 10, lambda: running[0])

@@ -20,11 +20,13 @@ import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Float64MultiArray
 
+from robot_dreamer.spec import ROBOTS_DIRECTORY
 from sim.simulated_robot import SimulatedRobot
 from sim.watchdog import Watchdog
 from tests.ros.conftest import Ros
+from tests.ros.sim_bench import Bench
 from tests.waiting import until
 
 
@@ -75,3 +77,18 @@ def test_the_watchdog(ros: Ros) -> None:
     ros.until(lambda: heart.publish(Bool(data=True)) or watchdog.obey(), "to obey again")
     ros.until(lambda: heart.publish(Bool(data=False)) or not watchdog.obey(), "to let go at once")
     assert Watchdog(node, 0.0).obey()
+
+
+def test_what_a_robot_is_to_keep_stays_without_a_heartbeat(ros: Ros, tmp_path: Path) -> None:
+    file, bench = tmp_path / "kept.yaml", Bench(ros)
+    file.write_text((ROBOTS_DIRECTORY / "cartpole.yaml").read_text() + "safety: {keep: [force]}\n")
+    try:
+        robot = bench.robot(robot=str(file), clock="realtime", watchdog=0.5)
+        driver = ros.add(Node("driver", context=ros.context))
+        topic = driver.create_publisher(Float64MultiArray, "effort_controller/commands", 1)
+        ros.until(lambda: topic.publish(Float64MultiArray(data=[0.5])) or robot._commands, "a command")
+        unled = robot.counters.unled
+        ros.until(lambda: robot.counters.unled > unled + 3, "the watchdog")
+        assert robot._commands["force"].tolist() == [0.5]
+    finally:
+        bench.stop()

@@ -215,6 +215,8 @@ def test_safety_is_no_part_of_the_contract() -> None:
         ("name: up,", "name: speed,", "names must be unique, found twice: speed"),
         ("safety:", "safety:\n  pose: {torque: speed}", "safety.pose.torque: expected 2 numbers, speed has 1"),
         ("safety:", "safety:\n  pose: {force: speed}", "safety.pose: no continuous action is called 'force'; known"),
+        ("safety:", "safety:\n  keep: [hand]", "safety.keep: no action is called 'hand'; known: torque"),
+        ("safety:", "safety:\n  keep: [torque]", "safety.keep: torque commands a motion or a force (Nm), which"),
         ("field: linear_acceleration", "field: linear_acceleration, hold: true", "safety.tilt: up must say where"),
     ],
 )  # fmt: skip
