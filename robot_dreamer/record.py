@@ -24,9 +24,10 @@ Arrays = dict[str, NDArray[Any]]
 _LARGEST = float(np.finfo(np.float32).max)
 RANDOM_POLICY = -1  # policy_version of actions drawn before the first bundle
 INTERVENTION = -2  # policy_version of actions that a person gave instead of the policy
+TAKEN_OVER = -3  # policy_version of the way to the neutral command while a person had taken over and gave none
 DEMONSTRATION = "demonstration-"  # the robot id of rows that another run's robot lived, to be learned from, begins so
 
-LOWEST = {"sequence": 0, "episode": 0, "stamp_capture": 0, "stamp_applied": 0, "policy_version": INTERVENTION}
+LOWEST = {"sequence": 0, "episode": 0, "stamp_capture": 0, "stamp_applied": 0, "policy_version": TAKEN_OVER}
 """The integers of a row, each with the least that it may be; bounds.LARGEST is the most."""
 ACTION_ROUNDING = 1e-4  # that an executed, normalised action may be beyond [-1, 1]
 
@@ -63,7 +64,7 @@ class StepRecord:
       stamp_capture: when the observation was taken, ns on the robot's ROS clock.
       stamp_applied: when the command went out, ns on the same clock; 0 on the last row.
       policy_version: version of the bundle that acted, RANDOM_POLICY before the first, INTERVENTION where a person's
-        command went out instead; the policy's own is in action_requested all the same.
+        command went out instead, TAKEN_OVER where a person gave none; the policy's own is in action_requested then.
       drawn: on the first row of an episode, what was drawn for it; empty where nobody said so, and on all other rows.
     """
 

@@ -12,7 +12,7 @@ from robot_dreamer.data.survey import Survey
 from robot_dreamer.link.keys import require_robot_id
 from robot_dreamer.link.reader import StoreReader
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.record import DEMONSTRATION, INTERVENTION, StepRecord
+from robot_dreamer.record import DEMONSTRATION, INTERVENTION, TAKEN_OVER, StepRecord
 from robot_dreamer.spec import require_same_spec
 
 
@@ -48,7 +48,8 @@ def _demonstrated(source: StoreReader) -> Iterator[StepRecord]:
     for row in rows_of(source):
         robot = _as_demonstrator(row.robot)
         require_robot_id(robot)
-        yield replace(row, robot=robot, policy_version=INTERVENTION)
+        shown = row.policy_version != TAKEN_OVER  # there a person gave nothing to imitate
+        yield replace(row, robot=robot, policy_version=INTERVENTION if shown else TAKEN_OVER)
 
 
 def _as_demonstrator(robot: str) -> str:

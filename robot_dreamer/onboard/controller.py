@@ -27,7 +27,7 @@ from robot_dreamer.onboard.rulings import Rulings
 from robot_dreamer.onboard.sample import Decision, Sample
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.stages import StageTimes
-from robot_dreamer.record import INTERVENTION, Arrays, StepRecord, reward_problem
+from robot_dreamer.record import INTERVENTION, TAKEN_OVER, Arrays, StepRecord, reward_problem
 from robot_dreamer.spec import ExpressionFault, RobotSpec
 
 __all__ = ["Controller", "Decision", "Sample"]
@@ -135,7 +135,7 @@ class Controller:
         Args:
           sample: what the robot says.
           person: commands in units, by action name, that go out (within limits) instead of the policy's.
-          gently: numbers of these that go no faster than the ramp to the safe pose.
+          gently: numbers of these that nobody gives now: they go no faster than the ramp to the safe pose.
 
         Raises:
           RuntimeError: the previous decision had a command, and neither `applied` nor `abandon` was called after it.
@@ -196,7 +196,9 @@ class Controller:
             same = np.array_equal(command[spec.name], wanted[spec.name])  # then no rounding on the way back
             action[spec.name] = requested[spec.name] if same else spec.from_command(command[spec.name])
         if person:
-            version = INTERVENTION
+            idle = gently or {}
+            gave = any(name not in idle or not idle[name].all() for name in person)
+            version = INTERVENTION if gave else TAKEN_OVER
         books.act(action, output.action, version)
         self.stages.done("guard")
         return Decision(command, False, action, output.action, bool(person), output)
@@ -211,8 +213,8 @@ class Controller:
             raise RuntimeError("applied() without a command from tick()")
         row = self._books.applied(stamp)
         self.steps += 1
-        if row.policy_version == INTERVENTION:
-            self.interventions += 1
+        if row.policy_version in (INTERVENTION, TAKEN_OVER):
+            self.interventions += row.policy_version == INTERVENTION
             self._pilot = None
         self._write(row)
         self.stages.done("record")

@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from robot_dreamer.onboard.states import DriveState
-from robot_dreamer.record import INTERVENTION, StepRecord, validate_record
+from robot_dreamer.record import TAKEN_OVER, StepRecord, validate_record
 from ros_nodes.health import complain
 from ros_nodes.phase import Phase
 from ros_nodes.policy_node import PolicyNode
@@ -309,11 +309,11 @@ def test_a_person_takes_over_in_lockstep(make: Callable[..., Stage]) -> None:
     stage = make()
     stage.until(lambda: stage.components.controller.steps == 3, "some steps")
     stage.components.takeover.on = True
-    stage.until(lambda: stage.components.controller.interventions >= 6, "interventions")
+    stage.until(lambda: sum(r.policy_version == TAKEN_OVER for r in stage.rows) >= 6, "rows of nobody's command")
     stage.components.takeover.on = False
     stage.until(lambda: stage.rows[-1].policy_version == -1 and not stage.rows[-1].is_last, "the policy again")
     check_rows(stage.rows, stage.robot)
-    own = [r for r in stage.rows if r.policy_version == INTERVENTION]
+    own = [r for r in stage.rows if r.policy_version == TAKEN_OVER]
     assert own and all(np.allclose(r.action["torque"], [0.0, -1.0]) for r in own)
 
 

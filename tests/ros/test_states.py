@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Bool
 
 from robot_dreamer.onboard.states import DriveState
-from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, validate_record
+from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, TAKEN_OVER, validate_record
 from robot_dreamer.spec.safety import RULES
 from ros_nodes.health import complain
 from ros_nodes.parameters import ParameterError
@@ -218,7 +218,7 @@ def test_a_take_over_that_is_switched_on_does_not_need_fresh_messages(make: Make
     stage.until(lambda: stage.controller.steps >= 2, "steps of the policy")
     assert stage.call("policy/take_over", data=True).message == "a person commands, until this is switched off"
     stage.only(NEUTRAL)
-    assert stage.rows[-1].policy_version == INTERVENTION
+    assert stage.rows[-1].policy_version == TAKEN_OVER and stage.controller.interventions == 0
     assert stage.call("policy/take_over", data=False).message == "handed back"
     stage.until(lambda: stage.rows[-1].policy_version == RANDOM_POLICY, "the policy again")
 

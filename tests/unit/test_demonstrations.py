@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.replay import Replay
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.link.store import ExperienceStore
-from robot_dreamer.record import INTERVENTION
+from robot_dreamer.record import INTERVENTION, TAKEN_OVER
 from robot_dreamer.report.panel import budget_share
 from robot_dreamer.run_status import read_status
 from robot_dreamer.world_model.latent import Classes
@@ -132,6 +133,20 @@ def test_the_rows_of_another_run_come_in_once_and_pay_no_steps(tmp_path: Path, c
     assert add_demonstrations(tmp_path / "shown", run.store) == 0
     assert [(mark.robot, mark.episode) for mark in run.store.marks()] == [("demonstration-cartpole", 1)]
     run.store.close()
+
+
+def test_where_a_person_had_taken_over_and_gave_nothing_nothing_is_shown(tmp_path: Path) -> None:
+    lived = [dataclasses.replace(row, policy_version=TAKEN_OVER if row.sequence < 8 else 3) for row in rows(0, 20)]
+    shown, run = (make(tmp_path / name, config()) for name in ("shown", "run"))
+    shown.store.add(lived)
+    shown.store.close()
+    assert add_demonstrations(tmp_path / "shown", run.store) == 20
+    versions = [row.policy_version for row in rows_of(run.store)]
+    run.ingest()
+    run.ingest_rest()
+    run.store.close()
+    assert versions == [TAKEN_OVER] * 8 + [INTERVENTION] * 12
+    assert run.replay._rows["demonstrated"][:20].tolist() == [False] * 8 + [True] * 12
 
 
 def test_figures_of_the_robot_do_not_count_what_another_one_lived(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from robot_dreamer.onboard.controller import Controller, Sample
 from robot_dreamer.onboard.policy import PolicyOutput, RandomPolicy
 from robot_dreamer.onboard.slot import PolicySlot
-from robot_dreamer.record import INTERVENTION, StepRecord, validate_record
+from robot_dreamer.record import INTERVENTION, TAKEN_OVER, StepRecord, validate_record
 from robot_dreamer.spec import parse_spec
 from tests.onboard_models import TOY, discrete_spec
 from tests.scripted_runs import SPEC, Run
@@ -94,6 +94,18 @@ def test_a_persons_command_goes_out_and_is_recorded_as_an_intervention() -> None
     run.tick()
     np.testing.assert_allclose(run.policy.calls[-1][1], [-0.5, 1.0])  # its filter knows what was done
     assert run.rows[-1].policy_version == 7
+
+
+@pytest.mark.parametrize(("idle", "gave"), [([True, True], False), ([False, True], True), ([True], False)])
+def test_who_has_taken_over_and_gives_nothing_shows_nothing(idle: list[bool], gave: bool) -> None:
+    """Standing at the neutral command is no example of the task."""
+    run = Run()
+    run.tick()
+    run.controller.tick(run.sample(), {"torque": np.zeros(2)}, {"torque": np.array(idle)})
+    run.controller.applied(1)
+    validate_record(run.rows[-1], SPEC)
+    assert run.rows[-1].policy_version == (INTERVENTION if gave else TAKEN_OVER)
+    assert run.controller.interventions == gave
 
 
 def test_a_persons_wrong_number_is_gone_once_it_is_taken_back() -> None:
