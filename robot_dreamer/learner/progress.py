@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from robot_dreamer.draws import Draws
 from robot_dreamer.durable import replace_file
 from robot_dreamer.learner.proven import Proven
-from robot_dreamer.record import StepRecord
+from robot_dreamer.record import INTERVENTION, TAKEN_OVER, StepRecord
 
 _log = logging.getLogger(__name__)
 RUN_FILE = "run.json"  # what is trained in, the configuration, code and machine
@@ -90,7 +90,8 @@ class EpisodeLog:
     """Sums rewards of the running episodes and appends each finished one to episodes.jsonl.
 
     A restarted learner reads its store again; episodes that the file already holds are not written twice. `scores` and
-    `proven` are told of each finished episode too.
+    `proven` are told of each finished episode too; `proven` not of those in which a person drove, for they say nothing
+    of a bundle.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,17 +105,18 @@ class EpisodeLog:
         drop_torn_line(path)
         if path.exists():
             self._logged_until = max(_readable(path, lambda line: int(json.loads(line)["env_step"])), default=0)
-        self._running: dict[tuple[str, str], tuple[int, float, int, Draws]] = {}
+        self._running: dict[tuple[str, str], tuple[int, float, int, bool, Draws]] = {}
 
     def add(self, env_step: int, row: StepRecord) -> None:
         """Count one row; env_step is its number in the store."""
         stream = (row.robot, row.boot)
-        episode, total, length, drawn = self._running.get(stream, (row.episode, 0.0, 0, {}))
+        episode, total, length, led, drawn = self._running.get(stream, (row.episode, 0.0, 0, False, {}))
         if row.is_first or episode != row.episode:
-            episode, total, length, drawn = row.episode, 0.0, 0, row.drawn
+            episode, total, length, led, drawn = row.episode, 0.0, 0, False, row.drawn
         total += row.reward
         length += not row.is_first
-        self._running[stream] = (episode, total, length, drawn)
+        led |= row.policy_version in (INTERVENTION, TAKEN_OVER)  # by a person, for a while
+        self._running[stream] = (episode, total, length, led, drawn)
         if not row.is_last:
             return
         self.count += 1
@@ -122,7 +124,7 @@ class EpisodeLog:
         self.last_length = length
         if self.scores is not None:
             self.scores.add(env_step, total)
-        if self.proven is not None:
+        if self.proven is not None and not led:
             self.proven.add(row.policy_version, total)
         if env_step > self._logged_until:
             entry = {

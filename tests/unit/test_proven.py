@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from robot_dreamer.bundle_names import BUNDLES, bundle_path, newest_version, pro
 from robot_dreamer.commands import outcome
 from robot_dreamer.learner.proven import WINDOW, Proven, lower_bound
 from robot_dreamer.numbered_files import number_of
-from robot_dreamer.record import INTERVENTION, RANDOM_POLICY
+from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, TAKEN_OVER
 from robot_dreamer.spec import load_spec
 from tests.unit.test_trainer import make, rows
 
@@ -99,6 +100,21 @@ def test_the_learner_tells_it_of_every_finished_episode(tmp_path: Path) -> None:
     trainer.store.add(rows(0, 70))
     trainer.ingest()
     assert [version for version, _ in told] == [0, 0] and told[-1][1] == trainer.episodes.returns[-1]
+
+
+@pytest.mark.parametrize("version", [INTERVENTION, TAKEN_OVER])
+def test_an_episode_in_which_a_person_drove_says_nothing_of_a_bundle(tmp_path: Path, version: int) -> None:
+    trainer, told = make(tmp_path), []
+
+    class Told:
+        def add(self, version: int, total: float) -> None:
+            told.append(total)
+
+    trainer.episodes.proven = Told()
+    trainer.store.add([replace(row, policy_version=version) if row.sequence == 40 else row for row in rows(0, 93)])
+    trainer.ingest()
+    first, _, last = trainer.episodes.returns
+    assert told == [first, last]
 
 
 @pytest.mark.parametrize(
