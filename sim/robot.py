@@ -37,7 +37,7 @@ from sim.task_observations import TaskObservations
 from sim.velocity_commands import VelocityCommands
 from sim.worlds import make_world
 
-_RESET_TIME = 1.0  # s; the stamps leap, so that a reset which the policy did not ask for cannot pass as a step
+_RESET_TIME = 1.0  # s, at least; the stamps leap, so that a reset which the policy did not ask for passes as no step
 
 
 class SimRobot:
@@ -94,6 +94,7 @@ class SimRobot:
             if action.name not in self._servos:
                 self._neutral[self._actuators[action.name]] = action.neutral_command()
         self._tick = 0
+        self._leap = _leap(spec)
         used = frozenset().union(*(e.names for e in spec.expressions.values()))
         self._seen = [o for o in spec.quantities if o.name in used]  # by the expressions
         self._judged: dict[str, NDArray[Any]] = {}  # what the expressions saw in the row before; empty: there is none
@@ -125,7 +126,8 @@ class SimRobot:
         return self._world.model, self._world.data
 
     def reset(self, seed: int | None = None) -> Sensors:
-        """Begin an episode, a second later. With a seed, what follows depends on it alone, not on what went before."""
+        """Begin an episode, a second later or more. With a seed, what follows depends on it alone, not on what went
+        before."""
         if seed is not None:
             self._world.seed(seed)
             self._gap.seed(seed)
@@ -137,7 +139,7 @@ class SimRobot:
         self._gap.begin(self._neutral)
         self._asked.begin()
         self._terminal, self._judged = False, {}
-        self._tick += math.ceil(_RESET_TIME * self.spec.rate)
+        self._tick += self._leap
         return replace(self._sense(0.0, {a.name: a.to_command(a.zero()) for a in self.spec.actions}), reward=0.0)
 
     def step(self, commands: Mapping[str, NDArray[np.float64]]) -> Sensors:
@@ -230,6 +232,13 @@ def _require_judged(spec: RobotSpec) -> None:
             f"{name}: a model of one's own has no task that publishes it on topic {spec.signals[name].topic!r}; "
             f"write {name}: {{expression: …}} (docs/rewards.md)"
         )
+
+
+def _leap(spec: RobotSpec) -> int:
+    """Ticks by which a reset is later than what was before it: more than passes for a step on board, which is less than
+    2.5 periods in lockstep, and up to twice what a sensor counts for in real time (`Feed`)."""
+    counts = min(o.source.max_age for o in spec.quantities if not o.source.hold)
+    return max(2, math.ceil(max(_RESET_TIME, 2 * counts) * spec.rate))
 
 
 def _whole_multiple(spec: RobotSpec, control_step: float) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -98,3 +99,16 @@ def test_evaluation_counts_it_as_failed(monkeypatch: pytest.MonkeyPatch) -> None
     result = evaluate(None, load_spec("cartpole"), episodes=2)
     assert result.failed == 1 and result.lengths == [19, 250] and result.returns[0] < result.returns[1]
     assert "episodes failed, because the simulation lost itself: random with seeds 0" in str(_table([result]).caption)
+
+
+@pytest.mark.parametrize(
+    ("rate", "max_age", "leap"), [(25.0, 0.5, 1.04), (0.5, 0.5, 6.0), (1.0, 0.5, 3.0), (2.0, 1.0, 2.5)]
+)
+def test_a_world_that_begins_anew_leaps_farther_than_a_step_may(rate: float, max_age: float, leap: float) -> None:
+    """On board less than 2.5 periods pass as a step in lockstep, up to twice what a sensor counts for in real time."""
+    spec, replaced = load_spec("cartpole"), msgspec.structs.replace
+    slow = tuple(replaced(o, source=replaced(o.source, max_age=max_age)) for o in spec.observations)
+    robot = SimRobot(replaced(spec, rate=rate, observations=slow), seed=0)
+    first, second = robot.reset().stamp, robot.reset().stamp
+    assert (second - first) / 1e9 == pytest.approx(leap)
+    assert leap >= 2.5 / rate and leap > 2 * max_age
