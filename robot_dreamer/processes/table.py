@@ -39,7 +39,7 @@ class Process:
       parameters: ROS parameters; None for programs that are no ROS 2 nodes.
       namespace: ROS namespace; "" for the root.
       params_file: ROS parameter file whose values go before `parameters`; "" for none.
-      renamed: ROS names that a person wants to be others.
+      remappings: ROS names that must be others.
       finishes: its exit with status 0 ends the whole run; of the others every exit is unexpected.
     """
 
@@ -50,14 +50,8 @@ class Process:
     parameters: Mapping[str, Parameter] | None = None
     namespace: str = ""
     params_file: str = ""
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)
     finishes: bool = False
-
-    @property
-    def remappings(self) -> dict[str, str]:
-        """ROS names that must be others. Robots that share a domain but not a world share no clock either."""
-        clock = {"/clock": f"/{self.namespace.strip('/')}/clock"} if self.namespace else {}
-        return clock | dict(self.renamed)
 
     def command(self, python: str = sys.executable) -> list[str]:
         """The command line that starts it without ROS 2's launch."""
@@ -283,6 +277,9 @@ def _policy_node(options: Options) -> Process:
 
 def _node(name: str, module: str, parameters: Mapping[str, Parameter], options: Options) -> Process:
     renamed = {old: new for old, _, new in (rule.partition(":=") for rule in options.remappings)}
+    # Simulated robots share a domain but no world, so no clock; whose driver runs already has that of all others.
+    space = options.namespace.strip("/")
+    clock = {"/clock": f"/{space}/clock"} if options.sim and space else {}
     return Process(
         name,
         name,
@@ -290,7 +287,7 @@ def _node(name: str, module: str, parameters: Mapping[str, Parameter], options: 
         parameters=parameters,
         namespace=options.namespace,
         params_file=options.params_file,
-        renamed=renamed,
+        remappings=clock | renamed,
     )
 
 

@@ -155,10 +155,10 @@ def test_without_a_learner_the_policy_node_connects_to_none() -> None:
 def test_ros_parameters_keep_their_types() -> None:
     """A string that looks like a number stays a string: it is quoted for ROS 2's YAML."""
     values = {"a": "1", "b": "", "c": 1, "d": 2.0, "e": True, "f": "true"}
-    process = Process("x", "x", ("pkg.x",), parameters=values, namespace="/left/")
+    process = Process("x", "x", ("pkg.x",), parameters=values, namespace="/left/", remappings={"odom": "base/odom"})
     line = process.command("python")
     assert line[:6] == ["python", "-m", "pkg.x", "--ros-args", "-r", "__ns:=/left"]
-    assert line[6:8] == ["-r", "/clock:=/left/clock"]
+    assert line[6:8] == ["-r", "odom:=base/odom"]
     given = dict(x.split(":=", 1) for x in line[9::2])
     assert {k: json.loads(v) for k, v in given.items()} == values
     assert given["d"] == "2.0"  # with its point: ROS 2 refuses an integer for a double
@@ -194,6 +194,13 @@ def test_a_parameter_file_goes_before_the_arguments_and_names_can_be_others(tmp_
         line = node.command()
         assert line[-2:] == ["--params-file", str(file)] and "joint_states:=arm/joints" in line
         assert node.remappings == {"/clock": "/a/clock", "joint_states": "arm/joints", "odom": "base/odom"}
+
+
+def test_the_clock_of_a_driver_that_runs_already_is_that_of_ros() -> None:
+    """A simulator of others publishes /clock, whatever the namespace of a robot in it."""
+    policy = table(sim=False, clock="realtime", namespace="arm1")["policy_node"]
+    assert policy.namespace == "arm1" and policy.remappings == {}
+    assert table(namespace="/")["sim_robot"].remappings == {}  # the root is no namespace of its own
 
 
 def test_a_task_needs_a_robot_by_name() -> None:
