@@ -12,6 +12,7 @@ from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.preflight.findings import Finding, note, stop, warning
 from robot_dreamer.preflight.joints import is_position
 from robot_dreamer.spec import ActionSpec, RobotSpec, SpecError, require_lockstep, require_own_topics
+from robot_dreamer.spec.safety import goes_on
 
 
 def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
@@ -30,6 +31,11 @@ def spec_findings(spec: RobotSpec) -> Iterator[Finding]:
         yield stop("spec", str(error), "the policy node refuses it: a message on a command topic is a whole command")
     for action in spec.actions:
         yield from _leaps(action, spec)
+    holding = sorted(rule for rule, reaction in spec.safety.reactions.items() if reaction == "hold")
+    moving = [action.name for action in spec.actions if goes_on(action)]
+    if holding and moving:
+        text = f"hold leaves the last command of {', '.join(moving)} in force, a motion or a force: the robot goes on"
+        yield warning("spec", f"{text}, after {', '.join(holding)}", "say stop, ramp or damp there in safety.reactions")
     if not spec.episode.reset_service:
         yield note("spec", "no reset_service: an episode begins where the one before ended")
     free = [o.name for o in spec.observations if o.dtype == "float32" and o.encoding == "raw" and not o.range]

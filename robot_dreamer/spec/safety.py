@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
-from robot_dreamer.spec.action import TWIST, TWIST_STAMPED
+from robot_dreamer.spec.action import TWIST, TWIST_STAMPED, ActionSpec
 from robot_dreamer.spec.check import require
 from robot_dreamer.spec.observation import ObservationSpec
 from robot_dreamer.spec.units import disagreement, measure
@@ -140,6 +140,13 @@ class Safety(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return self.reactions.get(rule) or _DEFAULTS.get(rule, "ramp")
 
 
+def goes_on(action: ActionSpec) -> bool:
+    """Whether a command that stays in force is a motion or a force, as far as its type or unit says."""
+    command = action.command
+    moves = command.type in (TWIST, TWIST_STAMPED) or command.field != "positions"
+    return moves or measure(action.unit) not in ("", "angle", "length")
+
+
 def check_safety(spec: RobotSpec) -> None:
     """Raise ValueError unless all names of its safety section exist and fit; the message begins with the field.
 
@@ -183,10 +190,9 @@ def check_safety(spec: RobotSpec) -> None:
     for name in safety.keep:
         if name not in actions:
             raise ValueError(f"safety.keep: no action is called {name!r}; known: {', '.join(actions)}")
-        command, unit = actions[name].command, actions[name].unit
-        still = command.type not in (TWIST, TWIST_STAMPED) and command.field == "positions"
-        still = still and measure(unit) in ("", "angle", "length")
-        require(still, f"safety.keep: {name} commands a motion or a force ({unit or command.type}), which would go on")
+        kind = actions[name].unit or actions[name].command.type
+        text = f"safety.keep: {name} commands a motion or a force ({kind}), which would go on"
+        require(not goes_on(actions[name]), text)
     for name, observation in safety.pose.items():
         action = actions.get(name)
         if action is None or action.values:

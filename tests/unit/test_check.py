@@ -176,6 +176,22 @@ def test_a_stop_that_moves_the_robot_is_warned_of(safety: str, warned: bool) -> 
     assert not any(STOP in finding.found for finding in spec_findings(moved))  # neutral is rest there
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "warned"),
+    [
+        ("", "", False),
+        ("unit: rad, low", "unit: rad/s, low", True),
+        ("unit: rad, low", "unit: Nm, low", True),
+        ("goal, names: [a]", "goal, type: geometry_msgs/msg/Twist, names: [linear.x]", True),
+    ],
+)
+def test_a_hold_that_leaves_a_robot_in_motion_is_warned_of(old: str, new: str, warned: bool) -> None:
+    text = ARM.replace(old, new) if old else ARM
+    spec = parse_spec(f"{text}safety: {{reactions: {{e_stop: hold, tilt: hold}}}}\n")
+    said = [x for x in spec_findings(spec) if "the robot goes on, after e_stop, tilt" in x.found]
+    assert len(said) == warned
+
+
 def test_shipped_robots_do_not_leap_nor_does_a_stop_move_them() -> None:
     found = [f.found for robot in known_robots() for f in spec_findings(load_spec(robot))]
     assert not [text for text in found if any(words in text for words in (*LEAPS, STOP))]
