@@ -23,7 +23,8 @@ class TakeOver:
     """Latest command of a person by action, in units; each topic ages on its own. One thread receives and one asks.
 
     Args:
-      timeout: seconds for which a message counts; may be changed at any time.
+      timeout: seconds for which a message counts, and at least for a control period, lest one come between two ticks of
+        a slow robot and be heard by none; may be changed at any time.
 
     Attributes:
       on: switched on: actions without a fresh message go to the neutral command instead of the policy's.
@@ -35,7 +36,7 @@ class TakeOver:
     def __init__(
         self, node: Node, spec: RobotSpec, timeout: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.timeout = timeout
+        self.timeout, self._period = timeout, spec.period
         self.on = False
         self.idle: Masks = {}
         self.received = 0
@@ -56,7 +57,7 @@ class TakeOver:
 
     def commands(self) -> Commands | None:
         """The actions that a person commands now; None: nobody does."""
-        oldest, on = self._clock() - self.timeout, self.on  # once: another thread switches it
+        oldest, on = self._clock() - max(self.timeout, self._period), self.on  # once: another thread switches it
         silent = {name: reader.silent(oldest) for name, reader in self._readers.items()}
         asked = ((name, reader.command(since=oldest)) for name, reader in self._readers.items())
         fresh = {name: command for name, command in asked if command is not None}

@@ -88,7 +88,8 @@ class PolicyNodeSettings:
     )
     teleop_timeout: float = setting(
         0.5,
-        "seconds for which a person's message on ~/teleop/<command topic> counts; may change while the node runs",
+        "seconds for which a person's message on ~/teleop/<command topic> counts, at least a control period; may "
+        "change while the node runs",
         least=0.05,
         most=10.0,
         changes=True,

@@ -11,7 +11,7 @@ pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import Twist
 from rclpy.node import Node
-from std_msgs.msg import Float64
+from std_msgs.msg import Float64, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from robot_dreamer.spec import parse_spec
@@ -97,4 +97,16 @@ def test_a_take_over_that_is_switched_on_while_it_is_asked_counts_from_the_next_
     takeover = Switched(ros.add(Node("policy", context=ros.context)), parse_spec(TOY), 0.5)
     assert takeover.commands() is None and not takeover.idle
     assert takeover.commands() is not None and takeover.idle["torque"].all()
+    takeover.destroy()
+
+
+def test_a_key_that_is_pressed_once_is_heard_by_a_slow_robot(ros: Ros) -> None:
+    """Between two of its ticks lie more seconds than a message of a quick one counts for."""
+    now = [0.0]
+    spec = parse_spec(TOY.replace("rate: 50.0", "rate: 0.5"))
+    takeover = TakeOver(ros.add(Node("policy", context=ros.context)), spec, 0.5, clock=lambda: now[0])
+    key = ros.add(ros.node("key")).create_publisher(Float64MultiArray, "policy/teleop/motor/commands", 1)
+    ros.until(lambda: key.publish(Float64MultiArray(data=[1.0, 0.5])) or takeover.received, "the key")
+    for now[0], heard in ((2.0, True), (2.1, False)):
+        assert (takeover.commands() is not None) == heard
     takeover.destroy()
