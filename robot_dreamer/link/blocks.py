@@ -234,8 +234,7 @@ class BlockCodec:
         left = self._well_formed(block)
         found = {} if left.all() else {"invalid": ~left}
         for kind, outside in self._beyond(block).items():
-            bad = outside & left
-            if bad.any():
+            if outside.ndim and (bad := outside & left).any():
                 found[kind] = bad
                 left &= ~bad
         return found
@@ -256,15 +255,16 @@ class BlockCodec:
 
     def _well_formed(self, block: Block) -> NDArray[np.bool_]:
         s = block.scalars
-        whole = np.stack([s[name] for name in LOWEST])  # checked together: a call costs more than its few numbers
+        # Checked together: a call costs more than its few numbers.
+        whole = np.concatenate([s[name] for name in LOWEST]).reshape(len(LOWEST), -1)
         good: NDArray[np.bool_] = np.all((whole >= _LOWEST) & (whole <= LARGEST), axis=0)
         good &= np.abs(s["reward"]) <= _LARGEST  # which a NaN is not either
-        good &= np.all(np.stack([s[name] for name in _FLAGS]) <= 1, axis=0)
+        good &= (np.concatenate([s[name] for name in _FLAGS]).reshape(len(_FLAGS), -1) <= 1).all(0)
         good &= s["is_terminal"] <= s["is_last"]
-        for group in block.groups[1:]:
-            for column in group.values():
-                if column.dtype.kind == "f":
-                    good &= ~_rows_with(~np.isfinite(column))
+        floats = [column for group in block.groups[1:] for column in group.values() if column.dtype.kind == "f"]
+        if floats and not np.isfinite(np.concatenate(floats, axis=None)).all():
+            for column in floats:
+                good &= ~_rows_with(~np.isfinite(column))
         for i, drawn in block.drawn.items():
             good[i] &= not drawn_problem(drawn, bool(s["is_first"][i]))
         for name, classes in self._classes.items():
