@@ -91,7 +91,7 @@ def stored(flights: list[list[Chunk]], folder: Path, spec: RobotSpec) -> None:
     for batch in batches(flights):
         with store.transaction():
             for chunk in batch:
-                store.add_chunk(chunk.robot, "b", chunk.previous, chunk.last, [chunk.block])
+                store.add_chunk(chunk.robot, "b", chunk.previous, chunk.last, store.examine([chunk.block]))
     store.close()
 
 

@@ -1,10 +1,11 @@
-"""The learner half of the link: one ROUTER socket, one thread, all robots.
+"""The learner half of the link: one ROUTER socket, all robots, one thread that speaks and one that stores.
 
-Each round: take what has arrived (bounded), decide hellos, store all rows in one transaction, acknowledge what became
-durable, and only then send pieces of bundles, so that acknowledgements never wait behind one. Whatever arrives, the
-thread lives on: a message that cannot be understood is counted by kind, its sender told, and thrown away. So is one
-that a handler stumbles over for a reason that nobody thought of: kind UNEXPECTED. Sending never waits: a robot that
-does not read loses replies, and asks again.
+Each round: take what has arrived (bounded), decide hellos, check all rows, give them to the keeper, which stores them
+in one transaction while the next are heard, acknowledge what became durable, and only then send pieces of bundles, so
+that acknowledgements never wait behind one. Whatever arrives, the thread lives on: a message that cannot be understood
+is counted by kind, its sender told, and thrown away. So is one that a handler stumbles over for a reason that nobody
+thought of: kind UNEXPECTED. Sending never waits: a robot that does not read loses replies, and asks again. Where the
+disk is slower than the robots, nothing more is taken from the socket than a batch that waits for the one being stored.
 
 Who speaks is told by the key of each message, not by the connection's name, which a client chooses itself.
 """
@@ -16,7 +17,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,12 @@ import zmq
 from robot_dreamer.link.arrival import Arrival
 from robot_dreamer.link.chunks import decompress, unpack
 from robot_dreamer.link.errors import FrameError, LinkError, RowError
+from robot_dreamer.link.keeper import Keeper, Kept, Outcomes
 from robot_dreamer.link.keys import LearnerKeys
 from robot_dreamer.link.messages import (
     MAX_MESSAGE,
-    Ack,
     Alive,
     Discard,
-    Discarded,
     Fetch,
     FromLearner,
     Gone,
@@ -49,7 +49,7 @@ from robot_dreamer.link.publisher import Publisher
 from robot_dreamer.link.security import Gate, key_of, protect_learner, require_address, require_protection
 from robot_dreamer.link.sessions import Session, Sessions
 from robot_dreamer.link.status import RobotStatus
-from robot_dreamer.link.store import AddResult, ExperienceStore
+from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LIMITS, TIMING, LinkLimits, Timing
 from robot_dreamer.link.worker import Worker
 from robot_dreamer.spec import RobotSpec, require_same_spec
@@ -104,11 +104,14 @@ class LinkServer:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._gate = None if self._keys is None else Gate(self._context, self._keys)
+        self._keeper = Keeper(store, timing.disk_retry)
+        self._arrivals: list[Arrival] = []  # that wait for the keeper
+        self._waiting = 0  # bytes that came since it was given some
         self._announced = 0
         self._swept = 0.0
 
     def start(self) -> None:
-        """Bind and start the thread. Raises LinkError if the address cannot be had."""
+        """Bind and start the threads. Raises LinkError if the address cannot be had."""
         socket = self._socket
         socket.linger = 0
         socket.sndhwm = socket.rcvhwm = self._limits.queued_messages
@@ -127,19 +130,21 @@ class LinkServer:
             text = f"learner cannot listen on {self.address}: {error.strerror}; choose another with --bind"
             raise LinkError(text) from error
         self.address = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._keeper.worker.start()
         self._worker.start()
 
     def stop(self, timeout: float = 10.0) -> None:
-        """End the thread and free the port. Raises LinkError if the thread had died."""
-        try:
+        """End the threads and free the port. Raises LinkError if one had died or does not end in time."""
+        with ExitStack() as last:
+            last.callback(self._context.destroy, linger=0)
+            last.callback(self._publisher.close)
+            last.callback(self._keeper.stop, timeout)
             self._worker.stop(timeout)
-        finally:
-            self._publisher.close()
-            self._context.destroy(linger=0)
 
     def check(self) -> None:
-        """Raise LinkError if the thread has died."""
+        """Raise LinkError if a thread has died."""
         self._worker.check()
+        self._keeper.worker.check()
 
     def publish(self, bundle: Path, version: int, training_step: int) -> None:
         """Announce a bundle to all robots, now and whenever one connects. See Publisher.publish for what it raises."""
@@ -164,21 +169,26 @@ class LinkServer:
 
     @property
     def fault(self) -> str:
-        """Why the thread died; empty while all is well."""
-        return self._worker.fault
+        """Why a thread died; empty while all is well."""
+        return self._worker.fault or self._keeper.worker.fault
 
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._keeper.wake_up.fd, zmq.POLLIN)
         if self._gate is not None:
             poller.register(self._gate.socket, zmq.POLLIN)
         while not self._worker.stopping.is_set():
             ready = dict(poller.poll(int(self._timing.poll * 1000)))
+            self._keeper.wake_up.clear()
             if self._gate is not None and self._gate.socket in ready:
                 with self._surviving("the check of a key"):
                     self._gate.answer()
-            if self._socket in ready:
-                self._round()
+            fetches = self._hear() if self._socket in ready else []
+            self._settle()
+            for identity, fetch in fetches:
+                with self._surviving("a piece of a bundle", identity):
+                    self._send_piece(identity, fetch)
             with self._surviving("the learner's heartbeat"):
                 self._tick(time.monotonic())
 
@@ -202,29 +212,24 @@ class LinkServer:
         self._note(kind, text)
         self._send(identity, Problem(kind, text[:1000]))
 
-    def _round(self) -> None:
-        chunks: list[Arrival] = []
+    def _hear(self) -> list[tuple[bytes, Fetch]]:
+        """Take what has arrived, up to a batch, or until one is stored; returns who asks for what of bundles."""
         fetches: list[tuple[bytes, Fetch]] = []
-        size = 0  # as sent and as unpacked: a small message may hold much
         for _ in range(1000):
+            if self._waiting >= self._limits.batch_bytes or self._keeper.ready:
+                break
             try:
                 identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
-            before = len(chunks)
-            self._one(identity.bytes, frames, chunks, fetches)
-            size += sum(len(frame) for frame in frames) + sum(chunk.size for chunk in chunks[before:])
-            if size >= self._limits.batch_bytes:
-                break
-        if chunks:
-            self._store_together(chunks)
-        for identity_bytes, fetch in fetches:
-            with self._surviving("a piece of a bundle", identity_bytes):
-                self._send_piece(identity_bytes, fetch)
+            before = len(self._arrivals)
+            self._one(identity.bytes, frames, fetches)
+            # What is kept: the message, or what is unpacked of it, since a small one may hold much.
+            unpacked = sum(arrival.size for arrival in self._arrivals[before:])
+            self._waiting += max(unpacked, sum(len(frame) for frame in frames))
+        return fetches
 
-    def _one(
-        self, identity: bytes, frames: list[zmq.Frame], chunks: list[Arrival], fetches: list[tuple[bytes, Fetch]]
-    ) -> None:
+    def _one(self, identity: bytes, frames: list[zmq.Frame], fetches: list[tuple[bytes, Fetch]]) -> None:
         """Handle one message; rows and fetches are only collected."""
         session = self._sessions.get(identity)
         with self._surviving(f"message from {session.robot if session else 'an unknown peer'}", identity, session):
@@ -241,9 +246,9 @@ class LinkServer:
             session.heard = time.monotonic()
             if isinstance(message, Rows):
                 blocks = unpack(decompress(message.encoding, message.data, message.size), message.count)
-                chunks.append(Arrival(session, message, blocks))
+                self._arrivals.append(Arrival(session, identity, message, self._store.examine(blocks)))
             elif isinstance(message, Discard):
-                chunks.append(Arrival(session, message, []))
+                self._arrivals.append(Arrival(session, identity, message, []))
             elif isinstance(message, Alive):
                 session.alive = message
                 self._pulse(identity, session, message.echo)
@@ -267,35 +272,34 @@ class LinkServer:
         else:
             self._send(identity, Welcome(self._store.id, self._publisher.announcement()))
 
-    def _store_together(self, chunks: list[Arrival]) -> None:
-        """All in one transaction; if one of them breaks it, each in its own, so that it costs the others nothing."""
-        try:
-            self._store_chunks(chunks)
-        except zmq.ZMQError:
-            raise
-        except Exception:
-            for chunk in chunks:
-                with self._surviving(f"rows of {chunk.session.robot}", chunk.session.identity, chunk.session):
-                    self._store_chunks([chunk])
+    def _settle(self) -> None:
+        """Answer for what was stored, and give the keeper what came meanwhile; wait for it where that is a batch."""
+        if self._keeper.busy:
+            full = self._waiting >= self._limits.batch_bytes
+            self._answer(self._keeper.outcomes(self._timing.poll if full else 0.0))
+        if not self._keeper.busy:
+            if self._arrivals:
+                self._keeper.give(self._arrivals)
+            self._arrivals, self._waiting = [], 0
 
-    def _store_chunks(self, chunks: list[Arrival]) -> None:
-        """All chunks in one transaction, then the acknowledgements: an acknowledged row is on disk."""
-        settled: list[tuple[Session, AddResult, Ack | Discarded]] = []
-        try:
-            with self._store.transaction():
-                for chunk in chunks:
-                    settled.append((chunk.session, *chunk.put(self._store)))
-        except sqlite3.Error as error:
+    def _answer(self, outcomes: Outcomes) -> None:
+        """Acknowledge what is on disk, and say what is not."""
+        refused: dict[bytes | None, sqlite3.Error] = {}
+        for outcome in outcomes:
+            session, sender = outcome.arrival.session, outcome.arrival.sender
+            if isinstance(outcome, Kept):
+                session.totals.merge(outcome.result)
+                self._send(sender, outcome.answer)
+            elif isinstance(outcome.error, sqlite3.Error):
+                refused[sender] = outcome.error
+                self.bad_messages["store_failed"] += 1
+            else:
+                with self._surviving(f"rows of {session.robot}", sender, session):
+                    raise outcome.error
+        for sender, error in refused.items():
             text = f"experience store {self._store.path}: {error}"
             self._note("store_failed", text)
-            self.bad_messages["store_failed"] += len(chunks)
-            for session in {id(chunk.session): chunk.session for chunk in chunks}.values():
-                self._send(session.identity, Problem("store_failed", text))
-            self._worker.stopping.wait(self._timing.disk_retry)
-            return
-        for session, result, answer in settled:
-            session.totals.merge(result)
-            self._send(session.identity, answer)
+            self._send(sender, Problem("store_failed", text))
 
     def _send_piece(self, identity: bytes, fetch: Fetch) -> None:
         try:

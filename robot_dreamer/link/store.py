@@ -74,6 +74,21 @@ class AddResult:
         self.discarded += other.discarded
 
 
+class Examined(NamedTuple):
+    """A block of a chunk, looked at.
+
+    Attributes:
+      rows: that its chunk claims.
+      found: what it is, or why it is none.
+      unfit: rows of it that cannot be stored, see BlockCodec.unfit.
+    """
+
+    rows: int
+    blob: Buffer
+    found: Block | RowError
+    unfit: dict[str, NDArray[np.bool_]]
+
+
 class _Mark(NamedTuple):
     """State of one (robot, boot): database id, highest settled sequence number, numbers skipped so far."""
 
@@ -125,10 +140,25 @@ class ExperienceStore:
                 except RecordError:
                     blocks = [blob for row in run if (blob := self._encode_one(row, result)) is not None]
                 for blob in blocks:
-                    self._add_block(self._codec.decode(blob), blob, result)
+                    self._add_block(self._codec.decode(blob), blob, {}, result)  # what is encoded is fit
         return result
 
-    def add_chunk(self, robot: str, boot: str, previous: int, last: int, blocks: Sequence[Packed]) -> AddResult | None:
+    def examine(self, blocks: Sequence[Packed]) -> list[Examined]:
+        """Decode and check blocks, as far as it does not matter what is here already. Waits for no lock and no disk."""
+        examined = []
+        for count, blob in blocks:
+            try:
+                block = self._codec.decode(blob)
+                if len(block) != count:
+                    raise RowError("size", f"block of {len(block)} rows, its chunk claims {count}")
+                examined.append(Examined(count, blob, block, self._codec.unfit(block)))
+            except RowError as error:
+                examined.append(Examined(count, blob, error, {}))
+        return examined
+
+    def add_chunk(
+        self, robot: str, boot: str, previous: int, last: int, blocks: Sequence[Examined]
+    ) -> AddResult | None:
         """Like `add` for a chunk of one boot (see messages.Rows), inside `transaction`.
 
         None: row `previous` is not settled, so an earlier chunk was lost on the way; taking this one would hide it.
@@ -137,17 +167,13 @@ class ExperienceStore:
         if previous > self.settled(robot, boot):
             return None
         result = AddResult()
-        for count, blob in blocks:
-            try:
-                block = self._codec.decode(blob)
-                if len(block) != count:
-                    raise RowError("size", f"block of {len(block)} rows, its chunk claims {count}")
-                if (block.robot, block.boot) != (robot, boot) or block.sequence[-1] > last:
-                    raise RowError("identity", f"rows of ({block.robot}, {block.boot}) in a chunk of ({robot}, {boot})")
-            except RowError as error:
-                result.rejected[error.kind] += count
-                continue
-            self._add_block(block, blob, result)
+        for count, blob, found, unfit in blocks:
+            if isinstance(found, RowError):
+                result.rejected[found.kind] += count
+            elif (found.robot, found.boot) != (robot, boot) or found.sequence[-1] > last:
+                result.rejected["identity"] += count  # rows of somebody else
+            else:
+                self._add_block(found, blob, unfit, result)
         mark = self._mark(robot, boot)
         if last > mark.sequence:
             self._changed[robot, boot] = mark._replace(sequence=last)
@@ -233,10 +259,9 @@ class ExperienceStore:
             result.rejected[error.kind] += 1
             return None
 
-    def _add_block(self, block: Block, blob: Buffer, result: AddResult) -> None:
+    def _add_block(self, block: Block, blob: Buffer, unfit: dict[str, NDArray[np.bool_]], result: AddResult) -> None:
         """Store what is new and fit of a block; the block as it came if that is all of it."""
         mark = self._mark(block.robot, block.boot)
-        unfit = self._codec.unfit(block)
         if unfit or block.sequence[0] <= mark.sequence:  # which rises from row to row
             fresh = self._fresh(block, unfit, mark, result)
             if not fresh.any():

@@ -65,7 +65,7 @@ class LinkLimits:
       bundle_bytes: largest bundle that a robot fetches.
       robots: robots that a learner serves at once, and as many that are away are remembered.
       queued_messages: per connection, inside ZeroMQ.
-      batch_bytes: learner: payload stored in one transaction.
+      batch_bytes: learner: payload stored in one transaction, and as much that is taken in meanwhile.
     """
 
     queue_rows: int = 20_000

@@ -182,7 +182,7 @@ def test_a_good_checksum_does_not_make_draws_of_a_peer_good(tmp_path: Path, sect
         assert refused.value.kind == "drawn"
     store = ExperienceStore(tmp_path / "s", SPEC)
     with store.transaction():
-        result = store.add_chunk("r", "b", -1, 5, [Packed(6, blob)])
+        result = store.add_chunk("r", "b", -1, 5, store.examine([Packed(6, blob)]))
     lost = {"drawn": 6, "invalid": 1}.get(kind, 0)
     assert result is not None and result.stored == 6 - lost and result.rejected.total() == lost
     assert all(x.drawn in ({}, DRAWN) for _, x in store.read(0, 9))

@@ -64,7 +64,7 @@ def test_shipper_and_store_agree_over_any_network(tmp_path_factory, seed: int) -
                 chunk = up.pop(0)
                 packed = unpack(decompress(chunk.encoding, chunk.data, chunk.size), chunk.count)
                 with store.transaction():
-                    taken = store.add_chunk("r", chunk.boot, chunk.previous, chunk.last, packed)
+                    taken = store.add_chunk("r", chunk.boot, chunk.previous, chunk.last, store.examine(packed))
                 down.append(Ack(chunk.boot, chunk.chunk, store.settled("r", "b"), taken is None))
             if down:
                 shipper.handle(down.pop(0), now)

@@ -86,7 +86,7 @@ def test_bad_rows_are_counted_by_kind_and_do_not_stop_the_others(store: Experien
     broken[-1] ^= 1
     with store.transaction():
         blocks = [Packed(3, with_nan), Packed(2, broken), Packed(1, b""), Packed(3, codec.encode([row(9)]))]
-        result = store.add_chunk("r", "b", 3, 10, [*blocks, packed(row(10))])
+        result = store.add_chunk("r", "b", 3, 10, store.examine([*blocks, packed(row(10))]))
     assert result is not None and result.stored == 3
     assert result.rejected == {"invalid": 1, "checksum": 2, "truncated": 1, "size": 3}
     assert [r.sequence for _, r in store.read(0, 9)] == [0, 3, 4, 6, 10] and store.settled("r", "b") == 10
@@ -95,7 +95,7 @@ def test_bad_rows_are_counted_by_kind_and_do_not_stop_the_others(store: Experien
 def test_of_a_block_that_is_partly_here_the_rest_is_stored(store: ExperienceStore) -> None:
     store.add([row(0), row(1), row(3)])
     with store.transaction():
-        result = store.add_chunk("r", "b", -1, 5, [packed(row(1), row(2), row(3), row(4), row(5))])
+        result = store.add_chunk("r", "b", -1, 5, store.examine([packed(row(1), row(2), row(3), row(4), row(5))]))
     assert result is not None and (result.stored, result.duplicates, result.rejected) == (2, 2, {"late": 1})
     assert [(i, r.sequence) for i, r in store.read(0, 99)] == [(1, 0), (2, 1), (3, 3), (4, 4), (5, 5)]
     np.testing.assert_array_equal(store.read(4, 1)[0][1].observation["pole_angle"], row(5).observation["pole_angle"])
@@ -118,22 +118,22 @@ def test_a_row_behind_its_successor_is_late_not_silently_dropped(store: Experien
 
 def test_a_chunk_behind_a_lost_one_is_not_taken(store: ExperienceStore) -> None:
     with store.transaction():
-        assert store.add_chunk("r", "b", 9, 10, [packed(row(10))]) is None
+        assert store.add_chunk("r", "b", 9, 10, store.examine([packed(row(10))])) is None
         assert store.settled("r", "b") == -1
-        assert store.add_chunk("r", "b", -1, 9, [packed(row(9))]) is not None
-        result = store.add_chunk("r", "b", 9, 10, [packed(row(10))])
+        assert store.add_chunk("r", "b", -1, 9, store.examine([packed(row(9))])) is not None
+        result = store.add_chunk("r", "b", 9, 10, store.examine([packed(row(10))]))
     assert result is not None and result.stored == 1 and store.settled("r", "b") == 10
 
 
 def test_a_chunk_may_not_speak_for_another_robot(store: ExperienceStore) -> None:
     with store.transaction():
-        result = store.add_chunk("thief", "b", -1, 0, [packed(row(0))])
+        result = store.add_chunk("thief", "b", -1, 0, store.examine([packed(row(0))]))
     assert result is not None and result.rejected == {"identity": 1} and store.count() == 0
 
 
 def test_a_failed_transaction_leaves_nothing(store: ExperienceStore) -> None:
     with pytest.raises(sqlite3.Error), store.transaction():
-        store.add_chunk("r", "b", -1, 0, [packed(row(0))])
+        store.add_chunk("r", "b", -1, 0, store.examine([packed(row(0))]))
         raise sqlite3.OperationalError("disk full")
     assert store.count() == 0 and store.settled("r", "b") == -1
     assert store.add([row(0)]).stored == 1
@@ -152,7 +152,7 @@ def test_what_the_disk_refuses_is_told_with_advice(store: ExperienceStore) -> No
 
 def test_rows_of_an_open_transaction_are_not_read(store: ExperienceStore) -> None:
     with store.transaction():
-        store.add_chunk("r", "b", -1, 0, [packed(row(0))])
+        store.add_chunk("r", "b", -1, 0, store.examine([packed(row(0))]))
         seen: list[int] = []
         reader = threading.Thread(target=lambda: seen.append(store.count()))
         reader.start()
@@ -220,7 +220,7 @@ def test_any_order_of_chunks_gives_unique_contiguous_rows(tmp_path_factory, chun
         cut = length // 3
         parts = [packed(*part) for part in (rows[:cut], rows[cut:]) if part]
         with store.transaction():
-            store.add_chunk("r", boot, start - 1, start + length - 1, parts)
+            store.add_chunk("r", boot, start - 1, start + length - 1, store.examine(parts))
     for boot in "ab":
         numbers = [r.sequence for _, r in store.read(0, 10**6) if r.boot == boot]
         assert numbers == list(range(len(numbers)))
