@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from robot_dreamer.config.check import require, require_less, require_range
+from robot_dreamer.config.check import Section, require, require_less, require_range
 
 _SHARES = ("exploration", "dynamics_share", "advantage_rate", "entropy_target")
 
 
 @dataclass(frozen=True)
-class BehaviorConfig:
+class BehaviorConfig(Section):
     """Actor and critic, trained on imagined trajectories."""
 
     horizon: int = 15
@@ -85,7 +85,7 @@ class BehaviorConfig:
     """Wanted entropy of each action entry, between that of the least and of the most random policy; the weight then
     adapts itself (DayDreamer). 0: the weight is `entropy`."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         for name in ("horizon", "policy_layers", "critic_layers"):
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         require(self.return_horizon > 1, "return_horizon", "more than 1", self.return_horizon)

@@ -27,8 +27,15 @@ class SettingError(ValueError):
         return SettingError(path, f"{section}.{self}", others)
 
 
+class Section:
+    """Settings that belong together: a dataclass."""
+
+    def check(self) -> None:
+        """Raise SettingError, by the name of the field alone, for a value that cannot be."""
+
+
 def build(cls: type, data: Any, path: str) -> Any:
-    """Build dataclass `cls` from a mapping, checking every name and type on the way."""
+    """Build dataclass `cls` from a mapping, checking every name and type on the way, and no value."""
     if not isinstance(data, Mapping):
         raise SettingError(path, f"{path or 'configuration'}: expected a mapping, found {data!r}")
     hints = typing.get_type_hints(cls)
@@ -41,10 +48,7 @@ def build(cls: type, data: Any, path: str) -> Any:
         kind = hints[key]
         nested = isinstance(kind, type) and dataclasses.is_dataclass(kind)
         values[key] = build(kind, value, full) if nested else _convert(kind, value, full)
-    try:
-        return cls(**values)
-    except SettingError as error:  # by the name of the field alone: a section may be there several times
-        raise error.within(path) if path else error from None
+    return cls(**values)
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:

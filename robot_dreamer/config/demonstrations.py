@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robot_dreamer.config.check import require, require_range
+from robot_dreamer.config.check import Section, require, require_range
 
 
 @dataclass(frozen=True)
-class DemonstrationsConfig:
+class DemonstrationsConfig(Section):
     """Rows in which a person acted: demonstrations, and interventions of the run itself."""
 
     share: float = 0.25
@@ -19,7 +19,7 @@ class DemonstrationsConfig:
     half_life: int = 5000
     """Updates after which that weight is half of what it was."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require_range("share", self.share, 0.0, 1.0)
         require(self.imitation >= 0, "imitation", "0 or a positive number", self.imitation)
         require(self.half_life > 0, "half_life", "a positive number", self.half_life)

@@ -6,11 +6,11 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from robot_dreamer.config.check import require, require_range
+from robot_dreamer.config.check import Section, require, require_range
 
 
 @dataclass(frozen=True)
-class StagesConfig:
+class StagesConfig(Section):
     """The staged procedure, again and again on growing experience; counts are updates of one round.
 
     In each stage the others stand still. The defaults are the original's, which made one round.
@@ -25,13 +25,13 @@ class StagesConfig:
     vision_rows: int = 100
     """Rows of the batch that V is trained on in an update; M takes all."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         for item in dataclasses.fields(self):
             require(getattr(self, item.name) > 0, item.name, "a positive number", getattr(self, item.name))
 
 
 @dataclass(frozen=True)
-class EvolutionConfig:
+class EvolutionConfig(Section):
     """C: a linear controller, and CMA-ES over its parameters; the defaults are the original's (car racing)."""
 
     population: int = 64
@@ -58,7 +58,7 @@ class EvolutionConfig:
     """Size of the noise on the executed action while experience is collected, once a controller was evolved: standard
     deviation of a continuous action, scale of the Gumbel noise on the outputs of a discrete one. Before, it is 1."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         for name in ("sigma", "sigma_limit", "dreams", "dream_length", "temperature", "deploy_every"):
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         # With fewer the library mirrors some of the last generation, and draws other noise than it is given.

@@ -37,9 +37,9 @@ def load_config(preset: str, overrides: Sequence[str] = (), kept: Sequence[str] 
 
     `preset` is one name or several joined by colons (`dreamer_v3:12m`); later ones win, and leave something of the
     others. An override is `field=value` or `section.field=value`, the value in YAML. `kept` are overrides in front of
-    the others that nobody says any more: they may be of settings that nothing reads by now. Raises ValueError that
-    lists the known presets or fields, or names the field, what it expects and what it found, and where it stands in a
-    file of one's own.
+    the others that nobody says any more: they may be of settings that nothing reads by now, or that are refused. Raises
+    ValueError that lists the known presets or fields, or names the field, what it expects and what it found, and where
+    it stands in a file of one's own.
     """
     own, settings = _written(preset)
     merged: dict[str, Any] = {}
@@ -56,14 +56,20 @@ def load_config(preset: str, overrides: Sequence[str] = (), kept: Sequence[str] 
         merged["name"] = preset + "".join(f" {override}" for override in (*kept, *overrides))
     try:
         config = Config.from_dict(merged)
+        config.check()
         require_read(config, [*(path for file in own for path in file.paths), *said])
         require_switched_on(config, said)
     except SettingError as error:
         paths, by_override = (error.path, *error.others), {*said, *(f"run.{name}" for name in said)}
         places = [file.place(path) for file in reversed(own) for path in paths if file.says(path)]
-        if by_override & {*paths} or not places:
+        if by_override & {*paths}:
             raise
-        raise SettingError(error.path, f"{places[0]}: {error}") from error
+        if places:
+            raise SettingError(error.path, f"{places[0]}: {error}") from error
+        others = [override for override in kept if override.partition("=")[0] not in paths]
+        if len(others) == len(kept):
+            raise
+        load_config(preset, overrides, others)  # of what the run has that is not asked; of what a person says it is
     return config
 
 

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from robot_dreamer.config.check import require, require_positive, require_range
+from robot_dreamer.config.check import Section, require, require_positive, require_range
 
 _MAY_BE_ZERO = ("unimix", "free_nats", "multipliers", "reward_units", "overshooting")
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Section):
     """Sizes and constants of the world model (encoder, RSSM, decoder, reward and continue head)."""
 
     deter: int = 8192
@@ -99,7 +99,7 @@ class ModelConfig:
     symlog_inputs: bool = True
     """Squash vector observations with symlog in front of the encoder."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require_positive(self, exclude=_MAY_BE_ZERO)
         require(0 <= self.unimix < 1, "unimix", "at least 0 and below 1", self.unimix)
         require_range("kl_balance", self.kl_balance, 0.0, 1.0)

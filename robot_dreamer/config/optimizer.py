@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from robot_dreamer.config.check import require, require_range
+from robot_dreamer.config.check import Section, require, require_range
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Section):
     """One optimiser. DreamerV3's clips each tensor, divides by its RMS, then takes the momentum."""
 
     rule: Literal["laprop", "adam", "adam_tf"] = "laprop"
@@ -39,7 +39,7 @@ class OptimizerConfig:
     decay_kernels: bool = False
     """Decay kernels only, not biases and norms."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(self.learning_rate > 0, "learning_rate", "a positive number", self.learning_rate)
         require(self.warmup >= 0, "warmup", "0 or a positive number", self.warmup)
         for name in ("agc", "agc_minimum", "epsilon", "clip"):
@@ -55,7 +55,7 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
-class LossScales:
+class LossScales(Section):
     """Factor of each loss term in the total loss."""
 
     reconstruction: float = 1.0
@@ -81,7 +81,7 @@ class LossScales:
     replay_value: float = 0.3
     """Critic, on replayed trajectories; shapes the representation."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         for item in dataclasses.fields(self):
             require_range(item.name, getattr(self, item.name), 0.0, math.inf)
         # Actor, planner and controller know of the reward only what the world model foretells.

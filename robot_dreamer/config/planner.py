@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robot_dreamer.config.check import require, require_positive, require_range
+from robot_dreamer.config.check import Section, require, require_positive, require_range
 
 
 @dataclass(frozen=True)
-class PlannerConfig:
+class PlannerConfig(Section):
     """Search for an action sequence by the cross-entropy method, anew at each step; the defaults are PlaNet's."""
 
     horizon: int = 12
@@ -22,7 +22,7 @@ class PlannerConfig:
     exploration: float = 0.3
     """Standard deviation of the noise on the executed action while experience is collected."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require_positive(self, exclude=("exploration",))
         bound = f"at most planner.candidates = {self.candidates}"
         require(self.elites <= self.candidates, "elites", bound, self.elites, ("candidates",))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from robot_dreamer.config.behavior import BehaviorConfig
-from robot_dreamer.config.check import build, require
+from robot_dreamer.config.check import Section, SettingError, build, require
 from robot_dreamer.config.demonstrations import DemonstrationsConfig
 from robot_dreamer.config.evolution import EvolutionConfig, StagesConfig
 from robot_dreamer.config.model import ModelConfig
@@ -21,7 +21,7 @@ from robot_dreamer.config.planner import PlannerConfig
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Section):
     """How a run is carried out: nothing here changes what is learned from the same rows, so a resumed run may have
     other values."""
 
@@ -53,7 +53,7 @@ class RunConfig:
     max_nonfinite: int = 100
     """Updates skipped for a loss or gradient that is not finite, after which training stops with a checkpoint."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         for name in ("publish_every", "checkpoint_every", "max_nonfinite"):
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         require(self.bundle_ema >= 0, "bundle_ema", "0 or a positive number", self.bundle_ema)
@@ -113,7 +113,17 @@ class Config:
     pixels: bool = False
     """dm_control tasks show one 64x64 colour picture instead of numbers."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise SettingError for a value that cannot be, alone or beside others.
+
+        Asked of what people say, not of what a checkpoint holds: it goes on with what an older version took.
+        """
+        for name, section in vars(self).items():
+            if isinstance(section, Section):
+                try:
+                    section.check()
+                except SettingError as error:
+                    raise error.within(name) from None
         for name in ("batch_size", "replay_capacity", "action_repeat"):
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         require(self.batch_length > 1, "batch_length", "at least 2", self.batch_length)
@@ -141,7 +151,7 @@ class Config:
     def from_dict(data: Mapping[str, Any]) -> Config:
         """Build a configuration from nested dictionaries; absent fields keep their defaults.
 
-        Raises ValueError that names the field for unknown fields, wrong types and values out of range.
+        Raises ValueError that names the field for unknown fields and wrong types; values are another matter: `check`.
         """
         return build(Config, with_run_settings(data), "")
 

@@ -12,7 +12,7 @@ import pytest
 from robot_dreamer.commands.options import chosen_config
 from robot_dreamer.commands.startable import require_startable
 from robot_dreamer.config import Config, load_config
-from robot_dreamer.learner.checkpoint_meta import FOLDER, META, Progress, TensorsFile, meta_json
+from robot_dreamer.learner.checkpoint_meta import FOLDER, META, Progress, TensorsFile, meta_json, newest_meta
 from robot_dreamer.processes import Options
 from robot_dreamer.spec import load_spec
 
@@ -100,3 +100,26 @@ def test_of_a_checkpoint_that_is_torn_the_one_before_counts(tmp_path: Path, capl
     begun(tmp_path, load_config("nano", ["train_ratio=16"]), 10).write_text("{")
     assert chosen_config(asked(tmp_path, "nano")).train_ratio == 64
     assert "passing over a checkpoint" in caplog.text
+
+
+def test_settings_that_a_newer_version_refuses_are_the_runs_and_asked_of_people_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its checkpoints were passed over as broken: the run went on from an older one, or not at all."""
+    config = load_config("nano", ["train_ratio=16", "seed=0"])
+    behavior = replace(config.behavior, lam=2.0, entropy=-0.5)
+    before = replace(config, behavior=behavior, model=replace(config.model, unimix=1.0))
+    begun(tmp_path, load_config("nano", ["train_ratio=64"]))
+    begun(tmp_path, before, 2)
+    meta = newest_meta(tmp_path)
+    assert meta is not None and meta.configuration() == before and "passing over" not in caplog.text
+    config = chosen_config(asked(tmp_path, "nano", "train_ratio=8"))
+    assert (config.behavior.lam, config.behavior.entropy, config.model.unimix) == (2.0, -0.5, 1.0)
+    assert config.train_ratio == 8.0
+    for wrong in ("model.unimix=1", "behavior.slow_rate=2", "batch_size=0"):
+        with pytest.raises(ValueError, match=wrong.partition("=")[0]):
+            chosen_config(asked(tmp_path, "nano", wrong))
+    file = tmp_path / "mine.yaml"
+    file.write_text("behavior: {slow_rate: 2}\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml, line 1: behavior\.slow_rate"):
+        chosen_config(asked(tmp_path, f"nano:{file}"))
