@@ -74,7 +74,7 @@ class Lockstep(Runner):
         self._parts.heartbeat.beat(self._states.alive)
         last = self._last
         if state is not DriveState.POLICY:
-            self._stand_by(state, stamp, topic)
+            self._stand_by(stamp, topic)
         elif self._resetter.active:
             if last is not None and stamp < last:
                 self._last = stamp
@@ -122,7 +122,7 @@ class Lockstep(Runner):
         else:
             self._reset(stamp)
 
-    def _stand_by(self, state: DriveState, stamp: int, topic: str) -> None:
+    def _stand_by(self, stamp: int, topic: str) -> None:
         """Not under the policy: a set is answered by what the state says, or not at all."""
         if self.phase is not Phase.IDLE:
             self.phase = Phase.IDLE
@@ -131,8 +131,10 @@ class Lockstep(Runner):
         if stamp == self._last and self._answered:
             self._repeat(stamp, topic)
             return
+        if self._last is not None and stamp < self._last:  # it began again, and no command is in force there
+            self._guard.limits.start({})
         self._last = stamp
-        self._answer(self._states.command(self._glance() if state is DriveState.STAND else None), stamp)
+        self._answer(self._states.command(self._glance() if self._states.looks else None), stamp)
 
     def _answer(self, command: Commands | None, stamp: int) -> None:
         self._answered = command is not None

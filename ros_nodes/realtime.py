@@ -138,7 +138,7 @@ class Realtime(Runner):
         state = self._step()
         self._parts.heartbeat.beat(self._states.alive)
         if state is not DriveState.POLICY:
-            self._stand_by(state)
+            self._stand_by()
             return
         if self.phase is Phase.IDLE:
             self._enter(Phase.WAITING)
@@ -163,7 +163,7 @@ class Realtime(Runner):
             self._enter(Phase.RUNNING)
         self._act()
 
-    def _stand_by(self, state: DriveState) -> None:
+    def _stand_by(self) -> None:
         if self.phase is not Phase.IDLE:
             self._controller.abandon()
             self._resetter.withdraw()
@@ -171,7 +171,7 @@ class Realtime(Runner):
             self._over_since = None
             self._enter(Phase.IDLE)
         self._problem = self._silence()  # a person should know it before asking for the policy
-        command = self._states.command(self._glance() if state is DriveState.STAND and not self._problem else None)
+        command = self._states.command(self._glance() if self._states.looks and not self._problem else None)
         if command is not None:
             self._send(command)
 

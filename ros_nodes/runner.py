@@ -163,7 +163,8 @@ class Runner(ABC):
         except ObservationError as error:
             self._controller.refuse("message", str(error))
             return None
-        if not self._states.driving and (problem := self._controller.impossible(observation)):
+        unled = self._states.away or not self._states.driving
+        if unled and (problem := self._controller.impossible(observation)):
             self._controller.refuse("observation_range", problem)
             return None
         return observation

@@ -85,9 +85,13 @@ class CommandLimits:
         away = [name for name, neutral in self._neutral.items() if not np.array_equal(self.last[name], neutral)]
         return self._kept.issuperset(away)
 
-    def start(self, pose: Mapping[str, NDArray[Any]]) -> None:
-        """The robot is where these commands would hold it; rates count from there. Actions not named are neutral."""
-        self.last = {n: np.asarray(pose.get(n, neutral), np.float64) for n, neutral in self._neutral.items()}
+    def start(self, pose: Mapping[str, NDArray[Any]], keep: bool = False) -> None:
+        """The robot is where these commands would hold it; rates count from there. Actions not named are neutral.
+
+        keep: but for what `safety.keep` names, which stays where it is.
+        """
+        known = {name: self.last[name] for name in self._kept if keep} | dict(pose)
+        self.last = {n: np.asarray(known.get(n, neutral), np.float64) for n, neutral in self._neutral.items()}
 
     def _slew(
         self, name: str, command: NDArray[np.float64], steps: Mapping[str, NDArray[np.float64]]

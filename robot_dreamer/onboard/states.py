@@ -45,11 +45,13 @@ class StateMachine:
     Attributes:
       state: as of the last step.
       driving: commands of this node are in force: the robot must not be left without one.
+      away: nobody heard a robot that is driven, which may be a driver that starts again: where the robot is must be
+        seen before it is sent more. Only where the spec says what tells it.
     """
 
     def __init__(self, spec: RobotSpec, guard: Guard, automatic: bool) -> None:
         self.state = DriveState.PASSIVE
-        self.driving = False
+        self.driving = self.away = False
         self._deaf = False  # some have not heard the commands since the way to the safe pose began
         self._alone = False  # nobody hears any of them
         self._stopped = False  # a low level was told to stop, or nothing, so only a look tells where the robot is
@@ -77,11 +79,12 @@ class StateMachine:
         Args:
           heard: all commands are got by somebody. Otherwise nobody drives, and those who get some are led to the safe
             pose.
-          alone: nobody gets any. Then nothing is sent, and whoever listens again is led from where the robot is: a ramp
-            that went on unheard would begin with a leap.
+          alone: nobody gets any. Then nothing is sent, and whoever listens again is led, or held by a fault, from where
+            the robot is: a ramp that went on unheard would begin with a leap.
         """
         self._alone = alone
         self._stopped |= alone and self.driving
+        self.away = self.driving and bool(self._pose) and (self.away or alone)
         self._deaf = not heard or (self._deaf and self.driving and not self._stopped)
         fault, latest = self._guard.fault, self._guard.latest
         if fault is not None:
@@ -100,13 +103,18 @@ class StateMachine:
         self.driving |= self.state is DriveState.POLICY
         return self.state
 
+    @property
+    def looks(self) -> bool:
+        """What goes out in this tick depends on what the robot shows."""
+        return self.state is DriveState.STAND or self.away
+
     def command(self, observation: Mapping[str, NDArray[Any]] | None = None) -> Commands | None:
-        """What goes out in every state but POLICY; None: nothing. STAND looks at the observation, if there is one."""
+        """What goes out in every state but POLICY; None: nothing. `observation`, if there is one: see `looks`."""
         if self._alone:
             return None
         if self.state is DriveState.STAND:
             return self._stand(observation)
-        if not self.driving:
+        if not self.driving or (self.away and not self._find(observation)):
             return None
         if self.state is DriveState.FAULT:
             fault = self._guard.fault or self._seen
@@ -138,9 +146,9 @@ class StateMachine:
         self.state = DriveState.PASSIVE
         self._wish = (self._default, self._guard.latest)
         try:
-            return not self.driving or self._guard.settle(send, sleep)
+            return not self.driving or self.away or self._guard.settle(send, sleep)
         finally:
-            self.driving = self._stopped = False
+            self.driving = self._stopped = self.away = False
             self._reacting = None
 
     def _wanted(self, latest: Fault | None) -> DriveState:
@@ -173,10 +181,17 @@ class StateMachine:
     def _stand(self, observation: Mapping[str, NDArray[Any]] | None) -> Commands | None:
         if observation is not None and (fault := self._guard.inspect(observation)) is not None:
             return self._guard.react(fault) if self.driving else None
-        if not self.driving and self._pose:
-            if observation is None:
-                return None  # nobody knows where the robot is
-            measured = {action: np.asarray(observation[name], np.float64) for action, name in self._pose.items()}
-            self._guard.limits.start(measured)
+        if not self.driving and not self._find(observation):
+            return None
         self.driving = True
         return self._guard.neutral()
+
+    def _find(self, observation: Mapping[str, NDArray[Any]] | None) -> bool:
+        """Commands go on from where the robot is, if the spec says what tells it. False: nobody knows where that is."""
+        if self._pose:
+            if observation is None:
+                return False
+            measured = {action: np.asarray(observation[name], np.float64) for action, name in self._pose.items()}
+            self._guard.limits.start(measured, keep=self.away)
+        self.away = False
+        return True

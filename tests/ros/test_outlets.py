@@ -97,7 +97,8 @@ def test_every_topic_of_an_action_needs_a_listener(make: Make) -> None:
     stage.until(lambda: stage.rows, "an episode")
 
 
-def test_whoever_listens_again_is_led_from_where_the_robot_is(make: Make) -> None:
+@pytest.mark.parametrize("latched", [False, True])
+def test_whoever_listens_again_is_led_from_where_the_robot_is(make: Make, latched: bool) -> None:
     arm = "{topic: arm, type: sensor_msgs/msg/JointState, field: position, names: [motor, other]}"
     spec = TOY.replace("observations:", f"observations:\n  - {{name: arm, shape: [2], range: [-2, 2], source: {arm}}}")
     spec += "safety: {pose: {torque: arm}, ramp_seconds: 3, stale_seconds: 0, missed_deadlines: 0}\n"
@@ -108,6 +109,8 @@ def test_whoever_listens_again_is_led_from_where_the_robot_is(make: Make) -> Non
     stage.robot.deafen()
     wait_deaf(stage)
     stage.silent()  # the ramp, which takes 3 s, does not go on unheard
+    if latched:
+        stage.controller.guard.latch("link", "test")
     sent = len(stage.sent)
     stage.robot.listen()
     stage.until(lambda: len(stage.sent) > sent, "commands")

@@ -63,3 +63,9 @@ def test_who_takes_over_and_says_nothing_of_the_gripper_drops_nothing(idle: bool
     neutral = {"move": np.zeros(3), "gripper": np.array(OPEN)}
     out = guard.limits.apply(neutral, {"move": np.array([True]), "gripper": np.array([idle])})
     assert shown(out) == {"move": [0.0, 0.0, 0.0], "gripper": end}
+
+
+def test_a_driver_that_starts_again_under_a_fault_drops_nothing() -> None:
+    guard, _ = carrying(load_spec("ur5_pick"))
+    guard.limits.start({}, keep=True)
+    assert shown(guard.limits.last) == {"move": [0.0, 0.0, 0.0], "gripper": CLOSED}

@@ -178,8 +178,8 @@ def test_after_a_stop_the_robot_is_looked_at_before_it_is_led(ticks: int) -> Non
     assert robot.machine.alive
 
 
-def acting_from_a_pose() -> Robot:
-    robot = Robot(watched=POSE, safety="{pose: {torque: at}}")
+def acting_from_a_pose(more: str = "") -> Robot:
+    robot = Robot(watched=POSE, safety=f"{{pose: {{torque: at}}{more}}}")
     robot.machine.want(POLICY)
     while robot.step({"at": np.zeros(2, np.float32)}) is not POLICY:
         pass
@@ -203,6 +203,23 @@ def test_a_ramp_does_not_go_on_while_nobody_hears_it() -> None:
     robot.step(alone=True)
     assert robot.step() is PASSIVE
     np.testing.assert_allclose(robot.out, [0.2, 0.1])  # it still has the last command that it heard
+
+
+@pytest.mark.parametrize(("reaction", "sent"), [("ramp", [0.8, 0.4]), ("stop", [0.8, 0.4]), ("hold", [1.0, 0.5])])
+def test_a_driver_that_starts_again_under_a_fault_does_not_get_what_was_sent_to_it_before(
+    reaction: str, sent: list[float]
+) -> None:
+    led = acting_from_a_pose()
+    led.machine.want(PASSIVE)
+    faulty = acting_from_a_pose(f", reactions: {{link: {reaction}}}")
+    faulty.guard.latch("link", "test")
+    for robot, state, first in ((led, PASSIVE, [0.8, 0.4]), (faulty, FAULT, sent)):
+        for alone in (False, True, False):
+            assert robot.step(alone=alone) is state
+        assert robot.out is None and robot.machine.looks  # nobody knows where the robot is
+        robot.step({"at": np.array([1.0, 0.5], np.float32)})
+        np.testing.assert_allclose(robot.out, first)
+        assert not robot.machine.looks and not robot.machine.alive
 
 
 def test_a_fault_while_nobody_hears_is_reacted_to_once_somebody_does() -> None:
