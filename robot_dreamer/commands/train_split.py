@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
         with Display(logdir):
             told = environment | {COMMAND: command_line()}
             saving, resting = partial(_saves, logdir), partial(_rests, logdir, args)
-            return Supervisor(processes(options), logdir, told, saving=saving, resting=resting).run()
+            return Supervisor(partial(processes, options), logdir, told, saving=saving, resting=resting).run()
 
 
 def _saves(logdir: Path) -> bool:

@@ -77,7 +77,8 @@ class Supervisor:
     """Runs a process table.
 
     Args:
-      processes: started in this order.
+      table: the programs, started in this order; asked again for one that is started again: its seed
+        is another one by then.
       logdir: log files are written to logdir/logs/<name>.log, after what is in them.
       environment: variables for the programs, beside this process's own.
       limits: patience.
@@ -87,7 +88,7 @@ class Supervisor:
 
     def __init__(
         self,
-        processes: Sequence[Process],
+        table: Callable[[], Sequence[Process]],
         logdir: Path,
         environment: Mapping[str, str] | None = None,
         limits: Patience | None = None,
@@ -96,7 +97,8 @@ class Supervisor:
     ) -> None:
         logs = logdir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        self._programs = [_Running(p, logs / f"{p.name}.log") for p in processes]
+        self._table = table
+        self._programs = [_Running(p, logs / f"{p.name}.log") for p in table()]
         # ROS 2 keeps a log of its own; unbuffered, so that a crash does not swallow the last lines.
         ours = {"PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(logs / "ros"), "RCUTILS_COLORIZED_OUTPUT": "0"}
         self._environment = {**os.environ, **ours, **(environment or {})}
@@ -191,6 +193,7 @@ class Supervisor:
         if len(program.deaths) > limits.restarts:
             return f"{how}: giving up after {len(program.deaths)} times within {limits.window:g} s; {details}"
         program.restarts += 1
+        program.process = next(process for process in self._table() if process.name == name)
         program.due = now + limits.pause
         _log.warning("%s; starting it again in %g s; %s", how, limits.pause, details)
         return ""

@@ -67,7 +67,7 @@ def make(tmp_path: Path) -> Callable[..., Supervisor]:
             Process(f"{kind}{i}", kind, (f"{kind}_program",), (argument,), finishes=kind == finishes)
             for i, (kind, argument) in enumerate(rows)
         ]
-        return Supervisor(table, tmp_path, {"PYTHONPATH": str(tmp_path)}, limits, **more)
+        return Supervisor(lambda: table, tmp_path, {"PYTHONPATH": str(tmp_path)}, limits, **more)
 
     return build
 
@@ -128,6 +128,21 @@ def test_a_killed_program_is_started_again(make: Callable[..., Supervisor], tmp_
     thread.join(30)
     assert results[0].restarts == {"waits0": 1}
     assert not is_alive(second)
+
+
+def test_a_program_that_is_started_again_is_told_what_holds_by_then(make: object, tmp_path: Path) -> None:
+    told = iter([tmp_path / "first", tmp_path / "second"])
+
+    def table() -> list[Process]:
+        return [Process("waits", "waits", ("waits_program",), (str(next(told)),))]
+
+    supervisor = Supervisor(table, tmp_path, {"PYTHONPATH": str(tmp_path)}, QUICK)
+    thread, results = run_in_thread(supervisor)
+    os.kill(read_pid(tmp_path / "first"), signal.SIGKILL)
+    read_pid(tmp_path / "second")
+    supervisor.stop()
+    thread.join(30)
+    assert results[0].restarts == {"waits": 1}
 
 
 def test_gives_up_with_the_last_words(make: Callable[..., Supervisor], tmp_path: Path) -> None:
@@ -215,7 +230,7 @@ table = [
     Process("waits", "", ("waits_program",), (str(folder / "pid"),)),
     Process(sys.argv[2], "", (sys.argv[2] + "_program",), (str(folder / "other"),)),
 ]
-result = Supervisor(table, folder, {"PYTHONPATH": str(folder)}, Patience(grace=1.0, mercy=0.5)).run()
+result = Supervisor(lambda: table, folder, {"PYTHONPATH": str(folder)}, Patience(grace=1.0, mercy=0.5)).run()
 sys.exit({"finished": 0, "interrupted": 130, "failed": 1}[result.state])
 """
 
