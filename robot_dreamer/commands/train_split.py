@@ -10,6 +10,7 @@ from pathlib import Path
 from robot_dreamer.commands.options import STOPPED, chosen_config
 from robot_dreamer.commands.records import COMMAND, command_line, log_directory
 from robot_dreamer.commands.startable import require_startable
+from robot_dreamer.learner.checkpoint_meta import FOLDER, numbered
 from robot_dreamer.processes import Options, processes
 from robot_dreamer.processes.own_address import own_address
 from robot_dreamer.processes.ros_domain import own_domain
@@ -63,7 +64,13 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
         with Display(logdir):
             told = environment | {COMMAND: command_line()}
             saving, resting = partial(_saves, logdir), partial(_rests, logdir, args)
-            return Supervisor(partial(processes, options), logdir, told, saving=saving, resting=resting).run()
+            table, progress = partial(processes, options), partial(_checkpoints, logdir)
+            return Supervisor(table, logdir, told, saving=saving, resting=resting, progress=progress).run()
+
+
+def _checkpoints(logdir: Path) -> list[str]:
+    """Names: a learner that begins again from the same ones has done nothing that lasts."""
+    return [folder.name for folder in numbered(logdir / FOLDER)]
 
 
 def _saves(logdir: Path) -> bool:

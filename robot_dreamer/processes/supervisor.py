@@ -55,7 +55,7 @@ class Result:
 class Patience:
     """How patient the supervisor is; all in seconds but `restarts`."""
 
-    restarts: int = 5  # of one program within `window`; one more death ends the run
+    restarts: int = 5  # of one program within `window`, or without progress; one more death ends the run
     window: float = 120.0
     pause: float = 1.0  # before a program is started again
     grace: float = 20.0  # after SIGINT, for checkpoints and spools
@@ -70,6 +70,8 @@ class _Running:
     popen: subprocess.Popen[bytes] | None = None
     due: float = 0.0  # when to start it (again), monotonic s
     deaths: deque[float] = field(default_factory=deque)
+    done: object = None  # of the program that ends the run, when it died last
+    in_vain: int = 0  # deaths since it has done anything
     restarts: int = 0
 
 
@@ -84,6 +86,8 @@ class Supervisor:
       limits: patience.
       saving: whether the program that ends the run says that it is saving: it is waited for.
       resting: whether the others are to rest from now on: they are ended, and not started again.
+      progress: what the program that ends the run has done so far, told by something that changes with it. One that
+        dies again and again without any is given up, however long each time takes; default: there always is some.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Supervisor:
         limits: Patience | None = None,
         saving: Callable[[], bool] = lambda: False,
         resting: Callable[[], bool] = lambda: False,
+        progress: Callable[[], object] = object,
     ) -> None:
         logs = logdir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -103,7 +108,7 @@ class Supervisor:
         ours = {"PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(logs / "ros"), "RCUTILS_COLORIZED_OUTPUT": "0"}
         self._environment = {**os.environ, **ours, **(environment or {})}
         self._limits = limits or Patience()
-        self._saving, self._resting = saving, resting
+        self._saving, self._resting, self._progress = saving, resting, progress
         self._stop = threading.Event()
         self._hurry = False
 
@@ -192,6 +197,11 @@ class Supervisor:
             program.deaths.popleft()
         if len(program.deaths) > limits.restarts:
             return f"{how}: giving up after {len(program.deaths)} times within {limits.window:g} s; {details}"
+        if program.process.finishes:
+            done, before = self._progress(), program.done
+            program.done, program.in_vain = done, program.in_vain + 1 if done == before else 1
+            if program.in_vain > limits.restarts:
+                return f"{how}: giving up after {program.in_vain} times without progress in between; {details}"
         program.restarts += 1
         program.process = next(process for process in self._table() if process.name == name)
         program.due = now + limits.pause

@@ -154,6 +154,15 @@ def test_gives_up_with_the_last_words(make: Callable[..., Supervisor], tmp_path:
     assert (tmp_path / "logs" / "ends1.log").read_text().count("my last words") == 3
 
 
+def test_who_dies_again_and_again_without_progress_is_given_up(make: Callable[..., Supervisor]) -> None:
+    done = iter((1, 1, 2, 2, 2))
+    limits = Patience(restarts=2, window=0.001, pause=0.05)
+    result = make(("ends", "7"), limits=limits, finishes="ends", progress=lambda: next(done)).run()
+    assert result.state == "failed" and result.restarts == {"ends0": 4}
+    assert "giving up after 3 times without progress in between" in result.message
+    assert "| my last words" in result.message
+
+
 def test_exit_zero_of_a_program_that_should_go_on_is_a_death(make: Callable[..., Supervisor]) -> None:
     result = make(("ends", "0")).run()
     assert result.state == "failed"
