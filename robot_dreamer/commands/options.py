@@ -33,11 +33,14 @@ def add_training_arguments(
     add_options(parser, LearnerSettings, [name for name in _TRAINING if name not in without], preset=preset)
 
 
-def preset_for(environment: str, preset: str | None, overrides: Sequence[str]) -> str:
+def preset_for(
+    environment: str, preset: str | None, overrides: Sequence[str], meta: CheckpointMeta | None = None
+) -> str:
     """The preset of an in-process environment, with the settings of its domain where the user chose none.
 
     No preset is `dreamer_v3` for a domain that has published settings. `dreamer_v3` and `dreamer_v3:12m` get the domain
-    in front of the size, so that the size that was asked for stays. Any other choice stays as it is.
+    in front of the size, so that the size that was asked for stays. Any other choice stays as it is. A run that goes on
+    sees what it saw, unless somebody says otherwise; meta: of its newest checkpoint.
     """
     domain = _DOMAINS.get(environment.partition(":")[0])
     if domain is None:
@@ -45,8 +48,10 @@ def preset_for(environment: str, preset: str | None, overrides: Sequence[str]) -
     first, *rest = (preset or "dreamer_v3").split(":")
     if first != "dreamer_v3" or {*_DOMAINS.values(), "dmc_vision", "robot"} & set(rest):
         return preset or DEFAULT_PRESET
-    if domain == "dmc_proprio" and composed(preset or first, overrides)["pixels"] is True:
-        domain = "dmc_vision"
+    if domain == "dmc_proprio":
+        said = "pixels" in _said(preset or first, overrides)
+        shown = meta.config if meta and not said else composed(preset or first, overrides)
+        domain = "dmc_vision" if shown.get("pixels") is True else domain
     return ":".join([first, domain, *rest])
 
 
@@ -85,7 +90,10 @@ def resolved(args: argparse.Namespace, environment: str | None = None) -> tuple[
         if name in said:
             raise ValueError(f"--set {override}: {name} is set twice, by --set {said[name]} already")
         said[name] = override
-    preset = preset_for(environment, args.preset, args.set) if environment else args.preset or DEFAULT_PRESET
+    meta = newest_meta(args.logdir) if "logdir" in args else None
+    preset = args.preset or DEFAULT_PRESET
+    if environment:
+        preset = preset_for(environment, args.preset, args.set, meta)
     given = getattr(args, "freeze", "")  # relearn has no such option
     frozen = [name.strip() for name in given.split(",")]
     if not all(frozen) and given:
@@ -94,7 +102,6 @@ def resolved(args: argparse.Namespace, environment: str | None = None) -> tuple[
     if freeze and "freeze" in said:
         raise ValueError(f"--freeze {given}: frozen already by --set {said['freeze']}")
     overrides = [*args.set, *freeze, f"seed={args.seed}"]
-    meta = newest_meta(args.logdir) if "logdir" in args else None
     kept = _kept(preset, overrides, meta) if meta else []
     return load_config(preset, overrides, kept), kept  # by itself an override may not go with the preset
 
@@ -107,11 +114,16 @@ def _kept(preset: str, overrides: Sequence[str], meta: CheckpointMeta) -> list[s
     """
     if not f"{meta.config['name']} ".startswith(f"{preset} "):
         return []
-    said = [override.partition("=")[0].strip() for override in overrides]
-    said += [path for name in preset.split(":") if is_own(name) for path in OwnPreset(name).paths]
+    said = _said(preset, overrides)
     before, kept = meta.configuration(), []
     for path, now, then in differences(composed(preset), meta.config):
         told = any(path == name or path.startswith(f"{name}.") for name in said)
         if not (told or now is None or then is None) and is_read(before, path):  # None: one of the versions lacks it
             kept.append(f"{path}={then if isinstance(then, str) else json.dumps(then)}")
     return kept
+
+
+def _said(preset: str, overrides: Sequence[str]) -> list[str]:
+    """Settings that a person says, by override or in a preset of one's own; of some only the section."""
+    own = [path for name in preset.split(":") if is_own(name) for path in OwnPreset(name).paths]
+    return [override.partition("=")[0].strip() for override in overrides] + own

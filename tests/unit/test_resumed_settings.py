@@ -25,7 +25,7 @@ def begun(logdir: Path, config: Config, number: int = 1) -> Path:
     return file
 
 
-def asked(logdir: Path, preset: str, *overrides: str) -> argparse.Namespace:
+def asked(logdir: Path, preset: str | None, *overrides: str) -> argparse.Namespace:
     return argparse.Namespace(preset=preset, set=list(overrides), seed=0, logdir=logdir)
 
 
@@ -47,6 +47,17 @@ def test_what_a_person_said_once_stays_until_it_is_said_otherwise(tmp_path: Path
     assert (config.train_ratio, config.model.deter, config.freeze) == (64.0, 256, ("encoder",))
     assert config.run.publish_every == load_config("nano").run.publish_every  # how it is carried out is said anew
     assert chosen_config(asked(tmp_path, "nano", "model={deter: 256}")).model.deter == 256
+
+
+@pytest.mark.parametrize("preset", [None, "dreamer_v3:12m"])
+def test_a_task_goes_on_with_the_pictures_that_it_began_with(tmp_path: Path, preset: str | None) -> None:
+    """It was another preset without them, and so another robot."""
+    task = "dmc:walker_walk"
+    begun(tmp_path, chosen_config(asked(tmp_path, preset, "pixels=true", "train_ratio=8"), task))
+    config = chosen_config(asked(tmp_path, preset), task)
+    assert (config.pixels, config.train_ratio) == (True, 8.0) and ":dmc_vision" in config.name
+    assert not chosen_config(asked(tmp_path, preset, "pixels=false"), task).pixels
+    assert not chosen_config(asked(tmp_path / "another", preset), task).pixels
 
 
 def test_a_file_of_ones_own_counts_as_it_is_now(tmp_path: Path) -> None:
