@@ -62,7 +62,7 @@ class Inbox:
         self._progress = 0.0  # when a piece came, or one was asked for while none was on its way
         self._quick, self._patience = timing.piece / 8, timing.piece
         self._early: dict[int, bytes] = {}  # pieces that arrived before their turn
-        self._refused: set[CurrentBundle] = set()  # in this session; announcements repeat
+        self._refused: dict[CurrentBundle, float] = {}  # until when, in this session; announcements repeat
         self._not_before = 0.0
         self._published: float | None = None  # monotonic time at which the current bundle was published
         self.current = self._load()
@@ -79,7 +79,7 @@ class Inbox:
             self._published = now - offered.age
             self.last_error = ""
             return
-        if self._wanted == wanted or wanted in self._refused:
+        if self._wanted == wanted or now < self._refused.get(wanted, -math.inf):
             return
         if self._wanted is not None and self._wanted.store == store and self._received > 0:
             return  # first things first, or a slow link would never see the end of any; it is announced again
@@ -91,7 +91,7 @@ class Inbox:
             self._refuse(wanted, "bundle_too_large", text)
         else:
             self._wanted_published = now - offered.age
-            self._begin(wanted)
+            self._begin(wanted, now)
 
     def requests(self, now: float) -> list[Fetch]:
         """Pieces to ask for now."""
@@ -149,7 +149,7 @@ class Inbox:
         self.problems["bundle_disk"] += 1
         self.last_error = f"bundle: {error}"
         if self._wanted is not None:
-            self._begin(self._wanted)
+            self._begin(self._wanted, now)
         self._not_before = now + self._timing.disk_retry
 
     def new_session(self) -> None:
@@ -157,7 +157,7 @@ class Inbox:
         self._asked.clear()
         self._refused.clear()
 
-    def _begin(self, wanted: CurrentBundle) -> None:
+    def _begin(self, wanted: CurrentBundle, now: float) -> None:
         for part in self.directory.glob("*.part"):
             if part != self._part(wanted):
                 part.unlink()
@@ -169,7 +169,7 @@ class Inbox:
             self._received = 0
         if wanted.size - self._received > free:
             text = f"bundle of {wanted.size} bytes refused: {free} bytes are free in {self.directory}"
-            self._refuse(wanted, "bundle_disk", text)
+            self._refuse(wanted, "bundle_disk", text, now + self._timing.disk_retry)
             return
         # A partial piece is fetched again whole, so that offsets stay multiples of the piece size; so is the last one,
         # which completes the bundle by its arrival: the node may have been killed right before it was renamed.
@@ -211,8 +211,8 @@ class Inbox:
         self.last_error = f"the bundle named by {manifest} cannot be used: {problem}; waiting for the learner's"
         return None
 
-    def _refuse(self, bundle: CurrentBundle, kind: str, text: str) -> None:
-        self._refused.add(bundle)
+    def _refuse(self, bundle: CurrentBundle, kind: str, text: str, until: float = math.inf) -> None:
+        self._refused[bundle] = until
         self.problems[kind] += 1
         self.last_error = text
 

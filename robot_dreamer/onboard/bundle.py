@@ -34,6 +34,7 @@ from robot_dreamer.onboard.manifest import (
     FORMAT,
     BundleError,
     Manifest,
+    PassingProblem,
     Port,
     check_manifest,
     check_recording,
@@ -108,7 +109,7 @@ def read_bundle(path: Path, spec: RobotSpec | None) -> Bundle:
         recording = _read_npz(contents[RECORDING])
         check_recording(recording, manifest)
     except BundleError as error:
-        raise BundleError(f"bundle {path}: {error}") from error
+        raise type(error)(f"bundle {path}: {error}") from error
     return Bundle(manifest, contents[MODEL], recording, spec, path.name)
 
 
@@ -154,7 +155,7 @@ def _read_archive(path: Path) -> dict[str, memoryview]:
                 contents[info.filename] = _read_member(file, info)
             return contents
     except OSError as error:
-        raise BundleError(f"cannot be read: {error.strerror or error}") from error
+        raise PassingProblem(f"cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise BundleError(f"expected a complete zip archive, found a broken or truncated one ({error})") from error
 

@@ -22,6 +22,10 @@ class BundleError(ValueError):
     """A bundle is broken, or not for this robot; the message says what, what was expected and what was found."""
 
 
+class PassingProblem(BundleError):
+    """Nothing is wrong with a bundle as far as is known: no time, memory or disk for it may be over soon."""
+
+
 class Port(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input or output of policy.onnx. The tensor has a batch dimension of 1 before `shape`.
 

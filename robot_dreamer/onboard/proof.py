@@ -19,6 +19,7 @@ import msgspec
 
 from robot_dreamer import servant
 from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
+from robot_dreamer.onboard.manifest import PassingProblem
 from robot_dreamer.onboard.policy import OnnxPolicy
 from robot_dreamer.spec import RobotSpec
 
@@ -45,7 +46,8 @@ def prove(
       patience: seconds until the first step has been done; each step of the recording may take 50 control periods more.
 
     Raises:
-      BundleError: the model cannot be loaded, does not do as its recording says, or takes too long; or `ended`.
+      BundleError: the model cannot be loaded, or does not do as its recording says; or `ended`.
+      PassingProblem: it takes too long, or something ended the process, as the kernel does where memory runs out.
     """
     steps = len(next(iter(bundle.recording.values())))
     limit = patience + _PERIODS * steps / bundle.spec.rate
@@ -72,7 +74,7 @@ def prove(
                 raise BundleError(f"bundle {bundle.source}: its proof was cut short: the node ends")
             if time.monotonic() > deadline:
                 text = f"its proof did not end within {limit:.3g} s, for {steps} steps of a policy"
-                raise BundleError(f"bundle {bundle.source}: {text}")
+                raise PassingProblem(f"bundle {bundle.source}: {text}")
     finally:
         process.kill()
         process.communicate()
@@ -80,7 +82,7 @@ def prove(
         raise BundleError(output)
     if process.returncode:
         words = errors.strip().splitlines()[-1:] or ["it said nothing"]
-        raise BundleError(f"bundle {bundle.source}: its proof ended with status {process.returncode}: {words[0]}")
+        raise PassingProblem(f"bundle {bundle.source}: its proof ended with status {process.returncode}: {words[0]}")
     policy = OnnxPolicy(bundle, threads, provider)
     policy.verify()  # with this provider; also warms it up
     return policy

@@ -3,7 +3,8 @@
 A background thread reads, checks, loads and verifies; the control thread only exchanges a reference. Refused are: a
 broken bundle, one for another robot or of another lineage than was asked for, one whose recording does not replay, one
 that is not newer than what has flown of its lineage (see Manifest), and one of the same lineage whose state does not
-fit the present one. The newest offer wins.
+fit the present one. The newest offer wins. What may be over soon, such as no memory or no time for
+the proof, is tried twice more: of a learner that has ended no other bundle comes.
 A bundle of another lineage (a new run) starts with a fresh filter: another model's state means nothing to it.
 
 There is no way back from a bundle to random actions: without a bundle before it, a failure is a fault (see guard.py).
@@ -13,13 +14,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from robot_dreamer.onboard.bundle import BundleError
 from robot_dreamer.onboard.logbook import Logbook
+from robot_dreamer.onboard.manifest import PassingProblem
 from robot_dreamer.onboard.policy import ActingPolicy, OnnxPolicy
 from robot_dreamer.onboard.probation import Probation
 from robot_dreamer.onboard.proof import PATIENCE, prove
@@ -28,6 +32,14 @@ from robot_dreamer.record import RANDOM_POLICY
 from robot_dreamer.spec import RobotSpec
 
 _LOG = logging.getLogger(__name__)
+_TRIES = 3  # of a bundle, where what is wrong may be over soon
+_PAUSE = 30.0  # seconds between two of them
+
+
+class _Offer(NamedTuple):
+    path: Path
+    tries: int = 1
+    due: float = 0.0  # not before, monotonic s
 
 
 class Acting(NamedTuple):
@@ -85,7 +97,7 @@ class PolicySlot:
         if policy.version > self._floor(policy.lineage):
             self._floors[policy.lineage] = policy.version
         self._prepared = ""  # file name of the bundle that was made ready last
-        self._offers: deque[Path] = deque(maxlen=1)
+        self._offers: deque[_Offer] = deque(maxlen=1)
         self._ready: deque[OnnxPolicy] = deque(maxlen=1)  # append and pop are atomic: no lock in the control loop
         self._retired: deque[ActingPolicy] = deque()  # to be freed by the background thread: it takes milliseconds
         self._wake: SimpleQueue[None] = SimpleQueue()  # put never waits: the control thread rings it too
@@ -107,7 +119,7 @@ class PolicySlot:
 
     def offer(self, path: Path) -> None:
         """Look at a bundle in the background; returns at once."""
-        self._offers.append(Path(path))
+        self._offers.append(_Offer(Path(path)))
         self._wake.put(None)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="policy-slot", daemon=True)
@@ -168,27 +180,37 @@ class PolicySlot:
             self._thread = None
 
     def _work(self) -> None:
+        again: _Offer | None = None
         while True:
-            self._wake.get()
+            with suppress(Empty):
+                self._wake.get(timeout=max(0.0, again.due - time.monotonic()) if again else None)
             last = self._stopping  # nothing changes any more: what is written down from here on is complete
             self._write_down()
             if last:
                 return
             if self._stopping:
                 continue
-            try:
-                path = self._offers.pop()
-            except IndexError:
+            offer = self._offers.pop() if self._offers else again
+            if offer is None or time.monotonic() < offer.due:
                 continue
+            again = None
             self._retired.clear()
             try:
-                policy = self._prepare(path)
+                policy = self._prepare(offer.path)
                 self._ready.append(policy)
                 self._prepared = policy.source  # after it is ready: what it replaced there will not act
-            except BundleError as error:
-                self._refuse(str(error))
             except Exception as error:  # such as no memory; this thread must live to see the next bundle
-                self._refuse(f"bundle {path}: {type(error).__name__}: {error}")
+                again = self._give_up(offer, error)
+
+    def _give_up(self, offer: _Offer, error: Exception) -> _Offer | None:
+        """Refuse it. Returns when it is looked at again, if what is wrong may pass and no newer one comes."""
+        of_it = isinstance(error, BundleError)
+        reason = str(error) if of_it else f"bundle {offer.path}: {type(error).__name__}: {error}"
+        if (of_it and not isinstance(error, PassingProblem)) or offer.tries == _TRIES:
+            self._refuse(reason)
+            return None
+        self._refuse(f"{reason}; it is tried again in {_PAUSE:g} s")
+        return _Offer(offer.path, offer.tries + 1, time.monotonic() + _PAUSE)
 
     def _prepare(self, path: Path) -> OnnxPolicy:
         bundle = read_admitted(path, self._spec, self._gated)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -232,6 +234,20 @@ def test_a_full_disk_is_a_counted_delay(tmp_path: Path, monkeypatch: pytest.Monk
     inbox.disk_failed(OSError(28, "No space left on device"), 1.0)
     assert inbox.problems == {"bundle_disk": 1} and inbox.requests(1.5) == []
     assert serve(inbox, data, 3.0) == 3 and inbox.current is not None
+
+
+def test_a_bundle_that_finds_no_room_is_fetched_once_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for the next one, which a learner that has ended does not make."""
+    inbox, (data, offer), free = open_inbox(tmp_path), bundle(1), [100]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[0]))
+    for now in (0.0, 0.5):
+        inbox.offer(offer, "store", now)
+    assert inbox.requests(0.5) == [] and inbox.problems == {"bundle_disk": 1} and "are free" in inbox.last_error
+    free[0] = 1 << 30
+    inbox.offer(offer, "store", 2.0)
+    assert serve(inbox, data, 2.0) == 5 and inbox.current is not None and not inbox.last_error
 
 
 def test_the_age_counts_from_the_announcement(tmp_path: Path) -> None:

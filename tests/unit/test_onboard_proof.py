@@ -15,6 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from robot_dreamer.onboard.bundle import BundleError, read_bundle
+from robot_dreamer.onboard.manifest import PassingProblem
 from robot_dreamer.onboard.policy import RandomPolicy
 from robot_dreamer.onboard.proof import PATIENCE, prove
 from robot_dreamer.onboard.slot import PolicySlot
@@ -58,7 +59,7 @@ def test_a_model_that_never_ends_is_refused_by_name_and_leaves_nothing_behind(
     tmp_path: Path, spoil: Callable[[bytes], bytes]
 ) -> None:
     path = make_foreign_bundle(tmp_path / "endless.bundle", SPEC, spoil)
-    with pytest.raises(BundleError, match=r"bundle endless.bundle: its proof did not end within 2 s, for 20 steps"):
+    with pytest.raises(PassingProblem, match=r"bundle endless.bundle: its proof did not end within 2 s, for 20 steps"):
         prove(path, read_bundle(path, SPEC), patience=1.0)
     assert not proofs()
 
@@ -79,7 +80,7 @@ def test_a_proof_whose_process_dies_refuses_the_bundle(tmp_path: Path) -> None:
         os.kill(proofs()[0], signal.SIGKILL)
 
     threading.Thread(target=kill).start()
-    with pytest.raises(BundleError, match="bundle endless.bundle: its proof ended with status -9: it said nothing"):
+    with pytest.raises(PassingProblem, match="bundle endless.bundle: its proof ended with status -9: it said nothing"):
         prove(path, read_bundle(path, SPEC), patience=1e9)
 
 

@@ -132,6 +132,28 @@ def test_whatever_goes_wrong_with_a_bundle_the_thread_lives(bench: Bench, monkey
     assert bench.swap(2)
 
 
+def test_what_may_be_over_soon_is_tried_again_and_not_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a learner that has ended no other bundle comes."""
+    monkeypatch.setattr("robot_dreamer.onboard.slot._PAUSE", 0.05)
+    verify, short = OnnxPolicy.verify, [True] * 2
+
+    def short_of_memory(policy: OnnxPolicy) -> None:
+        if short and short.pop():
+            raise MemoryError("no memory")
+        verify(policy)
+
+    monkeypatch.setattr(OnnxPolicy, "verify", short_of_memory)
+    bench.offer(1)
+    until(lambda: bench.slot.exchange().policy.version == 1)
+    assert bench.slot.refused == 2
+    assert bench.slot.last_refusal.endswith("1.bundle: MemoryError: no memory; it is tried again in 0.05 s")
+    short += [True] * 3
+    bench.offer(2)
+    until(lambda: bench.slot.refused == 5)
+    assert bench.slot.last_refusal.endswith("2.bundle: MemoryError: no memory")
+    assert bench.swap(3)
+
+
 def test_rollback_restores_policy_and_state_and_bars_the_failed_version(bench: Bench) -> None:
     slot = bench.slot
     assert bench.swap(1) and bench.swap(2)
