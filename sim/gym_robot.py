@@ -36,6 +36,7 @@ class GymRobot(gymnasium.Env[Observation, Any]):
     Raises:
       SpecError: unknown robot, or one that cannot be simulated.
       EpisodeBroken: the simulation lost itself (step), or an expression of the spec has no value (reset too); reset it.
+      gymnasium.error.ResetNeeded: a step before the first reset, behind an episode's end, or in a world that is broken.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
@@ -60,13 +61,14 @@ class GymRobot(gymnasium.Env[Observation, Any]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode. With a seed, all that follows depends on it and the actions alone."""
         super().reset(seed=seed)
+        self._steps = None
         sensors = self._robot.reset(int(self.np_random.integers(2**31)))
         self._limits.start({})
         self._filter.reset(self._limits.last)
-        self._steps = 0
         for past in self._past.values():
             past.clear()
-        return self._show(sensors), {"drawn": copy.deepcopy(self._robot.drawn)}
+        shown, self._steps = self._show(sensors), 0
+        return shown, {"drawn": copy.deepcopy(self._robot.drawn)}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if self._steps is None:
@@ -74,11 +76,13 @@ class GymRobot(gymnasium.Env[Observation, Any]):
         specs = self.robot_spec.actions
         given = action if len(specs) > 1 else {specs[0].name: action}
         wanted = {spec.name: spec.to_command(given[spec.name]) for spec in specs}
+        taken, self._steps = self._steps + 1, None  # which it stays where the world breaks
         sensors = self._robot.step(self._limits.apply(self._filter.step(wanted)))
-        self._steps += 1
-        truncated = self._steps >= self.robot_spec.episode.max_steps and not sensors.terminal
+        shown = self._show(sensors)
+        truncated = taken >= self.robot_spec.episode.max_steps and not sensors.terminal
+        self._steps = None if sensors.terminal or truncated else taken
         info = {"command": dict(self._limits.last)}
-        return self._show(sensors), float(sensors.reward), sensors.terminal, truncated, info
+        return shown, float(sensors.reward), sensors.terminal, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
         return None if self.render_mode is None else self._robot.picture(_SIDE)

@@ -153,6 +153,10 @@ def test_any_robots_file_has_an_environment(tmp_path: Path) -> None:
     assert info == {"drawn": {}} and all(np.array_equal(shown[k], again[k]) for k in shown)
     ends = [environment.step(environment.action_space.sample())[2:4] for _ in range(3)]
     assert ends == [(False, False), (False, False), (False, True)]
+    with pytest.raises(gymnasium.error.ResetNeeded):  # it went on, as if there were an episode
+        environment.step(environment.action_space.sample())
+    environment.reset()
+    assert environment.step(environment.action_space.sample())[2:4] == (False, False)
     with pytest.raises(SpecError, match="unknown robot 'catpole'"):
         gymnasium.make(ANY, robot="catpole")
 
