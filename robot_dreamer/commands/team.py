@@ -25,7 +25,10 @@ def joined_team(config: Config) -> Iterator[tuple[Config, Team | None]]:
     """This process's team, None without torchrun, and the configuration with the device of this process."""
     device = resolve_device(config.run.device)
     if "LOCAL_RANK" in os.environ and device.type == "cuda":  # a GPU each
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        try:
+            device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        except ValueError as error:
+            raise ValueError(f"torchrun: a process has a GPU to itself: {error}, or fewer --nproc-per-node") from error
         torch.cuda.set_device(device)
         config = config.with_run(device=str(device))
     team = Team.join(device)

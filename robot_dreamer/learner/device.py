@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 
@@ -9,12 +11,13 @@ def resolve_device(name: str) -> torch.device:
     """The device of a configuration: `auto` takes a GPU if there is one. Raises ValueError if it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, found {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device: {name!r} is configured, but torch finds no CUDA device; use device=auto or device=cpu"
-        )
-    return device
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):  # what else torch knows has not been tried
+        raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, found {name!r}")
+    kind, _, number = name.partition(":")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= there:
+        found = " and ".join(f"cuda:{n}" for n in range(there)) or "no CUDA device"
+        built = "" if torch.backends.cuda.is_built() else ", for this build of it is without CUDA"
+        advice = "use one that is there, device=auto or device=cpu"
+        raise ValueError(f"device: {name!r} is configured, but torch finds {found}{built}; {advice}")
+    return torch.device(name)
