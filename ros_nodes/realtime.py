@@ -133,7 +133,7 @@ class Realtime(Runner):
     def _tick(self, missed: int) -> None:
         if self.phase is Phase.RUNNING:
             self._guard.judge_deadline(missed)
-        else:  # or the first tick would read all that came meanwhile, and too much of it counts as lost
+        else:  # at each tick, or too much would have come by the first of an episode, and count as lost
             self._observer.judge.skip()
         state = self._step()
         self._parts.heartbeat.beat(self._states.alive)

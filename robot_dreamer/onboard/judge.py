@@ -56,16 +56,14 @@ class Judge:
         self._up = False
 
     def skip(self) -> None:
-        """Nobody acts: of what has come, the last message of each topic is all that an episode begins by."""
+        """No episode runs: of what has come, the last message of each topic is all that one begins by. What was up and
+        is no more ends nothing; rewards do not add up, be it of minutes, and the last tells whether they can be used.
+        """
         last = dict(self._events.popleft() for _ in range(len(self._events)))
         self._events.extendleft(reversed(last.items()))
 
-    def take(self, begins: bool = False) -> tuple[float, bool]:
+    def take(self) -> tuple[float, bool]:
         """The sum of all rewards since the last call, and whether the task has ended since then.
-
-        Args:
-          begins: the sample begins an episode. What came before it ends nothing; only a terminal that is still up does.
-            Nor does it add up, be it minutes: the last reward alone is given, which tells whether they can be used.
 
         Raises:
           ObservationError: a message does not have what the spec expects of its topic. All events are taken then, too.
@@ -76,8 +74,7 @@ class Judge:
             topic, message = self._events.popleft()
             try:
                 if self._reward is not None and topic == self._reward.topic:
-                    paid = self._reward_of(topic, message)
-                    reward = paid if begins else reward + paid
+                    reward += self._reward_of(topic, message)
                 if self._terminal is not None and topic == self._terminal.topic:
                     self._up = _read_flag(self._terminal, self._readers["terminal"], message)
                     ended = ended or self._up
@@ -87,7 +84,7 @@ class Judge:
             raise wrong
         if not self._need_reward and (problem := reward_problem(reward)):
             reward = self._not_used(problem)
-        return reward, self._up if begins else ended or self._up
+        return reward, ended or self._up
 
     def _reward_of(self, topic: str, message: Any) -> float:
         try:

@@ -157,13 +157,15 @@ class Observer:
         reward messages since the last call, and it is terminal if one message since then said so.
 
         Args:
-          begins: it begins an episode: what ended before it ends nothing.
+          begins: it begins an episode: what ended before it ends nothing, and what was paid does not add up.
 
         Raises:
           ObservationError: a message does not have what the spec expects of its topic, or there is none; ask `missing`
             or `common_stamp` first.
         """
-        reward, terminal = self.judge.take(begins)
+        if begins:
+            self.judge.skip()
+        reward, terminal = self.judge.take()
         observation, stamps = {}, []
         for spec, read in self._observations:
             reading = self._feeds[spec.source.topic].latest

@@ -216,6 +216,7 @@ def test_rewards_whose_sum_no_row_can_hold() -> None:
 def test_rewards_from_before_an_episode_do_not_add_up() -> None:
     """A robot that nobody drove for minutes would begin with a sum that is outside of its reward_range."""
     observer = Observer(toy_spec())
+    observer.receive("task", joint_state(0, ["score"], [1.0]))  # nor is one that nobody can read held against it
     for tick in range(1, 2000):
         show(observer, tick, reward=math.nan if tick == 7 else 0.5)
     assert observer.sample(begins=True).reward == 0.5
