@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
+
 EXTRAS = {
     "torch": "learner",
     "gymnasium": "learner",
@@ -41,3 +44,20 @@ def advice(error: ModuleNotFoundError) -> str:
     extra = EXTRAS.get(module)
     sourced = ", or source the setup.bash of ROS 2" if module == "rclpy" else ""
     return f"{module} is missing: pip install 'robot_dreamer[{extra}]'{sourced}" if extra else ""
+
+
+def explain_missing(program: str) -> None:
+    """From here on a missing package ends this process with what to install and status 2, as it ends the command.
+
+    For what `python -m` starts: a package that its first imports miss is missed before anything of ours can catch it.
+    """
+
+    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        text = advice(error) if isinstance(error, ModuleNotFoundError) else ""
+        if not text:
+            sys.__excepthook__(kind, error, trace)
+            return
+        print(f"{program}: {text}", file=sys.stderr)
+        raise SystemExit(2)
+
+    sys.excepthook = tell

@@ -76,6 +76,33 @@ def test_a_missing_package_is_named_with_its_extra(outcomes: list[tuple[int, str
     assert f"{package} is missing: pip install 'robot_dreamer[{EXTRAS[package]}]'" in errors
 
 
+AS_A_MODULE = """
+import runpy, sys
+package, module = sys.argv[1:]
+sys.modules[package], sys.argv[:] = None, ["-m"]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [
+        ("torch", "export.onnx"),
+        ("rclpy", "ros_nodes.policy_node"),
+        ("onnxruntime", "ros_nodes.policy_node"),
+        ("rclpy", "sim.node"),
+        ("mujoco", "sim.node"),
+    ],
+)
+def test_so_it_is_by_what_is_started_as_a_module(package: str, module: str) -> None:
+    if module != "export.onnx":
+        pytest.importorskip("rclpy")
+    line = [sys.executable, "-c", AS_A_MODULE, package, module]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=100, env=ENVIRONMENT)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert f"{package} is missing: pip install 'robot_dreamer[{EXTRAS[package]}]'" in done.stderr
+
+
 def test_every_extra_exists() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     declared = text.split("[project.optional-dependencies]")[1].split("[project.scripts]")[0]
