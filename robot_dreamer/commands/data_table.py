@@ -40,14 +40,13 @@ def _table(*columns: str) -> Table:
 
 
 def _boot(boot: BootSummary) -> list[str]:
-    finished = boot.finished
-    mean = sum(episode.total_reward for episode in finished) / len(finished) if finished else None
+    mean = boot.mean_return
     return [
         boot.robot,
         boot.boot,
         str(boot.rows),
         str(len(boot.episodes)),
-        str(len(boot.episodes) - len(finished)),
+        str(len(boot.episodes) - len(boot.finished)),
         str(sum(episode.discarded for episode in boot.episodes)),
         "-" if mean is None else f"{mean:.2f}",
         f"{(boot.last_stamp - boot.first_stamp) * 1e-9:.1f} s",

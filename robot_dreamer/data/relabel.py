@@ -49,7 +49,7 @@ class Coverage:
 
     Attributes:
       rewards: of all rows but the first ones of episodes, whose reward is 0.
-      returns: of the episodes that have their last row.
+      returns: of the episodes that have all their rows.
       faults: rows for which an expression has no value, because a number is out of its range, or the row before, whose
         action or numbers it reads, was not recorded; they are left out.
       dropped: rows behind the end of the new task.
@@ -150,6 +150,7 @@ class _Boot:
         self._executed: Arrays | None = self._zero
         self._values: Arrays | None = None  # what the expressions saw in the row before
         self._total = 0.0
+        self._whole = True  # no row of the episode is missing or left out so far
         self._read, self._written = -1, -1  # sequence numbers
         self._episode = -1
 
@@ -157,14 +158,17 @@ class _Boot:
         """The next row as it was recorded."""
         if row.sequence != self._read + 1:
             self._written, self._executed, self._values = self._written + 1, None, None
+            self._whole = False
         self._read = row.sequence
         if row.is_first or row.episode != self._episode:  # the first row may be missing
             self.over, self._values, self._total, self._episode = False, None, 0.0, row.episode
             self._executed = self._zero if row.is_first else None
+            self._whole = row.is_first
 
     def leave_out(self, row: StepRecord) -> None:
         """Nothing is known of what this row is worth: it leaves a gap."""
         self._written, self._executed = self._written + 1, row.action
+        self._whole = False
 
     def judge(self, row: StepRecord, coverage: Coverage) -> StepRecord:
         spec = self._spec
@@ -182,7 +186,7 @@ class _Boot:
         self._total += reward
         if not row.is_first:
             coverage.rewards.append(reward)
-        if last:
+        if last and self._whole:
             coverage.returns.append(self._total)
         self.over, self._executed = last, row.action
         action = self._zero if last else row.action

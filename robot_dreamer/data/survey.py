@@ -23,6 +23,7 @@ RATE_TOLERANCE = 0.1  # of the spec's rate
 class EpisodeSummary:
     """One episode. `ended` is "terminal", "time limit", or "cut" while no last row has come.
 
+    whole: no row of it is missing so far.
     discarded: a person has said not to learn from it.
     """
 
@@ -30,6 +31,7 @@ class EpisodeSummary:
     rows: int = 0
     total_reward: float = 0.0
     ended: str = "cut"
+    whole: bool = True
     discarded: bool = False
 
 
@@ -60,6 +62,12 @@ class BootSummary:
         """Episodes that have their last row."""
         return [episode for episode in self.episodes if episode.ended != "cut"]
 
+    @property
+    def mean_return(self) -> float | None:
+        """Of finished episodes that lack no row; None if there is none."""
+        totals = [episode.total_reward for episode in self.finished if episode.whole]
+        return sum(totals) / len(totals) if totals else None
+
 
 class Survey:
     """Feed it rows in the order of the store."""
@@ -84,9 +92,11 @@ class Survey:
         follows = row.sequence == sequence + 1 and row.episode == episode
         if not boot.episodes or boot.episodes[-1].number != row.episode:
             discarded = (row.robot, row.boot, row.episode) in self._discarded
-            boot.episodes.append(EpisodeSummary(row.episode, discarded=discarded))
+            boot.episodes.append(EpisodeSummary(row.episode, whole=row.is_first, discarded=discarded))
         elif follows:
             self._interval(boot, row.stamp_capture - stamp)
+        else:
+            boot.episodes[-1].whole = False
         summary = boot.episodes[-1]
         summary.rows += 1
         summary.total_reward += row.reward

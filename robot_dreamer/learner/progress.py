@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,39 @@ class ScoreLog:
             csv.writer(file, lineterminator="\n").writerow(values)
 
 
+@dataclass(slots=True)
+class _Running:
+    """An episode that goes on.
+
+    Attributes:
+      drawn: for it.
+      due: the sequence number of its next row; whole: none is missing so far, the first one neither.
+      total, length: of its rewards, and in actions.
+      led: by a person, for a while.
+    """
+
+    number: int
+    drawn: Draws
+    due: int
+    whole: bool
+    total: float = 0.0
+    length: int = 0
+    led: bool = False
+
+    def add(self, row: StepRecord) -> None:
+        self.whole, self.due = self.whole and row.sequence == self.due, row.sequence + 1
+        self.total += row.reward
+        self.length += not row.is_first
+        self.led |= row.policy_version in (INTERVENTION, TAKEN_OVER)
+
+
 class EpisodeLog:
     """Sums rewards of the running episodes and appends each finished one to episodes.jsonl.
 
     A restarted learner reads its store again; episodes that the file already holds are not written twice. `scores` and
     `proven` are told of each finished episode too; `proven` not of those in which a person drove, for they say nothing
-    of a bundle.
+    of a bundle. Of one of which rows are missing (dropped by a full spool, rejected, left out) nobody knows the return:
+    it does not count, as one that was cut.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,36 +133,33 @@ class EpisodeLog:
         drop_torn_line(path)
         if path.exists():
             self._logged_until = max(_readable(path, lambda line: int(json.loads(line)["env_step"])), default=0)
-        self._running: dict[tuple[str, str], tuple[int, float, int, bool, Draws]] = {}
+        self._running: dict[tuple[str, str], _Running] = {}
 
     def add(self, env_step: int, row: StepRecord) -> None:
         """Count one row; env_step is its number in the store."""
         stream = (row.robot, row.boot)
-        episode, total, length, led, drawn = self._running.get(stream, (row.episode, 0.0, 0, False, {}))
-        if row.is_first or episode != row.episode:
-            episode, total, length, led, drawn = row.episode, 0.0, 0, False, row.drawn
-        total += row.reward
-        length += not row.is_first
-        led |= row.policy_version in (INTERVENTION, TAKEN_OVER)  # by a person, for a while
-        self._running[stream] = (episode, total, length, led, drawn)
-        if not row.is_last:
+        episode = self._running.get(stream)
+        if episode is None or row.is_first or episode.number != row.episode:
+            episode = self._running[stream] = _Running(row.episode, row.drawn, row.sequence, whole=row.is_first)
+        episode.add(row)
+        if not (row.is_last and episode.whole):
             return
         self.count += 1
-        self.returns.append(total)
-        self.last_length = length
+        self.returns.append(episode.total)
+        self.last_length = episode.length
         if self.scores is not None:
-            self.scores.add(env_step, total)
-        if self.proven is not None and not led:
-            self.proven.add(row.policy_version, total)
+            self.scores.add(env_step, episode.total)
+        if self.proven is not None and not episode.led:
+            self.proven.add(row.policy_version, episode.total)
         if env_step > self._logged_until:
             entry = {
                 "env_step": env_step,
                 "robot": row.robot,
-                "return": total,
-                "length": length,
+                "return": episode.total,
+                "length": episode.length,
                 "policy_version": row.policy_version,
                 "time": time.time(),
-                **({"drawn": drawn} if drawn else {}),
+                **({"drawn": episode.drawn} if episode.drawn else {}),
             }
             with self._path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")

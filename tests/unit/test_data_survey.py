@@ -57,6 +57,14 @@ def test_missing_rows_are_counted_and_are_no_gap_in_time() -> None:
     assert "5 rows are missing" in next(made.findings())
 
 
+@pytest.mark.parametrize("missing", [10, 14])
+def test_the_mean_return_is_of_episodes_that_lack_no_row(missing: int) -> None:
+    lived = [synthetic_row(SPEC, "r1", "b", n, episode_steps=9) for n in range(25)]
+    (boot,) = survey(*(row for row in lived if row.sequence != missing)).boots
+    assert len(boot.finished) == 2
+    assert boot.mean_return == pytest.approx(sum(row.reward for row in lived[:10]))
+
+
 def test_the_table_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ExperienceStore(tmp_path / "experience.sqlite", SPEC)
     store.add([synthetic_row(SPEC, "arm", "b0", n, episode_steps=9) for n in range(25) if n != 12])

@@ -78,15 +78,14 @@ def test_a_robot_that_nobody_resets_says_nothing_of_its_draws(tmp_path: Path) ->
     assert sum(row.is_first for row in found) == 3 and not any(row.drawn for row in found)
 
 
-def test_episodes_whose_first_row_is_missing_have_no_draws(tmp_path: Path) -> None:
+def test_episodes_whose_first_row_is_missing_are_not_given_the_draws_of_another(tmp_path: Path) -> None:
     log = EpisodeLog(tmp_path / "episodes.jsonl")
     made = rows(9, steps=2)
     for number, row in enumerate(made):
         if number != 3:
             log.add(number + 1, row)
     lines = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
-    assert [line.get("drawn", {}).get("n") for line in lines] == [0, None, 2]
-    assert "drawn" not in lines[1]
+    assert [(line["env_step"], line["drawn"]["n"]) for line in lines] == [(3, 0), (9, 2)]
 
 
 @pytest.mark.parametrize("output", ["x.mcap", "set"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,12 @@ from robot_dreamer.learner.progress import EpisodeLog, MetricsLog, ScoreLog, wri
 from robot_dreamer.learner.run import Budget
 from robot_dreamer.record import StepRecord
 
+NUMBERS: dict[str, Iterator[int]] = defaultdict(itertools.count)  # of rows, by robot
+
 
 def row(episode: int, reward: float, *, is_first: bool = False, is_last: bool = False, robot: str = "a") -> StepRecord:
-    return StepRecord(robot, "boot", 0, episode, {}, {}, {}, reward, is_first, is_last, False, 0, 0, 7)
+    sequence = next(NUMBERS[robot])
+    return StepRecord(robot, "boot", sequence, episode, {}, {}, {}, reward, is_first, is_last, False, 0, 0, 7)
 
 
 def entries(path: Path) -> list[dict[str, float]]:
@@ -33,6 +39,20 @@ def test_returns_are_summed_per_robot_and_a_cut_episode_is_not_counted(tmp_path:
         (4, 1, 8, 7),
     ]
     assert log.count == 2 and list(log.returns) == [5, 4]
+
+
+@pytest.mark.parametrize("missing", [5, 6, 7])
+def test_an_episode_that_lacks_rows_has_no_return(tmp_path: Path, missing: int) -> None:
+    """A spool was full, or the store refused one: with rewards below zero such an episode looked best."""
+    log = EpisodeLog(tmp_path / "episodes.jsonl")
+    log.scores = ScoreLog(tmp_path / "scores.csv", "ours", "task", 0, 1)
+    lived = [row(n, -1, is_first=t == 0, is_last=t == 4) for n in range(3) for t in range(5)]
+    for number, one in enumerate(lived):
+        if number != missing:
+            log.add(number + 1, one)
+    assert [entry["env_step"] for entry in entries(tmp_path / "episodes.jsonl")] == [5, 15]
+    assert log.count == 2 and list(log.returns) == [-5, -5]
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 3
 
 
 def test_a_restart_reads_the_file_even_if_its_last_line_is_torn(tmp_path: Path) -> None:

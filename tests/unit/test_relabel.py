@@ -105,6 +105,13 @@ def test_rows_for_which_there_is_no_value_are_left_out_and_counted() -> None:
     assert [row.sequence for row in found] == [*range(4), *range(5, 30)]
 
 
+@pytest.mark.parametrize("missing", [31, 40])
+def test_what_lacks_rows_is_not_said_to_be_the_best_episode(missing: int) -> None:
+    experience = [row for row in rows(0, 93) if row.sequence != missing]
+    coverage = covered(experience, with_task(SPEC, "abs(force) - 2"))  # below zero: the fewer rows the more
+    assert len(coverage.returns) == 2 and len(coverage.rewards) > 80
+
+
 def test_what_was_only_watched_is_not_in_the_rows() -> None:
     spec = load_spec("cartpole")
     watched = spec.to_json().replace('"watched":[]', f'"watched":[{HEIGHT}]')
