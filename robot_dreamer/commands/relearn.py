@@ -102,7 +102,9 @@ def _config(args: argparse.Namespace) -> Config:
     config = replace(config, demonstrations=shown, freeze=())  # what was frozen there would never learn the task here
     if config.objective == "world_models" and not args.from_scratch:
         raise ValueError("the memory of World Models predicts the reward itself: relearn it with --from-scratch")
-    return config.with_run(seed=args.seed, device=_device(config.run.device))
+    device = _device(config.run.device)
+    graph = config.run.cuda_graph and resolve_device(device).type == "cuda"  # which no option could change either
+    return config.with_run(seed=args.seed, device=device, cuda_graph=graph)
 
 
 def _device(name: str) -> str:

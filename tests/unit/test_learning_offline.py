@@ -114,18 +114,20 @@ def test_a_store_is_learned_from_and_begins_as_another_run_did(
     assert [json.loads(line) for line in (place / "commands.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize("device", ["cuda", "auto"])
 def test_where_the_runs_device_is_not_there_it_is_relearned_elsewhere(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    device: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No option chose it: --set goes with --preset alone."""
+    """No option chose it, nor the CUDA graph, which no other device has: --set goes with --preset alone."""
     (meta,) = run.glob("checkpoints/*/meta.json")
     found = json.loads(meta.read_text())
-    found["config"]["run"]["device"] = "cuda"
+    found["config"]["run"] |= {"device": device, "cuda_graph": True}
     meta.write_text(json.dumps(found))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     place = tmp_path / "new"
     assert main(["relearn", str(run), "--reward", REWARD, "--logdir", str(place), "--epochs", "1"]) == 0
-    assert json.loads((place / "run.json").read_text())["config"]["run"]["device"] == "auto"
+    settings = json.loads((place / "run.json").read_text())["config"]["run"]
+    assert (settings["device"], settings["cuda_graph"]) == ("auto", False)
 
 
 def test_a_store_alone_is_relearned_with_a_preset(run: Path, tmp_path: Path) -> None:
