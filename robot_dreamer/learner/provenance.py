@@ -13,19 +13,30 @@ import robot_dreamer
 
 
 def provenance() -> dict[str, str]:
-    """`code` (version, and commit where the package lies in a git checkout), `torch`, `machine`."""
-    where = Path(__file__).parent
-    git = ["git", "-C", str(where), "describe", "--always", "--dirty", "--exclude", "*"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:  # no git here
-        commit = ""
+    """`code` (version, and commit where the package is a git checkout), `torch`, `machine`."""
+    commit = commit_of(Path(__file__))
     version = robot_dreamer.__version__
     return {
         "code": f"{version}, commit {commit}" if commit else version,
         "torch": torch.__version__,
         "machine": f"{_processor()}, {os.cpu_count()} cores",
     }
+
+
+def commit_of(file: Path) -> str:
+    """The commit of the git checkout that has a file; "" where none has. An environment that packages are installed in
+    often lies inside of a project's checkout, whose commit says nothing of them.
+    """
+    if not _git(file, "ls-files", "--", file.name):
+        return ""
+    return _git(file, "describe", "--always", "--dirty", "--exclude", "*")
+
+
+def _git(file: Path, *words: str) -> str:
+    try:
+        return subprocess.run(["git", "-C", file.parent, *words], capture_output=True, text=True).stdout.strip()
+    except OSError:  # no git here
+        return ""
 
 
 def _processor() -> str:
