@@ -185,6 +185,12 @@ def test_rewards_and_ends_may_be_computed_or_mapped(tmp_path: Path, capsys: pyte
     assert "reward is computed from an expression" in capsys.readouterr().err
 
 
+def test_a_reward_that_stands_in_a_frame_is_of_that_frames_row(tmp_path: Path) -> None:
+    seen = write_stranger(tmp_path / "theirs")["observation.state"][:, 0]
+    assert imported(tmp_path, *MAPS, "--map", "observation.state[0:1]=reward") == 0
+    assert [row.reward for row in stored(tmp_path / "b.sqlite", parse_spec(ARM))][:6] == [0.0, *seen[1:6]]
+
+
 @pytest.mark.parametrize(("done", "length"), [((4, 5), 6), ((2, 3, 4, 5), 4), ((5,), 6)])
 def test_an_end_comes_with_the_row_that_its_reward_comes_with(
     tmp_path: Path, done: tuple[int, ...], length: int

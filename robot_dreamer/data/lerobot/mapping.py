@@ -4,8 +4,8 @@
     --map observation.state[0:6]=joint_position  some of its numbers
 
 What nobody maps is found by name: `observation.NAME` or `observation.images.NAME` for an observation, `action` for
-the only action, `next.reward` for a reward that comes from a topic. Numbers go by the names in the dataset where it has
-those of the spec, otherwise by their order, which is told.
+the only action, `next.reward` or else `reward` for a reward that comes from a topic. Numbers go by the names in the
+dataset where it has those of the spec, otherwise by their order, which is told.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Frame t is row t. Numbers of observations and commands are those of the drivers' messages, as the spec says; what
 rewards and ends is computed, or the feature that is mapped. `next.reward` and `next.done` of frame t arrive with row
-t+1; the last frame has no row behind it, so its reward and end are added to its own. Its action leads nowhere and is
-dropped. An episode ends with its last frame, as by a time limit, unless it is terminal before.
+t+1; the last frame has no row behind it, so its reward and end are added to its own. Any other feature is of the row
+that it stands in. The last frame's action leads nowhere and is dropped. An episode ends with its last frame, as by a
+time limit, unless it is terminal before.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ class StrangerRows:
     def _rewards(self, given: NDArray[np.float64] | None, count: int) -> NDArray[np.float64]:
         if given is None:
             return np.zeros(count)
+        if not self._routes[REWARD].feature.startswith(_NEXT):
+            return given[:, 0]
         behind = np.concatenate([[0.0], given[:-1, 0]])
         behind[-1] += given[-1, 0]
         return behind
