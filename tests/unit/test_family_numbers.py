@@ -8,12 +8,13 @@ from robot_dreamer.behavior.action_distributions import TanhNormal, TruncatedNor
 from robot_dreamer.behavior.evolution import LinearController
 from robot_dreamer.behavior.returns import arrival_return, lambda_return
 from robot_dreamer.config import load_config
+from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.objectives import OBJECTIVES
 from robot_dreamer.world_model.distributions import Categorical
 from robot_dreamer.world_model.fields import Field, fields_of
 from robot_dreamer.world_model.kl_rules import balanced
 from robot_dreamer.world_model.latent import Classes, Numbers
-from tests.agents import IMAGE, spaces
+from tests.agents import IMAGE, SIX_ACTIONS, WALKER, random_batch, spaces
 
 GREY = spaces.Dict({"image": spaces.Box(0, 255, (64, 64, 1), np.uint8)})
 
@@ -95,3 +96,17 @@ def test_lambda_returns_at_both_ends():
     assert lambda_return(reward, live, value, 1.0)[0, 0].item() == pytest.approx(whole)
     arrived = 1 + 0.99 * (2 + 0.99 * (4 + 0.99 * 40))
     assert arrival_return(reward, live, value, 1.0)[0, 0].item() == pytest.approx(arrived)
+
+
+def test_the_slow_critic_follows_after_weeks_too():
+    """In float32 16,777,216 and one more are the same: it would follow at each update from then on, or never again."""
+    small = ("device=cpu", "model.units=8", "model.deter=16", "model.hidden=8", "behavior.horizon=3")
+    agent = Agent(WALKER, SIX_ACTIONS, load_config("dreamer_v2:cpu", [*small, "behavior.slow_every=5"]))
+    critic, slow = (agent.parts.modules[name].out.kernel for name in ("critic", "slow_critic"))
+    agent.state["updates"].fill_(2**24 - 1)
+    copied = []
+    for _ in range(6):
+        before = slow.clone()
+        assert agent.update(random_batch(agent, 2, 5)).applied
+        copied.append(not torch.equal(slow, before) and torch.equal(slow, critic))
+    assert copied == [True, False, False, False, False, True]  # 16,777,215 is a multiple of 5

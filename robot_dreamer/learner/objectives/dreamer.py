@@ -168,7 +168,7 @@ def build(observations: Sequence[Field], actions: Sequence[Field], config: Confi
 
 def _state(modules: Mapping[str, Any], config: Config, device: torch.device) -> dict[str, Tensor]:
     one = torch.ones((), device=device)
-    state = {"kl_scale": one, "updates": torch.zeros_like(one)}
+    state = {"kl_scale": one, "updates": torch.zeros((), dtype=torch.int64, device=device)}
     state |= {f"advantage/{name}": x for name, x in AdvantageScale.initial(device)._asdict().items()}
     return state | {
         f"entropy_scale/{field.name}": torch.ones(field.shape, device=device) for field in modules["policy"].fields
