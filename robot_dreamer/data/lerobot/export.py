@@ -59,13 +59,13 @@ def export_lerobot(
 
 
 def _episodes(rows: Iterable[StepRecord], progress: Callable[[], None]) -> Iterator[list[StepRecord]]:
-    """Rows of one episode each; several robots may have written in turns."""
-    running: dict[tuple[str, str], list[StepRecord]] = {}
+    """Rows of one episode each; several robots may have written in turns, each of them one boot after the other."""
+    running: dict[str, list[StepRecord]] = {}
     for row in rows:
-        key = row.robot, row.boot
-        if key in running and running[key][0].episode != row.episode:
-            yield running.pop(key)
-        running.setdefault(key, []).append(row)
+        episode = running.get(row.robot)
+        if episode and (episode[0].boot, episode[0].episode) != (row.boot, row.episode):
+            yield running.pop(row.robot)
+        running.setdefault(row.robot, []).append(row)
         progress()
     yield from running.values()
 
