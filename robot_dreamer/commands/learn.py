@@ -17,7 +17,7 @@ from robot_dreamer.bundle_names import BUNDLES
 from robot_dreamer.commands.beginning import resume_or_begin
 from robot_dreamer.commands.offline import learn_offline
 from robot_dreamer.commands.options import chosen_config, require_for_robots
-from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
+from robot_dreamer.commands.records import Reporter, log_directory, record_command, record_run
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.data.source import STORE_FILE
@@ -104,13 +104,13 @@ def _lead(args: argparse.Namespace, spec: RobotSpec, config: Config, team: Team 
         budget = Budget(args.steps, args.minutes * 60)
         record_command(logdir)
         record_run(logdir, spec, config)
-        report = reporter(logdir)
-        training = Run(trainer, budget, publish, robots, link, report=report)
+        page = Reporter(logdir)
+        training = Run(trainer, budget, publish, robots, link, report=page.renew_if_due)
         console = plain_console()
         with ended_by(training.stop):
             with Display(logdir, console) if console.is_terminal else nullcontext():  # a supervisor has one itself
                 outcome = "finished" if training.loop() else "stopped"
-            report()
+            page.renew()
         _log.info("%s at %d updates, %d environment steps", outcome, trainer.updates, trainer.env_steps)
     except Exception as error:
         if training is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from export.exporter import BundleExporter
 from robot_dreamer.commands.options import STOPPED
-from robot_dreamer.commands.records import record_command, record_run, reporter
+from robot_dreamer.commands.records import Reporter, record_command, record_run
 from robot_dreamer.config import Config
 from robot_dreamer.data.source import STORE_FILE
 from robot_dreamer.endings import ended_by
@@ -60,12 +60,12 @@ def learn_offline(
         exporter = BundleExporter(trainer.policy_step(), spec, config, store.id, config.run.bundle_weights)
         record_command(logdir)
         record_run(logdir, spec, config)
-        report = reporter(logdir)
-        training = Run(trainer, budget, exporter.export, report=report)
+        page = Reporter(logdir)
+        training = Run(trainer, budget, exporter.export, report=page.renew_if_due)
         with ended_by(training.stop):
             with Display(logdir):
                 finished = training.loop()
-            report()
+            page.renew()
         outcome = "finished" if finished else "stopped; run the same command again to go on"
         plain_console().print(f"{outcome}: {logdir}, newest bundle {training.bundle}", soft_wrap=True)
     finally:

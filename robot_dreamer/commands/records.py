@@ -9,7 +9,6 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from robot_dreamer.config import Config
@@ -18,6 +17,7 @@ from robot_dreamer.report.run_files import COMMANDS_FILE
 from robot_dreamer.spec import RobotSpec
 
 COMMAND = "ROBOT_DREAMER_COMMAND"  # environment variable: what a person said, for a program that is started for it
+SHARE = 0.02  # of the time that a run may spend on its page while it trains
 _log = logging.getLogger(__name__)
 
 
@@ -56,14 +56,26 @@ def record_run(logdir: Path, spec: RobotSpec, config: Config, environment: str =
     write_json_atomically(logdir / RUN_FILE, content)
 
 
-def reporter(logdir: Path) -> Callable[[], None]:
+class Reporter:
     """Renews report.html. A page that cannot be made is a fault of ours, which must not end the training."""
-    from robot_dreamer.report.page import write_report  # with matplotlib: see `record_run`
 
-    def renew() -> None:
+    def __init__(self, logdir: Path) -> None:
+        from robot_dreamer.report.page import write_report  # with matplotlib: see `record_run`
+
+        self._logdir, self._write = logdir, write_report
+        self._due = 0.0  # when it may take time of the training again, monotonic s
+
+    def renew(self) -> None:
+        """Now, however long it takes."""
+        began = time.monotonic()
         try:
-            write_report(logdir)
+            self._write(self._logdir)
         except Exception:
-            _log.exception("the report of %s could not be made; training goes on", logdir)
+            _log.exception("the report of %s could not be made; training goes on", self._logdir)
+        ended = time.monotonic()
+        self._due = ended + (ended - began) / SHARE
 
-    return renew
+    def renew_if_due(self) -> None:
+        """Unless it would take more than SHARE of the time: it reads all numbers of the run, be they those of weeks."""
+        if time.monotonic() >= self._due:
+            self.renew()

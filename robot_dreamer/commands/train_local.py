@@ -12,7 +12,7 @@ import torch
 from export.exporter import BundleExporter
 from robot_dreamer.commands.beginning import resume_or_begin
 from robot_dreamer.commands.options import STOPPED, chosen_config
-from robot_dreamer.commands.records import log_directory, record_command, record_run, reporter
+from robot_dreamer.commands.records import Reporter, log_directory, record_command, record_run
 from robot_dreamer.commands.team import follow_leader, joined_team
 from robot_dreamer.config import Config
 from robot_dreamer.data.source import STORE_FILE, open_store
@@ -84,15 +84,15 @@ def _lead(
         actor = LocalActor(environment, first, store)
         exporter = BundleExporter(trainer.policy_step(), spec, config, store.id, config.run.bundle_weights)
         budget = Budget(-(-args.steps // config.action_repeat), args.minutes * 60)  # it counts rows
-        report = reporter(logdir)
-        training = Run(trainer, budget, exporter.export, step_environment=actor.step, report=report)
+        page = Reporter(logdir)
+        training = Run(trainer, budget, exporter.export, step_environment=actor.step, report=page.renew_if_due)
         with ended_by(training.stop):
             with Display(logdir):
                 try:
                     finished = training.loop()
                 finally:
                     actor.flush()
-            report()
+            page.renew()
         print(f"{'finished' if finished else 'stopped'}: {logdir}, newest bundle {training.bundle}")
     finally:
         store.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from robot_dreamer.commands import records
 from robot_dreamer.report.charts import Chart, Series, draw
 from robot_dreamer.report.page import write_report
 from robot_dreamer.report.run_files import read_run
@@ -40,6 +42,27 @@ def test_each_number_of_a_long_run_keeps_points_of_its_own(tmp_path: Path, monke
     page = write_report(logdir).read_text()
     assert "robots.jsonl is long: the page shows one in 8 of its numbers" in page
     assert "Control ticks missed" in page and "Round trip of the link" in page
+
+
+def test_a_page_that_takes_long_is_made_seldom_while_the_run_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, made = 1000.0, []
+
+    def write(logdir: Path) -> None:
+        nonlocal now
+        made.append(now)
+        now += 15.0  # the numbers of weeks; nothing is learned meanwhile
+
+    monkeypatch.setattr("robot_dreamer.report.page.write_report", write)
+    monkeypatch.setattr(records, "time", SimpleNamespace(monotonic=lambda: now))
+    page = records.Reporter(tmp_path)
+    for _ in range(20):  # checkpoints
+        page.renew_if_due()
+        now += 120.0
+    assert made == [1000.0, 1855.0, 2710.0]
+    page.renew()  # at the end it is not asked
+    assert len(made) == 4
 
 
 def test_a_chart_holds_so_many_points_however_many_there_are() -> None:
