@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from robot_dreamer.commands.options import add_training_arguments, require_for_robots
-from robot_dreamer.option_types import number, whole_number
+from robot_dreamer.option_types import whole_number
 from robot_dreamer.processes import Options
 from robot_dreamer.settings.setting import add_options
 
@@ -15,7 +15,6 @@ _SPLIT = {
     "robots": 1,
     "bind": None,
     "evaluate": 10,
-    "rest": 0.0,
 }  # options of the split with their defaults
 
 
@@ -41,27 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="EPISODES",
         help=f"evaluation episodes at the end; 0: none (default: {_SPLIT['evaluate']})",
     )
-    split.add_argument(
-        "--rest",
-        type=number(0),
-        default=absent,
-        metavar="MINUTES",
-        help="in the last of --minutes the robot rests, and the learner has the machine and all rows to itself "
-        f"(default: {_SPLIT['rest']:g})",
-    )
     add_training_arguments(parser, preset=None)
 
 
 def require_read(args: argparse.Namespace) -> None:
-    """Raise ValueError for options that nobody would read: those of the split with --env, of environments without.
-
-    So is a rest that leaves no time before it.
-    """
+    """Raise ValueError for options that nobody would read: those of the split with --env, of environments without."""
     given = [f"--{name}" for name in _SPLIT if name in args]
     if not args.env:
         require_for_robots(args.set)
-        if (rest := vars(args).get("rest", _SPLIT["rest"])) and rest >= args.minutes:
-            raise ValueError(f"--rest: expected less than --minutes ({args.minutes:g}), found {rest:g}")
     elif given:
         raise ValueError(f"{', '.join(given)}: only with --robot; --env trains in this process, without a split")
 

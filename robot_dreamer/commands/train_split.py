@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,11 +17,9 @@ from robot_dreamer.processes.ros_domain import own_domain
 from robot_dreamer.processes.supervisor import Result, Supervisor
 from robot_dreamer.report.console import plain_console
 from robot_dreamer.report.display import Display
-from robot_dreamer.run_status import SAVING, RunStatus, read_status
+from robot_dreamer.run_status import SAVING, read_status
 from robot_dreamer.settings.learner import DEFAULT_PRESET
 from robot_dreamer.spec import load_spec
-
-_SAID_EVERY = 1.0  # s, as a learner says something
 
 
 def train_split(args: argparse.Namespace) -> int:
@@ -67,52 +62,23 @@ def _run(args: argparse.Namespace, logdir: Path) -> Result:
         )
         require_startable(options)
         with Display(logdir):
-            learner, told = Learner(logdir), environment | {COMMAND: command_line()}
-            return Supervisor(
-                partial(processes, options),
-                logdir,
-                told,
-                saving=learner.saves,
-                resting=partial(learner.rests, args.minutes, args.rest),
-                progress=learner.checkpoints,
-            ).run()
+            told = environment | {COMMAND: command_line()}
+            saving, progress = partial(_saves, logdir), partial(_checkpoints, logdir)
+            return Supervisor(partial(processes, options), logdir, told, saving=saving, progress=progress).run()
 
 
-class Learner:
-    """What the learner says and has done; asked many times a second, its status is read as often as it changes.
+def _saves(logdir: Path) -> bool:
+    """Whether the learner says so."""
+    try:
+        status = read_status(logdir)
+    except ValueError:  # of another version: this one's learner has said nothing yet
+        return False
+    return status is not None and status.phase == SAVING
 
-    Args:
-      clock: monotonic seconds.
-    """
 
-    def __init__(self, logdir: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._logdir, self._clock = logdir, clock
-        self._status: RunStatus | None = None
-        self._read_at = -math.inf
-
-    def saves(self) -> bool:
-        """Whether it says so."""
-        status = self._said()
-        return status is not None and status.phase == SAVING
-
-    def rests(self, minutes: float, rest: float) -> bool:
-        """Whether so little of the minutes is left that the robots' part of them is over."""
-        status = self._said() if rest else None
-        return status is not None and status.elapsed_s >= 60 * (minutes - rest)
-
-    def checkpoints(self) -> list[str]:
-        """Names: a learner that begins again from the same ones has done nothing that lasts."""
-        return [folder.name for folder in numbered(self._logdir / FOLDER)]
-
-    def _said(self) -> RunStatus | None:
-        now = self._clock()
-        if now - self._read_at >= _SAID_EVERY:
-            self._read_at = now
-            try:
-                self._status = read_status(self._logdir)
-            except ValueError:  # of another version: this one's learner has said nothing yet
-                self._status = None
-        return self._status
+def _checkpoints(logdir: Path) -> list[str]:
+    """Names: a learner that begins again from the same ones has done nothing that lasts."""
+    return [folder.name for folder in numbered(logdir / FOLDER)]
 
 
 def _phase(logdir: Path) -> str:

@@ -85,7 +85,6 @@ class Supervisor:
       environment: variables for the programs, beside this process's own.
       limits: patience.
       saving: whether the program that ends the run says that it is saving: it is waited for.
-      resting: whether the others are to rest from now on: they are ended, and not started again.
       progress: what the program that ends the run has done so far, told by something that changes with it. One that
         dies again and again without any is given up, however long each time takes; default: there always is some.
     """
@@ -97,7 +96,6 @@ class Supervisor:
         environment: Mapping[str, str] | None = None,
         limits: Patience | None = None,
         saving: Callable[[], bool] = lambda: False,
-        resting: Callable[[], bool] = lambda: False,
         progress: Callable[[], object] = object,
     ) -> None:
         logs = logdir / "logs"
@@ -108,7 +106,7 @@ class Supervisor:
         ours = {"PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(logs / "ros"), "RCUTILS_COLORIZED_OUTPUT": "0"}
         self._environment = {**os.environ, **ours, **(environment or {})}
         self._limits = limits or Patience()
-        self._saving, self._resting, self._progress = saving, resting, progress
+        self._saving, self._progress = saving, progress
         self._stop = threading.Event()
         self._hurry = False
 
@@ -129,22 +127,17 @@ class Supervisor:
             try:
                 state, message = self._watch()
             finally:
-                self._end(self._programs)
+                self._end_all()
                 self._guard.close()
         return Result(state, message, {p.process.name: p.restarts for p in self._programs})
 
     def _watch(self) -> tuple[Literal["finished", "interrupted", "failed"], str]:
-        working = list(self._programs)
         while not self._stop.is_set():
             if self._guard.dead:
                 _log.warning("the orphan guard died; starting another")
                 self._guard.close()
                 self._guard = _Guard(self._limits, self.pids.values())
-            if (others := [p for p in working if not p.process.finishes]) and self._resting():
-                _log.info("from here on %s rest", ", ".join(p.process.name for p in others))
-                self._end(others)
-                working = [p for p in working if p.process.finishes]
-            for program in working:
+            for program in self._programs:
                 if program.popen is None:
                     if time.monotonic() >= program.due:
                         self._start(program)
@@ -208,9 +201,9 @@ class Supervisor:
         _log.warning("%s; starting it again in %g s; %s", how, limits.pause, details)
         return ""
 
-    def _end(self, programs: Sequence[_Running]) -> None:
+    def _end_all(self) -> None:
         """SIGINT, later SIGTERM, then SIGKILL; a second request to stop skips the waiting."""
-        running = [p for p in programs if p.popen is not None]
+        running = [p for p in self._programs if p.popen is not None]
         stages = (
             (signal.SIGINT, self._limits.grace),
             (signal.SIGTERM, self._limits.mercy),

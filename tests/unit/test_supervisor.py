@@ -215,20 +215,6 @@ def test_who_says_that_it_saves_is_waited_for_to_a_limit(
     assert (tmp_path / "saved").exists() is saved
 
 
-def test_who_rests_is_ended_once_and_the_last_program_goes_on(make: Callable[..., Supervisor], tmp_path: Path) -> None:
-    rows = ("waits", str(tmp_path / "robot")), ("saves", str(tmp_path / "learner"))
-    supervisor = make(*rows, finishes="saves", resting=(tmp_path / "rest").exists)
-    thread, results = run_in_thread(supervisor)
-    robot, learner = read_pid(tmp_path / "robot"), read_pid(tmp_path / "learner")
-    (tmp_path / "rest").touch()
-    await_death(robot)
-    until(lambda: supervisor.pids == {"saves1": learner}, "the learner alone")
-    assert thread.is_alive() and is_alive(learner)
-    supervisor.stop()
-    thread.join(30)
-    assert results[0].state == "interrupted" and results[0].restarts == {"waits0": 0, "saves1": 0}
-
-
 SCRIPT = """
 import sys
 from pathlib import Path
