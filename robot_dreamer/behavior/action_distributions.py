@@ -45,8 +45,7 @@ class TanhNormal:
 
     def log_prob_of(self, u: Tensor) -> Tensor:
         """Log-density per component of the action tanh(u)."""
-        slope = 2 * (math.log(2) - u - functional.softplus(-2 * u))  # log(1 - tanh(u)^2), without its overflow
-        return self.base.log_prob(u) - slope
+        return self.base.log_prob(u) - _log_slope(u)
 
     def entropy(self, draws: Tensor | None = None) -> Tensor:
         """Entropy in nats per component, the mean of -log p over draws (n, ...) of noise; there is no closed form.
@@ -57,7 +56,14 @@ class TanhNormal:
         if draws is None:
             middles = (torch.arange(_ENTROPY_POINTS, device=mean.device) + 0.5) / _ENTROPY_POINTS
             draws = normal_quantile(middles).view(-1, *(1,) * mean.dim())
-        return -self.log_prob_of(self.base.sample(draws)).mean(0)
+        # How likely mean + std z is under the normal depends on z and std alone: no passes over all n for that.
+        normal = torch.log(self.base.std) + 0.5 * draws.square().mean(0) + 0.5 * math.log(2 * math.pi)
+        return normal + _log_slope(self.base.sample(draws)).mean(0)
+
+
+def _log_slope(u: Tensor) -> Tensor:
+    """log(1 - tanh(u)^2), without its overflow."""
+    return 2 * (math.log(2) - u - functional.softplus(-2 * u))
 
 
 class TruncatedNormal:

@@ -58,7 +58,8 @@ class Agent(nn.Module):
         self.optimizers = make_optimizers(self._trained, config)
         self.state = generation.state(modules, config, self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.run.seed)
-        compiled = CompiledFunctions(Compiler() if config.run.compile else None, plain={"objective"} if team else set())
+        plain = {"objective", "actor"} if team else set()  # those which talk to the others
+        compiled = CompiledFunctions(Compiler() if config.run.compile else None, plain)
         join_rows = team.join_rows if team else None
         self.parts = Parts(modules, self.action_fields, config, self.state, compiled, join_rows)
         self._run_update = CapturedUpdate(self._update) if is_captured(config.run, self.device, team) else self._update

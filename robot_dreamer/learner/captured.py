@@ -113,7 +113,7 @@ def is_captured(run: RunConfig, device: torch.device, team: Team | None) -> bool
     """
     # Processes of a team talk to each other in the middle of an update.
     if team is not None and run.compile:
-        warnings.warn("compile=true under torchrun compiles the steps only, not the losses", stacklevel=3)
+        warnings.warn("compile=true under torchrun leaves losses over all processes' rows plain", stacklevel=3)
     if team is not None and run.cuda_graph:
         warnings.warn("cuda_graph=true has no effect under torchrun", stacklevel=3)
     elif run.cuda_graph and device.type != "cuda":

@@ -25,17 +25,15 @@ def take_step(
     were applied: nothing is built on one that was not; team: whose gradients are averaged.
     """
     totals, terms = list(part.groups.items()), part.terms
-    gradients = [
-        torch.autograd.grad(total, optimizers[group].parameters, retain_graph=i + 1 < len(totals))
-        for i, (group, total) in enumerate(totals)
-    ]
+    gradients = [torch.autograd.grad(total, optimizers[group].parameters) for group, total in totals]
     if team:  # a loss that is not finite in one process is so in all
         averages = iter(team.average([*(g for group in gradients for g in group), *terms.values()]))
         gradients = [tuple(next(averages) for _ in group) for group in gradients]
         terms = dict(zip(terms, averages, strict=True))
     finite = torch.stack([torch.isfinite(term) for term in terms.values()]).all() & so_far
     if len(gradients) > 1:  # all groups make their step, or none
-        finite = finite & torch.stack([torch.isfinite(g).all() for group in gradients for g in group]).all()
+        flat = torch.cat([gradient.flatten() for group in gradients for gradient in group])
+        finite = finite & torch.isfinite(flat).all()
     applied, metrics = finite, dict[str, Tensor]()
     for (group, _), gradient in zip(totals, gradients, strict=True):
         stepped, found = optimizers[group].step(gradient, finite)

@@ -23,7 +23,7 @@ from robot_dreamer.behavior.dreamer_losses import (
 from robot_dreamer.behavior.imagination import imagine_few, imagine_step_through, imagine_through
 from robot_dreamer.behavior.returns import AdvantageScale
 from robot_dreamer.config import BehaviorConfig, load_config
-from robot_dreamer.learner.objectives.dreamer import judge_states
+from robot_dreamer.learner.objectives.dreamer_parts import judge_states
 from robot_dreamer.world_model.distributions import MSE, Binary, Categorical, HalfMSE, Normal, SymlogMSE, symexp, symlog
 from robot_dreamer.world_model.fields import Field
 from robot_dreamer.world_model.gru_rssm import GRURSSM

@@ -14,7 +14,8 @@ from robot_dreamer.behavior.dreamer_losses import imagined_returns
 from robot_dreamer.behavior.imagination import imagine_few, imagine_step_through, imagine_through
 from robot_dreamer.config import load_config
 from robot_dreamer.learner.agent import Agent
-from robot_dreamer.learner.objectives.dreamer import judge_states, starts
+from robot_dreamer.learner.objectives.dreamer import starts
+from robot_dreamer.learner.objectives.dreamer_parts import judge_states
 from robot_dreamer.learner.objectives.parts import observe_batch
 from robot_dreamer.world_model.distributions import Binary, HalfMSE, Normal
 from robot_dreamer.world_model.heads import NumberHead

@@ -18,6 +18,8 @@ ACTOR = ("behavior.horizon=4",)
 RUNS = {
     "dreamer_v1": (ACTOR, WALKER, SIX_ACTIONS),
     "dreamer_v2": ((*ACTOR, "model.stoch=3", "model.classes=4"), WALKER, MIXED_ACTIONS),
+    # Its critic steps before the returns are foreseen once more, for an actor whose gradient comes through the model.
+    "daydreamer": ((*ACTOR, "model.stoch=3", "model.classes=4"), WALKER, SIX_ACTIONS),
 }
 
 
@@ -37,6 +39,11 @@ def test_what_is_compiled_equals_eager(generation, monkeypatch):
             expected, found = eager.update(batch, noise), fast.update(batch, noise)
     assert expected.applied and found.applied
     torch.testing.assert_close(found.latents, expected.latents, rtol=0, atol=1e-5)
+    assert found.scalars().keys() == expected.scalars().keys()
+    for name, value in expected.scalars().items():
+        torch.testing.assert_close(found.scalars()[name], value, rtol=1e-5, atol=1e-5, msg=name)
+    for name, value in eager.state.items():
+        torch.testing.assert_close(fast.state[name], value, rtol=1e-5, atol=1e-5, msg=name)
     for name, optimizer in eager.optimizers.items():
         moments = fast.optimizers[name].first_moment, optimizer.first_moment
         torch.testing.assert_close(*moments, rtol=0, atol=1e-5 * float(moments[1].abs().max()), msg=f"moment of {name}")

@@ -3,8 +3,7 @@ an optimiser of its own. What differs between them is configuration (`BehaviorCo
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from robot_dreamer.behavior.dreamer_actor import DreamerActor
-from robot_dreamer.behavior.dreamer_losses import Judged, actor_loss, critic_loss, imagined_returns, state_weights
 from robot_dreamer.behavior.imagination import imagine_few, imagine_step_through, imagine_through
 from robot_dreamer.behavior.noise import UpdateNoise, draw_noise
 from robot_dreamer.behavior.policy_step import PolicyStep
@@ -21,6 +19,13 @@ from robot_dreamer.behavior.slow_copy import move_towards
 from robot_dreamer.config import BehaviorConfig, Config
 from robot_dreamer.learner.batch import Batch
 from robot_dreamer.learner.objectives.dreamer_checks import check
+from robot_dreamer.learner.objectives.dreamer_parts import (
+    foresee_returns,
+    frozen,
+    judge_dreams,
+    loss_of_actor,
+    loss_of_critic,
+)
 from robot_dreamer.learner.objectives.parts import Generation, Losses, Parts, Replayed, observe_batch
 from robot_dreamer.learner.objectives.planet import objective
 from robot_dreamer.world_model.fields import Field
@@ -46,22 +51,23 @@ def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, 
         yield Losses(losses, terms, metrics, new)
         losses, terms, metrics, new = {}, {}, {}, {}
 
-    # Trajectories from the replayed states (N), through which a gradient flows.
+    # Trajectories from the replayed states (N), through which a gradient flows where the actor learns by it.
     start, terminal = starts(config, rows, observed)
     step = partial(imagine_step_through, world.rssm, actor)
-    with frozen(world):  # the gradient is the actor's
+    judging = parts.compiled("judge", partial(judge_dreams, world, behavior))
+    foresee = parts.compiled("returns", partial(foresee_returns, judge, behavior))
+    gradient = gradient_of(behavior, parts.actions)
+    through = gradient != "reinforce"
+    with frozen(world, judge), torch.set_grad_enabled(through):
         few = parts.compiled("imagine few", partial(imagine_few, step))
         dreamt = imagine_through(world.rssm, few, start, noise.imagine, noise.action)
-        judged = judge_states(world, dreamt.feature, terminal, behavior)
+        judged, weight = judging(dreamt.feature, terminal)
+        value, returns = foresee(dreamt.feature, judged)
     seen = dreamt.feature.detach()  # (N, H+1, F)
-    first = 0 if behavior.imagine_start else 1
-    judged = Judged(judged.reward[:, first:], judged.live[:, first:])
-    weight = state_weights(judged.live, behavior)
 
     # Critic: towards the returns that it, or its slow copy, foresees.
-    value = judge(dreamt.feature).mean  # (N, H+1)
-    returns = imagined_returns(judged, value[:, first:], behavior)
-    losses["critic"] = critic_loss(critic(seen[:, first:-1]), returns, weight)
+    critic_part = parts.compiled("critic", partial(loss_of_critic, critic, behavior))
+    losses["critic"] = critic_part(seen, returns.detach(), weight)
     terms["critic"] = losses["critic"].detach()
     copied = torch.zeros_like(state["updates"])
     if behavior.slow_every:
@@ -71,25 +77,14 @@ def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, 
         applied = yield Losses(losses, terms, metrics, new)
         losses, terms, metrics, new = {}, {}, {}, {}
         move_towards(parts.modules["slow_critic"], critic, copied * applied)
-        value = judge(dreamt.feature).mean
-        returns = imagined_returns(judged, value[:, first:], behavior)
+        with torch.set_grad_enabled(through):
+            value, returns = foresee(dreamt.feature, judged)
 
     # Actor: the action of a state is judged by the return of where it led to.
-    if behavior.returns == "arrival" and behavior.imagine_start:
-        returns = returns[:, 1:]
-    decisions = returns.shape[1]  # M
-    acting = actor_loss(
-        actor(seen[:, :decisions]),
-        {name: action[:, :decisions] for name, action in dreamt.action.items()},
-        returns,
-        value[:, :decisions],
-        weight[:, :decisions],
-        AdvantageScale(*(state[f"advantage/{name}"] for name in AdvantageScale._fields)),
-        {field.name: state[f"entropy_scale/{field.name}"] for field in parts.actions},
-        gradient_of(behavior, parts.actions),
-        behavior,
-        parts.join_rows,
-    )
+    actor_part = parts.compiled("actor", partial(loss_of_actor, actor, gradient, behavior, parts.join_rows))
+    scale = AdvantageScale(*(state[f"advantage/{name}"] for name in AdvantageScale._fields))
+    entropy_scale = {field.name: state[f"entropy_scale/{field.name}"] for field in parts.actions}
+    acting = actor_part(seen, dreamt.action, returns, value, weight, scale, entropy_scale)
     losses["actor"], terms["actor"] = acting.loss, acting.loss.detach()
     metrics = metrics | acting.metrics | {"imagined/reward": judged.reward.detach().mean()}
     new |= {f"advantage/{name}": value for name, value in acting.advantage._asdict().items()}
@@ -98,19 +93,6 @@ def update(parts: Parts, batch: Batch, noise: UpdateNoise) -> Generator[Losses, 
     if behavior.update_order != "critic_first" and behavior.slow_every:
         move_towards(parts.modules["slow_critic"], critic, copied * applied)
     return Latents(observed.deter.detach(), observed.stoch.detach())
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Whose parameters need no gradient inside the `with` block."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
 
 
 def starts(config: Config, rows: Replayed, observed: Observed) -> tuple[Latents, Tensor]:
@@ -126,19 +108,6 @@ def starts(config: Config, rows: Replayed, observed: Observed) -> tuple[Latents,
 def start_rows(config: Config, steps: int) -> int:
     """Of how many rows of a window of `steps` imagination begins."""
     return steps - (config.model.continue_head and not config.behavior.imagine_start)
-
-
-def judge_states(world: WorldModel64, feature: Tensor, terminal: Tensor, config: BehaviorConfig) -> Judged:
-    """Predicted rewards and discounts of imagined states; feature (N, H+1, F), terminal (N) of the starts."""
-    discount = 1 - 1 / config.return_horizon
-    reward = world.reward(feature).mean
-    if world.continuation is None:
-        return Judged(reward, torch.full_like(reward, discount))
-    live = world.continuation(feature).mean
-    if not config.continue_discount:
-        live = live * discount
-    true = (1 - terminal.float()) * discount
-    return Judged(reward, torch.cat((true.unsqueeze(1), live[:, 1:]), 1))
 
 
 def gradient_of(config: BehaviorConfig, actions: Sequence[Field]) -> str:

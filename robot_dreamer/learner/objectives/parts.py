@@ -45,7 +45,8 @@ class Losses(NamedTuple):
     """Part of an update: losses whose gradients are applied before the objective goes on."""
 
     groups: dict[str, Tensor]
-    """() with gradient, by group of parameters (see `Generation.groups`)."""
+    """() with gradient, by group of parameters (see `Generation.groups`); no two go back through the same
+    computation, of which nothing is left once one has."""
     terms: dict[str, Tensor]
     """() by name, without gradient: what a person sees, and what tells where something was not finite."""
     metrics: dict[str, Tensor]
