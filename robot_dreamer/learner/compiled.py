@@ -35,19 +35,18 @@ class Compiler:
 
     def __call__(self, function: _Function) -> _Function:
         """The function, to be compiled at its first call for shapes that stay the same."""
-        compiled = torch.compile(_own(function), dynamic=False, options={"guard_filter_fn": _few_guards})
-        worked = False
+        compiled: Callable[..., object] | None = None  # not before a call of it has come back
 
         def run(*arguments: object) -> object:
-            nonlocal worked
-            if worked:
+            nonlocal compiled
+            if compiled is not None:
                 return compiled(*arguments)
             if self.failed or not self.ready():
                 return function(*arguments)
             try:
-                result = compiled(*arguments)
-                worked = True
-                return result
+                # Only now: making it imports all that compiles, seconds before which no robot's row would be read.
+                made = torch.compile(_own(function), dynamic=False, options={"guard_filter_fn": _few_guards})
+                result = made(*arguments)
             except Exception as error:  # Whatever a missing or broken toolchain raises.
                 if is_out_of_memory(error):
                     raise
@@ -59,6 +58,8 @@ class Compiler:
                     stacklevel=2,
                 )
                 return function(*arguments)
+            compiled = made
+            return result
 
         return run  # type: ignore[return-value]
 
