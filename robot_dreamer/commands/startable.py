@@ -12,7 +12,7 @@ from robot_dreamer.link.keys import LearnerKeys, load_robot_keys
 from robot_dreamer.link.security import require_protection
 from robot_dreamer.processes import Options
 from robot_dreamer.processes.table import LOCAL
-from robot_dreamer.spec import load_spec, require_lockstep, require_own_topics
+from robot_dreamer.spec import RobotSpec, known_robots, load_spec, require_lockstep, require_own_topics
 
 
 def require_startable(options: Options) -> None:
@@ -27,13 +27,9 @@ def require_startable(options: Options) -> None:
     if spec is not None and options.clock == "lockstep":
         require_lockstep(spec)
     if spec is not None and options.sim:
-        from sim.robot import SimRobot  # not on a robot
-        from sim.sensors import require_realtime
-
-        if options.clock == "realtime":
-            require_realtime(spec)
-        SimRobot(spec, options.seed)
+        _require_simulated(spec, options)
     needed = {"torch": options.learner == LOCAL, "rclpy": options.sim or options.policy, "onnxruntime": options.policy}
+    needed |= dict.fromkeys(("mujoco", "dm_control", "scipy"), options.sim)
     for package in (name for name, wanted in needed.items() if wanted):
         if importlib.util.find_spec(package) is None:  # imported it would take seconds
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
@@ -52,3 +48,18 @@ def require_startable(options: Options) -> None:
                 load_robot_keys(keys)
     except LinkError as error:
         raise ValueError(str(error)) from error
+
+
+def _require_simulated(spec: RobotSpec, options: Options) -> None:
+    """Raise SpecError if there can be no such simulated robot.
+
+    One that ships is not built to see whether it can be: all programs would wait seconds for that.
+    """
+    if options.clock == "realtime":
+        from sim.sensors import require_realtime  # not on a robot
+
+        require_realtime(spec)
+    if options.spec not in known_robots() or not spec.simulation:
+        from sim.robot import SimRobot
+
+        SimRobot(spec, options.seed)

@@ -15,7 +15,7 @@ from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.onboard.bundle import read_bundle, spec_for
 from robot_dreamer.onboard.manifest import BundleError
 from robot_dreamer.processes import Options, processes
-from robot_dreamer.spec import RobotSpec, SpecError, load_spec, parse_spec
+from robot_dreamer.spec import ROBOTS_DIRECTORY, RobotSpec, SpecError, load_spec, parse_spec
 from sim.gate.conditions import NOMINAL, Condition
 from sim.gate.trial import run_trials
 from tests.onboard_models import make_bundle, toy_spec
@@ -107,6 +107,18 @@ def test_deploy_needs_nothing_but_the_bundle(tmp_path: Path) -> None:
 def test_what_a_program_would_refuse_is_refused_before_any_starts(options: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         require_startable(Options(**options))  # type: ignore[arg-type]
+
+
+def test_a_robot_that_ships_is_built_by_its_program_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any starts it would take seconds, for which all would wait; a file of one's own is worth them."""
+    built = []
+    monkeypatch.setattr("sim.robot.SimRobot", lambda spec, seed: built.append(spec.name))
+    require_startable(Options())
+    assert built == []
+    mine = tmp_path / "mine.yaml"
+    mine.write_text((ROBOTS_DIRECTORY / "cartpole.yaml").read_text())
+    require_startable(Options(robot=str(mine)))
+    assert built == ["cartpole"]
 
 
 def test_what_can_start_is_not_refused(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ COMMANDS = [
     ("gymnasium", ["learn"]),
     ("torch", ["learn"]),
     ("torch", ["train"]),
+    ("dm_control", ["train"]),
     ("rclpy", ["train"]),
     ("onnxruntime", ["train"]),
     ("onnxruntime", ["evaluate", "--episodes", "1"]),
