@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from scipy import special
 
 from robot_dreamer.bundle_names import PROVEN, bundle_path, proven_bundles
 from robot_dreamer.durable import replace_file, replacing
@@ -39,6 +38,8 @@ class Proof(msgspec.Struct, frozen=True):
 
 def lower_bound(returns: list[float]) -> float:
     """Of the mean of at least two values, one-sided."""
+    from scipy import special  # here: who starts or begins a run does so without it
+
     error = np.std(returns, ddof=1) / np.sqrt(len(returns))
     return float(np.mean(returns) - special.stdtrit(len(returns) - 1, CONFIDENCE) * error)
 

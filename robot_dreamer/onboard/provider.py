@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import onnxruntime
+if TYPE_CHECKING:
+    import onnxruntime
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 PROVIDERS: tuple[str, ...] = get_args(Provider)
@@ -71,6 +72,8 @@ def open_session(
     Raises:
       Exception: even the CPU cannot run it; onnxruntime's exceptions share no other base class.
     """
+    import onnxruntime  # here: settings, which every program reads, only name the providers
+
     version = onnxruntime.__version__
     if weights == "int8" and tuple(int(x) for x in version.split(".")[:2]) < _INT8_SINCE:
         needed = ".".join(str(x) for x in _INT8_SINCE)
@@ -108,6 +111,8 @@ def open_session(
 
 
 def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from robot_dreamer.report.charts import number
 from robot_dreamer.report.history import EpisodeReader
 
@@ -45,6 +43,8 @@ def draw_curve(
     history = EpisodeReader(episodes).read()
     if not history:
         raise ValueError(f"{episodes}: no finished episode yet, so there is no curve to draw")
+    from matplotlib.figure import Figure  # here: the page about a run needs the rest, and who learns begins without it
+
     steps, returns = [e.env_step for e in history], [e.total for e in history]
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.subplots()
