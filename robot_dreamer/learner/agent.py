@@ -44,6 +44,7 @@ class Agent(nn.Module):
         """
         super().__init__()
         self.config, self._team = config, team
+        self.begun = False  # whether this process has made an update
         self.observation_fields = fields_of(observation_space)
         self.action_fields = action_fields_of(action_space)
         self.device = resolve_device(config.run.device)
@@ -69,7 +70,9 @@ class Agent(nn.Module):
 
         A batch with a loss or gradient that is not finite changes nothing; see `UpdateResult.applied`.
         """
-        return self._run_update(batch, self.draw_noise(*batch.reward.shape) if noise is None else noise)
+        result = self._run_update(batch, self.draw_noise(*batch.reward.shape) if noise is None else noise)
+        self.begun = True
+        return result
 
     def _update(self, batch: Batch, noise: UpdateNoise) -> UpdateResult:
         # State changes in place, and nothing here waits for the device: the whole of it may be a CUDA graph.

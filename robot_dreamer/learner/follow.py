@@ -18,7 +18,9 @@ def build_agent(spec: RobotSpec, config: Config, team: Team | None) -> Agent:
     with fitting(f"for the model and its optimiser {width}: choose a smaller model size"):
         agent = Agent(spec.observation_space(), spec.action_space(), config, team)
     if config.run.compile and not config.run.cuda_graph and team is None:  # a graph is recorded once; a team keeps step
-        agent.parts.compiled.wait_for(CompileAhead(spec, config))
+        ahead = CompileAhead(spec, config)
+        # Rows that have waited come first: on a busy machine to filter them takes longer than the head start.
+        agent.parts.compiled.wait_for(lambda: agent.begun and ahead())
     return agent
 
 

@@ -19,6 +19,7 @@ import torch
 
 from robot_dreamer.config import load_config
 from robot_dreamer.learner import code_cache, compile_ahead, follow
+from robot_dreamer.learner.carry import FEW
 from robot_dreamer.learner.compile_ahead import CompileAhead, example_batch
 from robot_dreamer.learner.compiled import CompiledFunctions, Compiler
 from robot_dreamer.spec import load_spec
@@ -171,6 +172,26 @@ def test_a_run_that_compiles_begins_with_its_functions_as_they_are(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert bool(agent.update(example_batch(agent, spec, CONFIG)).applied)
+
+
+def test_what_is_compiled_is_not_asked_for_before_the_first_update(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(follow, "CompileAhead", lambda spec, config: lambda: asked.append(True))
+    spec = load_spec("cartpole")
+    agent = follow.build_agent(spec, CONFIG, None)
+    batch = example_batch(agent, spec, CONFIG)
+
+    def rows_arrive() -> None:
+        observation, action = ({k: x[:1, :FEW] for k, x in of.items()} for of in (batch.observation, batch.action))
+        agent.observe(observation, action, batch.is_first[:1, :FEW], None)
+
+    rows_arrive()
+    agent.update(batch)
+    assert not asked
+    rows_arrive()
+    assert asked
 
 
 def test_the_other_process_makes_an_update_of_this_run(
