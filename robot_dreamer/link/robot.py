@@ -30,7 +30,7 @@ from robot_dreamer.link.timing import LIMITS, TIMING, LinkLimits, Timing
 from robot_dreamer.link.uplink import Uplink
 from robot_dreamer.link.wake_up import WakeUp
 from robot_dreamer.link.writer import SpoolWriter
-from robot_dreamer.record import StepRecord
+from robot_dreamer.record import DEMONSTRATION, StepRecord
 from robot_dreamer.spec import RobotSpec
 
 
@@ -123,6 +123,9 @@ class RobotLink:
         limits: LinkLimits = LIMITS,
     ) -> None:
         require_robot_id(robot)
+        if robot.startswith(DEMONSTRATION):
+            text = f"{DEMONSTRATION!r} begins the names of demonstrations, whose rows no robot of a run has lived"
+            raise LinkError(f"robot id {robot!r} is not possible: {text}")
         own_keys = load_robot_keys(keys) if keys is not None else None
         if own_keys is not None and own_keys.robot != robot:
             raise LinkError(f"{keys} holds the keys of robot {own_keys.robot!r}, this robot is {robot!r}")

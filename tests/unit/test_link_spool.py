@@ -128,6 +128,11 @@ def test_recording_never_waits_for_a_disk_that_stands_still(tmp_path: Path) -> N
     spool.close()
 
 
+def test_a_robot_has_no_name_of_a_demonstration(tmp_path: Path) -> None:
+    with pytest.raises(LinkError, match="'demonstration-' begins the names of demonstrations"):
+        RobotLink(SPEC, "demonstration-arm", tmp_path, None)
+
+
 def test_a_full_disk_is_a_fault_until_it_takes_rows_again(tmp_path: Path) -> None:
     link = RobotLink(SPEC, "r", tmp_path, None, timing=FAST)
     pages = link._spool._db.execute("PRAGMA page_count").fetchone()[0]
