@@ -20,7 +20,7 @@ print(json.dumps([name for name in sys.argv[1:] if name in sys.modules]))
 LEARN = """
 from robot_dreamer.commands import learn, records
 from tests.agents import nano, random_batch
-records.reporter(pathlib.Path("."))
+records.Reporter(pathlib.Path("."))
 agent = nano("compile=true")
 agent.parts.compiled.wait_for(lambda: False)
 batch = random_batch(agent, 1, 5)
