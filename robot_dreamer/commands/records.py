@@ -60,7 +60,7 @@ class Reporter:
     """Renews report.html. A page that cannot be made is a fault of ours, which must not end the training."""
 
     def __init__(self, logdir: Path) -> None:
-        from robot_dreamer.report.page import write_report  # with matplotlib: see `record_run`
+        from robot_dreamer.report.page import write_report  # with Jinja, see `record_run`
 
         self._logdir, self._write = logdir, write_report
         self._due = 0.0  # when it may take time of the training again, monotonic s

@@ -79,8 +79,7 @@ class Supervisor:
     """Runs a process table.
 
     Args:
-      table: the programs, started in this order; asked again for one that is started again: its seed
-        is another one by then.
+      table: the programs, started in this order; asked again when one is started again, whose seed is another by then.
       logdir: log files are written to logdir/logs/<name>.log, after what is in them.
       environment: variables for the programs, beside this process's own.
       limits: patience.
