@@ -46,6 +46,11 @@ def test_every_requirement_is_pinned() -> None:
     assert not {normalised(line) for line in wanted} - pinned
 
 
+def test_the_learner_has_what_judges_its_bundles() -> None:
+    """It is imported when ten episodes are over: whoever lacks it would learn until then."""
+    assert "scipy" in map(normalised, PROJECT["project"]["optional-dependencies"]["learner"])
+
+
 def test_robot_side_needs_little() -> None:
     assert {normalised(r) for r in PROJECT["project"]["dependencies"]} == {"numpy", "msgspec", "pyyaml", "pyzmq"}
 
