@@ -11,7 +11,7 @@ def resolve_device(name: str) -> torch.device:
     """The device of a configuration: `auto` takes a GPU if there is one. Raises ValueError if it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):  # what else torch knows has not been tried
+    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", name):  # what else torch knows has not been tried
         raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, found {name!r}")
     kind, _, number = name.partition(":")
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0

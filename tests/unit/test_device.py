@@ -25,6 +25,7 @@ def with_devices(monkeypatch: pytest.MonkeyPatch, count: int, built: bool = True
         ("cuda", 0, False, "torch finds no CUDA device, for this build of it is without CUDA; use one"),
         ("mps", 0, True, "device: expected auto, cpu, cuda or cuda:N, found 'mps'"),
         ("cuda:", 2, True, "expected auto, cpu, cuda or cuda:N, found 'cuda:'"),
+        ("cuda:01", 2, True, "expected auto, cpu, cuda or cuda:N, found 'cuda:01'"),
     ],
 )
 def test_a_device_that_is_not_there_is_named_with_what_is(
