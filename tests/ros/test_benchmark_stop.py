@@ -87,4 +87,5 @@ def test_commands_after_the_stop_are_found(ros: Ros, scene: Scene, more: int, mo
     scene.until(lambda: scene.heard, "the node")
     found = measure(scene, "service", "running", 0.5)
     spinner.stop()
-    assert found.commands == more and (found.seconds > 0) == (more > 0)
+    assert more <= found.commands <= more + 1  # one may go out while the stop is on its way
+    assert (found.seconds > 0) == (found.commands > 0)
