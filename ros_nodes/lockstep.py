@@ -3,7 +3,7 @@
   repeated stamp                   the answer was lost: send the same command again
   episode over                     no command, but a reset; samples wait for its answer, and must carry another stamp
                                    (a robot without a reset gets the neutral command)
-  stamp runs back, or leaps        the robot began again: the episode is cut, and reset
+  stamp runs back, or leaps        the robot began again: the episode is cut, and reset; commands begin anew
   sample refused                   the episode is cut, and reset
   not under the policy             the commands of that state, so that the world goes on; where it has none the world
                                    waits. A reset when the policy is to act again
@@ -73,6 +73,9 @@ class Lockstep(Runner):
         state = self._step()
         self._parts.heartbeat.beat(self._states.alive)
         last = self._last
+        anew = last is not None and not 0 <= stamp - last < self._leap
+        if anew:  # and no command is in force there
+            self._guard.limits.start({})
         if state is not DriveState.POLICY:
             self._stand_by(stamp, topic)
         elif self._resetter.active:
@@ -83,7 +86,7 @@ class Lockstep(Runner):
             self._reset(stamp)
         elif stamp == last:
             self._repeat(stamp, topic)
-        elif self._controller.running and last is not None and not 0 < stamp - last < self._leap:
+        elif self._controller.running and anew:
             self._parts.logger.warning("the robot began again by itself; the episode is cut")
             self._reset(stamp)
         else:
@@ -131,8 +134,6 @@ class Lockstep(Runner):
         if stamp == self._last and self._answered:
             self._repeat(stamp, topic)
             return
-        if self._last is not None and stamp < self._last:  # it began again, and no command is in force there
-            self._guard.limits.start({})
         self._last = stamp
         self._answer(self._states.command(self._glance() if self._states.looks else None), stamp)
 
