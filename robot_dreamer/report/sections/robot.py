@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from robot_dreamer.record import INTERVENTION, RANDOM_POLICY
+from robot_dreamer.record import INTERVENTION, RANDOM_POLICY, TAKEN_OVER
 from robot_dreamer.report.blocks import Section, Table
 from robot_dreamer.report.charts import Chart, Series, number
 from robot_dreamer.report.run_files import RunFiles
@@ -98,7 +98,8 @@ def _policies(section: Section, files: RunFiles) -> None:
             "rows of experience",
             "version",
             [Series("at the end of an episode", steps, versions, style="steps")],
-            f"{RANDOM_POLICY}: random actions before the first policy; {INTERVENTION}: a person. "
+            f"{RANDOM_POLICY}: random actions before the first policy; {INTERVENTION}: a person; "
+            f"{TAKEN_OVER}: a person had taken over and gave no command. "
             f"{backwards} times an older one followed a newer one on the same robot.",
         )
     )
