@@ -158,9 +158,7 @@ class StateMachine:
     def _move(self, wanted: DriveState) -> None:
         if self.state is DriveState.FAULT:  # for a tick at least, so that whoever ticks sees that the episode is over
             reaction = self._seen.reaction if self._seen is not None else ""
-            self.driving &= reaction in ("ramp", "hold") or (
-                reaction == "stop" and not self._guard.limits.at_rest
-            )  # others stay
+            self.driving &= reaction != "stop" or not self._guard.limits.at_rest
             self._leave_fault()
             return
         if wanted is DriveState.PASSIVE:
@@ -177,6 +175,7 @@ class StateMachine:
     def _leave_fault(self) -> None:
         self.state = DriveState.PASSIVE
         self._reacting = self._seen if self._seen is not None and self._seen.reaction != "damp" else None
+        self.driving &= self._reacting is not None
 
     def _stand(self, observation: Mapping[str, NDArray[Any]] | None) -> Commands | None:
         if observation is not None and (fault := self._guard.inspect(observation)) is not None:

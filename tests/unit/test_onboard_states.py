@@ -145,11 +145,15 @@ def test_a_cleared_hold_goes_on_until_somebody_asks_for_something(wish: DriveSta
     assert shown[-1] == (wish, end) and robot.machine.alive == (wish is STAND)
 
 
-def test_a_hold_that_came_and_went_between_two_ticks_holds() -> None:
-    robot = acting(safety="{reactions: {e_stop: hold}}")
+@pytest.mark.parametrize(("reaction", "sent"), [("hold", [0.4, 0.2]), ("damp", None)])
+def test_of_a_fault_that_came_and_went_between_two_ticks_hold_and_damp_stay(
+    reaction: str, sent: list[float] | None
+) -> None:
+    robot = acting(safety=f"{{reactions: {{e_stop: {reaction}}}}}")
     robot.guard.latch("e_stop", "a short press")
     robot.guard.clear()
-    assert robot.step() is PASSIVE and robot.out == [0.4, 0.2] and robot.machine.alive
+    for _ in range(3):
+        assert robot.step() is PASSIVE and robot.out == sent and robot.machine.alive == (reaction == "hold")
 
 
 def test_a_cleared_stop_ends_its_way_and_no_low_level_obeys_it() -> None:
