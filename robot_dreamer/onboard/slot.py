@@ -3,8 +3,8 @@
 A background thread reads, checks, loads and verifies; the control thread only exchanges a reference. Refused are: a
 broken bundle, one for another robot or of another lineage than was asked for, one whose recording does not replay, one
 that is not newer than what has flown of its lineage (see Manifest), and one of the same lineage whose state does not
-fit the present one. The newest offer wins. What may be over soon, such as no memory or no time for
-the proof, is tried twice more: of a learner that has ended no other bundle comes.
+fit the present one. The newest offer wins. What may be over soon, such as no memory or no time for the proof, is tried
+twice more: of a learner that has ended no other bundle comes.
 A bundle of another lineage (a new run) starts with a fresh filter: another model's state means nothing to it.
 
 There is no way back from a bundle to random actions: without a bundle before it, a failure is a fault (see guard.py).

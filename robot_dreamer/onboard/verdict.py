@@ -13,6 +13,7 @@ import msgspec
 from robot_dreamer.durable import replace_file, sha256_of
 from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.onboard.bundle import Bundle, BundleError, read_bundle
+from robot_dreamer.onboard.manifest import PassingProblem
 from robot_dreamer.spec import RobotSpec
 
 FORMAT = 1
@@ -71,7 +72,7 @@ def require_passed(bundle: Path) -> None:
     except FileNotFoundError as error:
         raise BundleError(f"bundle {bundle}: require_gate: {error.filename} is missing; {_ADVICE}") from error
     except OSError as error:
-        raise BundleError(f"bundle {bundle}: require_gate: {error.filename}: {error.strerror}") from error
+        raise PassingProblem(f"bundle {bundle}: require_gate: {error.filename}: {error.strerror}") from error
     try:
         verdict = decode_json(content, Verdict)
     except msgspec.MsgspecError as error:

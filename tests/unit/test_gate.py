@@ -12,7 +12,7 @@ import pytest
 
 from robot_dreamer.cli import main
 from robot_dreamer.environment import EpisodeBroken
-from robot_dreamer.onboard.manifest import BundleError
+from robot_dreamer.onboard.manifest import BundleError, PassingProblem
 from robot_dreamer.onboard.verdict import require_passed, verdict_path
 from robot_dreamer.spec import load_spec
 from sim.gate import command
@@ -195,6 +195,10 @@ def test_a_verdict_holds_for_its_own_bytes(tmp_path: Path) -> None:
     bundle.write_bytes(b"some")
     with pytest.raises(BundleError, match=r"a\.zip\.gate\.json is missing; robot-dreamer gate"):
         require_passed(bundle)
+    verdict_path(bundle).mkdir()
+    with pytest.raises(PassingProblem, match=r"a\.zip\.gate\.json: Is a directory"):
+        require_passed(bundle)
+    verdict_path(bundle).rmdir()
     verdict_path(bundle).write_text("{}")
     with pytest.raises(BundleError, match=r"a\.zip\.gate\.json: .*missing required field"):
         require_passed(bundle)
