@@ -3,7 +3,7 @@
   repeated stamp                   the answer was lost: send the same command again
   episode over                     no command, but a reset; samples wait for its answer, and must carry another stamp
                                    (a robot without a reset gets the neutral command)
-  stamp runs back, or leaps        the robot began again: the episode is cut, and reset; commands begin anew
+  stamp runs back, or leaps        the robot began again: the episode is cut, and reset
   sample refused                   the episode is cut, and reset
   not under the policy             the commands of that state, so that the world goes on; where it has none the world
                                    waits. A reset when the policy is to act again
@@ -74,9 +74,9 @@ class Lockstep(Runner):
         self._parts.heartbeat.beat(self._states.alive)
         last = self._last
         anew = last is not None and not 0 <= stamp - last < self._leap
-        if anew:  # and no command is in force there
-            self._guard.limits.start({})
         if state is not DriveState.POLICY:
+            if anew:  # and no command is in force there
+                self._guard.limits.start({})
             self._stand_by(stamp, topic)
         elif self._resetter.active:
             if last is not None and stamp < last:
