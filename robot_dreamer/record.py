@@ -25,6 +25,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 RANDOM_POLICY = -1  # policy_version of actions drawn before the first bundle
 INTERVENTION = -2  # policy_version of actions that a person gave instead of the policy
 TAKEN_OVER = -3  # policy_version of the way to the neutral command while a person had taken over and gave none
+BY_PERSON = (INTERVENTION, TAKEN_OVER)  # of rows in which no policy drove
 DEMONSTRATION = "demonstration-"  # the robot id of rows that another run's robot lived, to be learned from, begins so
 
 LOWEST = {"sequence": 0, "episode": 0, "stamp_capture": 0, "stamp_applied": 0, "policy_version": TAKEN_OVER}

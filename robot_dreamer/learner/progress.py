@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from robot_dreamer.draws import Draws
 from robot_dreamer.durable import replace_file
 from robot_dreamer.learner.proven import Proven
-from robot_dreamer.record import INTERVENTION, TAKEN_OVER, StepRecord
+from robot_dreamer.record import BY_PERSON, StepRecord
 
 _log = logging.getLogger(__name__)
 RUN_FILE = "run.json"  # what is trained in, the configuration, code and machine
@@ -110,7 +110,7 @@ class _Running:
         self.whole, self.due = self.whole and row.sequence == self.due, row.sequence + 1
         self.total += row.reward
         self.length += not row.is_first
-        self.led |= row.policy_version in (INTERVENTION, TAKEN_OVER)
+        self.led |= row.policy_version in BY_PERSON
 
 
 class EpisodeLog:

@@ -27,7 +27,7 @@ from robot_dreamer.onboard.rulings import Rulings
 from robot_dreamer.onboard.sample import Decision, Sample
 from robot_dreamer.onboard.slot import PolicySlot
 from robot_dreamer.onboard.stages import StageTimes
-from robot_dreamer.record import INTERVENTION, TAKEN_OVER, Arrays, StepRecord, reward_problem
+from robot_dreamer.record import BY_PERSON, INTERVENTION, TAKEN_OVER, Arrays, StepRecord, reward_problem
 from robot_dreamer.spec import ExpressionFault, RobotSpec
 
 __all__ = ["Controller", "Decision", "Sample"]
@@ -213,7 +213,7 @@ class Controller:
             raise RuntimeError("applied() without a command from tick()")
         row = self._books.applied(stamp)
         self.steps += 1
-        if row.policy_version in (INTERVENTION, TAKEN_OVER):
+        if row.policy_version in BY_PERSON:
             self.interventions += row.policy_version == INTERVENTION
             self._pilot = None
         self._write(row)

@@ -183,8 +183,9 @@ class Guard:
             fault = self.fault
             if fault is not None and fault.reaction in ("hold", "damp"):
                 return True
-            send(self.limits.toward_neutral(gently=fault is None or fault.reaction == "ramp", keep=fault is not None))
-            if self.limits.at_neutral or (fault is not None and self.limits.at_rest):
+            keep = fault is not None
+            send(self.limits.toward_neutral(gently=fault is None or fault.reaction == "ramp", keep=keep))
+            if self.limits.at_rest if keep else self.limits.at_neutral:
                 return True
             sleep(self._period)
         return False

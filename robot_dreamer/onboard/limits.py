@@ -77,13 +77,15 @@ class CommandLimits:
     @property
     def at_neutral(self) -> bool:
         """The last commands were the neutral ones."""
-        return all(np.array_equal(self.last[name], neutral) for name, neutral in self._neutral.items())
+        return not self._away()
 
     @property
     def at_rest(self) -> bool:
         """The same, but for what `safety.keep` names."""
-        away = [name for name, neutral in self._neutral.items() if not np.array_equal(self.last[name], neutral)]
-        return self._kept.issuperset(away)
+        return self._kept.issuperset(self._away())
+
+    def _away(self) -> list[str]:
+        return [name for name, neutral in self._neutral.items() if not np.array_equal(self.last[name], neutral)]
 
     def start(self, pose: Mapping[str, NDArray[Any]], keep: bool = False) -> None:
         """The robot is where these commands would hold it; rates count from there. Actions not named are neutral.

@@ -287,26 +287,25 @@ def test_the_words_of_map() -> None:
             parse_choice(text)
 
 
+def there_and_back(folder: Path, rows: list[StepRecord]) -> Path:
+    """The store that a dataset made of these rows of the cart-pole is imported into."""
+    store = ExperienceStore(folder / "a.sqlite", CARTPOLE)
+    store.add(rows)
+    store.close()
+    command = ["data", "export", str(folder / "a.sqlite"), "--output", str(folder / "set"), "--format", "lerobot"]
+    assert main(command) == 0
+    assert main(["data", "import", str(folder / "set"), "--store", str(folder / "b.sqlite")]) == 0
+    return folder / "b.sqlite"
+
+
 def test_what_a_robot_lived_after_a_restart_comes_behind_what_it_lived_before(tmp_path: Path) -> None:
     lived = [synthetic_row(CARTPOLE, "a", boot, n, episode_steps=4) for boot in ("late", "early") for n in range(12)]
-    store = ExperienceStore(tmp_path / "a.sqlite", CARTPOLE)
-    store.add(lived)
-    store.close()
-    command = ["data", "export", str(tmp_path / "a.sqlite"), "--output", str(tmp_path / "set"), "--format", "lerobot"]
-    assert main(command) == 0
-    assert main(["data", "import", str(tmp_path / "set"), "--store", str(tmp_path / "b.sqlite")]) == 0
-    found = stored(tmp_path / "b.sqlite", CARTPOLE)
+    found = stored(there_and_back(tmp_path, lived), CARTPOLE)
     assert [(row.boot, row.sequence) for row in found] == [(row.boot, row.sequence) for row in lived]
 
 
 def test_two_robots_in_turns_are_episodes_of_their_own(tmp_path: Path) -> None:
     rows = [synthetic_row(CARTPOLE, robot, "boot", n) for n in range(120) for robot in ("a", "b")]
-    store = ExperienceStore(tmp_path / "a.sqlite", CARTPOLE)
-    store.add(rows)
-    store.close()
-    command = ["data", "export", str(tmp_path / "a.sqlite"), "--output", str(tmp_path / "set"), "--format", "lerobot"]
-    assert main(command) == 0
-    assert main(["data", "import", str(tmp_path / "set"), "--store", str(tmp_path / "b.sqlite")]) == 0
-    again = ExperienceStore(tmp_path / "b.sqlite", CARTPOLE)
+    again = ExperienceStore(there_and_back(tmp_path, rows), CARTPOLE)
     assert_same(rows, list(rows_of(again)))
     again.close()
