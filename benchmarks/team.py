@@ -100,7 +100,9 @@ def be_member(preset: str, updates: int) -> None:
             WriteBack(window, result, rssm.latent).finish(replay)
         seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(MARK + json.dumps({"rank": team.rank if team else 0, "seconds": seconds[1:], "megabytes": peak}), flush=True)
+    said = {"rank": team.rank if team else 0, "seconds": seconds[1:], "megabytes": peak}
+    sys.stdout.write(f"{MARK}{json.dumps(said)}\n")  # at once: torchrun's processes share a pipe and buffer nothing
+    sys.stdout.flush()
     Team.leave()
 
 
