@@ -15,6 +15,7 @@ from robot_dreamer.spec.check import FieldError
 from robot_dreamer.spec.expression import ExpressionFault
 from robot_dreamer.spec.operator import Operator
 from robot_dreamer.spec.signal import Signal
+from robot_dreamer.succession import Succession
 
 NEAR = 0.5  # of the way from the lowest to the highest possible reward: what rows should have come to
 SHARE = 0.01  # of the rows: so many should have
@@ -150,25 +151,22 @@ class _Boot:
         self._executed: Arrays | None = self._zero
         self._values: Arrays | None = None  # what the expressions saw in the row before
         self._total = 0.0
-        self._whole = True  # no row of the episode is missing or left out so far
-        self._read, self._written = -1, -1  # sequence numbers
-        self._episode = -1
+        self._succession = Succession()  # of the rows as they were recorded
+        self._written = -1  # a sequence number
 
     def follow(self, row: StepRecord) -> None:
         """The next row as it was recorded."""
-        if row.sequence != self._read + 1:
+        self._succession.follow(row)
+        if self._succession.missing:
             self._written, self._executed, self._values = self._written + 1, None, None
-            self._whole = False
-        self._read = row.sequence
-        if row.is_first or row.episode != self._episode:  # the first row may be missing
-            self.over, self._values, self._total, self._episode = False, None, 0.0, row.episode
+        if self._succession.begins:
+            self.over, self._values, self._total = False, None, 0.0
             self._executed = self._zero if row.is_first else None
-            self._whole = row.is_first
 
     def leave_out(self, row: StepRecord) -> None:
         """Nothing is known of what this row is worth: it leaves a gap."""
         self._written, self._executed = self._written + 1, row.action
-        self._whole = False
+        self._succession.leave_out()
 
     def judge(self, row: StepRecord, coverage: Coverage) -> StepRecord:
         spec = self._spec
@@ -186,7 +184,7 @@ class _Boot:
         self._total += reward
         if not row.is_first:
             coverage.rewards.append(reward)
-        if last and self._whole:
+        if last and self._succession.whole:
             coverage.returns.append(self._total)
         self.over, self._executed = last, row.action
         action = self._zero if last else row.action

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from robot_dreamer.record import StepRecord
 from robot_dreamer.spec import RobotSpec
+from robot_dreamer.succession import Succession
 
 GAP = 1.5  # periods
 RATE_TOLERANCE = 0.1  # of the spec's rate
@@ -50,7 +51,8 @@ class BootSummary:
     episodes: list[EpisodeSummary] = field(default_factory=list)
     steps: int = 0  # intervals between two rows of an episode, without gaps and backward ones
     stepped: int = 0  # ns, their sum
-    last: tuple[int, int, int] = (-1, -1, 0)  # sequence, episode and stamp of the newest row
+    succession: Succession = field(default_factory=Succession)
+    stamp: int = 0  # of the newest row
 
     @property
     def rate(self) -> float | None:
@@ -87,24 +89,23 @@ class Survey:
         boot = self._boots.get((row.robot, row.boot))
         if boot is None:
             boot = self._boots[row.robot, row.boot] = BootSummary(row.robot, row.boot, first_stamp=row.stamp_capture)
-        sequence, episode, stamp = boot.last
-        boot.missing += max(0, row.sequence - sequence - 1)
-        follows = row.sequence == sequence + 1 and row.episode == episode
-        if not boot.episodes or boot.episodes[-1].number != row.episode:
+        succession = boot.succession
+        succession.follow(row)
+        boot.missing += succession.missing
+        if succession.begins:
             discarded = (row.robot, row.boot, row.episode) in self._discarded
-            boot.episodes.append(EpisodeSummary(row.episode, whole=row.is_first, discarded=discarded))
-        elif follows:
-            self._interval(boot, row.stamp_capture - stamp)
-        else:
-            boot.episodes[-1].whole = False
+            boot.episodes.append(EpisodeSummary(row.episode, discarded=discarded))
+        elif not succession.missing:
+            self._interval(boot, row.stamp_capture - boot.stamp)
         summary = boot.episodes[-1]
+        summary.whole = succession.whole
         summary.rows += 1
         summary.total_reward += row.reward
         if row.is_last:
             summary.ended = "terminal" if row.is_terminal else "time limit"
         boot.rows += 1
         boot.last_stamp = max(boot.last_stamp, row.stamp_capture)
-        boot.last = (row.sequence, row.episode, row.stamp_capture)
+        boot.stamp = row.stamp_capture
 
     def findings(self) -> Iterator[str]:
         """Everything odd, in words."""

@@ -21,6 +21,7 @@ from robot_dreamer.draws import Draws
 from robot_dreamer.durable import replace_file
 from robot_dreamer.learner.proven import Proven
 from robot_dreamer.record import BY_PERSON, StepRecord
+from robot_dreamer.succession import Succession
 
 _log = logging.getLogger(__name__)
 RUN_FILE = "run.json"  # what is trained in, the configuration, code and machine
@@ -93,21 +94,16 @@ class _Running:
 
     Attributes:
       drawn: for it.
-      due: the sequence number of its next row; whole: none is missing so far, the first one neither.
       total, length: of its rewards, and in actions.
       led: by a person, for a while.
     """
 
-    number: int
     drawn: Draws
-    due: int
-    whole: bool
     total: float = 0.0
     length: int = 0
     led: bool = False
 
     def add(self, row: StepRecord) -> None:
-        self.whole, self.due = self.whole and row.sequence == self.due, row.sequence + 1
         self.total += row.reward
         self.length += not row.is_first
         self.led |= row.policy_version in BY_PERSON
@@ -133,16 +129,19 @@ class EpisodeLog:
         drop_torn_line(path)
         if path.exists():
             self._logged_until = max(_readable(path, lambda line: int(json.loads(line)["env_step"])), default=0)
+        self._successions: dict[tuple[str, str], Succession] = {}  # of each (robot, boot)
         self._running: dict[tuple[str, str], _Running] = {}
 
     def add(self, env_step: int, row: StepRecord) -> None:
         """Count one row; env_step is its number in the store."""
         stream = (row.robot, row.boot)
-        episode = self._running.get(stream)
-        if episode is None or row.is_first or episode.number != row.episode:
-            episode = self._running[stream] = _Running(row.episode, row.drawn, row.sequence, whole=row.is_first)
+        succession = self._successions.setdefault(stream, Succession())
+        succession.follow(row)
+        if succession.begins:
+            self._running[stream] = _Running(row.drawn)
+        episode = self._running[stream]
         episode.add(row)
-        if not (row.is_last and episode.whole):
+        if not (row.is_last and succession.whole):
             return
         self.count += 1
         self.returns.append(episode.total)
