@@ -30,7 +30,7 @@ class BsuiteEnvironment:
       records: folder for bsuite's own file about the run; None: it keeps none.
 
     Raises:
-      SpecError: bsuite is missing, or has no such id.
+      SpecError: bsuite is missing, has no such id, or cannot get an experiment's files (mnist's pictures).
       ValueError: the folder has the file of another run.
     """
 
@@ -51,7 +51,10 @@ class BsuiteEnvironment:
         settings = dict(sweep.SETTINGS[bsuite_id])
         if "seed" in inspect.signature(load).parameters:
             settings["seed"] = seed
-        self._environment = load(**settings)
+        try:
+            self._environment = load(**settings)
+        except OSError as error:
+            raise SpecError(f"{bsuite_id} needs files that bsuite cannot fetch or write: {error}") from error
         if records is not None:
             if kept := list(records.glob("*.csv")):
                 raise ValueError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,17 @@ def test_a_seed_is_an_episode_and_a_terminal_is_told(tmp_path: Path) -> None:
     assert step.is_terminal
     with pytest.raises(RuntimeError, match="reset first"):
         other.step({"action": np.zeros(1)})
+
+
+def test_pictures_that_cannot_be_fetched_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_args: object, **_keywords: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(urllib.request, "urlretrieve", no_network)
+    monkeypatch.setattr("os.path.isfile", lambda path: False)  # mnist's, from an earlier run
+    with pytest.raises(SpecError, match="mnist/0 needs files that bsuite cannot fetch or write: .*no network"):
+        make_environment("bsuite:mnist/0", seed=0)
 
 
 def test_what_bsuite_cannot_is_said(tmp_path: Path) -> None:
