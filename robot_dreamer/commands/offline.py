@@ -47,8 +47,7 @@ def learn_offline(
         trainer.ingest_rest()
         if budget.spent(trainer):
             text = "%s: %d updates were made before, which is the whole budget: nothing is left to be done"
-            _log.info(text, logdir, trainer.updates)
-            return 0
+            _log.info(text, logdir, trainer.updates)  # but what a killed one had no time for
         if trainer.env_steps > trainer.replay.capacity:
             text = "the replay holds the last %d of %d rows: more with --set replay_capacity=%d"
             _log.warning(text, trainer.replay.capacity, trainer.env_steps, trainer.env_steps)
@@ -67,7 +66,7 @@ def learn_offline(
                 finished = training.loop()
             page.renew()
         outcome = "finished" if finished else "stopped; run the same command again to go on"
-        plain_console().print(f"{outcome}: {logdir}, newest bundle {training.bundle}", soft_wrap=True)
+        plain_console().print(f"{outcome}: {logdir}, {training.result}", soft_wrap=True)
     finally:
         store.close()
     return 0 if finished else STOPPED

@@ -93,7 +93,7 @@ def _lead(
                 finally:
                     actor.flush()
             page.renew()
-        print(f"{'finished' if finished else 'stopped'}: {logdir}, newest bundle {training.bundle}")
+        print(f"{'finished' if finished else 'stopped'}: {logdir}, {training.result}")
     finally:
         store.close()
     return 0 if finished else STOPPED

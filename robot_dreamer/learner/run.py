@@ -109,8 +109,13 @@ class Run:
 
     @property
     def bundle(self) -> Path:
-        """The newest bundle."""
+        """The newest bundle; there is none at version 0."""
         return bundle_path(self._bundles, self.version)
+
+    @property
+    def result(self) -> str:
+        """The newest bundle, in words."""
+        return f"newest bundle {self.bundle}" if self.version else "no bundle yet: nothing was learned"
 
     def loop(self) -> bool:
         """Train until the budget is spent (True) or `stop` is called (False); saves and publishes at the end."""
@@ -147,7 +152,8 @@ class Run:
             finished = not self._stop.is_set()
             self.write_status(SAVING)
             self._room.write(trainer.save)  # first: whoever waits for the end of a large model may kill it
-            if trainer.updates > self._published_updates and trainer.updates > self._written_updates():
+            never = finished and self._published_updates < 0  # a finished run has a bundle, whatever it learned
+            if (self._unpublished or never) and trainer.updates != self._written_updates():
                 self._room.write(self.publish)
             self._room.write(lambda: self._log_portrait(self._gallery.draw_last()))
             trainer.dismiss_team()

@@ -258,9 +258,12 @@ class Trainer:
         cause = f"not finite: {', '.join(terms)}" if terms else "the gradient or the new parameters are not finite"
         _log.warning("update skipped (%d so far): %s", self.skipped, cause)
         if self._skipped_in_a_row >= self.config.run.max_nonfinite:
-            self.save()
-            count, where = self._skipped_in_a_row, self.logdir
-            raise TrainingError(f"{count} updates in a row were skipped: {cause}; a checkpoint is in {where}")
+            kept = f"a checkpoint is in {self.logdir}"
+            try:
+                self.save()
+            except OSError as error:
+                kept = f"no checkpoint could be written: {error}"
+            raise TrainingError(f"{self._skipped_in_a_row} updates in a row were skipped: {cause}; {kept}")
 
     def save(self) -> Path:
         """Write a checkpoint from which `resume` goes on exactly."""

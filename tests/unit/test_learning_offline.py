@@ -114,6 +114,22 @@ def test_a_store_is_learned_from_and_begins_as_another_run_did(
     assert [json.loads(line) for line in (place / "commands.jsonl").read_text().splitlines()]
 
 
+def test_a_run_that_was_killed_while_it_wrote_its_last_bundle_gets_it_by_the_same_command(run: Path) -> None:
+    words = ["learn", "--offline", "--robot", "cartpole", "--preset", "nano", "--logdir", str(run)]
+    words += ["--set", "device=cpu", "--epochs", "2", "--set", "freeze=[reward, policy]"]
+    words += ["--set", "demonstrations.imitation=1"]
+    assert main(words) == 0
+    (whole,) = written_bundles(run / "bundles")
+    step = read_bundle(whole, None).manifest.training_step
+    whole.write_bytes(b"half of it")
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps(status | {"phase": "saving"}))
+    assert main(words) == 0
+    newest = written_bundles(run / "bundles")[-1]
+    assert read_bundle(newest, None).manifest.training_step == step and newest != whole
+    assert json.loads((run / "status.json").read_text())["phase"] == "finished"
+
+
 @pytest.mark.parametrize("device", ["cuda", "auto"])
 def test_where_the_runs_device_is_not_there_it_is_relearned_elsewhere(
     device: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from robot_dreamer.bundle_names import written_bundles
 from robot_dreamer.learner.checkpoint import has_checkpoint, load_checkpoint
 from robot_dreamer.learner.run import Budget, Run
 from robot_dreamer.learner.trainer import Trainer
-from robot_dreamer.onboard.bundle import write_bundle
+from robot_dreamer.onboard.bundle import read_bundle, write_bundle
 from tests.onboard_models import record, toy_manifest, toy_model, toy_spec
 from tests.unit.test_trainer import make, rows
 
@@ -174,8 +174,25 @@ def test_a_run_that_has_nothing_left_to_do_leaves_its_bundles_as_they_are(tmp_pa
         assert again.resume() and Run(again, Budget(env_steps=100), write_real_bundle).loop()
         again.store.close()
         assert written_bundles(tmp_path / "bundles") == found
+    write_real_bundle(found[-1], 9, trainer.updates + 7)  # of updates that a killed learner had not saved yet
+    again = make(tmp_path)
+    assert again.resume() and Run(again, Budget(env_steps=100), write_real_bundle).loop()
+    again.store.close()
+    found = written_bundles(tmp_path / "bundles")
+    assert read_bundle(found[-1], None).manifest.training_step == trainer.updates
     found[-1].write_bytes(b"half of it")  # or a person has deleted it
     again = make(tmp_path)
     assert again.resume() and Run(again, Budget(env_steps=100), write_real_bundle).loop()
     again.store.close()
     assert len(written_bundles(tmp_path / "bundles")) == len(found) + 1
+
+
+def test_who_stops_a_run_before_its_first_update_gets_no_bundle_of_it(tmp_path: Path) -> None:
+    """A robot would fly what never learned, in the place of its first random actions."""
+    trainer = make(tmp_path)
+    run = Run(trainer, Budget(), write_real_bundle)
+    run.stop()
+    assert not run.loop() and not written_bundles(tmp_path / "bundles")
+    assert run.result == "no bundle yet: nothing was learned"
+    run = Run(trainer, Budget(seconds=1e-9), write_real_bundle)  # whoever started it waits for its result
+    assert run.loop() and len(written_bundles(tmp_path / "bundles")) == 1 and str(run.bundle) in run.result

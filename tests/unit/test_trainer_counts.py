@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from pathlib import Path
 
 import pytest
 
 from robot_dreamer.config import load_config
+from robot_dreamer.learner.trainer import TrainingError
 from tests.unit.test_trainer import config, make, one_thread, rows, train  # noqa: F401
 
 
@@ -22,6 +24,21 @@ def test_updates_that_are_skipped_now_and_then_end_nothing(tmp_path: Path) -> No
         broken.data.copy_(whole)
         trainer.update()
         assert trainer.skipped == skipped
+
+
+def test_on_a_full_disk_the_reason_why_training_ended_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make(tmp_path, config("max_nonfinite=1"))
+    train(trainer, 0, 60)
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer, "save", full)
+    next(trainer.agent.world_model.reward.parameters()).data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="not finite: reward, .*; no checkpoint could be written: .*No space left"):
+        trainer.update()
 
 
 def test_nothing_is_learned_from_before_the_prefill_is_there(tmp_path: Path) -> None:
