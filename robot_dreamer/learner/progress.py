@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from robot_dreamer.draws import Draws
 from robot_dreamer.durable import replace_file
 from robot_dreamer.learner.proven import Proven
+from robot_dreamer.readable_lines import LineReader
 from robot_dreamer.record import BY_PERSON, StepRecord
 from robot_dreamer.succession import Succession
 
@@ -46,17 +47,13 @@ def drop_torn_line(path: Path) -> None:
         os.truncate(path, content.rfind(b"\n") + 1)
 
 
-def _readable(path: Path, read: Callable[[str], int], skip: int = 0) -> list[int]:
+def _readable(path: Path, read: Callable[[bytes], int], skip: int = 0) -> list[int]:
     """What `read` makes of each line behind the first `skip`; lines that it cannot read are counted in a warning."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[skip:]
-    found, broken = [], 0
-    for line in lines:
-        try:
-            found.append(read(line))
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-            broken += 1
-    if broken:
-        _log.warning("%s: %d of %d lines cannot be read and are left out", path, broken, len(lines))
+    lines = path.read_bytes().splitlines()[skip:]
+    reader = LineReader(read)
+    found = list(reader.each(lines))
+    if reader.unreadable:
+        _log.warning("%s: %d of %d lines cannot be read and are left out", path, reader.unreadable, len(lines))
     return found
 
 
@@ -74,7 +71,7 @@ class ScoreLog:
         drop_torn_line(path)
         if not path.exists() or not path.stat().st_size:
             self._write(self.COLUMNS)
-        self._last = max(_readable(path, lambda line: int(line.split(",")[3]), skip=1), default=-1)
+        self._last = max(_readable(path, lambda line: int(line.split(b",")[3]), skip=1), default=-1)
 
     def add(self, env_step: int, score: float) -> None:
         """An episode that ended with row `env_step` of the run."""

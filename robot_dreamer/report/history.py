@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from robot_dreamer.draws import Draws, numbers_of
+from robot_dreamer.readable_lines import LineReader
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,13 @@ class EpisodeReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self._lines = LineReader(_episode)
         self.episodes: list[FinishedEpisode] = []
-        self.unreadable = 0  # lines that were torn when the power went
+
+    @property
+    def unreadable(self) -> int:
+        """Lines that were torn when the power went, or damaged since."""
+        return self._lines.unreadable
 
     def read(self) -> list[FinishedEpisode]:
         """All episodes so far, in the order of the file."""
@@ -49,18 +57,20 @@ class EpisodeReader:
             return self.episodes
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._offset += len(line)
-                try:
-                    entry = json.loads(line)
-                    what = int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"])
-                    more = int(entry.get("length", 0)), float(entry.get("time", 0.0))
-                    drawn = dict(numbers_of(msgspec.convert(entry["drawn"], Draws))) if "drawn" in entry else {}
-                    episode = FinishedEpisode(*what, *more, drawn, str(entry.get("robot", "")))
-                except (ValueError, KeyError, TypeError):
-                    self.unreadable += 1
-                else:
-                    self.episodes.append(episode)
+            self.episodes += self._lines.each(self._whole(file))
         return self.episodes
+
+    def _whole(self, file: BinaryIO) -> Iterator[bytes]:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            self._offset += len(line)
+            yield line
+
+
+def _episode(line: bytes) -> FinishedEpisode:
+    entry = json.loads(line)
+    what = int(entry["env_step"]), float(entry["return"]), int(entry["policy_version"])
+    more = int(entry.get("length", 0)), float(entry.get("time", 0.0))
+    drawn = dict(numbers_of(msgspec.convert(entry["drawn"], Draws))) if "drawn" in entry else {}
+    return FinishedEpisode(*what, *more, drawn, str(entry.get("robot", "")))

@@ -15,6 +15,7 @@ import numpy as np
 
 from robot_dreamer.bundle_names import newest_version
 from robot_dreamer.numbered_files import numbered_files
+from robot_dreamer.readable_lines import LineReader
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.figures import number
 from robot_dreamer.report.history import EpisodeReader, FinishedEpisode
@@ -221,7 +222,7 @@ def _object(files: RunFiles, name: str, needed: bool = True) -> dict[str, Any]:
         if needed:
             files.note(f"{name}: not there")
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         files.note(f"{name} cannot be read: {error}")
         return {}
     if not isinstance(found, dict):
@@ -232,21 +233,20 @@ def _object(files: RunFiles, name: str, needed: bool = True) -> dict[str, Any]:
 
 def _lines(files: RunFiles, name: str) -> Iterator[dict[str, Any]]:
     """Line by line: the files of a run of weeks do not fit into the memory that training leaves."""
-    path, bad = files.logdir / name, 0
+    path, reader = files.logdir / name, LineReader(_entry)
     if not path.exists():
         return
     with path.open("rb") as file:
-        for line in file:
-            try:
-                found = json.loads(line)
-            except ValueError:
-                found = None
-            if isinstance(found, dict):
-                yield found
-            else:
-                bad += 1
-    if bad:
-        files.note(f"{name}: {bad} lines cannot be read")
+        yield from reader.each(file)
+    if reader.unreadable:
+        files.note(f"{name}: {reader.unreadable} lines cannot be read")
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise TypeError(f"expected an object, found {type(found).__name__}")
+    return found
 
 
 def _is_number(value: Any) -> bool:
