@@ -22,13 +22,18 @@ def add_demonstrations(place: Path, store: ExperienceStore) -> int:
     Copying them again changes nothing, but for episodes that were discarded since. Returns how many rows it newly took.
 
     Raises:
-      DataError: there is no such store, it holds no row, or rows do not fit.
+      DataError: there is no such store, it is the run's own, it holds no row, or rows do not fit.
       SpecMismatch: they are of a robot whose numbers mean something else; both sides are shown.
     """
     if not store_path(place).exists():
         raise DataError(
             f"demonstrations: {place} is neither a run nor a store; of a bag, `robot-dreamer data import {place} "
             "--store demonstrations` makes one"
+        )
+    if store_path(place).resolve() == store.path.resolve():
+        raise DataError(
+            f"demonstrations: expected another run or store than {place}, which is this run's own: its rows are "
+            "learned from anyway, and would come in again as a person's"
         )
     source = open_store(place)
     try:

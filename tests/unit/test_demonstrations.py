@@ -13,6 +13,7 @@ import torch
 from robot_dreamer.cli import main
 from robot_dreamer.config import load_config
 from robot_dreamer.data.demonstrations import add_demonstrations
+from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.source import rows_of
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.replay import Replay
@@ -108,6 +109,16 @@ def test_a_resumed_run_imitates_with_the_weight_that_it_is_given(tmp_path: Path)
     expected = 5 * 0.5 ** ((again.updates - 1) / 10)
     assert float(again.last.metrics["imitation/weight"]) == pytest.approx(expected, rel=1e-4)
     again.store.close()
+
+
+def test_a_run_is_no_demonstration_for_itself(tmp_path: Path) -> None:
+    run = make(tmp_path / "run", config())
+    run.store.add(rows(0, 20))
+    for place in (tmp_path / "run", tmp_path / "run/../run/experience.sqlite"):
+        with pytest.raises(DataError, match="this run's own"):
+            add_demonstrations(place, run.store)
+    assert run.store.count() == 20
+    run.store.close()
 
 
 def test_the_rows_of_another_run_come_in_once_and_pay_no_steps(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
