@@ -18,7 +18,7 @@ from robot_dreamer.commands.beginning import resume_or_begin
 from robot_dreamer.commands.offline import learn_offline
 from robot_dreamer.commands.options import chosen_config, require_for_robots
 from robot_dreamer.commands.records import Reporter, log_directory, record_command, record_run
-from robot_dreamer.commands.team import follow_leader, joined_team
+from robot_dreamer.commands.team import follow_leader, joined_team, require_alone
 from robot_dreamer.config import Config
 from robot_dreamer.data.source import STORE_FILE
 from robot_dreamer.endings import ended_by
@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train until the budget is spent or a signal comes; both are 0, and running again resumes."""
+    if args.offline:
+        require_alone("learn --offline")
     spec, config = load_spec(args.robot), chosen_config(args)
     torch.set_num_threads(args.threads)
     keep_freed_memory()

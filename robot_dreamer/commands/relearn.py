@@ -13,6 +13,7 @@ import torch
 from robot_dreamer.commands.offline import learn_offline, require_end
 from robot_dreamer.commands.options import add_training_arguments, chosen_config
 from robot_dreamer.commands.records import log_directory
+from robot_dreamer.commands.team import require_alone
 from robot_dreamer.config import Config
 from robot_dreamer.data.errors import DataError
 from robot_dreamer.data.relabel import Coverage, covered, relabelled, with_task
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Relabel, train in imagination, write a bundle. Returns 0, or 130 when a signal ended it."""
+    require_alone("relearn")
     budget = Budget(0, args.minutes * 60, args.epochs)
     require_end(budget)
     config = _config(args)

@@ -38,6 +38,15 @@ def joined_team(config: Config) -> Iterator[tuple[Config, Team | None]]:
         Team.leave()
 
 
+def require_alone(command: str) -> None:
+    """Raise ValueError where torchrun started several processes of a command that trains in one."""
+    if (processes := Team.announced()) > 1:
+        raise ValueError(
+            f"torchrun: {command} trains in one process, found {processes}: start it without torchrun, or with "
+            "--nproc-per-node 1"
+        )
+
+
 def follow_leader(spec: RobotSpec, config: Config, team: Team) -> int:
     """Train until the leader ends the run, also when a signal asks for it: then the leader saves first."""
     with ended_by(signal.SIG_IGN):

@@ -46,11 +46,16 @@ class Team:
 
         Raises RuntimeError if the other processes cannot be reached.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if Team.announced() == 1:
             return None
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=PATIENCE))
         return Team(device)
+
+    @staticmethod
+    def announced() -> int:
+        """How many processes torchrun's environment variables speak of; 1 without torchrun."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
 
     @staticmethod
     def leave() -> None:

@@ -214,3 +214,13 @@ def test_a_cut_and_resumed_run_takes_them_where_the_uncut_one_did(tmp_path: Path
         assert all(torch.equal(value, theirs[key]) for key, value in whole.agent.training_state().items())
         for trainer in runs:
             trainer.store.close()
+
+
+@pytest.mark.parametrize("words", [["learn", "--offline"], ["relearn", "run", "--reward", "1.0"]])
+def test_several_processes_are_refused_before_anything_is_opened(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun sets it
+    assert main([*words, "--epochs", "1", "--logdir", str(tmp_path / "new")]) == 2
+    assert "trains in one process, found 2: start it without torchrun" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
