@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from rich.progress import Progress
 from rich.table import Table
@@ -25,6 +26,7 @@ from robot_dreamer.commands.records import log_directory
 from robot_dreamer.durable import replace_file
 from robot_dreamer.endings import ended_by
 from robot_dreamer.intervals import bootstrap, middle_of
+from robot_dreamer.json_bytes import decode_json
 from robot_dreamer.option_types import whole_number
 from robot_dreamer.report.charts import number
 from robot_dreamer.report.console import plain_console
@@ -33,7 +35,7 @@ from robot_dreamer.report.run_files import NoRun, read_run
 WINDOW = 10  # last episodes of a run without an evaluation
 _OWN = ("--seed", "--logdir")
 _BUDGET = ("minutes", "steps", "evaluate")  # may change from one start to the next
-COMMAND_FILE = "command.json"
+COMMAND_FILE, SWEEP_FILE = "command.json", "sweep.json"
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--seeds", type=whole_number(1), default=5, help="how many seeds: first, first + 1, …")
     parser.add_argument("--first", type=whole_number(0), default=0, help="the first seed")
-    parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time; a split run needs two cores")
+    parser.add_argument("--jobs", type=whole_number(1), help="runs at a time, default 1; a split run needs two cores")
     parser.add_argument(
         "--slurm",
         action="append",
@@ -73,19 +75,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run all seeds, or go on with them. Returns 0, or 1 if one failed."""
     words, found = args.words, _checked(args.words)
+    if args.slurm and args.jobs is not None:
+        raise ValueError(f"--jobs {args.jobs}: not with --slurm, where the cluster says how many run at a time")
     logdir = log_directory(args)
     _require_same(words, found, logdir)
     seeds = range(args.first, args.first + args.seeds)
+    others = _others(logdir / SWEEP_FILE, found, seeds)  # read before hours of training: it may be damaged
     if args.slurm:
         from robot_dreamer.commands.cluster import Cluster
 
         outcomes = _run_all(words, seeds, logdir, len(seeds), Cluster(args.slurm, logdir / "slurm").start)
     else:
-        outcomes = _run_all(words, seeds, logdir, args.jobs, _process)
-    told = {"command": words} | summary(outcomes)
-    (logdir / "sweep.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        outcomes = _run_all(words, seeds, logdir, args.jobs or 1, _process)
+    every = sorted(others + outcomes, key=lambda outcome: outcome.seed)
+    told = {"command": words} | summary(every)
+    replace_file(logdir / SWEEP_FILE, (json.dumps(told, indent=2) + "\n").encode())
     console = plain_console()
-    console.print(_table(outcomes))
+    console.print(_table(every))
     console.print(_words(told), soft_wrap=True)
     return 1 if any(outcome.status for outcome in outcomes) else 0
 
@@ -129,6 +135,33 @@ def _require_same(words: list[str], found: argparse.Namespace, logdir: Path) -> 
                 f"no more than {', '.join(f'--{name}' for name in _BUDGET)}"
             )
     replace_file(file, json.dumps(words).encode())
+
+
+class _Told(msgspec.Struct):
+    """What of sweep.json is read again."""
+
+    command: list[str]
+    values: dict[int, float | None]
+    failed: list[int]
+
+
+def _others(file: Path, found: argparse.Namespace, seeds: range) -> list[Outcome]:
+    """What the file tells of other seeds than these; nothing where it is of another budget, which is another number."""
+    if not file.exists():
+        return []
+    try:
+        told = decode_json(file.read_bytes(), _Told)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{file} cannot be read: {error}; move it away, and sweep all its seeds again") from error
+    before = {seed: value for seed, value in told.values.items() if seed not in seeds}
+    if before and _parsed(told.command) != found:
+        text = "seeds %s were trained with another budget and are left out of %s; sweep them too to have them in it"
+        _log.warning(text, ", ".join(map(str, before)), file)
+        return []
+    return [
+        Outcome(seed, file.parent / f"seed-{seed}", int(seed in told.failed), value, "an earlier sweep")
+        for seed, value in before.items()
+    ]
 
 
 class Running(Protocol):

@@ -117,6 +117,9 @@ def test_other_seeds_of_a_sweep_stand_in_it(run: Path, monkeypatch: pytest.Monke
     (run.parent / "sweep.json").write_text(json.dumps(values))
     told = "Over 3 training seeds: interquartile mean 12, 95 % 10.5 to 13.5; 2 more came to no return."
     assert told in written(run)[1]
+    del values["values"]["0"]
+    (run.parent / "sweep.json").write_text(json.dumps(values))
+    assert "training seeds" not in written(run)[1]  # it says nothing of this one
 
 
 def test_an_evaluation_from_before_the_run_went_on_is_not_told_as_of_today(run: Path) -> None:

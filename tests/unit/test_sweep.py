@@ -87,6 +87,15 @@ entry = dict(env_step=1, robot="r", length=1, policy_version=0, time=0.0)
     shown = capsys.readouterr().out
     assert "failed with status 2" in shown and "interquartile mean 18.25" in shown
     assert (place / "seed-2/output.log").read_text() == "seed 2\n"
+    more = ["--seeds", "1", "--first", "5", *words[4:]]
+    assert main(["sweep", *more]) == 0  # all of this one went well
+    told = json.loads((place / "sweep.json").read_text())
+    assert told["values"] == {"2": 6.5, "3": 30.0, "4": None, "5": 6.5} and told["failed"] == [4]
+    assert "an earlier sweep" in capsys.readouterr().out
+    assert main(["sweep", *more, "--minutes", "1"]) == 1  # the program knows no --minutes: 5 fails
+    assert json.loads((place / "sweep.json").read_text())["values"] == {"5": None}
+    (place / "sweep.json").write_text("{")
+    assert main(["sweep", *more]) == 2 and "sweep.json cannot be read" in capsys.readouterr().err
 
 
 def test_a_folder_keeps_the_runs_of_one_command(
@@ -168,6 +177,12 @@ def test_a_run_as_a_job_of_a_cluster(tmp_path: Path) -> None:
     for wrong in ("timeout", "wall_clock=3"):
         with pytest.raises(ValueError, match="--slurm"):
             Cluster([wrong], tmp_path / "slurm", kind="local")
+
+
+def test_jobs_are_not_for_a_cluster(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["--logdir", str(tmp_path / "sweep"), "train", "--env", "x", "--steps", "9"]
+    assert main(["sweep", "--slurm", "timeout_min=1", "--jobs", "1", *words]) == 2
+    assert "--jobs 1: not with --slurm" in capsys.readouterr().err
 
 
 def test_a_machine_without_slurm_is_named(
