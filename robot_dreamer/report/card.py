@@ -20,13 +20,14 @@ UNSTATED = "unknown"
 
 
 class GateResult(NamedTuple):
-    """A verdict beside a bundle, `problem` why it says nothing of the bundle that is there."""
+    """A verdict beside a bundle, `problem` why it says nothing of the bundle that is there; `there`: whether one is."""
 
     bundle: str
     passed: bool
     failed: tuple[str, ...]
     created: str
     problem: str = ""
+    there: bool = True
 
 
 def card(files: RunFiles, gates: Sequence[GateResult], sweep: dict[str, Any], licence: str = UNSTATED) -> str:
@@ -148,7 +149,8 @@ def _gate(gates: Sequence[GateResult]) -> Iterator[str]:
         yield "No verdict: `robot-dreamer gate` has not been run on a bundle of this run.\n"
     for gate in gates:
         said = "passed" if gate.passed else "did not pass: " + "; ".join(gate.failed)
-        yield f"- `{gate.bundle}` {gate.problem or said} ({gate.created})"
+        gone = "" if gate.there else "; its file is no longer there"
+        yield f"- `{gate.bundle}` {gate.problem or said} ({gate.created}){gone}"
     if gates:
         yield ""
 

@@ -101,7 +101,11 @@ def test_gate_verdicts_of_its_bundles_stand_in_it(run: Path) -> None:
     assert "`bad.zip` did not pass: nominal: mean return below 500" in text
     assert "`other.zip` is not the bundle that was tried" in text
     assert "has passed the gate" not in text
-    good.unlink()
+    good.unlink()  # as training does with old ones: it has passed all the same
+    _, text = written(run)
+    assert "`good.zip` passed (2026-01-02T03:04:05+00:00); its file is no longer there" in text
+    assert "has passed the gate" not in text
+    good.write_text("another")
     assert "no bundle of it has passed the gate" in written(run)[1]
 
 
