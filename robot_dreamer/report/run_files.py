@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from robot_dreamer.bundle_names import newest_version
-from robot_dreamer.numbered_files import numbered_files
+from robot_dreamer.numbered_files import number_of, numbered_files
 from robot_dreamer.readable_lines import LineReader
 from robot_dreamer.record import Arrays
 from robot_dreamer.report.figures import number
@@ -121,7 +121,9 @@ def read_run(logdir: Path) -> RunFiles:
     _read_evaluation(files)
     files.run = _object(files, RUN_FILE, needed=False)
     _read_contract(files)
-    files.portraits = portrait_files(logdir)
+    # A crash loses the updates behind the last checkpoint, and leaves the portraits of them.
+    made = math.inf if files.status is None else files.status.updates
+    files.portraits = [path for path in portrait_files(logdir) if number_of(path) <= made]
     if not files.portraits:
         files.note("portraits: none yet, so nothing can be said of what the model sees and dreams")
     return files

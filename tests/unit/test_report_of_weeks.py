@@ -90,3 +90,12 @@ def test_a_sensor_of_many_numbers_fills_no_page(tmp_path: Path) -> None:
     rows = page.partition("<h3>Errors in units</h3>")[2].partition("</table>")[0]
     assert rows.count("<td>joint_velocity</td>") == 100 and "joint_velocity[4321]" in rows
     assert "of 5003 components that are dreamed worst" in page
+
+
+def test_a_portrait_of_updates_that_a_crash_lost_is_not_shown(tmp_path: Path) -> None:
+    logdir = make_run(tmp_path)  # of 50 updates
+    whole = read_run(logdir).portraits
+    (logdir / "portraits/portrait-00000090.npz").write_bytes(whole[-1].read_bytes())
+    assert read_run(logdir).portraits == whole
+    (logdir / "status.json").unlink()
+    assert len(read_run(logdir).portraits) == len(whole) + 1
