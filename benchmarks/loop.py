@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,11 +202,11 @@ def drive(
             raise RuntimeError("the policy node could not be brought up")
         components = node.components
         assert components is not None
-        offered: list[float] = []
+        offered: dict[int, float] = {}
         offer = components.slot.offer
 
         def watched_offer(path: Path) -> None:
-            offered.append(time.monotonic())
+            offered[int(path.stem.split("-")[1])] = time.monotonic()  # the version, as the inbox names the file
             offer(path)
 
         components.slot.offer = watched_offer  # type: ignore[method-assign]
@@ -222,15 +223,14 @@ def drive(
         spin_until(lambda: time.monotonic() > settled, "settling")
         go.set()
         loop = components.runner.loop
-        end, swaps, swapped = time.monotonic() + seconds, components.slot.swaps, list[float]()
+        end, swaps, swapped = time.monotonic() + seconds, components.slot.swaps, dict[int, float]()
         begin, trouble = time.monotonic(), ""
         ticks.begin(loop)
-        del offered[:]
         while time.monotonic() < end and not trouble:
             executor.spin_once(timeout_sec=0.1)
             if components.slot.swaps > swaps:
                 swaps = components.slot.swaps
-                swapped.append(time.monotonic())
+                swapped[components.slot.current.version] = time.monotonic()
             ticks.take(loop)
             resources.look()
             # What it measured until then is worth having, after fifty minutes above all.
@@ -239,7 +239,15 @@ def drive(
         busy = loop.stats().busy_max
         if trouble:
             trouble = f"after {time.monotonic() - begin:.1f} s: {trouble}"
-    return list(zip(offered, swapped, strict=False)), busy, trouble
+    return swap_windows(offered, swapped), busy, trouble
+
+
+def swap_windows(offered: Mapping[int, float], swapped: Mapping[int, float]) -> list[tuple[float, float]]:
+    """From the moment that a bundle is offered to when it acts, s; both by its version.
+
+    One that was offered before counting began counts from then on; one that was superseded or refused never acts.
+    """
+    return [(offered[version], moment) for version, moment in swapped.items()]
 
 
 def join(children: list[Any]) -> None:

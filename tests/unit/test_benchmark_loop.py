@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.loop import Result, line, spec_at
+from benchmarks.loop import Result, line, spec_at, swap_windows
 from benchmarks.loop_course import Course, Ticks, draw_course
 from robot_dreamer.onboard.rate import RateHistory, RateLoop
 
@@ -25,6 +25,12 @@ def test_misses_are_told_apart_by_swaps() -> None:
     columns = line(result).split()
     assert columns[:6] == ["100", "105", "5", "4.762", "2", "4"]
     assert columns[-2:] == ["0.500", "100"]
+
+
+def test_a_swap_is_paired_with_the_offer_of_its_own_bundle() -> None:
+    """Bundle 3 was offered before anything was counted, 5 was superseded by 6, and 7 acts after the end."""
+    offered = {3: -1.0, 4: 4.0, 5: 9.0, 6: 9.5, 7: 14.0}
+    assert swap_windows(offered, {3: 0.1, 4: 5.0, 6: 10.5}) == [(-1.0, 0.1), (4.0, 5.0), (9.5, 10.5)]
 
 
 @pytest.mark.parametrize("rate", [50.0, 200.0])
