@@ -163,8 +163,8 @@ def disk_speed(folder: str, size: int = 128 << 20, piece: int = 4 << 20) -> floa
     data = os.urandom(piece)
     with open(os.path.join(folder, "disk"), "wb", buffering=0) as file:
         begin = time.monotonic()
-        for _ in range(size // piece):
-            file.write(data)
+        for left in range(size, 0, -piece):
+            file.write(data[:left])
             os.fdatasync(file.fileno())
         return size / (time.monotonic() - begin)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.link import spec_named
+from benchmarks.link import disk_speed, spec_named
 from benchmarks.link_flood import batches, chunks_of, measure, stored
 from robot_dreamer.link.store import ExperienceStore
 from robot_dreamer.link.timing import LIMITS
@@ -22,6 +22,12 @@ def test_a_chunk_is_as_large_as_a_robot_makes_it_and_the_store_takes_all(tmp_pat
     assert store.count() == sum(c.block.rows for chunks in flights for c in chunks)
     assert store.settled("r1", "b") == flights[1][-1].last
     store.close()
+
+
+@pytest.mark.parametrize("size", [1000, 4096, 10_000])
+def test_the_disk_is_given_every_byte_that_its_speed_counts(tmp_path: Path, size: int) -> None:
+    assert disk_speed(str(tmp_path), size, piece=4096) > 0
+    assert (tmp_path / "disk").stat().st_size == size
 
 
 @pytest.mark.parametrize("side", ["disk", "SQLite", "store", "link"])
