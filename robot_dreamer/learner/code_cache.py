@@ -8,12 +8,14 @@ import os
 import platform
 import shutil
 import tempfile
+import uuid
 from functools import cache
 from pathlib import Path
 
 import torch
 
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch's own; a folder that it names is the user's, and is left alone
+_IDENTITY = "identity"  # a file of a random token
 _log = logging.getLogger(__name__)
 
 
@@ -43,10 +45,17 @@ def is_own(folder: Path) -> bool:
     return folder.parent == _home()
 
 
+def identity(folder: Path) -> str:
+    """Tells what is there from what `begin_anew` puts in its place; empty as long as it never did."""
+    file = folder / _IDENTITY
+    return file.read_text() if file.is_file() else ""
+
+
 def begin_anew(folder: Path) -> None:
-    """Delete what is there: it may be damaged."""
+    """Delete what is there: it may be damaged. Who began with it finds another `identity`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(0o700, parents=True, exist_ok=True)
+    (folder / _IDENTITY).write_text(uuid.uuid4().hex)
 
 
 def machine_key() -> str:

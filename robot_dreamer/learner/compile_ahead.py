@@ -36,7 +36,7 @@ from robot_dreamer.config import Config
 from robot_dreamer.learner.agent import Agent
 from robot_dreamer.learner.batch import Batch, batch_to
 from robot_dreamer.learner.carry import FEW
-from robot_dreamer.learner.code_cache import begin_anew, code_cache, is_own
+from robot_dreamer.learner.code_cache import begin_anew, code_cache, identity, is_own
 from robot_dreamer.learner.compiled import FAILED
 from robot_dreamer.learner.replay import Replay
 from robot_dreamer.record import StepRecord
@@ -71,12 +71,13 @@ class CompileAhead:
         self._order = msgspec.json.encode(order)
         self._began, self._asked, self._again = time.monotonic(), 0.0, False
         self._mark = code_cache() / f"loaded-{_key(spec, config)}"
+        self._cache = identity(code_cache())
         self.state: Literal["known", "compiling", "ready", "failed"] = "compiling"
         with suppress(FileNotFoundError):  # there is none, or another run that begins now has taken it
             self._mark.unlink()  # back at the end of this process: code that ends it before is not loaded again
             self.state = "known"
         if self.state == "known":
-            atexit.register(_leave, self._mark)
+            atexit.register(_leave, self._mark, self._cache)
         else:
             self._begin()
 
@@ -111,7 +112,7 @@ class CompileAhead:
         seconds = time.monotonic() - self._began
         if status == 0:
             self.state = "ready"
-            atexit.register(_leave, self._mark)
+            atexit.register(_leave, self._mark, self._cache)
             self._said.close()
             _log.info("compiled within %.0f s, beside the run: the next update loads it", seconds)
             return
@@ -124,14 +125,15 @@ class CompileAhead:
             self._again = True
             _log.warning("compiling failed (%s); the cache %s may be damaged and is begun anew", reason, folder)
             begin_anew(folder)
+            self._cache = identity(folder)
             self._begin()
             return
         self.state = "failed"
         warnings.warn(f"{FAILED} (compile=false avoids the try): {reason}", stacklevel=2)
 
 
-def _leave(mark: Path) -> None:
-    if mark.parent.is_dir():  # else somebody has begun the cache anew
+def _leave(mark: Path, cache: str) -> None:
+    if mark.parent.is_dir() and identity(mark.parent) == cache:  # else somebody has begun the cache anew
         mark.touch()
 
 
