@@ -36,6 +36,10 @@ BROKEN = 20  # episodes in a row that may be cut
 _log = logging.getLogger(__name__)
 
 
+class ActingStopped(RuntimeError):
+    """The environment, or what the guard saw there, is such that going on would teach nothing."""
+
+
 class LivePolicy:
     """The learner's weights, as they are at each step, where a bundle's policy would be. See onboard.policy.Policy.
 
@@ -143,7 +147,7 @@ class LocalActor:
 
         Raises:
           ValueError: what the environment shows is not laid out as its spec says.
-          RuntimeError: the guard latched a fault that a person would have to look at, or BROKEN episodes in a row were
+          ActingStopped: the guard latched a fault that a person would have to look at, or BROKEN episodes in a row were
             cut.
         """
         begins = self._next is None
@@ -179,7 +183,7 @@ class LocalActor:
         self._next, self._broken = None, self._broken + 1
         total = self._controller.refused.total()
         if self._broken >= BROKEN:
-            raise RuntimeError(f"{self._broken} episodes in a row were cut ({total} in all), the last one: {problem}")
+            raise ActingStopped(f"{self._broken} episodes in a row were cut ({total} in all), the last one: {problem}")
         _log.warning("an episode was cut (%d so far): %s", total, problem)
 
     def flush(self) -> None:
@@ -205,6 +209,6 @@ class LocalActor:
     def _clear(self, fault: Fault) -> None:
         guard = self._controller.guard
         if fault.rule not in TERMINAL_RULES and fault.rule != "surprise":
-            raise RuntimeError(f"the guard stopped {self._environment.spec.name}: {fault}")
+            raise ActingStopped(f"the guard stopped {self._environment.spec.name}: {fault}")
         _log.info("the guard ended an episode (%d so far): %s", guard.faults.total(), fault)
         guard.clear()

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from robot_dreamer import cli
+from robot_dreamer.commands import list as some_command
 from robot_dreamer.config import load_config
 from robot_dreamer.environment import Environment, TimeStep
 from robot_dreamer.learner.agent import Agent
@@ -213,3 +215,13 @@ def test_what_cannot_go_on_says_so() -> None:
     environment.spec = parse_spec(HOT)
     with pytest.raises(ValueError, match="toy shows what does not fit its spec: observation heat is missing"):
         act(environment, 1, RandomPolicy(environment.spec, 0))
+
+
+def test_a_person_reads_one_line_of_what_cannot_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = Scripted([90.0] * 20)
+    monkeypatch.setattr(some_command, "run", lambda _: act(environment, 20, RandomPolicy(environment.spec, 0)))
+    assert cli.main(["list"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("robot-dreamer list: 20 episodes in a row were cut")
